@@ -1,0 +1,467 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+
+# %% [markdown]
+# # Audit your own images
+#
+# **The question.** You have real images and a generator, or images somebody else has generated. Are they good
+# enough to train on, beside the real ones or in their place? Are they copies? What is wrong with them?
+#
+# **What the study says.** {cite:t}`wang2024improving` split the gap between generated and real images into
+# appearance, content and quality (Sec. 3.1), and found that content, what is left out, is most of it. Their three
+# observations are measurements that anybody can make on any pair of image sets.
+#
+# **Here.** This chapter makes them on yours: name your real and your generated images below, and read the advice at
+# the end. As it stands it audits a GAN that this book trains itself on 300 scans of digits ({doc}`11_generators`).
+#
+# | parameter | may be |
+# |---|---|
+# | `real` | a data set's name, a folder of class folders, an `.npz` with `images` and `labels` (and `names`) |
+# | `generated` | `gan` or `diffusion`: the book's own, trained on your real training images; or a folder or `.npz` of images with the same class names; or one without labels (images directly in a folder, an `.npz` with `images` only), which a classifier trained on the real images then labels |
+
+# %% tags=["parameters"]
+real: str = "digits"  # real images: a data set's name, a folder of class folders, or an .npz
+generated: str = "gan"  # generated images: gan or diffusion (trained here), a folder, or an .npz
+data_root: str = ""  # where downloaded data sets lie
+image_size: int = 0  # side in pixels to resize to; 0 keeps the size of the real images
+skip_unreadable: bool = False  # leave out files that cannot be read, instead of stopping
+seeds: int = 3  # seeds to run: each draws its own images, and initial weights
+first_seed: int = 0  # the first of them
+extractor: str = "efficientnet_lite0"  # features to measure in; inception gives FID
+neighbours: int = 5  # k of precision, recall, density and coverage
+most_images: int = 1000  # of each set, for the measures
+train_images: int = 0  # real images to train classifiers on; 0 takes all
+confidence: float = 0.8  # an image without a label gets one if the classifier is surer than this
+diffusion_channels: list[int] = [16, 32]  # widths of the U-Net's levels
+diffusion_attention: list[int] = []  # its levels with self-attention, 0 is full size
+diffusion_steps: int = 500  # training steps of the diffusion model
+diffusion_batch_size: int = 64  # images a step
+diffusion_learning_rate: float = 0.003  # of Adam, at its height
+diffusion_condition_dropout: float = 0.3  # share of labels hidden while it is trained
+guidance_scale: float = 1.0  # of sampling with a class: 1 is the conditional model
+num_inference_steps: int = 12  # denoising steps a sample
+gan_channels: int = 16  # width of generator and discriminator at full size
+gan_latent: int = 32  # numbers in a latent vector
+gan_steps: int = 700  # training steps of the GAN
+gan_batch_size: int = 32  # images a step, for each of the two networks
+gan_learning_rate: float = 0.006  # of both networks
+backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
+pretrained: bool = False  # start from ImageNet weights
+epochs: int = 40  # passes over the training images
+batch_size: int = 64  # images a step
+learning_rate: float = 0.002  # of Adam
+schedule: str = "constant"  # of the learning rate: constant or cosine
+crop_padding: int = 0  # pixels of padding for random crops; 0 for none
+flip: bool = False  # mirror half of the training images
+input_size: int = 0  # side that batches are resized to for the classifier; 0 for as they are
+precision: str = "float32"  # float32, or bfloat16 on a GPU
+device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+threads: int = 1  # CPU threads; more of them round sums differently
+rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
+
+# %%
+from synthbook import audit, data
+from synthbook.study import Rule, parameters
+
+p = parameters(
+    globals(),
+    real=Rule(example="digits"),
+    generated=Rule(example="gan"),
+    extractor=Rule(choices=("efficientnet_lite0", "inception"), example="efficientnet_lite0"),
+    most_images=Rule(minimum=50, maximum=100000, example=1000),
+)
+print(
+    audit.check(
+        p.real,
+        p.generated,
+        data_root=p.data_root,
+        image_size=p.image_size,
+        skip_unreadable=p.skip_unreadable,
+    )
+)
+
+# %% [markdown]
+# ## Both, side by side
+#
+# Look first. Nothing below replaces a look at both sets at the same size: a wrong crop, a washed-out tint or classes
+# in the wrong order show at once. If `generated` is a generator's name, it is trained on the real *training* images
+# only, and two images are sampled for each of them.
+
+# %%
+from synthbook.machine import prepare
+from synthbook.study import Run, figures, interval, progress
+
+device = prepare(p.device, p.threads)
+real = data.load(
+    p.real, data_root=p.data_root, image_size=p.image_size, skip_unreadable=p.skip_unreadable
+)
+pool = audit.load_generated(p.generated, real, p, device=device)
+run = Run("61_audit", p)
+print(
+    f"real: {len(real.train):,} to train on, {len(real.test):,} unseen; generated: {len(pool.everything):,}. {pool.note}"
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Random images, a row a class (the first ten): real training images on the left, generated ones on the right.", "name": "fig-61-images"}, "image": {"alt": "Two grids of images with a row for each class: real images on the left and generated images on the right."}}
+import matplotlib.pyplot as plt
+import numpy as np
+
+figures.style()
+names = [str(name)[:14] for name in real.classes[:10]]
+fig, axes = plt.subplots(1, 2, figsize=(8, 0.42 * len(names) + 0.5))
+for ax, images, title in zip(
+    axes, (real.train, pool.everything), ("real", "generated"), strict=True
+):
+    figures.image_grid(audit.by_class(images, 8), len(names), 8, ax=ax, row_titles=names)
+    ax.set_title(title)
+plt.show()
+
+# %% [markdown]
+# ## How near are they?
+#
+# Every measure is taken twice in the same way: generated images against the training images, and *unseen real images*
+# (the test split) against the training images. The second is what a perfect generator would reach with as many images;
+# the first number alone means little. A seed draws half as many images as the smallest of the three sets has.
+#
+# - **Fréchet distance** and **kernel distance**: how far apart the two clouds of features are, lower is nearer. They
+#   are called FID and KID only with `-p extractor inception`.
+# - **Precision**: share of generated images within reach of a real one (its `neighbours`-th neighbour). Low: distorted
+#   images. **Density** counts how many real images reach each.
+# - **Recall**: share of real images within reach of a generated one. Low: kinds of images are missing. **Coverage**
+#   is the stricter form, which outliers cannot raise.
+
+# %% tags=["experiment"]
+from synthbook.measure import features
+
+network = features.extractor(p.extractor, device)
+distances = audit.fidelity(
+    real,
+    pool.everything,
+    seeds=progress(p.seeds_list, "seeds"),
+    extractor=network,
+    neighbours=p.neighbours,
+    most_images=p.most_images,
+)
+
+# %% tags=["hide-input"]
+import pandas as pd
+
+
+def shown(values, decimals=2):
+    """Return "0.55 [0.53, 0.57]" of one value a seed."""
+    mean, low, high = interval(values)
+    return f"{mean:.{decimals}f}" + (
+        "" if np.isnan(low) else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
+    )
+
+
+fid = p.extractor == "inception"
+written = {
+    "fid" if fid else "fd": "FID" if fid else "Fréchet distance",
+    "kid" if fid else "kd": "KID" if fid else "kernel distance",
+    **{name: name for name in ("precision", "density", "recall", "coverage")},
+}
+print(f"features: {network.name}; {distances['n_real'][0]:.0f} images on either side")
+pd.DataFrame(
+    {
+        title: {
+            "generated": shown(distances[name]),
+            "unseen real images": shown(distances[name + audit.FLOOR]),
+            "better": "lower" if place < 2 else "higher",
+        }
+        for place, (name, title) in enumerate(written.items())
+    }
+).T
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The four shares, for generated images (filled) and for unseen real images (hollow), a dot a seed. The distance between the two is the gap; where recall and coverage fall back further than precision, more is missing than distorted.", "name": "fig-61-fidelity"}, "image": {"alt": "Dots for precision, density, recall and coverage of generated images and of unseen real images, one dot a seed."}}
+fig, ax = plt.subplots(figsize=(6.4, 2.8))
+shares = ["precision", "density", "recall", "coverage"]
+for place, name in enumerate(shares):
+    for shift, suffix, title, face in (
+        (-0.14, audit.FLOOR, "unseen real images", "white"),
+        (0.14, "", "generated", figures.PALETTE[1]),
+    ):
+        values, edge = distances[name + suffix], "black" if suffix else face
+        look = {"facecolors": face, "edgecolors": edge, "label": None if place else title}
+        ax.scatter(values, [place + shift] * len(values), s=46, **look)
+ax.set_yticks(range(4), shares)
+ax.set_ylim(3.5, -0.5)
+ax.set_xlabel("share (density: a mean number, may pass 1)")
+ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
+plt.show()
+
+# %% [markdown]
+# ## Are they copies?
+#
+# A generator can score well by repeating its training images. Four checks, each with unseen real images for
+# comparison:
+#
+# 1. *Equal images*, byte for byte, over all images, also against the *test* images: a generator that has seen those
+#    makes every accuracy below worthless.
+# 2. *Near copies.* With $x$ generated, $t$ its nearest training image and $t'$ that one's nearest neighbour among the
+#    training images,
+#
+#    $$
+#    c(x) = \frac{\lVert x - t \rVert}{\lVert t' - t \rVert}, \qquad \text{near copy if } c(x) < \tfrac12 ,
+#    $$
+#
+#    on thumbnails of at most 16 pixels, against all training images. Dividing by the spacing around $t$ follows the
+#    extraction attack of Carlini et al. (2023): near means little where images are dense anyway. Below one half, $x$ is
+#    nearer to $t$ than the point half-way to its neighbour is, so it is not an even mixture of training images.
+# 3. The *data-copying test* of {cite:t}`meehan2020nonparametric` on features: do generated images lie nearer to the
+#    training images than unseen real ones do? Its score is about 0 if they lie equally near, and below −3 if nearer.
+#
+# Shifted or cropped copies escape the second check and may escape the third.
+
+# %% tags=["experiment"]
+copies = audit.memorisation(real, pool.everything, extractor=network, most_images=p.most_images)
+count = {name: f"{value:,.0f}" for name, value in copies.values.items()}
+pd.DataFrame(
+    {
+        "equal to a training image": {
+            "generated": f"{count['equal_generated_in_train']} of {count['n_all_generated']}",
+            "for comparison": f"{count['equal_held_out_in_train']} of {count['n_all_unseen']} unseen",
+        },
+        "near copy of a training image": {
+            "generated": f"{count['near_train']} of {count['n_generated']}",
+            "for comparison": f"{count['near_train_unseen']} of {count['n_unseen']} unseen",
+        },
+        "equal to a test image": {
+            "generated": f"{count['equal_generated_in_held_out']} of {count['n_all_generated']}",
+            "for comparison": "0",
+        },
+        "near copy of a test image": {
+            "generated": f"{count['near_test']} of {count['n_generated']}",
+            "for comparison": f"{count['near_test_train']} of {count['n_train']} training images",
+        },
+        "score of the data-copying test": {
+            "generated": f"{copies.values['copying_z']:+.1f}",
+            "for comparison": "0; below −3: nearer",
+        },
+    }
+).T
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The eight closest pairs, the closest first: a generated image above its nearest training image, and c of the pair. Below 0.5 it is a near copy. Look whether the two show the same picture.", "name": "fig-61-pairs"}, "image": {"alt": "Eight columns of two images: generated above, nearest training image below, with their relative distance."}}
+shown_pairs = min(8, len(copies.index))
+pairs = np.concatenate(
+    [
+        pool.everything.images[copies.index[:shown_pairs]],
+        real.train.images[copies.nearest[:shown_pairs]],
+    ]
+)
+fig, ax = plt.subplots(figsize=(8, 2.2))
+figures.image_grid(
+    pairs,
+    2,
+    shown_pairs,
+    [f"{c:.2f}" for c in copies.relative[:shown_pairs]],
+    ax,
+    row_titles=["generated", "training"],
+)
+plt.show()
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The relative distance c of generated images and of unseen real images. What lies left of the line is a near copy; a generator without copies has no more there than the unseen images have.", "name": "fig-61-copies"}, "image": {"alt": "Two histograms of the relative distance to the nearest training image, for generated and for unseen real images, with a line at one half."}}
+fig, ax = plt.subplots(figsize=(7, 3.0))
+edges = np.linspace(
+    0, np.quantile(np.concatenate([copies.relative, copies.relative_unseen]), 0.99), 41
+)
+for values, name, look in (
+    (
+        copies.relative_unseen,
+        "unseen real images",
+        {"color": "black", "histtype": "step", "linewidth": 1.6},
+    ),
+    (copies.relative, "generated", {"color": figures.PALETTE[1], "alpha": 0.6}),
+):
+    ax.hist(values, edges, weights=np.full(len(values), 100 / len(values)), label=name, **look)
+ax.axvline(0.5, color=figures.PALETTE[0], linestyle="--", linewidth=1.5, label="near copy below")
+ax.set(xlabel="relative distance c to the nearest training image", ylabel="percent of images")
+ax.set_xlim(left=0)
+ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, columnspacing=1.0)
+plt.show()
+
+# %% [markdown]
+# ## What do they teach?
+#
+# One classifier is trained on real images, one on generated ones, one on both, with equal epochs, from the same
+# initial weights; all are tested on the real test images, which nothing has seen. With both, every step takes a batch of
+# each, so a real image is shown as often as without the generated ones. If there are fewer generated than real
+# images, the classifier trained on them has seen fewer images; bring as many for a fair comparison.
+#
+# The same classifiers are also tested on generated images that were kept back, for both directions of the gap
+# ({doc}`12_not_mutual`).
+
+# %% tags=["experiment"]
+lessons = audit.usefulness(
+    real, pool.labelled, p, seeds=progress(p.seeds_list, "seeds"), device=device
+)
+report = audit.assemble(distances, copies, lessons, p.seeds_list)
+for row in report.rows():
+    run.add(
+        **row, dataset=real.name, backbone=p.backbone, generator=p.generated, extractor=network.name
+    )
+pd.DataFrame(
+    {
+        f"trained on {train}": {
+            f"tested on {test}": shown(lessons.accuracy[train, test], 1)
+            for test in ("real", "generated")
+        }
+        for train in ("real", "generated", "real+generated")
+    }
+).T
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a classifier gains over training on real images alone, in points of accuracy on unseen real images; bars are means, dots seeds. Left of zero the generated images cost accuracy.", "name": "fig-61-lessons"}, "image": {"alt": "Two bars with a dot a seed: points of accuracy gained or lost by training on generated images alone and on both, compared with real images alone."}}
+fig, ax = plt.subplots(figsize=(6.4, 2.2))
+alone = np.array(lessons.accuracy["real", "real"])
+for place, (train, tone) in enumerate((("real+generated", 0.45), ("generated", 0.9))):
+    gain = np.array(lessons.accuracy[train, "real"]) - alone
+    ax.barh(place, gain.mean(), color=figures.PALETTE[1], alpha=tone, height=0.6)
+    ax.plot(gain, [place] * len(gain), "o", color="black", markersize=4)
+ax.set_yticks([0, 1], ["real + generated", "generated alone"])
+ax.set_ylim(1.5, -0.5)
+ax.axvline(0, color="black", linewidth=0.8)
+ax.set_xlabel(f"points of accuracy against real images alone ({alone.mean():.1f} %)")
+plt.show()
+
+# %% [markdown]
+# ## What is in a single image?
+#
+# The loss that an image gives under a classifier trained on the *other* source says what it would teach
+# ({doc}`14_what_an_image_teaches`). A generated image of near-zero loss repeats what the real images have taught. One
+# of high loss is either new, or wrong: only a look at it tells.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of generated images under classifiers trained on real images, of unseen real images under the same ones, and of unseen real images under classifiers trained on generated images (means over seeds, the shares of images up to each loss). A curve that starts high has many images that teach nothing; one that ends late has many that are contradicted.", "name": "fig-61-losses"}, "image": {"alt": "Three cumulative curves of the loss on a logarithmic axis."}}
+fig, ax = plt.subplots(figsize=(8, 3.0))
+for losses, name, look in (
+    (lessons.losses, "generated, by real", {"color": figures.PALETTE[1]}),
+    (lessons.losses_unseen, "unseen real, by real", {"color": "black", "linestyle": "--"}),
+    (
+        lessons.losses_back,
+        "unseen real, by generated",
+        {"color": figures.PALETTE[0], "linestyle": "-."},
+    ),
+):
+    ax.plot(np.sort(np.maximum(losses, 1e-4)), np.linspace(0, 100, len(losses)), label=name, **look)
+for limit in (0.01, 1):
+    ax.axvline(limit, color="#999999", linewidth=1, linestyle=":")
+ax.set(
+    xscale="log", xlabel="loss in nats (dotted: 0.01 and 1)", ylabel="percent of images up to it"
+)
+ax.legend(
+    title="images, by a classifier trained on",
+    loc="upper left",
+    bbox_to_anchor=(1.0, 1.0),
+    title_fontsize=12,
+    alignment="left",
+)
+plt.show()
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The generated images with the highest loss, with the label they came with. Is it the wrong label, a broken image, or a rare but right one?", "name": "fig-61-highest"}, "image": {"alt": "The twelve generated images with the highest loss and their labels."}}
+highest = np.argsort(-lessons.losses, kind="stable")[:12]
+fig, ax = plt.subplots(figsize=(8, 1.4))
+titles = [str(real.classes[k])[:9] for k in lessons.sample.labels[highest]]
+figures.image_grid(lessons.sample.images[highest], 1, len(highest), titles, ax)
+if max(map(len, titles)) > 3:
+    ax.tick_params(axis="x", labelrotation=40)
+plt.show()
+
+# %% [markdown]
+# ## What kind of gap is it?
+#
+# The study's three factors (Sec. 3.1), as far as the measures above can stand for them: *appearance* is how well a
+# linear classifier tells generated from training images, *content* the share of real images that no generated one
+# comes near (1 − recall), *quality* the share of generated images that come near no real one (1 − precision). The
+# paper argues from accuracies and measures none of them directly; these stand-ins are this book's.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three parts of the gap, 0 = no gap, with the intervals over seeds; hollow marks are what unseen real images get. Only what passes the hollow mark is the generator's doing.", "name": "fig-61-taxonomy"}, "image": {"alt": "Three bars for appearance, content and quality gap, each with a hollow mark for unseen real images."}}
+fig, ax = plt.subplots(figsize=(6.4, 2.4))
+for place, name in enumerate(("appearance", "content", "quality")):
+    mean, low, high = interval(distances[name])
+    ax.barh(
+        place,
+        mean,
+        color=figures.PALETTE[1],
+        alpha=0.8,
+        height=0.6,
+        label="generated" if not place else None,
+    )
+    if not np.isnan(low):
+        ax.plot([low, high], [place] * 2, color="black", linewidth=2)
+    ax.plot(
+        np.mean(distances[name + audit.FLOOR]),
+        place,
+        "o",
+        markerfacecolor="white",
+        markeredgecolor="black",
+        label="unseen real images" if not place else None,
+    )
+ax.set_yticks(range(3), ["appearance", "content", "quality"])
+ax.set_ylim(2.5, -0.5)
+ax.set(xlim=(0, 1), xlabel="size of the gap")
+ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
+plt.show()
+
+# %% [markdown]
+# ## Advice
+#
+# Each entry compares the generated images with unseen real ones, or training on them with training on real images, in
+# this run; brackets are 95 % intervals over the seeds (for shares of copies, over images). *Stop* means not to use or
+# publish them as they are. The rules are written down in `synthbook.audit.rules_copies` and `rules_gap`, a function each. Three seeds
+# give intervals that are somewhat too narrow, and of a dozen comparisons one may be wrong by chance: what matters to
+# you, run again with `-p seeds 10`.
+
+# %%
+audit.advice_table(audit.advice(report))
+
+# %% [markdown]
+# The severities of those that depend least on the machine:
+
+# %% tags=["nbval-check-output"]
+found = {one.topic: one.severity for one in audit.advice(report)}
+for topic in (
+    "equal images",
+    "near copies",
+    "test images",
+    "in place of real images",
+    "direction of the gap",
+):
+    print(f"{topic}: {found[topic]}")
+
+# %% [markdown]
+# ## What was simplified, and how to run it on your own images
+#
+# - **Generated images of your own** are brought to the size, the crop and the channels of the real ones. Files that
+#   went through another resizing or compression differ for that reason alone: export both the same way.
+# - **Without labels**, a classifier trained on the real images labels those it is sure of (`confidence`), as the study
+#   did for its unconditional generator. The lines on training and on labels are then about the images that passed, and
+#   those that failed are missing from them, and agree with real images for that reason alone, which flatters the
+#   direction from real to generated. All other lines are about all images.
+# - **The features** come from a network trained on photographs. For digits, X-rays or drawings they see less; compare
+#   with the row of unseen real images, which were seen by the same eyes.
+# - **Copies** are looked for among `most_images` generated images; raise it to search them all before you publish.
+# - **Test images** are those of your folder's `test`, or three tenths drawn from it. They choose nothing here.
+#
+# ```bash
+# papermill notebooks/61_audit.ipynb out.ipynb -p real my_photos/ -p generated my_samples/ -p image_size 32
+# papermill notebooks/61_audit.ipynb out.ipynb -p real my_photos/ -p generated diffusion -p image_size 32
+# synthbook run 61_audit --scale small -p data_root=data
+# ```
+#
+# From Python, without the pictures:
+#
+# ```python
+# from synthbook import audit, data
+#
+# report = audit.audit(data.load("my_photos/", image_size=32), samples, settings, seeds=range(5))
+# for one in audit.advice(report):
+#     print(one.severity, one.what, one.so, one.do)
+# ```

@@ -1,0 +1,129 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # All claims and their verdicts
+#
+# **What do the five studies claim, and which of it can be seen again at the scales of this book?**
+#
+# This page lists every claim that the book takes from the studies, 139 in all, with what its paper
+# reports, what speaks against it there, and its verdict at each scale. It reads recorded rows only:
+# nothing is trained here, so the page says what is on record and no more. A claim whose chapter has
+# no rows at a scale is *not run* there.
+#
+# Four words, set by rules that do not look at the result
+# ([how to read](../book/how_to_read.md) has them at length):
+#
+# - **holds**: the 95 % interval over seeds of every required inequality, in every cell (generator,
+#   data set, backbone), lies above zero. An effect is written so that a positive one supports the
+#   claim.
+# - **fails**: one of them lies below zero. A cell that fails is never averaged away, unless the
+#   claim itself speaks of an average or of most cases; it is then named beside the verdict.
+# - **undecided**: an interval spans zero, there are fewer than three seeds, or a premise of the
+#   claim is not met at this scale (no gap to close, a classifier that did not converge).
+# - **not run**: rows are missing, or the chapter that would make them is not written.
+#
+# The effect shown is that of the weakest part, because a claim is as strong as that.
+
+# %% tags=["parameters"]
+scales: list[str] = ["mini", "small_cpu", "small"]  # scales to show, a column each
+
+# %%
+from synthbook.study import parameters
+
+p = parameters(globals())
+
+# %% tags=["hide-input"]
+from IPython.display import HTML
+
+from synthbook.study import figures, overview
+from synthbook.study.claims import claims, verdicts
+
+figures.style()
+found = [one for scale in p.scales for one in verdicts(scale=scale)]
+
+
+def table(study: str) -> HTML:
+    """Show the claims of a study with their verdicts."""
+    return HTML(overview.claims_html(claims(study), found, p.scales, overview.STUDIES[study]))
+
+
+# %% [markdown]
+# ## How many of each
+#
+# Grey is the part that this book has not asked yet. The other pieces are what the recorded rows
+# say; a scale at which a claim fails is as much a result as one at which it holds.
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal stacked bars, one panel for each scale and one bar for each of the five studies, cut into the numbers of claims that hold, fail, are undecided, or were not run. The table below gives the same numbers."}, "figure": {"caption": "Verdicts by study and scale. The number in a piece is the number of claims.", "name": "fig-62-counts"}}
+counts = overview.counts_table(found, p.scales)
+figure = overview.count_bars(counts)
+
+# %% tags=["hide-input", "nbval-check-output"]
+HTML(counts.to_html(index=False, border=0))
+
+# %% [markdown]
+# ## gap: why generated images train worse classifiers
+#
+# The checks of this study stand in `book/paper/claims_gap.yml` under `check`, next to the words
+# they come from. Verdicts at the scale of the digits speak of small generators and small
+# classifiers; they neither confirm nor refute the paper's own numbers, which belong to CIFAR-10 and
+# larger networks.
+
+# %% tags=["hide-input"]
+table("gap")
+
+# %% [markdown]
+# ## ready: text-to-image data for recognition
+
+# %% tags=["hide-input"]
+table("ready")
+
+# %% [markdown]
+# ## dip: instance priors for training GANs on little data
+
+# %% tags=["hide-input"]
+table("dip")
+
+# %% [markdown]
+# ## fake: synthetic clones of ImageNet
+
+# %% tags=["hide-input"]
+table("fake")
+
+# %% [markdown]
+# ## prim: pretraining GANs on drawn images
+
+# %% tags=["hide-input"]
+table("prim")
+
+# %% [markdown]
+# ## The same as data
+#
+# `synthbook claims --json` prints the verdicts as JSON. In Python, each verdict also has its parts:
+# every inequality in every cell, with its own interval.
+
+# %%
+print(found[0].id, found[0].scale, found[0].verdict, found[0].effect_text)
+for part in found[0].parts:
+    print(f"{part.verdict:10} {part.text:24} {part.cell}")
+
+# %% [markdown]
+# ## What this page leaves out
+#
+# A verdict covers what changes with the seed, on the data sets and networks that have rows. It says
+# nothing of other data sets, and with three to five seeds its interval is rather too narrow. Claims
+# of the other four studies have no check yet. To add rows at a larger scale, run the chapter that a
+# claim links to, for example
+#
+# ```bash
+# make results SCALE=small CHAPTER=12_not_mutual
+# ```

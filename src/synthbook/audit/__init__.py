@@ -1,0 +1,42 @@
+"""A user's own real and generated images: every measure of the gap at once, and advice.
+
+`check` and `load_generated` read the generated images; `fidelity`, `memorisation` and
+`usefulness` measure; `audit` does all three and returns a `Report`; `advice` says in plain words
+what follows from it. Torch is imported by the functions that compute, so that `check` answers
+within a second.
+"""
+
+from synthbook.audit.advising import Advice, advice
+from synthbook.audit.copies import Copies, closeness, memorisation, thumbnails
+from synthbook.audit.distances import FLOOR, fidelity
+from synthbook.audit.images import Pool, check, draw, load_generated, same_classes, some
+from synthbook.audit.lessons import BOTH, GENERATED, REAL, Lessons, usefulness
+from synthbook.audit.report import Report, assemble, audit
+from synthbook.audit.show import advice_table, by_class
+
+__all__ = [
+    "BOTH",
+    "FLOOR",
+    "GENERATED",
+    "REAL",
+    "Advice",
+    "Copies",
+    "Lessons",
+    "Pool",
+    "Report",
+    "advice",
+    "advice_table",
+    "assemble",
+    "audit",
+    "by_class",
+    "check",
+    "closeness",
+    "draw",
+    "fidelity",
+    "load_generated",
+    "memorisation",
+    "same_classes",
+    "some",
+    "thumbnails",
+    "usefulness",
+]

@@ -1,0 +1,253 @@
+"""The ``synthbook`` command: what chapters there are, running them, claims, and data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from synthbook import __version__
+from synthbook.errors import InputError, did_you_mean
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code (0 done, 1 a chapter failed, 2 bad input)."""
+    given = _parser().parse_args(arguments)
+    try:
+        return given.do(given) or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # as in `synthbook claims | head`
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="synthbook", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"synthbook {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, do: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(do=do)
+        return made
+
+    listing = command("chapters", "list the chapters with their parameters", show_chapters)
+    listing.add_argument("chapter", nargs="?", help="one chapter only, for example 12")
+
+    running = command("run", "run a chapter with other parameters", run_chapter)
+    running.add_argument("chapter", help="for example 12_not_mutual, or 12")
+    running.add_argument("--scale", default="mini", help="mini, or a file of params/<chapter>/")
+    running.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", dest="parameters"
+    )
+    running.add_argument("--output", type=Path, help="the notebook to write")
+
+    claims = command("claims", "show the claims of the studies with their verdicts", show_claims)
+    claims.add_argument("--scale", help="one scale only, for example mini")
+    claims.add_argument("--paper", help="one study only: gap, ready, dip, fake or prim")
+    claims.add_argument("--verdict", help="holds, fails, undecided or 'not run' only")
+
+    data = command(
+        "data", "show the data sets: origin, licence, and whether they are here", show_data
+    )
+    data.add_argument("--data-root", default="", help="the folder that holds downloaded sets")
+    data.add_argument("--download", metavar="NAME", help="fetch a set into --data-root")
+
+    for made in (listing, claims, data):
+        made.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def show_chapters(given: argparse.Namespace) -> None:
+    """Print the chapters, their scales and their parameters."""
+    from synthbook.chapters import chapters, find
+    from synthbook.study.parameters import declared
+
+    every = [find(given.chapter)] if given.chapter else chapters()
+    entries = [
+        {
+            "name": chapter.name,
+            "title": chapter.title,
+            "scales": list(chapter.scales),
+            "parameters": [
+                {"name": f.name, "type": f.type, "default": f.default, "help": f.help}
+                for f in declared(chapter.script)
+            ],
+        }
+        for chapter in every
+    ]
+    if given.json:
+        _print_json(entries)
+        return
+    for entry in entries:
+        print(f"{entry['name']}: {entry['title']}  [{', '.join(entry['scales'])}]")
+        for field in entry["parameters"]:
+            left = f"{field['name']}: {field['type']} = {field['default']!r}"
+            print(f"    {left:44} {field['help']}")
+
+
+def run_chapter(given: argparse.Namespace) -> int:
+    """Check the parameters, run the chapter with papermill, and record where it came from.
+
+    What is run is the ``.py`` source: its hash stands in the rows, and an ``.ipynb`` beside it may
+    be older.
+    """
+    import time
+
+    import nbformat
+
+    from synthbook.cache import atomic_write
+    from synthbook.chapters import convert, execute, find
+    from synthbook.source import root
+    from synthbook.study.parameters import check_values, declared
+    from synthbook.study.provenance import provenance
+    from synthbook.study.scales import scale_values
+
+    chapter = find(given.chapter)
+    values = dict(scale_values(chapter.name, given.scale))
+    types = {field.name: field.type for field in declared(chapter.script)}
+    for text in given.parameters:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
+        values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
+    checked = check_values(chapter.script, values)
+    _rehearse(chapter.script, values)
+    output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
+    if output.suffix != ".ipynb" or output.is_dir():
+        raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    start, fault = time.monotonic(), ""
+    try:
+        with atomic_write(output) as stream:
+            nbformat.write(convert(chapter), stream)
+        execute(output, output, values, progress=sys.stderr.isatty())
+    except PapermillExecutionError as error:
+        fault = f"{error.ename}: {error.evalue}"
+    except DeadKernelError:
+        fault = "its kernel died, perhaps for want of memory"
+    if fault:
+        print(f"error: {chapter.name}: {fault}", file=sys.stderr)
+    record = {
+        "chapter": chapter.name,
+        "scale": given.scale,
+        "parameters": checked.as_dict(),
+        "completed": not fault,
+        "seconds": round(time.monotonic() - start, 1),
+        "provenance": provenance(checked, checked.get("device", "auto")).model_dump(),
+    }
+    with atomic_write(output.with_suffix(".json")) as stream:
+        json.dump(record, stream, indent=1, default=str)
+    print(f"{'partial notebook' if fault else 'notebook'}: {output}")
+    return int(bool(fault))
+
+
+def _value(text: str, kind: str) -> Any:
+    """Return the value that a text on the command line means for a parameter of a type."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
+    if kind == "str" and not isinstance(value, str):
+        return text  # a folder called 2024
+    if kind == "float" and isinstance(value, str):
+        try:
+            return float(value)  # YAML takes 1e-3 for a text
+        except ValueError:
+            return value
+    return value
+
+
+def _rehearse(script: Path, values: dict[str, Any]) -> None:
+    """Run the chapter's own checking cell here, before a kernel starts.
+
+    Raises:
+        InputError: as that cell does. Any other fault is left to the kernel, which shows it whole.
+    """
+    import contextlib
+    import io
+    import re
+
+    from synthbook.study.notebook import cells
+
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for cell in cells(script):
+        given = "parameters" in cell.tags
+        checks = re.search(r"\bparameters\(\s*globals\(\)", cell.source)
+        if cell.kind != "code" or not (given or checks):
+            continue
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(cell.source, str(script), "exec"), namespace)
+        except InputError:
+            raise
+        except Exception:
+            return
+        if given:
+            namespace.update(values)
+
+
+def show_claims(given: argparse.Namespace) -> None:
+    """Print each claim's verdict at each scale that has recorded rows."""
+    from synthbook.chapters import chapters
+    from synthbook.study.claims import VERDICTS, claims, to_json, verdicts
+    from synthbook.study.measured import recorded_scales
+
+    scales = {name for chapter in chapters() for name in chapter.scales} | {*recorded_scales()}
+    for option, known in (("scale", sorted(scales)), ("verdict", VERDICTS)):
+        if (value := getattr(given, option)) and value not in known:
+            near = did_you_mean(value, known) or "."
+            raise InputError(f"unknown --{option} {value}{near} Known are {', '.join(known)}")
+    found = verdicts(scale=given.scale, paper=given.paper)
+    if given.verdict:
+        found = [v for v in found if v.verdict == given.verdict]
+    if given.json:
+        _print_json(to_json(found))
+        return
+    statements = {claim.id: claim.statement for claim in claims(given.paper)}
+    for v in found:
+        print(f"{v.id:9} {v.scale:10} {v.verdict:10} {v.effect_text:28} {statements[v.id]}")
+
+
+def show_data(given: argparse.Namespace) -> int:
+    """Print the data sets that chapters can name, or download one."""
+    from synthbook import data
+
+    if given.download:
+        try:
+            data.fetch(given.download, given.data_root)
+        except (OSError, RuntimeError) as error:  # no network, a full disk, another checksum
+            reason = " ".join(str(error).split())
+            print(f"error: {given.download} was not downloaded ({reason}); try again, or put it "
+                  "there by hand as 'synthbook data' says", file=sys.stderr)  # fmt: skip
+            return 1
+    entries = data.available(given.data_root)
+    if given.json:
+        _print_json(entries)
+        return 0
+    for entry in entries:
+        state = "here" if entry["present"] else "not here"
+        print(f"{entry['name']:14} {state:9} {entry['origin']}")
+        print(f"{'':24} terms: {entry['licence']}")
+        if not entry["present"]:
+            print(f"{'':24} to get it: {entry['how']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""One kind of error for everything a user can get wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: one sentence that names the thing, the value and the remedy.
+
+    In a notebook it is shown as that sentence alone, without a traceback, because the fault
+    lies in what was asked for and not in the code that noticed.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython prints instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'seeds'?" for the nearest of ``known``, or "" if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""

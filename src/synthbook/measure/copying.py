@@ -1,0 +1,163 @@
+"""Does a generator copy its training images? Nearest neighbours against those of held-out images.
+
+Everything here takes features [N, D] or images [N, H, W, C] (compared by pixels). The held-out
+images must come from the same source as the training images and must not have been trained on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from synthbook.errors import InputError
+from synthbook.measure.distances import checked_pair, nearest, radii
+from synthbook.randomness import derive
+
+
+class MannWhitney(NamedTuple):
+    """A one-sided Mann-Whitney test: ``z`` far below 0 means that the first sample is smaller."""
+
+    z: float
+    p_value: float
+
+
+def mann_whitney(first: np.ndarray, second: np.ndarray) -> MannWhitney:
+    """Test whether ``first`` [M] tends to be smaller than ``second`` [N].
+
+    z = (U - MN/2) / sigma, U the pairs in which the first is larger (ties count half), sigma with
+    the correction for ties; the p-value is that of scipy's normal approximation, P(Z <= z). With
+    all numbers equal, z is 0 and p 0.5.
+    """
+    from scipy.stats import mannwhitneyu
+
+    pooled = np.concatenate([first, second])
+    m, n, total = len(first), len(second), len(pooled)
+    ties = np.unique(pooled, return_counts=True)[1].astype(np.float64)
+    variance = m * n / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
+    if variance <= 1e-9:
+        return MannWhitney(0.0, 0.5)
+    test = mannwhitneyu(
+        first, second, alternative="less", method="asymptotic", use_continuity=False
+    )
+    return MannWhitney(float((test.statistic - m * n / 2) / np.sqrt(variance)), float(test.pvalue))
+
+
+def copying(
+    train: np.ndarray, held_out: np.ndarray, generated: np.ndarray, *, near_quantile: float = 0.05
+) -> dict[str, float]:
+    """Return the data-copying test and what goes with it (Meehan et al. 2020).
+
+    If the generator were perfect, its images would lie as far from the training set as held-out
+    images do. Keys:
+
+    - ``copying_z``: three-sample Mann-Whitney score of the distances to the nearest training
+      image. Far below 0 (say -3): nearer than held-out images, copying. Far above 0: farther, so
+      the generator underfits. ``copying_p``: probability of so low a score without copying.
+    - ``near_copies``: share of generated images nearer to a training image than the
+      ``near_quantile`` of the held-out images are; about ``near_quantile`` without copying.
+      ``near_distance``: that distance.
+    - ``authenticity``: share of generated images that are farther from their nearest training
+      image than that one is from the next training image (Alaa et al. 2022); about one half
+      without copying.
+    - ``median_generated``, ``median_held_out``: median distances to the training set.
+    - ``n_train``, ``n_held_out``, ``n_generated``.
+
+    Raises:
+        InputError: on fewer than 2 rows, NaN, different widths, or a quantile out of (0, 1).
+    """
+    if not 0 < near_quantile < 1:
+        raise InputError(f"near_quantile is {near_quantile}; give a share in (0, 1), such as 0.05")
+    base, held = checked_pair(train, held_out, names=("train", "held_out"), at_least=2)
+    base, fake = checked_pair(base, generated, names=("train", "generated"), at_least=2)
+    index, distance = nearest(fake, base)
+    reference = nearest(held, base)[1]
+    test = mann_whitney(distance, reference)
+    near = float(np.quantile(reference, near_quantile))
+    return {
+        "copying_z": test.z,
+        "copying_p": test.p_value,
+        "near_copies": float((distance < near).mean()),
+        "near_distance": near,
+        "authenticity": float((distance > radii(base, 1)[index]).mean()),
+        "median_generated": float(np.median(distance)),
+        "median_held_out": float(np.median(reference)),
+        "n_train": float(len(base)),
+        "n_held_out": float(len(held)),
+        "n_generated": float(len(fake)),
+    }
+
+
+def copying_by_cell(
+    train: np.ndarray,
+    held_out: np.ndarray,
+    generated: np.ndarray,
+    *,
+    cells: int = 5,
+    minimum: int = 10,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return C_T, the copying score averaged over cells (Meehan et al. 2020).
+
+    A generator can copy in one region and underfit in another, which cancel out in one score. So
+    k-means splits the training set into ``cells``, the score is made within each, and averaged
+    with the held-out images' shares as weights. Cells with fewer than ``minimum`` held-out or
+    generated images or no training image are left out.
+
+    Returns:
+        ``cell_z`` (NaN if no cell is left), ``worst_cell_z``, ``cells_used``.
+    """
+    from sklearn.cluster import KMeans
+
+    if cells < 1 or minimum < 2:
+        raise InputError(f"cells is {cells} and minimum {minimum}; give at least 1 and 2")
+    base, held = checked_pair(train, held_out, names=("train", "held_out"), at_least=2)
+    base, fake = checked_pair(base, generated, names=("train", "generated"), at_least=2)
+    if cells > len(base):
+        raise InputError(f"cells is {cells}, more than the {len(base)} training images; give fewer")
+    state = derive(seed, "copying_by_cell") % 2**32
+    means = KMeans(cells, n_init=10, random_state=state).fit(base)
+    in_base, in_held, in_fake = means.labels_, means.predict(held), means.predict(fake)
+    scores, weights = [], []
+    for cell in range(cells):
+        own, other = held[in_held == cell], fake[in_fake == cell]
+        if min(len(own), len(other)) < minimum:
+            continue
+        local = base[in_base == cell]
+        scores.append(mann_whitney(nearest(other, local)[1], nearest(own, local)[1]).z)
+        weights.append(len(own))
+    return {
+        "cell_z": float(np.average(scores, weights=weights)) if scores else float("nan"),
+        "worst_cell_z": float(min(scores, default=float("nan"))),
+        "cells_used": float(len(scores)),
+    }
+
+
+def exact_copies(images: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return a mask [N]: which ``images`` are equal, byte for byte, to one of ``among``.
+
+    Raises:
+        InputError: if images of the two have different shapes or types (none could be equal).
+    """
+    left, right = np.asarray(images), np.asarray(among)
+    if left.shape[1:] != right.shape[1:] or left.dtype != right.dtype:
+        raise InputError(
+            f"cannot compare {left.dtype} images of shape {left.shape[1:]} with {right.dtype}"
+            f" images of shape {right.shape[1:]}; bring both to one size and type"
+        )
+    known = {row.tobytes() for row in right}
+    return np.array([row.tobytes() in known for row in left], dtype=bool)
+
+
+def leaks(train: np.ndarray, held_out: np.ndarray, generated: np.ndarray) -> dict[str, int]:
+    """Return counts of equal images: a check of the generator and of the split.
+
+    ``generated_in_train``: exact copies. ``generated_in_held_out``: 0 unless the generator has
+    seen held-out images (or copies a training image that is also held out).
+    ``held_out_in_train``: 0 unless the split leaks.
+    """
+    return {
+        "generated_in_train": int(exact_copies(generated, train).sum()),
+        "generated_in_held_out": int(exact_copies(generated, held_out).sum()),
+        "held_out_in_train": int(exact_copies(held_out, train).sum()),
+    }

@@ -1,0 +1,278 @@
+"""The observations on the gap between real and generated images (Wang et al. 2024, Sec. 3).
+
+Accuracies are in percent, losses in nats, shares in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from synthbook.errors import InputError
+from synthbook.measure.distances import checked, checked_pair
+from synthbook.randomness import derive, numpy_generator
+
+# What stands for each factor of Sec. 3.1. The paper argues from accuracies and losses and measures
+# none of the three directly: these proxies are this book's.
+PROXIES = {
+    "appearance": (
+        "how well a linear classifier tells real from generated features: a texture or tint that"
+        " betrays every image makes this 1, whatever the images show"
+    ),
+    "content": (
+        "share of the real images that no generated image comes near (1 - recall, and 1 -"
+        " coverage): what the generator leaves out"
+    ),
+    "quality": (
+        "share of the generated images that come near no real one (1 - precision, and 1 - density"
+        " where that is positive): what is distorted"
+    ),
+}
+
+
+def non_mutual_gap(
+    accuracy: Mapping[tuple[str, str], float], generator: str, *, real: str = "real"
+) -> dict[str, float]:
+    """Return how lopsided the gap is (Observation 1, Table 1).
+
+    ``accuracy[train, test]`` in percent, for ``real`` and ``generator`` in both places; in the
+    paper all four are measured on the training images of the test source.
+
+    Returns:
+        ``synthetic_to_real_drop`` = acc(S, S) - acc(S, R), ``real_to_synthetic_drop`` =
+        acc(R, R) - acc(R, S), ``asymmetry`` = the first less the second (0 if the gap were
+        mutual), ``transfer_difference`` = acc(R, S) - acc(S, R).
+    """
+    pairs = [(train, test) for train in (real, generator) for test in (real, generator)]
+    for pair in pairs:
+        if pair not in accuracy:
+            raise InputError(
+                f"accuracy has no entry {pair} (trained on '{pair[0]}', tested on '{pair[1]}');"
+                " measure all four pairs of sources"
+            )
+    rr, rs, sr, ss = (float(accuracy[pair]) for pair in pairs)
+    return {
+        "synthetic_to_real_drop": ss - sr,
+        "real_to_synthetic_drop": rr - rs,
+        "asymmetry": (ss - sr) - (rr - rs),
+        "transfer_difference": rs - sr,
+    }
+
+
+def learning_speed(
+    train_accuracy: Sequence[float],
+    val_accuracy: Sequence[float],
+    *,
+    early: float = 0.125,
+    level: float = 0.95,
+    chance: float = 0.0,
+) -> dict[str, float]:
+    """Return how fast the training accuracy rises and levels off (Observation 2, Figure 2).
+
+    Returns:
+        ``early_accuracy``: mean training accuracy of the first ceil(``early`` x epochs) epochs
+        (the paper's "early epochs" are fewer than 25 of 200). ``epochs_to_level``: the epoch,
+        counted from 1, at which the training accuracy first reaches ``level`` times its last
+        value. The curve is taken as straight between epochs and as ``chance`` at epoch 0, so
+        this is no whole number, and two runs of few epochs can still be told apart.
+        ``generalisation_gap``: last training less last validation accuracy, in points.
+    """
+    train, val = np.asarray(train_accuracy, float), np.asarray(val_accuracy, float)
+    if train.ndim != 1 or train.shape != val.shape or not len(train):
+        raise InputError(
+            f"train_accuracy has shape {train.shape} and val_accuracy {val.shape}; give one"
+            " number an epoch for both"
+        )
+    if not (0 < early <= 1 and 0 < level <= 1):
+        raise InputError(f"early is {early} and level {level}; give shares in (0, 1]")
+    if not (np.isfinite(train).all() and np.isfinite(val).all()):
+        raise InputError("train_accuracy or val_accuracy holds NaN; every epoch needs a number")
+    curve = np.concatenate([[chance], train])
+    target = level * train[-1]
+    reached = int(np.argmax(curve >= target))
+    epoch = float(reached)
+    if reached:
+        before, after = curve[reached - 1 : reached + 1]
+        epoch = float(reached - 1 + (target - before) / (after - before))
+    return {
+        "early_accuracy": float(train[: math.ceil(early * len(train) - 1e-9)].mean()),
+        "epochs_to_level": epoch,
+        "generalisation_gap": float(train[-1] - val[-1]),
+    }
+
+
+def _losses(losses: np.ndarray) -> np.ndarray:
+    values = np.asarray(losses, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or np.isnan(values).any():
+        raise InputError(
+            f"losses has shape {values.shape}{' and holds NaN' if np.isnan(values).any() else ''};"
+            " give one number a sample"
+        )
+    return values
+
+
+def loss_profile(
+    losses: np.ndarray, near_zero: float = 0.01, high: float = 1.0
+) -> dict[str, float]:
+    """Return what Figure 3 shows of sample losses [N].
+
+    Losses are cross-entropies under a classifier trained on the opposite source (Observation 3).
+
+    Returns:
+        ``mean``, ``median``, and the shares of samples below ``near_zero`` (the paper gives no
+        number) and above ``high`` (the paper's 1) under those two names.
+    """
+    values = _losses(losses)
+    if not near_zero <= high:
+        raise InputError(f"near_zero is {near_zero}, above high, {high}; exchange them")
+    return {
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "near_zero": float((values < near_zero).mean()),
+        "high": float((values > high).mean()),
+    }
+
+
+def extremes(losses: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of the ``k`` least and the ``k`` highest losses, the most extreme first."""
+    values = _losses(losses)
+    if not 1 <= k <= len(values):
+        raise InputError(f"k is {k}; give 1 to {len(values)}, the number of losses")
+    order = np.argsort(values, kind="stable")
+    return order[:k], order[::-1][:k]
+
+
+def low_loss(losses: np.ndarray, quantile: float = 0.5) -> np.ndarray:
+    """Return a mask [N] of the floor(``quantile`` x N) samples of lowest loss (end of Sec. 3.2).
+
+    The number is exact: of equal losses the first are taken. That the paper's low-loss samples
+    are those below the median is this book's reading.
+    """
+    values = _losses(losses)
+    if not 0 < quantile <= 1:
+        raise InputError(f"quantile is {quantile}; give a share in (0, 1]")
+    mask = np.zeros(len(values), dtype=bool)
+    mask[np.argsort(values, kind="stable")[: int(quantile * len(values) + 1e-9)]] = True
+    return mask
+
+
+def rare_images(
+    features: np.ndarray,
+    labels: np.ndarray,
+    share: float,
+    *,
+    clusters: int = 8,
+    smallest: int = 3,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return a mask [N] of the images in the rare modes of their class.
+
+    In each class k-means makes ``clusters`` clusters; those whose centres are farthest from the
+    class mean are taken whole, one after the other, and of the last one the images that are
+    farthest from the class mean. A class mean lies where its frequent images are, so far clusters
+    are rare ways to look. Clusters and not single far images, because a mode is a group: lone
+    outliers are often just broken images, and leaving them out need not cost anything. So
+    clusters of fewer than ``smallest`` images come last.
+
+    The same number is marked in every class: floor(``share`` x the smallest class), at least 1.
+    """
+    from sklearn.cluster import KMeans
+
+    rows = checked("features", features)
+    classes = _labels(labels, len(rows))
+    names, counts = np.unique(classes, return_counts=True)
+    number = int(share * counts.min() + 1e-9)
+    if not 0 < share < 1 or number < 1 or clusters < 2:
+        raise InputError(
+            f"share is {share} and clusters {clusters}, with {counts.min()} images in the smallest"
+            " class; give a share in (0, 1) that is at least one image, and 2 or more clusters"
+        )
+    mask = np.zeros(len(rows), dtype=bool)
+    for name in names:
+        members = np.flatnonzero(classes == name)
+        own = rows[members]
+        means = KMeans(
+            min(clusters, len(members)),
+            n_init=4,
+            random_state=derive(seed, "rare_images", int(name)) % 2**32,
+        ).fit(own)
+        middle = own.mean(axis=0)
+        distance = np.linalg.norm(means.cluster_centers_ - middle, axis=1)
+        distance[np.bincount(means.labels_, minlength=len(distance)) < smallest] = 0
+        far_centre = distance[means.labels_]
+        far_image = np.linalg.norm(own - middle, axis=1)
+        order = np.lexsort((-far_image, -far_centre))  # by the centre first, then by the image
+        mask[members[order[:number]]] = True
+    return mask
+
+
+def random_like(mask: np.ndarray, labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return a random mask [N] with as many images of each class as ``mask``: its control."""
+    wanted = np.asarray(mask)
+    if wanted.ndim != 1 or wanted.dtype != bool:
+        raise InputError(f"mask is {wanted.dtype} of shape {wanted.shape}; give booleans [N]")
+    classes = _labels(labels, len(wanted))
+    generator = numpy_generator(seed, "random_like")
+    drawn = np.zeros(len(wanted), dtype=bool)
+    for name in np.unique(classes):
+        members = np.flatnonzero(classes == name)
+        drawn[generator.choice(members, int(wanted[members].sum()), replace=False)] = True
+    return drawn
+
+
+def _labels(labels: np.ndarray, count: int) -> np.ndarray:
+    classes = np.asarray(labels)
+    if classes.shape != (count,) or classes.dtype.kind not in "iu":
+        raise InputError(
+            f"labels is {classes.dtype} of shape {classes.shape}; give one class index for each"
+            f" of the {count} images"
+        )
+    return classes
+
+
+def separability(real: np.ndarray, fake: np.ndarray, *, folds: int = 5, seed: int = 0) -> float:
+    """Return how well a linear classifier tells the two sets apart on held-out rows, in [0, 1].
+
+    2 x balanced accuracy - 1 of a logistic regression on standardised features, cross-validated
+    and cut off at 0: 0 if they cannot be told apart, 1 if every image betrays its source.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    left, right = checked_pair(real, fake, at_least=max(2, folds))
+    split = StratifiedKFold(folds, shuffle=True, random_state=derive(seed, "separability") % 2**32)
+    model = make_pipeline(
+        StandardScaler(),
+        # Strong regularisation: features often outnumber images. The classes weigh the same.
+        LogisticRegression(C=0.01, class_weight="balanced", max_iter=200),
+    )
+    rows = np.concatenate([left, right])
+    target = np.repeat([0, 1], [len(left), len(right)])
+    scores = cross_val_score(model, rows, target, cv=split, scoring="balanced_accuracy")
+    return max(0.0, 2 * float(scores.mean()) - 1)
+
+
+def taxonomy(measures: Mapping[str, float], separable: float) -> dict[str, float]:
+    """Return the three factors of the gap, each in [0, 1], 0 = no gap (Sec. 3.1; see PROXIES).
+
+    ``measures`` is a result of ``fidelity.fidelity``, ``separable`` one of ``separability``, of
+    the same features. Keys: ``appearance``; ``content`` (1 - recall) and ``content_coverage``;
+    ``quality`` (1 - precision) and ``quality_density``; ``content_minus_quality``, above 0 where
+    missing content is the larger part (the paper's conclusion, Sec. 3.3).
+    """
+    for key in ("precision", "recall", "density", "coverage"):
+        if key not in measures:
+            raise InputError(f"measures has no '{key}'; give the result of fidelity.fidelity")
+    content, quality = 1 - measures["recall"], 1 - measures["precision"]
+    return {
+        "appearance": float(separable),
+        "content": content,
+        "content_coverage": 1 - measures["coverage"],
+        "quality": quality,
+        "quality_density": max(0.0, 1 - measures["density"]),
+        "content_minus_quality": content - quality,
+    }

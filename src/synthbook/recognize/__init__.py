@@ -1,0 +1,1 @@
+"""Recognition models: classifiers by name, one training loop, and what is read off them."""

@@ -1,0 +1,177 @@
+"""Batches cut from images that lie on the device, with random crops and flips made there.
+
+A random order is one infinite sequence: permutation after permutation of a stream's images. An
+epoch reads as many positions as the largest stream has images, so that a smaller stream is
+cycled and reshuffled without any state. All draws are made on the CPU: the same on any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from synthbook.errors import InputError
+from synthbook.randomness import torch_generator
+
+if TYPE_CHECKING:
+    from synthbook.data import ImageSet
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images float32 [N, C, H, W] in [0, 1], labels int64 [N], and their indices in the set."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+
+def checked_device(device: str | torch.device) -> torch.device:
+    """Return the device; raise InputError if this computer does not have it."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"'{device}' is no device; use 'cpu', 'cuda' or 'cuda:0'") from None
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"this computer has {torch.cuda.device_count()} CUDA devices and '{device}' was "
+            f"asked for; use device='cpu'"
+        )
+    return found
+
+
+def order(count: int, start: int, stop: int, *, seed: int, stream: str) -> Tensor:
+    """Return positions ``start`` to ``stop`` of the endless random order of ``count`` images.
+
+    Positions k * count to (k + 1) * count are a permutation drawn from (seed, "order", stream, k).
+    """
+    first, last = start // count, -(-stop // count)
+    drawn = [
+        torch.randperm(count, generator=torch_generator(seed, "order", stream, k))
+        for k in range(first, last)
+    ]
+    return torch.cat(drawn)[start - first * count : stop - first * count]
+
+
+def cuts(count: int, batch_size: int) -> list[int]:
+    """Return the batch borders 0, ..., count of an epoch.
+
+    As few batches as ``batch_size`` allows, of equal size but for one image. A short last batch
+    would do harm: BatchNorm's running statistics, the ones a trained network is used with, would
+    end each epoch on the statistics of a few images. No batch holds a single image, of which
+    BatchNorm has no variance; where only that is left, a batch is one image larger.
+    """
+    number = max(1, min(-(-count // batch_size), count // 2 if batch_size > 1 else count))
+    return [k * count // number for k in range(number + 1)]
+
+
+def crop_and_flip(
+    padded: Tensor, indices: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor, size: int
+) -> Tensor:
+    """Return square windows, one an image, mirrored where ``flips`` is true.
+
+    Args:
+        padded: [M, H, W, C] of any type.
+        indices: which image of ``padded``, int64 [N].
+        tops, lefts: corner of each window, int64 [N], in 0 .. H - size and 0 .. W - size.
+        flips: bool [N].
+        size: side of the windows in pixels.
+
+    Returns:
+        [N, size, size, C]. It is one gather over whole pixels, whatever N is.
+    """
+    _, height, width, channels = padded.shape
+    steps = torch.arange(size, device=padded.device)
+    rows = (indices * height + tops)[:, None] + steps
+    columns = lefts[:, None] + torch.where(flips[:, None], steps.flip(0), steps)
+    pixels = rows[:, :, None] * width + columns[:, None, :]
+    windows = padded.reshape(-1, channels).index_select(0, pixels.flatten())
+    return windows.view(len(indices), size, size, channels)
+
+
+def as_input(images: Tensor, input_size: int = 0) -> Tensor:
+    """Return uint8 [N, H, W, C] as float32 [N, C, H, W] in [0, 1], resized if asked for.
+
+    The resizing is bilinear with antialiasing. The memory order stays [N, H, W, C].
+    """
+    floats = images.permute(0, 3, 1, 2).float().div_(255)
+    if input_size and input_size != floats.shape[-1]:
+        floats = F.interpolate(
+            floats, size=(input_size, input_size), mode="bilinear", antialias=True
+        )
+    return floats
+
+
+class Stream:
+    """One set of images on the device and its random batches.
+
+    Args:
+        images: the set.
+        name: of the stream; part of what its random draws are derived from.
+        seed: of the order, the crops and the flips.
+        crop_padding: black pixels on each side before a window of the old size is drawn.
+        flip: mirror half of the images, drawn anew in every epoch.
+        input_size: side in pixels to which batches are resized after the crop; 0 = as they are.
+        device: where the images lie.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        name: str,
+        seed: int,
+        crop_padding: int = 0,
+        flip: bool = False,
+        input_size: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Move the images to the device as uint8, padded once."""
+        pixels = torch.from_numpy(np.array(images.images))
+        pixels = F.pad(pixels, (0, 0, crop_padding, crop_padding, crop_padding, crop_padding))
+        self.name, self.seed, self.device = name, seed, device
+        self.size, self.crop_padding, self.flip = images.images.shape[1], crop_padding, flip
+        self.input_size = input_size
+        self.padded = pixels.to(device)
+        self.labels = torch.from_numpy(np.array(images.labels)).to(device)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def epoch(self, epoch: int, borders: list[int]) -> Iterator[Batch]:
+        """Yield the batches of an epoch: positions ``borders[k]`` to ``borders[k + 1]`` of it."""
+        count = borders[-1]
+        taken = order(
+            len(self), epoch * count, (epoch + 1) * count, seed=self.seed, stream=self.name
+        ).to(self.device)
+        draws = torch_generator(self.seed, "augment", self.name, epoch)
+        corners = torch.randint(2 * self.crop_padding + 1, (2, count), generator=draws)
+        flips = torch.rand(count, generator=draws) < (0.5 if self.flip else 0.0)
+        corners, flips = corners.to(self.device), flips.to(self.device)
+        for a, b in pairwise(borders):
+            indices = taken[a:b]
+            if self.crop_padding or self.flip:
+                tops, lefts = corners[:, a:b]
+                pixels = crop_and_flip(self.padded, indices, tops, lefts, flips[a:b], self.size)
+            else:
+                pixels = self.padded[indices]
+            yield Batch(as_input(pixels, self.input_size), self.labels[indices], indices)
+
+
+def steps(streams: Mapping[str, Stream], batch_size: int, epoch: int) -> Iterator[dict[str, Batch]]:
+    """Yield the steps of an epoch: one batch of each stream, all of the same size."""
+    borders = cuts(max(len(stream) for stream in streams.values()), batch_size)
+    for batches in zip(*(s.epoch(epoch, borders) for s in streams.values()), strict=True):
+        yield dict(zip(streams, batches, strict=True))

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from synthbook.errors import InputError
+from synthbook.measure.copying import (
+    copying,
+    copying_by_cell,
+    exact_copies,
+    leaks,
+    mann_whitney,
+)
+from synthbook.measure.distances import nearest, radii
+
+
+def draw(seed: int, n: int, d: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def test_a_copied_set_is_detected():
+    train, held = draw(0, 200), draw(1, 150)
+    copies = train[:120] + 0.05 * draw(2, 120)
+    result = copying(train, held, copies)
+    assert result["copying_z"] < -8
+    assert result["copying_p"] < 1e-12
+    assert result["near_copies"] > 0.9
+    assert result["authenticity"] < 0.1
+    assert result["median_generated"] < result["median_held_out"]
+
+
+def test_a_blurred_generator_scores_above_zero():
+    result = copying(draw(3, 200), draw(4, 150), 3 * draw(5, 150))
+    assert result["copying_z"] > 5
+    assert result["copying_p"] > 0.999
+
+
+def test_fresh_samples_are_flagged_as_often_as_the_level_says():
+    results = [
+        copying(draw(3 * s + 10, 150), draw(3 * s + 11, 80), draw(3 * s + 12, 80))
+        for s in range(200)
+    ]
+    z = np.array([r["copying_z"] for r in results])
+    flagged = sum(r["copying_p"] < 0.05 for r in results)
+    # 200 draws of a 5 % event: between 2 and 21 with probability above 0.999.
+    assert 2 <= flagged <= 21
+    assert abs(z.mean()) < 4 / np.sqrt(len(z))
+    assert 0.8 < z.std() < 1.2
+    assert np.mean([r["near_copies"] for r in results]) == pytest.approx(0.05, abs=0.02)
+
+
+def test_mann_whitney_agrees_with_scipy_and_with_counting():
+    rng = np.random.default_rng(6)
+    a, b = rng.integers(0, 12, 40).astype(float), rng.integers(0, 14, 55).astype(float)
+    z, p = mann_whitney(a, b)
+    u = sum((x > y) + 0.5 * (x == y) for x in a for y in b)
+    assert np.sign(z) == np.sign(u - 40 * 55 / 2)
+    assert p == pytest.approx(scipy.stats.norm.cdf(z))
+    assert mann_whitney(np.zeros(4), np.zeros(5)) == (0.0, 0.5)
+
+
+def test_cells_show_what_cancels_out_in_one_score():
+    # Copied around one centre, blurred around the other: the single score sees little.
+    def two(seed, n):
+        return np.concatenate([draw(seed, n), draw(seed + 1, n) + 30])
+
+    train, held = two(20, 150), two(30, 100)
+    mixed = np.concatenate([train[:100] + 0.01, 4 * draw(40, 100) + 30])
+    whole = copying(train, held, mixed)["copying_z"]
+    cells = copying_by_cell(train, held, mixed, cells=2)
+    assert cells["cells_used"] == 2
+    assert cells["worst_cell_z"] < -8 < whole
+    fresh = copying_by_cell(train, held, two(50, 100), cells=2)
+    assert abs(fresh["cell_z"]) < 3
+
+
+def test_one_cell_is_the_plain_score():
+    train, held, made = draw(60, 90), draw(61, 50), draw(62, 40) * 0.9
+    one = copying_by_cell(train, held, made, cells=1)
+    assert one["cell_z"] == pytest.approx(copying(train, held, made)["copying_z"])
+
+
+def test_cells_weigh_as_their_held_out_images_do():
+    def two(seed, near, far):
+        return draw(seed, near), draw(seed + 1, far) + 30
+
+    train, held, made = two(90, 80, 80), two(92, 90, 30), two(94, 20, 60)
+    made = (made[0], 2 * made[1] - 30)
+    single = [
+        mann_whitney(nearest(m, t)[1], nearest(h, t)[1]).z
+        for t, h, m in zip(train, held, made, strict=True)
+    ]
+    result = copying_by_cell(*map(np.concatenate, (train, held, made)), cells=2)
+    assert result["cell_z"] == pytest.approx(0.75 * single[0] + 0.25 * single[1])
+    assert result["worst_cell_z"] == pytest.approx(min(single))
+
+
+def test_authenticity_agrees_with_its_definition():
+    train, made = draw(96, 50), draw(97, 40) * 0.8
+    authentic = []
+    for image in made:
+        distance = np.linalg.norm(train - image, axis=1)
+        i = distance.argmin()
+        authentic.append(distance[i] > sorted(np.linalg.norm(train - train[i], axis=1))[1])
+    assert 0 < np.mean(authentic) < 1
+    assert copying(train, draw(98, 30), made)["authenticity"] == np.mean(authentic)
+
+
+def test_cells_without_enough_images_are_left_out():
+    result = copying_by_cell(draw(63, 20), draw(64, 5), draw(65, 5), cells=2, minimum=10)
+    assert result["cells_used"] == 0
+    assert np.isnan(result["cell_z"])
+
+
+def test_raw_images_work_and_equal_ones_have_distance_zero():
+    rng = np.random.default_rng(7)
+    train = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    held = rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    made = np.concatenate([train[[3, 17]], rng.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8)])
+    index, distance = nearest(made, train)
+    assert index[:2].tolist() == [3, 17]
+    assert (distance[:2] == 0).all()
+    assert (distance[2:] > 0).all()
+    assert copying(train, held, made)["n_generated"] == 32
+    assert exact_copies(made, train).tolist() == [True] * 2 + [False] * 30
+    made = np.concatenate([made, held[:3]])
+    assert leaks(train, np.concatenate([held, train[:1]]), made) == {
+        "generated_in_train": 2,
+        "generated_in_held_out": 3,
+        "held_out_in_train": 1,
+    }
+
+
+def test_neighbours_agree_with_brute_force_whatever_the_block(monkeypatch):
+    points, images = draw(70, 40), draw(71, 23)
+    every = np.linalg.norm(images[:, None] - points[None], axis=2)
+    own = np.linalg.norm(points[:, None] - points[None], axis=2)
+    for rows in (2048, 7):
+        monkeypatch.setattr("synthbook.measure.distances._ROWS", rows)
+        index, distance = nearest(images, points)
+        assert (index == every.argmin(1)).all()
+        np.testing.assert_allclose(distance, every.min(1), rtol=1e-12)
+        np.testing.assert_allclose(radii(points, 3), np.sort(own, axis=1)[:, 3], rtol=1e-6)
+
+
+ok = draw(80, 9)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: copying(ok, ok[:1], ok), "held_out has 1 rows"),
+        (lambda: copying(ok, ok, ok[:, :2]), "generated has 2"),
+        (lambda: copying(ok, ok, ok * np.nan), r"generated\[0\] holds NaN"),
+        (lambda: copying(ok, ok, ok, near_quantile=0), "near_quantile is 0"),
+        (lambda: copying_by_cell(ok, ok, ok, cells=10), "more than the 9"),
+        (lambda: copying_by_cell(ok, ok, ok, cells=0), "cells is 0"),
+        (lambda: exact_copies(ok, ok[:, :2]), "one size and type"),
+    ],
+)
+def test_bad_input_is_named(call, said):
+    with pytest.raises(InputError, match=said):
+        call()

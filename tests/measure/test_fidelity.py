@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from synthbook.errors import InputError
+from synthbook.measure.fidelity import (
+    density_coverage,
+    fidelity,
+    floor,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_frechet_distance_of_shifted_copies_is_the_squared_shift():
+    a = normal(0, 200, 6)
+    shift = np.arange(6.0)
+    assert frechet_distance(a, a + shift) == pytest.approx((shift**2).sum(), rel=1e-6)
+
+
+def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form():
+    # Columns with exact mean 0 and covariance diag(s^2): whiten a sample, then scale.
+    x = normal(1, 300, 5)
+    x -= x.mean(0)
+    x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    s, t, m = np.array([1, 2, 0.5, 3, 1]), np.array([2, 1, 0.5, 1, 4]), np.array([0, 1, 0, 0, 2])
+    expected = (m**2).sum() + ((s - t) ** 2).sum()
+    assert frechet_distance(x * s, x * t + m) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_agrees_with_a_matrix_square_root():
+    a, b = normal(2, 100, 8) @ normal(3, 8, 8), normal(4, 150, 8) @ normal(5, 8, 8) + 0.3
+    ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = scipy.linalg.sqrtm(ca @ cb).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(b, a) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_with_fewer_images_than_features():
+    # tr (Ca Cb)^(1/2) is the nuclear norm of A B^T, which has no rank problem.
+    a, b = normal(6, 40, 300), 1.2 * normal(7, 30, 300) + 0.1
+    ca, cb = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
+    nuclear = np.linalg.svd(ca @ cb.T, compute_uv=False).sum()
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + (ca**2).sum() + (cb**2).sum() - 2 * nuclear
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-5)
+    assert 0 <= frechet_distance(a, a) < 1e-3
+
+
+def test_frechet_distance_of_one_feature():
+    a, b = normal(8, 50, 1), 3 * normal(9, 70, 1) + 1
+    expected = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def naive_mmd(a: np.ndarray, b: np.ndarray) -> float:
+    def kernel(x, y):
+        return (x @ y / len(x) + 1) ** 3
+
+    n = len(a)
+    same = sum(kernel(s[i], s[j]) for s in (a, b) for i in range(n) for j in range(n) if i != j)
+    cross = sum(kernel(a[i], b[j]) for i in range(n) for j in range(n))
+    return same / (n * (n - 1)) - 2 * cross / n**2
+
+
+def test_kernel_distance_agrees_with_a_double_loop():
+    a, b = normal(10, 12, 4), normal(11, 12, 4) + 0.5
+    assert kernel_distance(a, b, subset_size=12, subsets=3) == pytest.approx(naive_mmd(a, b))
+
+
+def test_kernel_distance_is_near_zero_for_equal_sources_and_seeded():
+    a, b, far = normal(12, 300, 5), normal(13, 300, 5), normal(14, 300, 5) + 1
+    near = kernel_distance(a, b, subset_size=100, subsets=20, seed=1)
+    assert abs(near) < 0.1 * kernel_distance(a, far, subset_size=100, subsets=20, seed=1)
+    assert near == kernel_distance(a, b, subset_size=100, subsets=20, seed=1)
+    assert near != kernel_distance(a, b, subset_size=100, subsets=20, seed=2)
+
+
+def test_no_function_touches_the_global_random_stream_or_prints(capsys):
+    a = normal(15, 40, 3)
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    fidelity(a, a + 0.1, extractor_name="x", neighbours=3)
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert capsys.readouterr() == ("", "")
+
+
+def brute(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:
+    """Precision, recall, density and coverage, one image at a time."""
+
+    def balls(points):
+        return [sorted(np.linalg.norm(points - p, axis=1))[k] for p in points]
+
+    r, f = balls(real), balls(fake)
+    inside = [[np.linalg.norm(y - x) <= s for x, s in zip(real, r, strict=True)] for y in fake]
+    other = [[np.linalg.norm(y - x) <= s for x, s in zip(fake, f, strict=True)] for y in real]
+    hits = np.array(inside)
+    return (
+        float(np.mean([any(row) for row in inside])),
+        float(np.mean([any(row) for row in other])),
+        hits.sum() / (k * len(fake)),
+        float(hits.any(axis=0).mean()),
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_precision_recall_density_coverage_agree_with_brute_force(k):
+    real, fake = normal(16, 50, 3), 0.7 * normal(17, 40, 3) + 0.5
+    expected = brute(real, fake, k)
+    assert precision_recall(real, fake, k) + density_coverage(real, fake, k) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_identical_sets_have_full_precision_recall_and_coverage():
+    a = normal(18, 60, 4)
+    assert precision_recall(a, a) == (1.0, 1.0)
+    density, coverage = density_coverage(a, a)
+    # Every ball holds its centre and k neighbours.
+    assert (density, coverage) == (pytest.approx(6 / 5), 1.0)
+
+
+def test_disjoint_sets_have_none():
+    a = normal(19, 60, 4)
+    assert precision_recall(a, a + 100) == (0.0, 0.0)
+    assert density_coverage(a, a + 100) == (0.0, 0.0)
+
+
+def test_a_dropped_mode_costs_recall_and_coverage_but_not_precision_or_density():
+    modes = np.concatenate([normal(20, 100, 3), normal(21, 100, 3) + 50])
+    fake = normal(22, 200, 3)
+    precision, recall = precision_recall(modes, fake)
+    density, coverage = density_coverage(modes, fake)
+    assert precision > 0.8
+    assert recall < 0.55
+    assert density > 0.8
+    assert coverage < 0.55
+
+
+def test_coverage_of_a_perfect_generator_is_the_known_expectation():
+    # Naeem et al. 2020: E = 1 - prod_{i<k} (N-1-i) / (M+N-1-i), whatever the distribution.
+    n, m, k = 80, 60, 3
+    expected = 1 - np.prod([(n - 1 - i) / (m + n - 1 - i) for i in range(k)])
+    runs = [
+        density_coverage(normal(100 + s, n, 2), normal(900 + s, m, 2), k)[1] for s in range(200)
+    ]
+    assert np.mean(runs) == pytest.approx(expected, abs=4 * np.std(runs) / np.sqrt(len(runs)))
+
+
+def test_density_of_many_real_images_does_not_depend_on_the_block(monkeypatch):
+    real, fake = normal(23, 90, 3), normal(24, 70, 3)
+    whole = density_coverage(real, fake)
+    monkeypatch.setattr("synthbook.measure.fidelity._ROWS", 7)
+    monkeypatch.setattr("synthbook.measure.distances._ROWS", 11)
+    assert density_coverage(real, fake) == whole
+
+
+def test_fidelity_names_the_distance_after_the_extractor():
+    a, b = normal(25, 40, 3), normal(26, 30, 3)
+    own = fidelity(a, b, extractor_name="efficientnet_lite0@64")
+    fid = fidelity(a, b, extractor_name="inception")
+    assert list(own) == [
+        *("fd", "kd", "precision", "recall", "density", "coverage", "n_real", "n_fake")
+    ]
+    assert list(fid)[:2] == ["fid", "kid"]
+    assert (own["n_real"], own["n_fake"]) == (40, 30)
+    assert own["fd"] == fid["fid"] == frechet_distance(a, b)
+
+
+def test_the_floor_is_what_equal_sources_get():
+    a, b, worse = normal(27, 400, 4), normal(28, 400, 4), normal(29, 200, 4) + 0.5
+    low = floor(a, extractor_name="x")
+    assert low["n_real"] == low["n_fake"] == 200
+    assert frechet_distance(a[:200], b[:200]) < 3 * low["fd"] < frechet_distance(a[:200], worse)
+    assert floor(a, extractor_name="x") == low
+    assert floor(a, 1, extractor_name="x") != low
+
+
+nan = np.full((9, 3), np.nan)
+ok = normal(30, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: frechet_distance(ok, ok[:1]), "fake has 1 rows"),
+        (lambda: frechet_distance(ok, nan), r"fake\[0\] holds NaN"),
+        (lambda: frechet_distance(ok, ok[:, :2]), "3 features and fake has 2"),
+        (lambda: frechet_distance(ok[0], ok), "shape"),
+        (lambda: frechet_distance(np.array([["a"]]), ok), "numbers"),
+        (lambda: kernel_distance(ok, ok, 10), "at least 10"),
+        (lambda: kernel_distance(ok, ok, 1), "subset_size=1"),
+        (lambda: precision_recall(ok, ok, 9), "at least 10 are needed"),
+        (lambda: precision_recall(ok, nan), "NaN"),
+        (lambda: precision_recall(ok, ok, 0), "neighbours is 0"),
+        (lambda: density_coverage(ok, ok[:, :2]), "one extractor"),
+        (lambda: density_coverage(ok, ok, 9), "at least 10 are needed"),
+        (lambda: density_coverage(ok, ok, 0), "neighbours is 0"),
+        (lambda: fidelity(ok, ok[:4], extractor_name="x"), "fake has 4 rows"),
+        (lambda: floor(ok, extractor_name="x"), "at least 12"),
+    ],
+)
+def test_bad_input_is_named(call, said):
+    with pytest.raises(InputError, match=said):
+        call()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from synthbook.errors import InputError
+from synthbook.recognize.recipe import Recipe, create_optimizer, learning_rate_at
+
+RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
+
+
+def test_cosine_schedule_equals_torchs() -> None:
+    recipe = Recipe(1, 1, 0.3, schedule="cosine", optimizer="sgd")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=17)
+    for step in range(17):
+        assert learning_rate_at(recipe, step, 17) == pytest.approx(
+            scheduler.get_last_lr()[0], rel=1e-9
+        )
+        optimizer.step()
+        scheduler.step()
+
+
+def test_sgd_steps_are_those_of_the_formula() -> None:
+    """v = 0.9 v + (g + decay w); w = w - rate v."""
+    model = torch.nn.Linear(2, 1, bias=False)
+    w = model.weight.detach().clone()
+    optimizer = create_optimizer(model, Recipe(1, 1, 0.1, weight_decay=0.5, optimizer="sgd"))
+    v = torch.zeros_like(w)
+    for gradient in (1.0, -2.0):
+        model.weight.grad = torch.full_like(w, gradient)
+        optimizer.step()
+        v = 0.9 * v + gradient + 0.5 * w
+        w = w - 0.1 * v
+        torch.testing.assert_close(model.weight.detach(), w)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"optimizer": "adamm"}, "did you mean 'adam"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"crop_padding": -1}, "crop_padding is -1"),
+        ({"input_size": -8}, "input_size is -8"),
+    ],
+)
+def test_bad_recipes_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(RECIPE, **change)

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from synthbook.data import ImageSet
+from synthbook.errors import InputError
+from synthbook.recognize.models import create_classifier
+from synthbook.recognize.train import (
+    History,
+    Recipe,
+    TrainingError,
+    accuracy,
+    cross_entropy_step,
+    features,
+    fit,
+    predict,
+    sample_losses,
+)
+
+RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
+
+
+@cache
+def digits() -> ImageSet:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    pixels = (data.images * 255 / 16).round().astype(np.uint8)[..., None]
+    return ImageSet(pixels, data.target, tuple("0123456789"), "digits")
+
+
+def some(count: int, start: int = 0) -> ImageSet:
+    return digits().subset(np.arange(start, start + count))
+
+
+def classifier(seed: int = 0) -> torch.nn.Module:
+    return create_classifier("small_cnn", num_classes=10, channels=1, image_size=8, seed=seed)
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
+
+
+def test_digits_are_learnt() -> None:
+    model = classifier()
+    calls: list[tuple[int, History]] = []
+    history = fit(
+        model,
+        some(600),
+        replace(RECIPE, epochs=8),
+        seed=0,
+        validation=some(300, 600),
+        on_epoch=lambda *call: calls.append(call),
+    )
+    assert history.train_loss[-1] < 0.1 * history.train_loss[0]
+    assert history.train_accuracy[-1] > 99
+    assert accuracy(model, some(500, 1000)) > 90
+    assert history.val_accuracy[-1] == accuracy(model, some(300, 600))
+    assert history.val_loss[-1] == pytest.approx(sample_losses(model, some(300, 600)).mean())
+    assert history.images == 8 * 600
+    assert history.seconds > 0
+    assert [number for number, _ in calls] == list(range(8))
+    assert [len(past.val_loss) for _, past in calls] == list(range(1, 9))
+    assert calls[-1][1] == history
+
+
+def test_first_epoch_of_one_batch_reports_the_loss_before_any_step() -> None:
+    images, model = some(64), classifier()
+    with torch.no_grad():  # in training mode, as BatchNorm sees the same batch in any order
+        pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2) / 255
+        logits = classifier().train()(pixels)
+    history = fit(model, images, Recipe(1, 64, 0.01), seed=0)
+    wanted = F.cross_entropy(logits, torch.from_numpy(images.labels)).item()
+    assert history.train_loss[0] == pytest.approx(wanted, rel=1e-4)
+    right = (logits.argmax(1).numpy() == images.labels).mean()
+    assert history.train_accuracy[0] == pytest.approx(100 * right)
+
+
+def test_accuracy_equals_scikit_learns() -> None:
+    from sklearn.metrics import accuracy_score
+
+    model, images = classifier(), some(333)
+    fit(model, some(100, 500), replace(RECIPE, epochs=1), seed=0)
+    predicted = predict(model, images).argmax(1).numpy()
+    wanted = 100 * accuracy_score(images.labels, predicted)
+    assert 10 < wanted < 100
+    assert accuracy(model, images) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_sample_losses_are_cross_entropies_of_single_images() -> None:
+    model, images = classifier().eval(), some(50)
+    pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        wanted = F.cross_entropy(model(pixels), torch.from_numpy(images.labels), reduction="none")
+    losses = sample_losses(model, images, batch_size=7)
+    assert losses.shape == (50,)
+    np.testing.assert_allclose(losses, wanted.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_prediction_keeps_the_modes_and_needs_no_particular_batch_size() -> None:
+    model, images = classifier().train(), some(50)
+    model.head.eval()
+    before = weights(model)
+    whole, parts = predict(model, images), predict(model, images.images, batch_size=8)
+    torch.testing.assert_close(whole, parts)
+    assert whole.shape == (50, 10)
+    assert model.training
+    assert not model.head.training
+    assert torch.equal(before, weights(model))  # no running statistics of BatchNorm either
+    pooled = features(model, images)
+    assert pooled.shape == (50, 64)
+    assert (pooled >= 0).all()  # after a ReLU
+
+
+@pytest.mark.parametrize("crop_padding", [0, 1])
+def test_same_seed_same_bits(crop_padding: int) -> None:
+    recipe = replace(RECIPE, crop_padding=crop_padding, flip=True, schedule="cosine")
+
+    def trained(seed: int, initial: int = 0, validation: ImageSet | None = None) -> torch.Tensor:
+        model = classifier(initial)
+        fit(model, some(200), recipe, seed=seed, validation=validation)
+        return weights(model)
+
+    state = torch.get_rng_state()
+    first = trained(0)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(10)
+    assert torch.equal(first, trained(0))
+    assert torch.equal(first, trained(0, validation=some(50, 300)))
+    assert not torch.equal(first, trained(1))
+    assert not torch.equal(first, trained(0, initial=1))
+
+
+def test_dropout_follows_the_seed_and_not_the_global_generator() -> None:
+    def trained(seed: int) -> torch.Tensor:
+        model = classifier()
+        model.head = torch.nn.Sequential(torch.nn.Dropout(0.5), model.head)
+        fit(model, some(64), Recipe(2, 64, 0.01), seed=seed)
+        return weights(model)
+
+    first = trained(0)
+    torch.rand(5)
+    assert torch.equal(first, trained(0))
+
+
+def test_streams_are_drawn_together() -> None:
+    seen: list[dict[str, int]] = []
+
+    def step(model, batches, optimizer):
+        seen.append({name: len(batch) for name, batch in batches.items()})
+        return cross_entropy_step(model, batches, optimizer) | {"share": torch.tensor(0.25)}
+
+    sets = {"real": some(20), "synthetic": some(97, 100)}
+    history = fit(classifier(), sets, replace(RECIPE, epochs=2), seed=0, step=step)
+    # Four batches of at most 32, as equal as can be, and of the same size in both streams.
+    assert [batch["real"] for batch in seen] == [24, 24, 24, 25] * 2
+    assert [batch["synthetic"] for batch in seen] == [24, 24, 24, 25] * 2
+    assert history.images == 2 * 2 * 97
+    assert history.extra == {"share": (0.25, 0.25)}
+
+
+def test_two_streams_are_one_loss_over_both() -> None:
+    first, second = classifier(), classifier()
+    fit(first, {"a": some(30), "b": some(30, 30)}, Recipe(1, 30, 0.01), seed=0)
+    fit(second, some(60), Recipe(1, 60, 0.01), seed=0)
+    torch.testing.assert_close(weights(first), weights(second), rtol=1e-3, atol=1e-4)
+
+
+def test_frozen_parameters_stay() -> None:
+    model = classifier()
+    before = weights(model.body[0])
+    model.body[0].requires_grad_(False)
+    fit(model, some(64), replace(RECIPE, epochs=1), seed=0)
+    assert torch.equal(before, weights(model.body[0]))
+    model.requires_grad_(False)
+    with pytest.raises(InputError, match="unfreeze"):
+        fit(model, some(64), RECIPE, seed=0)
+
+
+def test_every_step_gets_its_rate() -> None:
+    rates: list[float] = []
+
+    def step(model, batches, optimizer):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return cross_entropy_step(model, batches, optimizer)
+
+    recipe = Recipe(epochs=2, batch_size=30, learning_rate=0.01, schedule="cosine")
+    fit(classifier(), some(90), recipe, seed=0, step=step)
+    wanted = [0.01 * (1 + math.cos(math.pi * k / 6)) / 2 for k in range(6)]
+    assert rates == pytest.approx(wanted)
+    rates.clear()
+    fit(classifier(), some(90), replace(recipe, schedule="constant"), seed=0, step=step)
+    assert rates == [0.01] * 6
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_loss_decreases(optimizer: str, precision: str) -> None:
+    recipe = replace(RECIPE, optimizer=optimizer, learning_rate=0.02, weight_decay=1e-4)
+    history = fit(classifier(), some(200), recipe, seed=0, precision=precision)
+    assert history.train_loss[-1] < 0.6 * history.train_loss[0]
+
+
+def test_input_size_is_used_for_training_and_validation() -> None:
+    sizes: set[tuple[bool, int]] = set()
+    model = classifier()
+    model.register_forward_pre_hook(lambda m, x: sizes.add((m.training, x[0].shape[-1])))
+    recipe = replace(RECIPE, epochs=1, input_size=16)
+    fit(model, some(40), recipe, seed=0, validation=some(10, 50))
+    assert sizes == {(True, 16), (False, 16)}
+
+
+def test_a_loss_that_is_not_a_number_names_epoch_and_step() -> None:
+    count = iter(range(100))
+
+    def step(model, batches, optimizer):
+        result = cross_entropy_step(model, batches, optimizer)
+        return result | {"loss": result["loss"] * (math.nan if next(count) == 4 else 1)}
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 1, step 1 "):
+        fit(classifier(), some(96), RECIPE, seed=0, step=step)
+
+
+def test_streams_that_do_not_fit_are_refused() -> None:
+    images, model = some(10), classifier()
+    large = ImageSet(images.images.repeat(2, 1).repeat(2, 2), images.labels, images.classes, "x")
+    other = ImageSet(images.images, images.labels, tuple("abcdefghij"), "x")
+    for sets, message in [
+        ({}, "no stream"),
+        ({"real": images.subset([])}, "has no images"),
+        ({"real": images, "fake": large}, "stream 'fake' has images of"),
+        ({"real": images, "fake": other}, "same classes"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            fit(model, sets, RECIPE, seed=0)
+    with pytest.raises(InputError, match="the model 3"):
+        fit(
+            create_classifier("small_cnn", num_classes=3, channels=1, image_size=8),
+            images,
+            RECIPE,
+            seed=0,
+        )
+    with pytest.raises(InputError, match="crop_padding 8"):
+        fit(model, images, replace(RECIPE, crop_padding=8), seed=0)
+    with pytest.raises(InputError, match="precision is 'half'"):
+        fit(model, images, RECIPE, seed=0, precision="half")
+    with pytest.raises(InputError, match="give uint8"):
+        predict(model, images.images.astype(np.float32))
+    with pytest.raises(InputError, match="no method `features`"):
+        features(torch.nn.Flatten(), images)

@@ -1,0 +1,279 @@
+"""Folders of class folders: layouts, decoding, unreadable files, speed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthbook.data import check, load
+from synthbook.data.decode import conform, plain, square
+from synthbook.errors import InputError
+
+
+def write(path: Path, value: int | np.ndarray = 0, side: int = 8, **options) -> Path:
+    """Write an image: an array, or an RGB square of one value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((side, side, 3), value, np.uint8) if np.isscalar(value) else value
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """Two classes of ten images; the image's value is its number."""
+    for k in range(20):
+        write(tmp_path / "pool" / ("cat", "dog")[k % 2] / f"{k:02}.png", k)
+    return tmp_path / "pool"
+
+
+def values(images) -> list[int]:
+    return images.images[:, 0, 0, 0].tolist()
+
+
+def test_a_pool_is_split_once_and_for_all(pool):
+    splits, again = load(str(pool)), load(str(pool))
+    parts = [values(part) for part in (splits.train, splits.val, splits.test)]
+    assert [len(part) for part in parts] == [12, 2, 6]
+    assert sorted(chain(*parts)) == list(range(20))
+    assert splits.test.counts().tolist() == [3, 3]
+    assert splits.classes == ("cat", "dog")
+    assert splits.name == "pool"
+    for part in (splits.train, splits.val, splits.test):
+        assert (part.images[:, 0, 0, 0] % 2 == part.labels).all()
+    assert splits.train.fingerprint() == again.train.fingerprint()
+    summary = check(str(pool))
+    assert dict(summary.counts) == {"train": 12, "val": 2, "test": 6}
+    assert (summary.size, summary.classes) == ("8 x 8 pixels", ("cat", "dog"))
+    assert "12 train, 2 val, 6 test" in str(summary)
+
+
+def test_the_split_does_not_depend_on_where_the_folder_lies(pool, tmp_path):
+    before = load(str(pool))
+    moved = shutil.move(pool, tmp_path / "other")
+    assert load(str(moved)).test.fingerprint() == before.test.fingerprint()
+
+
+def test_suffixes_nesting_hidden_and_other_files(tmp_path):
+    for k, file in enumerate(("1.JPG", "deep/er/2.webp", "3.bmp", "4.TIFF", "5.jpeg", "6.png")):
+        write(tmp_path / "a" / file, 10 * k)
+        write(tmp_path / "b" / file, 10 * k)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    (tmp_path / "README.md").write_text("no image")
+    (tmp_path / "a" / "._1.jpg").write_text("no image")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    splits = load(str(tmp_path))
+    assert splits.classes == ("a", "b")
+    assert sum(map(len, (splits.train, splits.val, splits.test))) == 12
+
+
+def test_train_val_and_test_folders(tmp_path):
+    for part, count in (("train", 20), ("val", 3), ("test", 4)):
+        for k in range(count):
+            write(tmp_path / part / ("a", "b")[k % 2] / f"{k}.png", k)
+    splits = load(str(tmp_path))
+    assert [values(part) for part in (splits.val, splits.test)] == [[0, 2, 1], [0, 2, 1, 3]]
+    assert len(splits.train) == 20
+    shutil.rmtree(tmp_path / "val")
+    splits = load(str(tmp_path))
+    assert (len(splits.train), splits.val.counts().tolist(), len(splits.test)) == (18, [1, 1], 4)
+    assert sorted(values(splits.train) + values(splits.val)) == list(range(20))
+
+
+def test_folder_layouts_that_are_refused(tmp_path):
+    def refused(message: str) -> None:
+        for ask in (load, check):
+            with pytest.raises(InputError, match=message):
+                ask(str(tmp_path))
+
+    refused("no class folders")
+    write(tmp_path / "loose.png")
+    refused("1 images lie in it directly")
+    write(tmp_path / "a" / "1.png")
+    refused("one class only, 'a'")
+    (tmp_path / "b").mkdir()
+    refused("class folder .*b has no image")
+    write(tmp_path / "b" / "1.png")
+    refused(r"class 'a' of .* has only 1 image\(s\) in the pool")
+    shutil.rmtree(tmp_path / "a")
+    shutil.rmtree(tmp_path / "b")
+    for part in ("train", "val"):
+        for k in range(4):
+            write(tmp_path / part / "ab"[k % 2] / f"{k}.png")
+    refused("train and val but no test")
+    shutil.copytree(tmp_path / "val", tmp_path / "test")
+    (tmp_path / "valid").mkdir()
+    refused("holds valid beside train")
+    (tmp_path / "valid").rmdir()
+    write(tmp_path / "test" / "c" / "1.png")
+    refused(r"class 'c' in .*test is not in .*train")
+
+
+# Unreadable files
+
+
+def test_unreadable_files_are_named_or_skipped(pool):
+    (pool / "cat" / "00.png").write_bytes(b"no image at all")
+    for ask in (load, check):
+        with pytest.raises(InputError, match=r"1 unreadable.*00\.png.*skip_unreadable=True"):
+            ask(str(pool))
+        assert Path(ask(str(pool), skip_unreadable=True).skipped[0]).name == "00.png"
+    splits = load(str(pool), skip_unreadable=True)
+    kept = [values(part) for part in (splits.train, splits.val, splits.test)]
+    assert sorted(chain(*kept)) == list(range(1, 20))
+    summary = check(str(pool), skip_unreadable=True)
+    assert sum(summary.counts.values()) == 19
+    assert dict(summary.counts) == {
+        "train": len(splits.train), "val": len(splits.val), "test": len(splits.test),
+    }  # fmt: skip
+
+
+def test_skipping_leaves_the_split_of_the_others(pool):
+    before = load(str(pool))
+    lost = values(before.train)[-2]
+    damaged = pool / ("cat", "dog")[lost % 2] / f"{lost:02}.png"
+    damaged.write_bytes(b"")
+    after = load(str(pool), skip_unreadable=True)
+    assert values(after.train) == [one for one in values(before.train) if one != lost]
+    assert (after.train.images[:, 0, 0, 0] % 2 == after.train.labels).all()
+    assert values(after.test) == values(before.test)
+
+
+def test_a_truncated_file_passes_check_and_is_named_by_load(pool):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    file = write(pool / "dog" / "cut.jpg", noise)
+    file.write_bytes(file.read_bytes()[:2000])
+    assert check(str(pool)).skipped == ()
+    with pytest.raises(InputError, match=r"cut\.jpg .*truncated"):
+        load(str(pool), image_size=8)
+    skipped = load(str(pool), image_size=8, skip_unreadable=True).skipped
+    assert [Path(name).name for name in skipped] == ["cut.jpg"]
+
+
+def test_a_class_that_skipping_empties_is_named(pool):
+    for file in (pool / "dog").iterdir():
+        file.write_bytes(b"")
+    for ask in (load, check):
+        with pytest.raises(InputError, match="class 'dog' of 'pool' has no readable training"):
+            ask(str(pool), skip_unreadable=True)
+    for file in (pool / "cat").iterdir():
+        file.write_bytes(b"")
+    for ask in (load, check):  # nothing left: the files are named all the same
+        with pytest.raises(InputError, match=r"20 unreadable .* and 17 more"):
+            ask(str(pool), skip_unreadable=True)
+
+
+# Pixels
+
+
+def test_unequal_sizes_need_image_size(pool):
+    write(pool / "cat" / "wide.png", np.zeros((8, 12, 3), np.uint8))
+    for ask in (load, check):
+        with pytest.raises(InputError, match="between 8 x 8 and 8 x 12 pixels; set image_size"):
+            ask(str(pool), image_size=0)
+    assert check(str(pool)).size == "between 8 x 8 and 8 x 12 pixels"
+    assert load(str(pool), image_size=8).train.image_size == 8
+
+
+def test_the_crop_is_the_centre_and_images_of_the_right_size_are_untouched():
+    pixels = np.zeros((6, 10, 3), np.uint8)
+    pixels[:, 2:8] = 200
+    cropped = np.asarray(square(Image.fromarray(pixels), 6))
+    assert (cropped == 200).all()
+    noise = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    assert (np.asarray(square(Image.fromarray(noise), 6)) == noise).all()
+
+
+def test_resizing_is_antialiased():
+    checks = np.indices((64, 64)).sum(0) % 2 * 255
+    small = np.asarray(square(Image.fromarray(checks.astype(np.uint8)), 8))
+    assert np.ptp(small) <= 2  # a checkerboard shrinks to its mean, not to an alias
+    assert abs(int(small[0, 0]) - 127) <= 2
+
+
+def one(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(plain(image))
+
+
+def test_modes(tmp_path):
+    red = np.zeros((4, 4, 4), np.uint8)
+    red[..., 0] = 255
+    red[:2, :, 3] = 255  # the lower half is transparent
+    seen = one(write(tmp_path / "rgba.png", red))
+    assert seen[0, 0].tolist() == [255, 0, 0]
+    assert seen[3, 3].tolist() == [255, 255, 255]
+
+    deep = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
+    assert one(write(tmp_path / "deep.png", deep)).tolist() == [[0, 100], [200, 255]]
+    assert one(write(tmp_path / "deep.tif", deep)).tolist() == [[0, 100], [200, 255]]
+
+    palette = Image.fromarray(red[..., :3]).convert("P")
+    palette.save(tmp_path / "palette.png")
+    assert one(tmp_path / "palette.png")[0, 0].tolist() == [255, 0, 0]
+
+    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg")
+    assert np.abs(one(tmp_path / "cmyk.jpg")[0, 0].astype(int) - [255, 0, 0]).max() < 6
+
+    Image.new("LA", (4, 4), (0, 0)).save(tmp_path / "la.png")
+    assert one(tmp_path / "la.png").tolist() == [[255] * 4] * 4
+
+    Image.new("1", (4, 4), 1).save(tmp_path / "bits.png")
+    assert one(tmp_path / "bits.png").tolist() == [[255] * 4] * 4
+
+    with pytest.raises(ValueError, match="8 or 16 bits"):
+        one(write(tmp_path / "float.tif", np.ones((4, 4), np.float32)))
+
+
+def test_exif_orientation(tmp_path):
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:, :8] = 255  # white on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: white on top
+    seen = one(write(tmp_path / "turned.png", pixels, exif=exif))
+    assert seen.shape == (16, 8, 3)
+    assert (seen[:8] == 255).all()
+    assert (seen[8:] == 0).all()
+
+
+def test_channels(pool):
+    assert load(str(pool)).train.channels == 3
+    assert load(str(pool), channels=1).train.channels == 1
+    for file in pool.rglob("*.png"):
+        Image.open(file).convert("L").save(file)
+    assert load(str(pool)).train.channels == 1
+    assert load(str(pool), channels=3).train.channels == 3
+    write(pool / "cat" / "colour.png", 3)
+    mixed = load(str(pool))
+    assert {part.channels for part in (mixed.train, mixed.val, mixed.test)} == {3}
+
+
+def test_arrays_and_files_of_the_same_pixels_are_the_same():
+    noise = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
+    grey = [np.asarray(Image.fromarray(one).convert("L")) for one in noise]
+    assert (conform(noise, 0, 1)[..., 0] == grey).all()
+    small = [np.asarray(square(Image.fromarray(one), 6)) for one in noise]
+    assert (conform(noise, 6, 0) == small).all()
+    small = [np.asarray(square(Image.fromarray(one), 6)) for one in grey]
+    assert (conform(noise, 6, 1)[..., 0] == small).all()
+    assert conform(conform(noise, 0, 1), 6, 3).shape == (5, 6, 6, 3)
+
+
+def test_check_of_2000_files_is_fast(tmp_path):
+    first = write(tmp_path / "a" / "0000.png", 0)
+    for k in range(2000):
+        folder = tmp_path / f"class{k % 20:02}"
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(first, folder / f"{k:04}.png")
+    shutil.rmtree(tmp_path / "a")
+    start = time.perf_counter()
+    summary = check(str(tmp_path))
+    assert time.perf_counter() - start < 2  # 0.2 s on an idle core
+    assert sum(summary.counts.values()) == 2000

@@ -1,0 +1,201 @@
+"""Chapters as a reader runs them, with papermill alone: bad input stops them at once, in a line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthbook.source import root
+from synthbook.study.notebook import cells
+
+CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
+SECONDS = 4  # to the error; two on an idle machine
+CHECKS = re.compile(r"\bparameters\(\s*globals\(\)")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders and archives of a user, all but the last two unusable."""
+    top = tmp_path_factory.mktemp("inputs")
+
+    def image(path: Path, size: tuple[int, int] = (8, 8)) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size, 128).save(path)
+
+    for number in range(8):
+        image(top / "flat" / f"{number}.png")
+        image(top / "one_class/cat" / f"{number}.png")
+        for label in ("cat", "dog"):
+            image(top / "unreadable" / label / f"{number}.png")
+            image(top / "unequal" / label / f"{number}.png", (8 + number, 8))
+            image(top / "good" / label / f"{number}.png")
+    (top / "unreadable/dog/3.png").write_bytes(b"no image")
+    (top / "empty").mkdir()
+    images = np.zeros((20, 8, 8), dtype=np.uint8)
+    labels = np.arange(20) % 2
+    np.savez(top / "unnamed.npz", images, labels)
+    np.savez(top / "below.npz", images=images, labels=labels - 1)
+    np.savez(top / "above.npz", images=images, labels=labels + 1, names=np.array(["cat", "dog"]))
+    np.savez(top / "good.npz", images=images, labels=labels)
+    return top
+
+
+# What is typed after papermill's -p, and what the error has to name: the value and the remedy.
+BAD: dict[str, tuple[str, str, list[str]]] = {
+    "misspelt": ("sede", "5", ["'sede'", "5", "did you mean 'seeds'?"]),
+    "too few": ("seeds", "0", ["seeds = 0", "from 1 to 1000"]),
+    "no number": ("seeds", "many", ["seeds = 'many'", "whole number", "give"]),
+    "negative": ("guidance_scale", "-1", ["guidance_scale = -1", "from 0 to 100"]),
+    "unknown data": ("data", "nonsense", ["'nonsense'", "known: digits"]),
+    "no folder": ("data", "./missing", ["./missing", "correct the path"]),
+    "empty folder": ("data", "empty", ["empty", "class"]),
+    "no class folders": ("data", "flat", ["flat", "class"]),
+    "one class": ("data", "one_class", ["one_class", "at least two"]),
+    "unreadable image": ("data", "unreadable", ["dog/3.png", "replace or delete"]),
+    "unequal sizes": ("data", "unequal", ["unequal", "image_size"]),
+    "unnamed arrays": ("data", "unnamed.npz", ["unnamed.npz", "arr_0", "name its arrays"]),
+    "labels below 0": ("data", "below.npz", ["from -1 to 0", "number them from 0 to 1"]),
+    "labels above K": ("data", "above.npz", ["from 1 to 2", "number them from 0 to 1"]),
+    "source twice": ("sources", "real,real", ["'real', 'real'", "twice", "each once"]),
+    "unknown source": ("sources", "real,diffusoin", ["'diffusoin'", "did you mean 'diffusion'?"]),
+    "no such device": ("device", "gpu", ["device = 'gpu'", "cuda:N"]),
+}
+Start = Callable[..., tuple[BaseException | None, str, float]]
+
+
+@pytest.fixture
+def start(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Start:
+    """Run a chapter in an IPython shell from its first cell to its checking cell.
+
+    The parameters go in as papermill's command line puts them. Returns the error, what is
+    printed, and the seconds it took.
+    """
+    from IPython.core.interactiveshell import InteractiveShell
+    from papermill.cli import _resolve_type
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
+    from traitlets.config import Config
+
+    monkeypatch.chdir(inputs)
+
+    def run(chapter: str, **typed: str) -> tuple[BaseException | None, str, float]:
+        notebook = load_notebook_node(str(root() / "notebooks" / f"{chapter}.ipynb"))
+        values = {name: _resolve_type(text) for name, text in typed.items()}
+        notebook = parameterize_notebook(notebook, values)
+        config = Config({"HistoryManager": {"enabled": False}})
+        config.InteractiveShell.colors = "nocolor"
+        shell = InteractiveShell(config=config)
+        capsys.readouterr()
+        began = time.perf_counter()
+        for cell in notebook.cells:
+            if cell.cell_type != "code":
+                continue
+            done = shell.run_cell(cell.source)
+            if done.error_in_exec or done.error_before_exec or CHECKS.search(cell.source):
+                took = time.perf_counter() - began
+                error = done.error_in_exec or done.error_before_exec
+                return error, capsys.readouterr().out, took
+        raise AssertionError(f"{chapter} has no cell that checks its parameters")
+
+    return run
+
+
+def told_in_a_sentence(error: BaseException | None, printed: str, words: list[str]) -> None:
+    """Check that an error names the words in a line of its own and shows no code."""
+    assert type(error).__name__ == "InputError"
+    lines = printed.strip().splitlines()
+    assert lines[-1] == f"InputError: {error}"
+    assert len(lines) <= 2  # the data set's summary may stand before it
+    assert "\n" not in str(error)
+    assert len(str(error)) < 1000
+    for word in words:
+        assert word in str(error)
+
+
+@pytest.mark.parametrize("fault", BAD)
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_bad_input_stops_a_chapter_in_its_checking_cell(
+    chapter: str, fault: str, start: Start
+) -> None:
+    name, value, words = BAD[fault]
+    error, printed, seconds = start(chapter, **{name: value})
+    told_in_a_sentence(error, printed, words)
+    assert seconds < SECONDS
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_good_input_passes_the_checking_cell(chapter: str, start: Start) -> None:
+    for given in ({}, {"data": "good"}, {"data": "good.npz", "seeds": "3", "sources": "real,gan"}):
+        fewer = {"shots": "2"} if chapter.startswith("14") else {}
+        error, printed, _ = start(chapter, **given, **(fewer if "data" in given else {}))
+        assert error is None
+        assert printed.startswith(Path(given.get("data", "digits")).stem)
+    assert start(chapter, data="unequal", image_size="8", **fewer)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "most"), [({}, 30), ({"data": "good"}, 5), ({"set_size": "50"}, 5)]
+)
+def test_more_shots_than_images_are_refused_before_any_work(
+    given: dict[str, str], most: int, start: Start
+) -> None:
+    error, printed, _ = start("14_what_an_image_teaches", shots="1000", **given)
+    told_in_a_sentence(error, printed, ["shots = 1000"])
+    allowed = int(re.findall(r"\d+", str(error))[-1])
+    assert allowed <= most
+    assert start("14_what_an_image_teaches", shots=str(allowed), **given)[0] is None
+
+
+@pytest.mark.parametrize(
+    "path", sorted((root() / "notebooks").glob("[0-9]*.py")), ids=lambda p: p.stem
+)
+def test_papermill_understands_every_line_of_the_parameters_cell(path: Path) -> None:
+    """It warns of a line with a second "=", also in the comment, and does not list its name."""
+    (source,) = (cell.source for cell in cells(path) if "parameters" in cell.tags)
+    assert [line for line in source.splitlines() if line.count("=") > 1] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("chapter", "fault"),
+    [
+        ("11_generators", "unreadable image"),
+        ("12_not_mutual", "misspelt"),
+        ("14_what_an_image_teaches", "source twice"),
+    ],
+)
+def test_papermill_itself_ends_with_an_error_and_a_partial_notebook(
+    chapter: str, fault: str, inputs: Path, tmp_path: Path
+) -> None:
+    name, value, words = BAD[fault]
+    source, target = root() / "notebooks" / f"{chapter}.ipynb", tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(source), str(target)]
+    done = subprocess.run(
+        [*command, "-p", name, value], capture_output=True, text=True, cwd=inputs, timeout=120
+    )
+    assert done.returncode not in (0, None)
+    last = done.stderr.strip().splitlines()[-1]
+    notebook = nbformat.read(target, as_version=4)
+    # Beside the errors there are the notes that papermill itself puts around them.
+    code = [c for c in notebook.cells if c.cell_type == "code" and "papermill" in c.metadata]
+    (failed,) = (c for c in code if c.metadata.papermill.get("exception"))
+    (output,) = (o for o in failed.outputs if o.output_type == "error")
+    assert output.ename == "InputError"
+    assert output.traceback == [f"InputError: {output.evalue}"] == [last]
+    for word in words:
+        assert word in last
+    assert CHECKS.search(failed.source)
+    ran = [c for c in code if c.metadata.papermill.get("status") in ("completed", "failed")]
+    assert ran[-1] is failed  # nothing behind the checking cell was begun
+    first, end = ran[0].metadata.papermill["start_time"], failed.metadata.papermill["end_time"]
+    assert (datetime.fromisoformat(end) - datetime.fromisoformat(first)).total_seconds() < SECONDS

@@ -1,0 +1,103 @@
+"""The machine under a run: its device, its threads, and arithmetic that repeats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from synthbook.errors import InputError
+from synthbook.machine import prepare
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch):
+    """Pretend that there are so many GPUs."""
+
+    def pretend(count: int, *, apple: bool = False) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+
+    return pretend
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_are_the_parameter_and_not_a_fact_of_the_machine(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    prepare("cpu", threads)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(5, 5), (None, 1)])
+def test_no_threads_means_all_cores(
+    cores: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    prepare("cpu", 0)
+    assert torch.get_num_threads() == expected
+
+
+def test_auto_is_the_first_gpu_else_the_cpu(gpus) -> None:
+    gpus(0)
+    assert prepare("auto") == "cpu"
+    gpus(2)
+    assert prepare("auto") == "cuda"
+
+
+def test_devices_that_are_there_are_taken(gpus) -> None:
+    gpus(2, apple=True)
+    for device in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
+        assert prepare(device) == device
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "words"),
+    [
+        ("cuda", 0, ["no CUDA GPU", "-p device cpu"]),
+        ("cuda:1", 0, ["no CUDA GPU", "-p device cpu"]),
+        ("cuda:2", 2, ["2 GPU", "cuda:0"]),
+        ("cuda:10", 2, ["2 GPU", "cuda:0"]),
+        ("mps", 0, ["no Apple GPU", "-p device cpu"]),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(
+    gpus, device: str, count: int, words: list[str]
+) -> None:
+    gpus(count)
+    with pytest.raises(InputError) as caught:
+        prepare(device)
+    for word in (f"'{device}'", *words):
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_cpu_computes_the_same_bits_each_time(gpus) -> None:
+    gpus(0)
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    prepare("auto")
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_a_gpu_may_choose_its_fastest_kernels(gpus) -> None:
+    gpus(1)
+    torch.use_deterministic_algorithms(False)
+    prepare("cuda")
+    assert not torch.are_deterministic_algorithms_enabled()
