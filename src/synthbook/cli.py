@@ -101,6 +101,7 @@ def show_chapters(given: argparse.Namespace) -> None:
 def run_chapter(given: argparse.Namespace) -> int:
     """Check the parameters, run the chapter with papermill, and record where it came from.
 
+    ``$SYNTHBOOK_DATA`` is the folder of downloaded data sets where no ``data_root`` is given.
     What is run is the ``.py`` source: its hash stands in the rows, and an ``.ipynb`` beside it may
     be older.
     """
@@ -123,6 +124,8 @@ def run_chapter(given: argparse.Namespace) -> int:
         if not equals:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
         values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
+    if os.environ.get("SYNTHBOOK_DATA") and "data_root" in types:
+        values.setdefault("data_root", os.environ["SYNTHBOOK_DATA"])
     checked = check_values(chapter.script, values)
     _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"

@@ -134,8 +134,9 @@ def training_sets(
 ) -> dict[str, TrainingSet]:
     """Return the images of each source in ``p["sources"]``, all with as many training images.
 
-    That is as many as there are real ones, or ``p["set_size"]`` of each source (equally many a
-    class, drawn by ``seed``) where that is set; generators and filter know all real images.
+    That is as many as there are real ones, or ``p["set_size"]`` of each source where that is set:
+    of the real ones equally many a class, drawn by ``seed``, of a generator's in the proportions
+    of all real ones. Generators and filter know all real images.
     Real images are the training and the test split. A generator's are samples that passed the
     filter of Wang et al. (WACV 2024, Sec. 3.2): a classifier trained on the real images is surer
     of a class than ``p["confidence"]``; families in ``p["unconditional"]`` are sampled without a
@@ -202,12 +203,16 @@ def _clone(
 
 
 def _halves(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices of the first half of each class, ``count`` in all, and of the rest."""
+    """Return indices of the first half of each class, ``count`` in all, and of the rest.
+
+    Classes of even size are cut in the middle, which all are without ``set_size``; of many odd
+    ones, one may be cut two or more images off it.
+    """
     place = np.empty(len(labels), dtype=np.int64)
     for k in np.unique(labels):
         members = np.flatnonzero(labels == k)
         place[members] = np.arange(len(members))
-    # Even places first: each class is cut in the middle, odd ones to one side or the other.
+    # Even places first, then odd ones.
     order = np.lexsort((np.arange(len(labels)), place % 2))
     return np.sort(order[:count]), np.sort(order[count:])
 
