@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbook.errors import InputError
-from synthbook.study.statistics import interval
+from synthbook.study.statistics import effect_text, interval
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 
@@ -75,3 +75,10 @@ def test_bad_values(values):
 def test_bad_levels(level):
     with pytest.raises(InputError, match="level"):
         interval([1.0, 2.0], level)
+
+
+def test_an_effect_is_written_with_its_interval_and_without_rounding_noise() -> None:
+    assert effect_text(None, None, None) == ""
+    assert effect_text(3.21, None, None) == "+3.21"
+    assert effect_text(2.84e-15, -1.67, 1.333) == "+0 [-1.67, +1.33]"
+    assert effect_text(1.0, float("nan"), float("nan")) == "+1"

@@ -63,6 +63,8 @@ def effect_text(effect: float | None, low: float | None, high: float | None) -> 
     """Return an effect with its interval, "+3.2 [+1.1, +5.0]"; "" if there is none."""
     if effect is None:
         return ""
+    # A difference of equal means is some 1e-15, which is no effect and must not look like one.
+    effect, low, high = (None if x is None else round(x, 9) + 0.0 for x in (effect, low, high))
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f"{effect:+.3g}"
     return f"{effect:+.3g} [{low:+.3g}, {high:+.3g}]"
