@@ -1,0 +1,47 @@
+"""The book's own files: parameter files, and parameters that chapters share."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthbook.chapters import chapters, find
+from synthbook.study.parameters import check_values, declared
+from synthbook.study.scales import scale_of, scale_values
+
+EVERY = [(chapter.name, scale) for chapter in chapters() for scale in chapter.scales]
+GENERATOR = ("diffusion_", "gan_", "guidance_scale", "num_inference_steps")
+
+
+@pytest.mark.parametrize(("chapter", "scale"), EVERY)
+def test_every_parameter_file_passes_the_checks_and_is_recognised(chapter: str, scale: str) -> None:
+    parameters = check_values(find(chapter).script, scale_values(chapter, scale))
+    assert scale_of(chapter, parameters) == scale
+
+
+def _defaults(name: str) -> dict[str, object]:
+    return {field.name: field.default for field in declared(find(name).script)}
+
+
+@pytest.mark.parametrize(
+    "name", ["12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches"]
+)
+def test_chapters_on_the_gap_mean_the_same_generators_and_classifiers(name: str) -> None:
+    first, other = _defaults("11_generators"), _defaults(name)
+    shared = (first.keys() & other.keys()) - {"seeds"}
+    assert {"diffusion_steps", "gan_steps", "epochs", "learning_rate"} <= shared
+    assert {key: first[key] for key in shared} == {key: other[key] for key in shared}
+
+
+@pytest.mark.parametrize("scale", ["small", "small_cpu", "paper"])
+def test_a_scale_trains_the_same_generators_in_every_chapter(scale: str) -> None:
+    found = []
+    for name in (
+        "11_generators",
+        "12_not_mutual",
+        "13_learned_too_fast",
+        "14_what_an_image_teaches",
+    ):
+        values = scale_values(name, scale)
+        found.append({key: value for key, value in values.items() if key.startswith(GENERATOR)})
+    assert found[0]
+    assert all(one == found[0] for one in found)

@@ -1,0 +1,273 @@
+"""``synthbook run``: bad input is refused at once, and a run leaves notebook, rows and record."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthbook import chapters as library
+from synthbook import cli
+from synthbook.chapters import convert, find
+from synthbook.cli import main
+
+CHAPTER = """\
+# %% [markdown]
+# # A chapter
+
+# %% tags=["parameters"]
+seeds: int = 1  # number of seeds
+first_seed: int = 0
+learning_rate: float = 0.1
+sources: list[str] = ["real", "gan"]  # where images come from
+data: str = "digits"  # the images
+image_size: int = 0
+fail: bool = False
+rows: str = ""
+
+# %%
+from synthbook.data import check
+from synthbook.errors import InputError
+from synthbook.study import Rule, parameters
+
+p = parameters(
+    globals(), seeds=Rule(1, 7, example=2)
+)
+print(check(p.data, image_size=p.image_size))
+if p.seeds == 6:
+    raise InputError("seeds = 6 is unlucky; give 5")
+
+# %%
+import os
+print("in", os.path.basename(os.getcwd()))
+
+# %% tags=["experiment"]
+from synthbook.study import Run
+print("before", p.seeds, p.learning_rate, p.data)
+if p.fail:
+    raise ValueError("broken")
+run = Run("90_tiny", p)
+run.add(method="m", train="", test="", dataset=p.data, metric="x", value=2.0, seed=0)
+print("after")
+"""
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A book of one chapter, whose stored notebook is older than its source."""
+    top = tmp_path / "book"
+    for folder in ("notebooks", "params/90_tiny", "results", "book/paper"):
+        (top / folder).mkdir(parents=True)
+    (top / "_toc.yml").write_text("")
+    (top / "params/90_tiny/small.yaml").write_text("seeds: 3\nlearning_rate: 0.5\n")
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+    script = top / "notebooks/90_tiny.py"
+    script.write_text(CHAPTER.replace('"before"', '"outdated"'))
+    nbformat.write(convert(find("90")), top / "notebooks/90_tiny.ipynb")
+    script.write_text(CHAPTER)
+    return top
+
+
+@pytest.fixture
+def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Fail if a kernel would start; the list gets the notebooks that would have run."""
+    started: list[Path] = []
+    monkeypatch.setattr(library, "execute", lambda source, *_, **__: started.append(source))
+    return started
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that bad input is refused with."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"error: [^\n]+\n", err), err
+    return err
+
+
+def test_a_chapter_without_an_executed_notebook_is_listed(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (book / "notebooks/90_tiny.ipynb").unlink()
+    assert main(["chapters"]) == 0
+    assert "90_tiny: A chapter  [mini, small]" in capsys.readouterr().out
+
+
+def _folder(path: Path, *sizes: tuple[int, int]) -> Path:
+    for label in ("cat", "dog"):
+        (path / label).mkdir(parents=True)
+        for number in range(4):
+            size = sizes[number % len(sizes)]
+            Image.new("L", size, number).save(path / label / f"{number}.png")
+    return path
+
+
+BAD = [
+    (["-p", "sede=5"], ["'sede'", "5", "did you mean 'seeds'?"]),
+    (["-p", "seeds"], ["-p seeds", "no '='", "-p seeds=5"]),
+    (["-p", "seeds=0"], ["seeds = 0", "from 1 to 1000"]),
+    (["-p", "seeds=many"], ["seeds = 'many'", "not a whole number"]),
+    (["-p", "seeds=2.5"], ["seeds = 2.5", "not a whole number"]),
+    (["-p", "seeds="], ["seeds = ''", "not a whole number"]),
+    (["-p", "guidance_scale=-1"], ["guidance_scale = -1", "from 0 to 100"]),
+    (["-p", "learning_rate=nan"], ["learning_rate = nan", "not finite"]),
+    (["-p", "sources=real,real"], ["twice", "each once"]),
+    (["-p", "sources=[real"], ["'[real'", "some of real, diffusion, gan"]),
+    (["-p", "device=gpu"], ["device = 'gpu'", "cuda:N"]),
+    (["-p", "data=nonsense"], ["data set 'nonsense'", "digits"]),
+    (["-p", "data=digit"], ["'digit'", "did you mean 'digits'?"]),
+    (["-p", "data=./not/there"], ["'./not/there' does not exist", "correct the path"]),
+    (["-p", "data=cifar10"], ["cifar10", "data_root"]),
+    (["--scale", "smal"], ["'smal'", "did you mean 'small'?"]),
+    (["--output", "out.json"], ["out.json", ".ipynb"]),
+    (["-p", "seeds=0", "-p", "epochs=0"], ["seeds = 0", "epochs"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=lambda value: " ".join(value)[:40])
+def test_bad_input_is_refused_in_one_line_before_a_kernel_starts(
+    arguments: list[str],
+    words: list[str],
+    no_kernel: list[Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "--output" not in arguments:
+        arguments = [*arguments, "--output", str(tmp_path / "out.ipynb")]
+    start = time.process_time()
+    error = refused(["run", "12", *arguments], capsys)
+    assert time.process_time() - start < 2
+    for word in words:
+        assert word in error
+    assert no_kernel == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_the_checking_cell_knows_is_found_before_a_kernel_starts(
+    book: Path, no_kernel: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mixed = _folder(tmp_path / "mixed", (8, 8), (12, 9))
+    error = refused(["run", "90", "-p", f"data={mixed}"], capsys)
+    assert "image_size" in error
+    assert "unlucky" in refused(["run", "90", "-p", "seeds=6"], capsys)
+    assert "from 1 to 7" in refused(["run", "90", "-p", "seeds=8"], capsys)
+    assert no_kernel == []
+    assert main(["run", "90", "-p", f"data={mixed}", "-p", "image_size=8"]) == 0
+    assert len(no_kernel) == 1
+
+
+def test_good_values_of_each_kind_reach_the_notebook_as_meant(
+    book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    got: dict = {}
+    monkeypatch.setattr(library, "execute", lambda source, target, values, **_: got.update(values))
+    _folder(tmp_path / "2024", (8, 8))
+    monkeypatch.chdir(tmp_path)
+    given = ["learning_rate=1e-3", "sources=gan", "data=./2024", "fail=false", "seeds=2"]
+    arguments = [part for text in given for part in ("-p", text)]
+    assert main(["run", "90", "--scale", "small", *arguments]) == 0
+    assert got == {
+        "seeds": 2, "learning_rate": 0.001, "sources": "gan", "data": "./2024", "fail": False,
+    }  # fmt: skip
+    (made,) = (book / "_build/runs").glob("*.ipynb")
+    record = json.loads(made.with_suffix(".json").read_text())
+    assert record["parameters"]["sources"] == ["gan"]
+    assert record["parameters"]["learning_rate"] == 0.001
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("2024", "str", "2024"),
+        ("2024", "int", 2024),
+        ("on", "str", "on"),
+        ("~", "str", "~"),
+        ("a: b", "str", "a: b"),
+        ("[x", "str", "[x"),
+        ('"x"', "str", "x"),
+        ("", "str", ""),
+        ("1e-3", "float", 0.001),
+        ("5", "float", 5),
+        ("fast", "float", "fast"),
+        ("true", "bool", True),
+        ("[real, gan]", "list[str]", ["real", "gan"]),
+        ("real,gan", "list[str]", "real,gan"),
+        ("16,32", "list[int]", "16,32"),
+    ],
+)
+def test_a_text_on_the_command_line_is_read_by_the_type_of_its_parameter(
+    text: str, kind: str, value: object
+) -> None:
+    read = cli._value(text, kind)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.slow
+def test_a_run_writes_notebook_rows_and_record_where_the_caller_is(
+    book: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here = tmp_path / "where I am"
+    _folder(here / "mine", (8, 8))
+    monkeypatch.chdir(here)
+    given = ["-p", "data=./mine", "-p", "rows=my.jsonl", "--output", "out/run.ipynb"]
+    assert main(["run", "90", "--scale", "small", *given]) == 0
+    assert capsys.readouterr().out == "notebook: out/run.ipynb\n"
+    notebook = nbformat.read(here / "out/run.ipynb", as_version=4)
+    text = "".join(
+        output.get("text", "") for c in notebook.cells for output in c.get("outputs", [])
+    )
+    assert "in where I am" in text
+    assert "before 3 0.5 ./mine" in text  # of the source, not of the outdated notebook
+    assert "after" in text
+    record = json.loads((here / "out/run.json").read_text())
+    assert (record["chapter"], record["scale"], record["completed"]) == ("90_tiny", "small", True)
+    assert record["parameters"]["seeds"] == 3
+    assert record["seconds"] > 0
+    (row,) = (json.loads(line) for line in (here / "my.jsonl").read_text().splitlines())
+    for name in ("code", "parameters", "version", "torch"):
+        assert name in record["provenance"]
+    assert row["provenance"]["parameters"] == record["provenance"]["parameters"]
+    assert row["scale"] == "custom"  # another data set is another scale
+
+
+@pytest.mark.slow
+def test_a_chapter_that_raises_keeps_what_it_reached(
+    book: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "90", "-p", "fail=true"]) == 1
+    out, err = capsys.readouterr()
+    assert "error: 90_tiny: ValueError: broken" in err
+    (made,) = (book / "_build/runs").glob("*.ipynb")
+    assert out == f"partial notebook: {made}\n"
+    text = made.read_text()
+    assert "before 1 0.1 digits" in text
+    assert "after\\n" not in text
+    record = json.loads(made.with_suffix(".json").read_text())
+    assert record["completed"] is False
+    assert record["parameters"]["fail"] is True
+
+
+def test_an_archive_in_the_callers_folder_is_found(
+    book: Path, no_kernel: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.zeros((20, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(20) % 2)
+    assert main(["run", "90", "-p", "data=mine.npz"]) == 0
+    assert len(no_kernel) == 1
