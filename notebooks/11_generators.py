@@ -85,7 +85,7 @@ print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 # $$
 #
 # The `guidance_scale` $g$ is 0 for no class, 1 for the class as it was learned, and more to press for it. The loss is
-# {func}`prediction_loss` in `synthbook.generate.diffusion`; networks and schedulers are diffusers' own.
+# `prediction_loss` in `synthbook.generate.diffusion`; networks and schedulers are diffusers' own.
 #
 # **GAN** ({cite:p}`miyato2018cgans`). A generator turns noise and a class into an image, a discriminator $D$ tells
 # real from generated and gets the class as an inner product with its features. Both minimise the hinge loss
@@ -229,7 +229,7 @@ for ax, (space, group) in zip(
                 alpha=0.8,
                 label=figures.label(family) if not k else None,
             )
-    ax.set_xticks(range(len(metrics)), metrics, fontsize="small")
+    ax.set_xticks(range(len(metrics)), metrics, rotation=20)
     ax.set_title(f"features: {space}", fontsize="small")
 axes[0].set_ylabel("share, or density")
 axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=figures.seeds(shown))

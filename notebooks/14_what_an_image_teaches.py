@@ -72,10 +72,18 @@ neighbours: int = 5  # k of the nearest-neighbour measures
 
 # %%
 from synthbook.data import check, load
+from synthbook.errors import InputError
 from synthbook.study import Rule, parameters
 
 p = parameters(globals(), equal=Rule(choices=("steps", "epochs")))
-print(check(p.data, data_root=p.data_root, image_size=p.image_size))
+summary = check(p.data, data_root=p.data_root, image_size=p.image_size)
+print(summary)
+if "real" not in p.sources or len(p.sources) < 2:
+    raise InputError(f"sources = {list(p.sources)}; give real and a generator, as in real,gan")
+most = sum(n for part, n in summary.counts.items() if "train" in part) // summary.num_classes
+most = min(most, max(1, p.set_size // summary.num_classes)) if p.set_size else most
+if p.shots > most:
+    raise InputError(f"shots = {p.shots} of some {most} images a class; give from 1 to {most}")
 
 # %% [markdown]
 # ## The mechanism
@@ -189,7 +197,7 @@ for seed in progress(p.seeds_list, "seeds"):
 # Solid: generated images under the real-trained classifier. Outlined: real images under the classifier trained on
 # generated ones. If generated images were as rich as real ones, the two would lie on each other.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Cross-entropy that an image costs a classifier trained on the other source (last seed of this run; training images of each source, as in Figure 3 of the paper). The more a histogram leans to the left, the less its images have to teach. Compare the left and the right ends.", "name": "fig-14-losses"}, "image": {"alt": "For each generator a histogram of losses on a logarithmic axis: generated images under a real-trained classifier, filled, lie left of real images under a classifier trained on generated ones, outlined."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Cross-entropy that an image costs a classifier trained on the other source (last seed of this run; training images of each source, as in Figure 3 of the paper). The more a histogram leans to the left, the less its images have to teach. Compare the left and the right ends.", "name": "fig-14-losses"}, "image": {"alt": "For each generator two histograms of losses on a logarithmic axis: generated images under a real-trained classifier, filled, and real images under a classifier trained on generated ones, outlined."}}
 import matplotlib.pyplot as plt
 
 from synthbook.study import figures
@@ -218,7 +226,7 @@ for ax, family in zip(axes[0], families, strict=True):
 axes[0][0].set_ylabel("share of images (%)")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The images with the least and the most loss in both directions. Least: what everybody draws. Most: among generated images, malformed or mislabelled ones; among real images, the hands that the generator never learned to write. Above each image: the class that it is labelled with.", "name": "fig-14-extremes"}, "image": {"alt": "Rows of small images: generated images with least and most loss under the real-trained classifier, and real images with least and most loss under classifiers trained on generated images, titled with their class."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The images with the least and the most loss in both directions. Least: what everybody draws. Most: look for malformed or mislabelled images among the generated ones, and for unusual hands among the real ones. Above each image: the class that it is labelled with.", "name": "fig-14-extremes"}, "image": {"alt": "Rows of small images: generated images with least and most loss under the real-trained classifier, and real images with least and most loss under classifiers trained on generated images, titled with their class."}}
 count = 10
 kinds = [("real", family, family) for family in families] + [
     (family, "real", "real") for family in families
@@ -298,7 +306,7 @@ plt.show()
 # - *content*: the share of real images with no generated image near them (1 − recall);
 # - *quality*: the share of generated images with no real image near them (1 − precision).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three gaps of each generator by this book's proxies; bars are means over seeds, dots are seeds. The study's conclusion is that content is the largest.", "name": "fig-14-three-gaps"}, "image": {"alt": "Grouped bars of the appearance, content and quality gap for each generator."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The three gaps of each generator by this book's proxies; bars are means over seeds, dots are seeds. The study concludes that content is the largest; see whether it is here.", "name": "fig-14-three-gaps"}, "image": {"alt": "Grouped bars of the appearance, content and quality gap for each generator."}}
 gaps = shown[shown.method == "taxonomy"]
 fig, ax = plt.subplots(figsize=(6, 2.6))
 for place, metric in enumerate(("appearance", "content", "quality")):

@@ -211,7 +211,7 @@ plt.show()
 #    training images,
 #
 #    $$
-#    c(x) = \frac{\lVert x - t \rVert}{\lVert t' - t \rVert}, \qquad \text{near copy if } c(x) < \tfrac12 ,
+#    c(x) = \frac{\lVert x - t \rVert}{\lVert t' - t \rVert}, \qquad \text{near copy if } c(x) < \frac{1}{2} ,
 #    $$
 #
 #    on thumbnails of at most 16 pixels, against all training images. Dividing by the spacing around $t$ follows the

@@ -109,4 +109,6 @@ def execute(
         parameters=parameters or {},
         kernel_name="python3",
         progress_bar=progress,
+        # Not what every kernel says on starting up (that it listens on an unencrypted port).
+        extra_arguments=["--log-level=ERROR"],
     )

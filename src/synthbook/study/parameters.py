@@ -10,6 +10,7 @@ import __future__
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,7 @@ def _extra_rules(notebook: str | Path) -> dict[str, Rule]:
     """Return the rules that a notebook's checking cell passes, where they are literals."""
     rules = {}
     for cell in cells(notebook):
-        if cell.kind != "code" or "parameters(globals()" not in cell.source:
+        if cell.kind != "code" or not re.search(r"parameters\(\s*globals\(\)", cell.source):
             continue
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parameters"):

@@ -32,7 +32,8 @@ def _theme(table: GT, name: str) -> GT:
         f"#{name} .gt_table, #{name} .gt_table * "
         "{color: inherit !important; background-color: transparent !important;}\n"
         f"#{name} .gt_table {{font-size: 0.9em !important;}}\n"
-        f"#{name} .gt_row {{vertical-align: top; font-variant-numeric: tabular-nums;}}"
+        f"#{name} .gt_row {{vertical-align: top; font-variant-numeric: tabular-nums;}}\n"
+        f"#{name} .gt_row:first-child, #{name} .gt_right {{white-space: nowrap;}}"
     )
     return table.opt_css(css)
 
@@ -171,10 +172,12 @@ def comparison(
     written = HEADINGS | dict(headings or {})
     labels = {f"i{k}": written.get(name, name.replace("_", " ")) for k, name in enumerate(index)}
     spanners: list[tuple[str, list[str]]] = []
+    order = list(dict.fromkeys(key[depth:] for _, cells in blocks for key in cells))
     gaps = False
     for number, (heading, cells) in enumerate(blocks):
         members = []
-        for column in dict.fromkeys(key[depth:] for key in cells):
+        present = {key[depth:] for key in cells}
+        for column in (one for one in order if one in present):
             name = f"b{number}c{len(members)}"
             texts = [cells.get(line + column, (MISSING, 0))[0] for line in lines]
             gaps |= MISSING in texts
@@ -238,7 +241,7 @@ def verdict_table(
         GT(pd.DataFrame(shown, dtype=object), id=identity)
         .cols_align("left")
         .cols_align("right", columns=["seeds"])
-        .cols_width({"statement": "22em", "reason": "16em"})
+        .cols_width({"statement": "20em", "effect": "9em", "reason": "16em"})
         .tab_source_note("Effect: mean over seeds [95 % bootstrap interval]; above 0 supports it.")
     )
     if title:
