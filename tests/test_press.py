@@ -69,6 +69,15 @@ def test_a_clean_notebook_has_no_faults_and_loses_only_litter() -> None:
     assert not cleaned.cells[0].metadata
 
 
+def test_the_long_plain_form_of_a_table_is_left_out() -> None:
+    data = {"text/plain": "GT(" + "x" * 5000, "text/html": "<table></table>"}
+    cleaned = press.clean(_output(output_type="display_data", data=data))
+    assert cleaned.cells[0].outputs[0].data == {**data, "text/plain": "a table"}
+    short = {"text/plain": "one", "text/html": "<b>one</b>"}
+    cleaned = press.clean(_output(output_type="display_data", data=short))
+    assert cleaned.cells[0].outputs[0].data == short
+
+
 @pytest.mark.slow
 def test_a_chapter_runs_once_until_it_changes_and_its_bytes_repeat(book: Path) -> None:
     _chapter(book, "print(seeds + 1)")
