@@ -294,4 +294,5 @@ def to_json(found: Iterable[Verdict]) -> list[dict[str, Any]]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
+    # A difference of equal means is some 1e-15 in floating point: nothing, not an effect.
+    return None if value is None else float(f"{round(value, 9) + 0.0:.6g}")
