@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from synthbook import press
-from synthbook.chapters import chapters, find
+from synthbook.chapters import chapters, convert, find
 from synthbook.source import root
 
 SCRIPT = """# %% [markdown]
@@ -107,8 +107,6 @@ def test_a_chapter_that_raises_fails_and_keeps_what_it_reached(book: Path) -> No
 def test_pairs_that_differ_are_named(book: Path) -> None:
     _chapter(book, "print(1)")
     assert any("has no 12_thing.ipynb" in wrong for wrong in press.unpaired())
-    from synthbook.chapters import convert
-
     notebook = convert(find("12"))
     notebook.cells[2].outputs = [nbformat.v4.new_output("stream", name="stdout", text="1\n")]
     nbformat.write(notebook, find("12").notebook)
@@ -125,6 +123,13 @@ def test_the_key_follows_results_and_parameters_but_not_the_executed_notebook(bo
     (book / "results" / "mini").mkdir()
     (book / "results" / "mini" / "12_thing.jsonl").write_text("{}\n")
     assert press.key(find("12")) != before
+
+
+def test_the_key_covers_what_a_chapter_imports_only_when_it_runs() -> None:
+    behind = press.modules_behind(convert(find("12_not_mutual")))
+    # `from synthbook.study import verdicts` names a module that is imported by a function.
+    assert {"synthbook.study.claims", "synthbook.study.tables", "synthbook.sources"} <= set(behind)
+    assert "synthbook.audit" not in behind
 
 
 def test_every_chapter_of_the_book_is_listed_in_its_contents() -> None:

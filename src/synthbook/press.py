@@ -23,23 +23,33 @@ import nbformat
 from synthbook.cache import atomic_write
 from synthbook.chapters import Chapter, chapters, convert, execute
 from synthbook.errors import InputError
-from synthbook.source import closure, code_hash, imports, root
+from synthbook.source import PACKAGE, closure, code_hash, imports, root
 from synthbook.study.progress import without_litter
 
 SIZE_LIMIT = 300_000
 """Bytes that an executed notebook may have."""
 
 
-def key(chapter: Chapter) -> str:
-    """Return a hash of all that a chapter's output depends on, at scale ``mini``."""
+def modules_behind(source: nbformat.NotebookNode) -> list[str]:
+    """Return the modules of the library that a notebook's output can depend on.
+
+    That is all it imports, and all of ``study``, whose names are imported when first asked for
+    and so cannot be read off the import statements.
+    """
     import ast
 
-    source = convert(chapter)
     code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
     used = imports(ast.parse(code))
+    if any(name.startswith("synthbook.study") for name in used):
+        used |= {f"synthbook.study.{path.stem}" for path in (PACKAGE / "study").glob("[a-z]*.py")}
+    return list(closure(used))
+
+
+def key(chapter: Chapter) -> str:
+    """Return a hash of all that a chapter's output depends on, at scale ``mini``."""
+    source = convert(chapter)
     digest = hashlib.sha256(nbformat.writes(source).encode())
-    # Through `closure` a chapter that imports nothing of the library still has a defined hash.
-    digest.update(code_hash(*closure(used)).encode())
+    digest.update(code_hash(*modules_behind(source)).encode())
     data = [root() / "requirements.lock"]
     data += sorted((root() / "params").glob("*/*.yaml"))
     data += sorted((root() / "results").glob("*/*.jsonl"))
