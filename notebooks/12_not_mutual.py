@@ -257,7 +257,7 @@ parts_table(verdicts("mini", ids=["gap-01", "gap-02", "gap-03", "gap-09"]))
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **Mini.** 600 scans of digits at 8 × 8 pixels, a small convolutional network from random weights, generators
+# - **Mini.** 300 scans of digits at 8 × 8 pixels, a small convolutional network from random weights, generators
 #   trained for less than a minute. The paper has 45,000 images at 224 pixels, a ResNet-50 with ImageNet weights and
 #   200 epochs. The miniature shows whether the *direction* of the effect appears, not its size.
 # - **The filter's classifier** is the same small network trained on the same real images; the paper's is a wide

@@ -155,7 +155,8 @@ kept = recorded("13_learned_too_fast", "mini")
 if len(kept):
     fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
     for ax, kind in zip(axes, ("train", "val"), strict=True):
-        for source, group in kept[kept.metric == f"{kind}_accuracy"].groupby("train", sort=False):
+        for source in p.sources:
+            group = kept[(kept.metric == f"{kind}_accuracy") & (kept.train == source)]
             table = group.pivot_table(index="seed", columns="epoch", values="value")
             figures.band(ax, table.columns.to_numpy(float), table.to_numpy(), source)
         ax.set(
