@@ -23,7 +23,14 @@ def _defaults(name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "name", ["12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches"]
+    "name",
+    [
+        "12_not_mutual",
+        "13_learned_too_fast",
+        "14_what_an_image_teaches",
+        "15_pretrained_guidance",
+        "16_real_guidance",
+    ],
 )
 def test_chapters_on_the_gap_mean_the_same_generators_and_classifiers(name: str) -> None:
     first, other = _defaults("11_generators"), _defaults(name)
@@ -40,6 +47,8 @@ def test_a_scale_trains_the_same_generators_in_every_chapter(scale: str) -> None
         "12_not_mutual",
         "13_learned_too_fast",
         "14_what_an_image_teaches",
+        "15_pretrained_guidance",
+        "16_real_guidance",
     ):
         values = scale_values(name, scale)
         found.append({key: value for key, value in values.items() if key.startswith(GENERATOR)})

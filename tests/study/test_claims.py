@@ -425,6 +425,7 @@ VOCABULARY = {
     },
     "split": {"train", "val", "test"},
     "extractor": {"classifier"},
+    "part": {"tables", "methods", "real_images"},
     "init": {"scratch", "pretrained"},
     "guide": {"same_architecture", "other_architecture"},
 }  # fmt: skip

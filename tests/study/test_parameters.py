@@ -169,6 +169,27 @@ def test_other_lists_of_whole_numbers_are_refused(value):
     assert "is not a list of whole numbers" in fault("layers", "list[int]", value)
 
 
+@pytest.mark.parametrize("value", [[1, 2.5], "1,2.5", "[1, 2.5]", (1.0, 2.5), "1e0, +2.5"])
+def test_lists_of_numbers(value):
+    found = one("lambdas", "list[float]", value)
+    assert found == (1.0, 2.5)
+    assert all(isinstance(number, float) for number in found)
+
+
+def test_a_single_number_is_a_list_of_one_number():
+    assert one("lambdas", "list[float]", 0.5) == one("lambdas", "list[float]", "0.5") == (0.5,)
+
+
+@pytest.mark.parametrize("value", ["1,b", [True], "[1", {"a": 1}, "1..5"])
+def test_other_lists_of_numbers_are_refused(value):
+    assert "is not a list of numbers" in fault("lambdas", "list[float]", value)
+
+
+@pytest.mark.parametrize("value", [[float("nan")], [float("inf")], "nan", [-1.0], [1, 1]])
+def test_numbers_out_of_range_are_refused(value):
+    assert "lambdas" in fault("lambdas", "list[float]", value)
+
+
 @pytest.mark.parametrize("value", [[], "", "rael", ["gan", "gan"], [1]])
 def test_sources_are_known_present_and_unique(value):
     assert "sources" in fault("sources", "list[str]", value)
@@ -285,6 +306,7 @@ values_by_type = {
     "str": st.text(),
     "list[str]": st.lists(st.text()),
     "list[int]": st.lists(st.integers(-(10**9), 10**9)),
+    "list[float]": st.lists(st.floats(allow_nan=False, allow_infinity=False)),
 }
 assert set(values_by_type) == set(TYPES)
 

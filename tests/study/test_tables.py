@@ -58,6 +58,15 @@ def test_two_scales_have_headings_of_their_own():
         ]  # fmt: skip
 
 
+def test_lines_stand_in_the_order_that_is_asked_for():
+    live, recorded = measured("mini", 1, ["plain"]), measured("mini", 3)
+    order = ["PG-KL", "absent", "plain"]
+    table = comparison(live, recorded, None, index=INDEX, columns="test", order=order)
+    assert [line[0] for line in body(table)] == ["PG-KL", "plain"]
+    partly = comparison(live, recorded, None, index=INDEX, columns="test", order=["PG-KL"])
+    assert body(partly) == body(table)
+
+
 def test_differing_numbers_of_seeds_are_said():
     recorded = pd.concat([measured("mini", 5, ["plain"]), measured("mini", 3, ["PG-KL"])])
     table = comparison(None, recorded, None, index=INDEX, columns="test")

@@ -15,6 +15,7 @@ KINDS = {
     "str": "a text",
     "list[str]": "a list of texts",
     "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
 }
 
 
@@ -176,6 +177,24 @@ RULES: dict[str, Rule] = {
     "extractor_size": Rule(16, 512, example=64, help="side of the extractor's input"),
     "shots": at_least(1, 16, "real images a class", 1_000_000),
     "train_images": Rule(2, 10**9, also=(0,), example=200, help="real training images; 0: all"),
+    "n_real": at_least(1, 5, "real images a class in a sweep over them", 1_000_000),
+    # remedies
+    "lambda_1": at_least(0, 1.0, "weight of the real gradient", 1e6),
+    "lambda_2": at_least(0, 1.0, "weight of the synthetic gradient", 1e6),
+    "lambda_3": at_least(0, 1.0, "weight of Pretrained Guidance", 1e6),
+    "lambda_3_kl": at_least(0, 1.0, "weight of Pretrained Guidance with KL", 1e6),
+    "lambda_3_l1": at_least(0, 1.0, "weight of Pretrained Guidance with L1", 1e6),
+    "lambdas": Rule(0, 1e6, unique=True, example=1.0, help="weights of a sensitivity study"),
+    "distance": listed("cosine", "l2", help="between two feature vectors"),
+    "similarity": listed("kl", "l1", help="between two matrices of distances"),
+    "target": listed("guide", "model", help="whose distribution the KL starts from"),
+    "over": listed("row", "matrix", help="what a distribution of the KL is over"),
+    "accumulate": at_least(1, 1, "pieces that a batch is cut into", 65_536),
+    "guide_backbone": Rule(example="efficientnet_lite0", help="frozen network: a timm name"),
+    "guide_input_size": Rule(8, 1024, example=32, help="side of the guide's input in pixels"),
+    "large_input_size": Rule(8, 1024, example=32, help="side of the large network's input"),
+    "large_epochs": at_least(1, 10, "passes over the images for the large network", 100_000),
+    "large_learning_rate": Rule(0, 1, above=True, example=0.001, help="of the large network"),
     # models and measures
     "backbone": Rule(example="small_cnn", help="classifier: small_cnn or a timm name"),
     "pretrained": Rule(example=False, help="start from ImageNet weights"),
@@ -188,6 +207,7 @@ RULES: dict[str, Rule] = {
         *SOURCES, unique=True, example="real,gan", help="where training images come from"
     ),
     "methods": Rule(unique=True, example="plain", help="methods to run"),
+    "parts": Rule(unique=True, example="methods", help="parts of a chapter's experiment to run"),
     "device": listed(
         "auto", "cpu", "cuda", "mps",
         pattern=r"cuda:\d+", shown="auto, cpu, cuda, cuda:N, mps", help="where to compute",

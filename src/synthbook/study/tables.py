@@ -137,12 +137,13 @@ def comparison(
     decimals: int = 1,
     title: str = "",
     headings: Mapping[str, str] | None = None,
+    order: Sequence[str] = (),
 ) -> GT:
     """Return a table with the same numbers of this run, the recorded runs and the paper.
 
     A measured cell is the mean over seeds and, with two seeds or more, the half-width of the 95 %
     bootstrap interval; the heading over its columns says scale and seeds. What was not run, or not
-    printed, is "·". Rows and columns stand in the order in which they first appear.
+    printed, is "·". Lines and columns stand in the order in which they first appear.
 
     Args:
         live: `Run.frame` of this page, already cut to one metric.
@@ -154,6 +155,7 @@ def comparison(
         decimals: digits after the point.
         title: shown above the table.
         headings: column -> how it is written.
+        order: values of the first of ``index`` whose lines come first, in this order.
 
     Raises:
         InputError: if a table lacks a column, or has two numbers for one cell and seed.
@@ -166,18 +168,20 @@ def comparison(
     blocks = _blocks(live, recorded, published, names, decimals)
     depth = len(index)
     lines = list(dict.fromkeys(key[:depth] for _, cells in blocks for key in cells))
+    place = {value: number for number, value in enumerate(order)}
+    lines.sort(key=lambda line: place.get(line[0], len(place)))
     shown: dict[str, list[str]] = {
         f"i{k}": [label(line[k]) for line in lines] for k in range(depth)
     }
     written = HEADINGS | dict(headings or {})
     labels = {f"i{k}": written.get(name, name.replace("_", " ")) for k, name in enumerate(index)}
     spanners: list[tuple[str, list[str]]] = []
-    order = list(dict.fromkeys(key[depth:] for _, cells in blocks for key in cells))
+    headed = list(dict.fromkeys(key[depth:] for _, cells in blocks for key in cells))
     gaps = False
     for number, (heading, cells) in enumerate(blocks):
         members = []
         present = {key[depth:] for key in cells}
-        for column in (one for one in order if one in present):
+        for column in (one for one in headed if one in present):
             name = f"b{number}c{len(members)}"
             texts = [cells.get(line + column, (MISSING, 0))[0] for line in lines]
             gaps |= MISSING in texts

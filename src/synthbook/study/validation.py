@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import GenericAlias
@@ -17,10 +18,11 @@ from synthbook.study.rules import KINDS, Rule, repeated, rule_of
 
 TYPES: dict[str, Any] = {
     "int": int, "float": float, "bool": bool, "str": str, "list[str]": list[str],
-    "list[int]": list[int],
+    "list[int]": list[int], "list[float]": list[float],
 }  # fmt: skip
 # Where files lie changes no number.
 PLACES = frozenset({"rows", "data_root"})
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 class Parameters(Mapping[str, Any]):
@@ -133,7 +135,7 @@ def _to_list(value: Any) -> Any:
     """Return a list for the texts and single numbers that papermill's command line passes."""
     if isinstance(value, tuple):
         return list(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return [value]
     if not isinstance(value, str):
         return value
@@ -156,9 +158,23 @@ def _to_integers(value: Any) -> Any:
     ]
 
 
+def _to_numbers(value: Any) -> Any:
+    parts = _to_list(value)
+    if not isinstance(value, str) or not isinstance(parts, list):
+        return parts
+    return [
+        float(part) if isinstance(part, str) and _NUMBER.fullmatch(part) else part for part in parts
+    ]
+
+
+_UNPACK = {
+    "bool": _to_bool, "list[str]": _to_list, "list[int]": _to_integers, "list[float]": _to_numbers,
+}  # fmt: skip
+
+
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    unpack = {"bool": _to_bool, "list[str]": _to_list, "list[int]": _to_integers}.get(kind)
+    unpack = _UNPACK.get(kind)
     hint = TYPES[kind] if unpack is None else Annotated[TYPES[kind], BeforeValidator(unpack)]
     return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))
 
@@ -170,7 +186,7 @@ def _fault(name: str, kind: str, value: Any, rule: Rule) -> tuple[Any, str]:
     try:
         value = _adapter(kind).validate_python(value)
     except ValidationError as error:
-        if error.errors(include_url=False)[0]["type"] == "finite_number" and kind == "float":
+        if error.errors(include_url=False)[0]["type"] == "finite_number" and "float" in kind:
             return value, f"{name} = {value!r} is not finite; {remedy}"
         # papermill's -p reads digits as a number; its -r keeps the text
         digits = kind == "str" and isinstance(value, int | float)

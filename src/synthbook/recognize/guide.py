@@ -1,0 +1,135 @@
+"""The frozen network that guides another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthbook.errors import InputError
+from synthbook.recognize.batches import Batch, checked_device
+from synthbook.recognize.models import Classifier, create_classifier
+
+if TYPE_CHECKING:
+    from synthbook.recognize.recipe import Recipe
+
+
+class Guide:
+    """M_p: a network in evaluation mode, without gradients, whose features others are held to.
+
+    Attributes:
+        network: the classifier; its head is the one it was pretrained with, if there is one.
+        input_size: side in pixels that images are resized to before they enter.
+        width: of its features.
+    """
+
+    def __init__(
+        self, network: Classifier, *, input_size: int, channels: int = 3, device: str = "cpu"
+    ) -> None:
+        """Freeze ``network`` on ``device`` and try it on one image of [channels, H, W].
+
+        Raises:
+            InputError: if it cannot take images of this size.
+        """
+        self.network = network.to(checked_device(device)).eval().requires_grad_(False)
+        self.input_size = input_size
+        try:
+            probe = torch.zeros(2, channels, input_size, input_size, device=device)
+            with torch.no_grad():
+                self.width = self.network.features(probe).shape[1]
+        except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"the guide '{network.name}' cannot take images of {input_size} px ({reason}); "
+                f"set guide_input_size to the size it was made for"
+            ) from None
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def _entering(self, images: Tensor) -> Tensor:
+        if images.shape[-1] == self.input_size:
+            return images
+        size = (self.input_size, self.input_size)
+        return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Return f_p [N, D_p] of float images [N, C, H, W] in [0, 1] of any size."""
+        return self.network.features(self._entering(images))
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Return what its own head says, [N, K_p]."""
+        return self.network(self._entering(images))
+
+    def of(self, stream: str, batch: Batch) -> Tensor:
+        """Return f_p of a batch of the set that ``remember`` was told of, else of any batch.
+
+        What was computed for an image is kept and looked up when the image comes again.
+        """
+        if stream not in self._kept:
+            return self.features(batch.images)
+        table, known = self._kept[stream]
+        new = ~known[batch.indices]
+        if new.any():
+            indices = batch.indices[new]
+            table[indices] = self.features(batch.images[new]).float()
+            known[indices] = True
+        return table[batch.indices]
+
+    def remember(self, stream: str, count: int, recipe: Recipe) -> None:
+        """Keep features of the ``count`` images of a stream for the next training.
+
+        Only where an image always enters as it is: with random crops or flips nothing is kept.
+        """
+        self._kept.pop(stream, None)
+        if recipe.crop_padding or recipe.flip:
+            return
+        device = next(self.network.parameters()).device
+        self._kept[stream] = (
+            torch.zeros(count, self.width, device=device),
+            torch.zeros(count, dtype=torch.bool, device=device),
+        )
+
+
+def create_guide(
+    backbone: str,
+    *,
+    channels: int,
+    input_size: int,
+    pretrained: bool = True,
+    num_classes: int = 1000,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Guide:
+    """Return a guide by the name of its backbone, with ImageNet weights and ImageNet's head.
+
+    Args:
+        backbone: see ``create_classifier``.
+        channels: of the images that it will see, 1 or 3.
+        input_size: side in pixels that they are resized to.
+        pretrained: False gives a network of random weights, a control.
+        num_classes: of the head; 1000 keeps the head of ImageNet weights.
+        seed: of what is random.
+        device: where it lies.
+
+    Raises:
+        InputError: for an unknown name, missing weights, or a size that it cannot take.
+    """
+    network = create_classifier(
+        backbone,
+        num_classes=num_classes,
+        channels=channels,
+        image_size=input_size,
+        pretrained=pretrained,
+        seed=seed,
+    )
+    return Guide(network, input_size=input_size, channels=channels, device=device)
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that require a gradient."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,0 +1,336 @@
+"""Equations 1 and 2 against closed forms, finite differences and torchjd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import pdist, squareform
+from scipy.special import softmax
+from scipy.stats import entropy
+from torch import Tensor, nn
+
+from synthbook.errors import InputError
+from synthbook.randomness import torch_generator
+from synthbook.recognize.guidance import (
+    DISTANCES,
+    cosine,
+    matching_loss,
+    negative_l2,
+    off_diagonal,
+    pretrained_guidance,
+    projected,
+    real_guidance_,
+    take_gradients,
+)
+
+
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch_generator(seed, "test"), dtype=dtype)
+
+
+WAYS = [
+    {"distance": d, "similarity": s, "target": t, "over": o}
+    for d in DISTANCES
+    for s, t, o in (
+        ("l1", "guide", "row"),
+        ("kl", "guide", "row"),
+        ("kl", "model", "row"),
+        ("kl", "guide", "matrix"),
+        ("kl", "model", "matrix"),
+    )
+]
+
+
+def test_cosine_is_scipys() -> None:
+    x = drawn(7, 5)
+    expected = 1 - squareform(pdist(x.numpy(), "cosine"))
+    np.testing.assert_allclose(cosine(x).numpy(), expected, atol=1e-12)
+
+
+def test_l2_is_minus_scipys() -> None:
+    x = drawn(7, 5)
+    expected = -squareform(pdist(x.numpy()))
+    np.testing.assert_allclose(negative_l2(x).numpy(), expected, atol=1e-6)
+
+
+def test_off_diagonal_keeps_the_order() -> None:
+    m = torch.arange(16.0).view(4, 4)
+    expected = np.array([[m[i, j] for j in range(4) if j != i] for i in range(4)])
+    np.testing.assert_array_equal(off_diagonal(m).numpy(), expected)
+
+
+def test_kl_of_rows_is_scipys() -> None:
+    guide, model = drawn(6, 9), drawn(6, 4, seed=1)
+    p = softmax(off_diagonal(cosine(guide)).numpy(), axis=1)
+    q = softmax(off_diagonal(cosine(model)).numpy(), axis=1)
+    forward = pretrained_guidance(model, guide)
+    assert forward.item() == pytest.approx(entropy(p, q, axis=1).mean(), rel=1e-9)
+    backward = pretrained_guidance(model, guide, target="model")
+    assert backward.item() == pytest.approx(entropy(q, p, axis=1).mean(), rel=1e-9)
+
+
+def test_kl_over_the_matrix_is_scipys() -> None:
+    guide, model = drawn(6, 9), drawn(6, 4, seed=1)
+    p = softmax(off_diagonal(cosine(guide)).numpy().ravel())
+    q = softmax(off_diagonal(cosine(model)).numpy().ravel())
+    found = pretrained_guidance(model, guide, over="matrix")
+    assert found.item() == pytest.approx(entropy(p, q), rel=1e-9)
+
+
+def test_l1_is_the_mean_over_pairs() -> None:
+    guide, model = drawn(5, 3), drawn(5, 8, seed=1)
+    gaps = (cosine(guide) - cosine(model)).abs()
+    found = pretrained_guidance(model, guide, similarity="l1")
+    assert found.item() == pytest.approx(gaps.sum().item() / 20, rel=1e-9)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_gradients_are_those_of_finite_differences(way: dict[str, str]) -> None:
+    features, guide = drawn(6, 4).requires_grad_(), drawn(6, 7, seed=1)
+    assert torch.autograd.gradcheck(lambda x: pretrained_guidance(x, guide, **way), (features,))
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_nothing_to_match_costs_nothing(way: dict[str, str]) -> None:
+    """Equal features, features of any width that have equal distances, and turned ones."""
+    guide = drawn(6, 4)
+    turned = guide @ torch.linalg.qr(drawn(4, 4, seed=2))[0]
+    padded = F.pad(guide, (0, 3))
+    for features in (guide, turned, padded):
+        assert pretrained_guidance(features, guide, **way).item() == pytest.approx(0, abs=1e-6)
+    assert pretrained_guidance(drawn(6, 4, seed=3), guide, **way).item() > 1e-4
+
+
+@given(st.integers(2, 12), st.integers(1, 9), st.integers(1, 9), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_any_widths_and_any_order(n: int, width: int, guide_width: int, seed: int) -> None:
+    features, guide = drawn(n, width, seed=seed), drawn(n, guide_width, seed=seed + 1)
+    shuffled = torch.randperm(n, generator=torch_generator(seed, "order"))
+    for way in WAYS:
+        loss = pretrained_guidance(features, guide, **way)
+        assert loss >= -1e-9
+        other = pretrained_guidance(features[shuffled], guide[shuffled], **way)
+        assert other.item() == pytest.approx(loss.item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize(
+    "features",
+    [torch.ones(5, 3), torch.zeros(5, 3), torch.ones(1, 3), torch.ones(2, 3), torch.zeros(0, 3)],
+    ids=["identical", "zeros", "one image", "two images", "none"],
+)
+def test_degenerate_batches_are_finite(way: dict[str, str], features: Tensor) -> None:
+    features = features.clone().requires_grad_()
+    guide = drawn(len(features), 4, dtype=torch.float32)
+    loss = pretrained_guidance(features, guide, **way)
+    loss.backward()
+    assert loss.isfinite()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
+    if len(features) < 2:
+        assert loss == 0
+        assert not features.grad.any()
+
+
+def test_the_guide_gets_no_gradient() -> None:
+    features, guide = drawn(4, 3).requires_grad_(), drawn(4, 3, seed=1).requires_grad_()
+    pretrained_guidance(features, guide).backward()
+    assert guide.grad is None
+
+
+def test_own_distance_and_own_similarity() -> None:
+    features, guide = drawn(4, 3), drawn(4, 2, seed=1)
+    found = pretrained_guidance(
+        features,
+        guide,
+        distance=lambda x: torch.cdist(x, x),
+        similarity=lambda p, q: (p - q).square().sum(),
+    )
+    expected = (torch.cdist(guide, guide) - torch.cdist(features, features)).square().sum()
+    assert found.item() == pytest.approx(expected.item())
+
+
+def test_under_autocast_it_is_computed_in_float32() -> None:
+    features, guide = drawn(8, 16, dtype=torch.float32), drawn(8, 16, seed=1, dtype=torch.float32)
+    expected = pretrained_guidance(features, guide)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(pretrained_guidance(features, guide), expected)
+        rounded = pretrained_guidance(features.bfloat16(), guide.bfloat16())
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(expected.item(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("features", "guide", "options", "message"),
+    [
+        (torch.ones(3, 2), torch.ones(4, 2), {}, "same N images"),
+        (torch.ones(3, 2, 2), torch.ones(3, 2), {}, "same N images"),
+        (torch.ones(3, 2), torch.ones(3, 2), {"distance": "cosin"}, "did you mean 'cosine'"),
+        (torch.ones(3, 2), torch.ones(3, 2), {"similarity": "k1"}, "similarity 'k1'"),
+        (torch.ones(3, 2), torch.ones(3, 2), {"target": "gude"}, "did you mean 'guide'"),
+        (torch.ones(3, 2), torch.ones(3, 2), {"over": "col"}, "over 'col'"),
+    ],
+)
+def test_bad_input_is_named(features, guide, options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        pretrained_guidance(features, guide, **options)
+
+
+def test_matching_loss_ignores_the_diagonal() -> None:
+    p, q = drawn(5, 5), drawn(5, 5, seed=1)
+    for similarity in ("kl", "l1"):
+        before = matching_loss(p, q, similarity=similarity)
+        after = matching_loss(p + 9 * torch.eye(5), q - 5 * torch.eye(5), similarity=similarity)
+        assert torch.equal(before, after)
+
+
+# Real Guidance
+
+vectors = st.lists(st.floats(-10, 10, width=32), min_size=4, max_size=4).map(
+    lambda values: torch.tensor(values, dtype=torch.float64)
+)
+
+
+@given(vectors, vectors)
+@settings(deadline=None)
+def test_projection_has_its_three_properties(synthetic: Tensor, real: Tensor) -> None:
+    new = projected(synthetic, real)
+    size = 1e-9 * (1 + synthetic.norm() * real.norm())
+    if synthetic @ real >= 0:
+        assert torch.equal(new, synthetic)
+    elif real @ real > 1e-30:
+        assert abs(new @ real) <= size
+        closed = synthetic - (synthetic @ real) / (real @ real) * real
+        torch.testing.assert_close(new, closed)
+    assert new @ real >= -size
+    torch.testing.assert_close(projected(new, real), new, atol=1e-8, rtol=1e-6)
+    assert new.norm() <= synthetic.norm() + 1e-9
+
+
+def test_a_real_gradient_of_zeros_constrains_nothing() -> None:
+    synthetic = drawn(5)
+    assert torch.equal(projected(synthetic, torch.zeros(5, dtype=torch.float64)), synthetic)
+
+
+def parameters_with(synthetic: list[Tensor | None], shapes: list[tuple[int, ...]]):
+    found = []
+    for gradient, shape in zip(synthetic, shapes, strict=True):
+        parameter = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+        parameter.grad = None if gradient is None else gradient.clone()
+        found.append(parameter)
+    return found
+
+
+SHAPES = [(3,), (2, 4), (2, 3, 3, 3)]
+
+
+def gradients(seed: int) -> list[Tensor]:
+    return [drawn(*shape, seed=seed + k) for k, shape in enumerate(SHAPES)]
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+@pytest.mark.parametrize("lambdas", [(1.0, 1.0), (0.5, 2.0), (0.0, 1.0), (1.0, 0.0)])
+@pytest.mark.parametrize("flip", [1, -1], ids=["agree", "conflict"])
+def test_the_update_is_equation_2(lambdas: tuple[float, float], flip: int) -> None:
+    real, noise = gradients(0), gradients(10)
+    synthetic = [flip * r + 0.5 * n for r, n in zip(real, noise, strict=True)]
+    parameters = parameters_with(synthetic, SHAPES)
+    report = real_guidance_(
+        parameters, [r.clone() for r in real], lambda_1=lambdas[0], lambda_2=lambdas[1]
+    )
+    new = projected(flat(synthetic), flat(real))
+    expected = lambdas[0] * flat(real) + lambdas[1] * new
+    torch.testing.assert_close(flat([p.grad for p in parameters]), expected)
+    assert report["projected"] == (flip < 0)
+    angle = torch.cosine_similarity(flat(synthetic), flat(real), dim=0)
+    torch.testing.assert_close(report["cosine"], angle)
+
+
+def test_per_layer_projects_each_tensor() -> None:
+    real, synthetic = gradients(0), gradients(10)
+    parameters = parameters_with(synthetic, SHAPES)
+    report = real_guidance_(
+        parameters, [r.clone() for r in real], lambda_1=0.7, lambda_2=0.2, per_layer=True
+    )
+    conflicts = 0
+    for parameter, f, r in zip(parameters, synthetic, real, strict=True):
+        new = projected(f.flatten(), r.flatten()).view_as(f)
+        conflicts += int((f * r).sum() < 0)
+        torch.testing.assert_close(parameter.grad, 0.7 * r + 0.2 * new)
+    assert report["projected"].item() == pytest.approx(conflicts / len(SHAPES))
+
+
+def test_memory_order_makes_no_difference() -> None:
+    """Convolutions in channels_last give gradients in that order; a mixture must work too."""
+    real, synthetic = gradients(0), [-r for r in gradients(0)]
+    for order in ((0, 1), (1, 0), (1, 1)):
+        f, r = synthetic[2], real[2]
+        f = f.contiguous(memory_format=torch.channels_last) if order[0] else f
+        r = r.clone().contiguous(memory_format=torch.channels_last) if order[1] else r.clone()
+        parameters = parameters_with([None, None, f], SHAPES)
+        real_guidance_(parameters, [None, None, r], lambda_1=0.0)
+        torch.testing.assert_close(parameters[2].grad, torch.zeros_like(f), atol=1e-12, rtol=0)
+
+
+def test_a_gem_is_its_definition() -> None:
+    """Chaudhry et al. 2019, eq. 11: g if g . g_ref >= 0, else g less its part along g_ref."""
+    for seed in range(8):
+        reference, proposed = gradients(seed), gradients(seed + 100)
+        g, ref = flat(proposed), flat(reference)
+        expected = g if g @ ref >= 0 else g - (g @ ref) / (ref @ ref) * ref
+        parameters = parameters_with(proposed, SHAPES)
+        real_guidance_(parameters, [r.clone() for r in reference], lambda_1=0.0, lambda_2=1.0)
+        torch.testing.assert_close(flat([p.grad for p in parameters]), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_torchjds_dual_projection_is_the_same_map(seed: int) -> None:
+    from torchjd.aggregation import DualProj
+
+    real, synthetic = drawn(2, 9, seed=seed)
+    found = DualProj(pref_vector=torch.tensor([0.0, 1.0], dtype=torch.float64))(
+        torch.stack([real, synthetic])
+    )
+    torch.testing.assert_close(found, projected(synthetic, real), atol=2e-3, rtol=2e-3)
+
+
+def test_torchjds_pcgrad_projects_both() -> None:
+    from torchjd.aggregation import PCGrad
+
+    real, synthetic = drawn(9), -drawn(9) + 0.3 * drawn(9, seed=1)
+    found = PCGrad()(torch.stack([real, synthetic]))
+    expected = projected(synthetic, real) + projected(real, synthetic)
+    torch.testing.assert_close(found, expected)
+
+
+def test_zero_and_missing_gradients_are_defined() -> None:
+    real, synthetic = gradients(0), gradients(10)
+    zeros = [torch.zeros_like(r) for r in real]
+    parameters = parameters_with(synthetic, SHAPES)
+    report = real_guidance_(parameters, zeros)
+    torch.testing.assert_close(flat([p.grad for p in parameters]), flat(synthetic))
+    assert report["cosine"] == report["projected"] == 0
+    parameters = parameters_with([synthetic[0], None, None], SHAPES)
+    report = real_guidance_(parameters, [None, real[1], None], lambda_1=0.5, lambda_2=2.0)
+    torch.testing.assert_close(parameters[0].grad, 2 * synthetic[0])
+    torch.testing.assert_close(parameters[1].grad, 0.5 * real[1])
+    assert parameters[2].grad is None
+    assert report["projected"] == 0
+
+
+def test_taking_leaves_none_and_adds_up() -> None:
+    """Two backward passes before it are gradient accumulation."""
+    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
+    (parameter * 3).sum().backward()
+    (parameter * torch.tensor([1.0, -1.0])).sum().backward()
+    (taken,) = take_gradients([parameter])
+    assert parameter.grad is None
+    assert taken is not None
+    assert taken.tolist() == [4.0, 2.0]
