@@ -18,7 +18,14 @@ from PIL import Image
 from synthbook.source import root
 from synthbook.study.notebook import cells
 
-CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
+CHAPTERS = (
+    "11_generators",
+    "12_not_mutual",
+    "13_learned_too_fast",
+    "14_what_an_image_teaches",
+    "15_pretrained_guidance",
+    "16_real_guidance",
+)
 SECONDS = 4  # to the error; two on an idle machine
 CHECKS = re.compile(r"\bparameters\(\s*globals\(\)")
 
@@ -137,7 +144,7 @@ def test_bad_input_stops_a_chapter_in_its_checking_cell(
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_good_input_passes_the_checking_cell(chapter: str, start: Start) -> None:
     for given in ({}, {"data": "good"}, {"data": "good.npz", "seeds": "3", "sources": "real,gan"}):
-        fewer = {"shots": "2"} if chapter.startswith("14") else {}
+        fewer = {"shots": "2"} if chapter[:2] in ("14", "16") else {}
         error, printed, _ = start(chapter, **given, **(fewer if "data" in given else {}))
         assert error is None
         assert printed.startswith(Path(given.get("data", "digits")).stem)
@@ -155,6 +162,32 @@ def test_more_shots_than_images_are_refused_before_any_work(
     allowed = int(re.findall(r"\d+", str(error))[-1])
     assert allowed <= most
     assert start("14_what_an_image_teaches", shots=str(allowed), **given)[0] is None
+
+
+REMEDIES = {
+    "unknown part": ("15_pretrained_guidance", "parts", "scrach", ["'scrach'", "'scratch'"]),
+    "unknown method": ("15_pretrained_guidance", "methods", "plain,PG-K", ["'PG-K'", "PG-KL"]),
+    "no network": ("15_pretrained_guidance", "parts", "sensitivity", ["parts", "scratch"]),
+    "only real": ("15_pretrained_guidance", "sources", "real", ["sources", "generator"]),
+    "weight": ("15_pretrained_guidance", "lambdas", "0.1,-1", ["-1", "lambdas"]),
+    "method of 15": ("16_real_guidance", "methods", "Aug,PG-KL", ["'PG-KL'", "methods"]),
+    "misspelt method": ("16_real_guidance", "methods", "DAN", ["'DAN'", "did you mean 'DANN'?"]),
+    "no such part": ("16_real_guidance", "parts", "real_image", ["did you mean 'real_images'?"]),
+    "too many shots": ("16_real_guidance", "shots", "31", ["shots = 31", "30"]),
+    "too high a ratio": ("16_real_guidance", "synthetic_ratio", "90", ["synthetic_ratio = 90"]),
+    "no weight": ("16_real_guidance", "lambda_1", "-1", ["lambda_1 = -1"]),
+    "no real target": ("16_real_guidance", "target", "gide", ["did you mean 'guide'?"]),
+}
+
+
+@pytest.mark.parametrize("fault", REMEDIES)
+def test_remedies_that_cannot_be_tried_are_refused_before_any_work(
+    fault: str, start: Start
+) -> None:
+    chapter, name, value, words = REMEDIES[fault]
+    error, printed, seconds = start(chapter, **{name: value})
+    told_in_a_sentence(error, printed, words)
+    assert seconds < SECONDS
 
 
 @pytest.mark.parametrize(
