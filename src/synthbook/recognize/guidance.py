@@ -198,18 +198,19 @@ def real_guidance_(
         g_f and g_r before (0 where one of them is zero), and 'projected', 1 if there was a
         conflict, else 0 (with ``per_layer`` the share of tensors).
     """
-    pairs = [(p, g) for p, g in zip(parameters, real, strict=True) if (p.grad, g) != (None, None)]
-    both = [(p.grad, g) for p, g in pairs if p.grad is not None and g is not None]
-    for parameter, gradient in pairs:
-        if parameter.grad is None:  # only real images reach it
+    synthetic, real_part = [], []
+    for parameter, gradient in zip(parameters, real, strict=True):
+        if parameter.grad is not None and gradient is not None:
+            synthetic.append(parameter.grad)
+            real_part.append(gradient)
+        elif gradient is not None:  # only real images reach it
             parameter.grad = lambda_1 * gradient
-        elif gradient is None:  # only synthetic ones do
+        elif parameter.grad is not None:  # only synthetic ones do
             parameter.grad.mul_(lambda_2)
-    if not both:
+    if not synthetic:
         nothing = torch.zeros(())
         return {"cosine": nothing, "projected": nothing}
-    synthetic, real_part = [f for f, _ in both], [r for _, r in both]
-    dots = torch.stack([_dot(f, r) for f, r in both])
+    dots = torch.stack([_dot(f, r) for f, r in zip(synthetic, real_part, strict=True)])
     squares = torch.stack(torch._foreach_norm(real_part)).square()
     sizes = torch.stack(torch._foreach_norm(synthetic)).square()
     dot, square = dots.sum(), squares.sum()

@@ -273,8 +273,7 @@ def test_it_learns_and_does_it_the_same_way_twice(queue: int, size: int) -> None
     found = []
     for _ in range(2):
         model = network()
-        wanted = task(guided_by(size=size), settings=Settings(csg_queue=queue))
-        history = csg(model, wanted)
+        history = csg(model, task(guided_by(size=size), settings=Settings(csg_queue=queue)))
         found.append([accuracy(model, bars(60, 2)), *history.train_loss])
         assert set(history.extra) == {"contrast"}
     assert found[0] == found[1]

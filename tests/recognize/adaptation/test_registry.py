@@ -213,7 +213,8 @@ def test_names_are_checked() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"lambda_1": -1}, {"lambda_3": float("nan")}, {"accumulate": 0}, {"first_share": 1.0},
-     {"target": "gude"}, {"over": "rows"}, {"discriminator_width": 0}],
+     {"target": "gude"}, {"over": "rows"}, {"discriminator_width": 0},
+     {"csg_momentum": 1.5}, {"csg_temperature": 0.0}, {"asg_weight": -1.0}],
 )  # fmt: skip
 def test_settings_out_of_range_are_named(wrong) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

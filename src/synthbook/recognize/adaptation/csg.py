@@ -13,9 +13,9 @@ As in the authors' code the network is in evaluation mode throughout and its bod
 of the heads' rate; ``asg`` says what that means for a network without pretraining.
 
 Simplified: only the last feature map is contrasted, not the last two stages; query and key see one
-view, without RandAugment; the queue is short, starts empty and never holds an image against
-itself; optimiser, schedule, the heads' learning rate and the linear head are those of the other
-methods.
+view, without RandAugment; the queue is short, starts empty, never holds an image against itself,
+and the rest of the batch joins it; optimiser, schedule, the heads' learning rate and the linear
+head are those of the other methods.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from synthbook.recognize.train import History, Step, report
 
 SIMPLIFIED = (
     "only the last feature map is contrasted, not the last two stages; query and key see one view, "
-    "without RandAugment; the queue is short, starts empty and never holds an image against "
-    "itself; optimiser, schedule, the heads' learning rate and the linear head are those of the "
-    "other methods"
+    "without RandAugment; the queue is short, starts empty, never holds an image against itself, "
+    "and the rest of the batch joins it; optimiser, schedule, the heads' learning rate and the "
+    "linear head are those of the other methods"
 )
 PROJECTED = 128  # width of keys and queries
 

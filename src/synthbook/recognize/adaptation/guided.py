@@ -29,6 +29,13 @@ def _pieces(batch: Batch, count: int) -> Iterator[Batch]:
         yield Batch(*some)
 
 
+def _total(numbers: list[Tensor]) -> Tensor:
+    """Return the sum of scalars without a graph, 0 for none; a single one costs no operation."""
+    if len(numbers) == 1:
+        return numbers[0].detach()
+    return torch.stack(numbers).detach().sum() if numbers else torch.zeros(())
+
+
 def _backward(
     model: nn.Module, stream: str, batch: Batch, weight: float, guide: Guide | None, s: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,14 +52,14 @@ def _backward(
         if guide is not None:
             how = {"similarity": s.similarity, "target": s.target, "over": s.over}
             theirs = guide.of(stream, piece)
-            distances.append(pretrained_guidance(features, theirs, distance=s.distance, **how))
-            loss = loss + s.lambda_3 * distances[-1]
+            apart = pretrained_guidance(features, theirs, distance=s.distance, **how)
+            loss = loss + s.lambda_3 * apart
+            distances.append(apart / s.accumulate)
         share = len(piece) / len(batch)
-        (weight * share * loss).backward()
+        loss.backward(torch.full_like(loss, weight * share))
         losses.append(share * loss.detach())
         logits.append(scores.detach())
-    shown = torch.stack(distances).mean().detach() if distances else losses[0].new_zeros(())
-    return torch.stack(losses).sum(), torch.cat(logits), shown
+    return _total(losses), logits[0] if len(logits) == 1 else torch.cat(logits), _total(distances)
 
 
 def guided_step(

@@ -63,7 +63,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the ranges; raise InputError for a value out of them."""
-        for name in ("lambda_1", "lambda_2", "lambda_3", "adversarial_weight", "csg_queue"):
+        weights = ("lambda_1", "lambda_2", "lambda_3", "adversarial_weight", "asg_weight")
+        for name in (*weights, "csg_weight", "csg_queue", "meta_rate"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; give 0 or more")
         for name in ("accumulate", "discriminator_width"):
@@ -71,6 +72,10 @@ class Settings:
                 raise InputError(f"{name} is {getattr(self, name)}; give at least 1")
         if not 0 < self.first_share < 1:
             raise InputError(f"first_share is {self.first_share}; give a number between 0 and 1")
+        if not 0 <= self.csg_momentum <= 1:
+            raise InputError(f"csg_momentum is {self.csg_momentum}; give a number from 0 to 1")
+        if not self.csg_temperature > 0:
+            raise InputError(f"csg_temperature is {self.csg_temperature}; give a number above 0")
         check_choice("target", self.target, TARGETS)
         check_choice("over", self.over, OVER)
 
