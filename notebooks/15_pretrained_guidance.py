@@ -609,6 +609,11 @@ parts_table(verdicts("mini", ids=claims))
 # of the table first. And a guide is as good as what it has seen. ImageNet has photographs and no digits, so the
 # miniature asks whether a *general* sense of likeness helps; `-p guide_pretrained false` takes a guide of random
 # weights, and tells how much of an effect is the pretraining and how much any regulariser would have given.
+#
+# ASG and CSG train in evaluation mode, as their code does. From scratch that takes BatchNorm's batch statistics out
+# of the training: a large network with few updates can profit from it whatever the extra loss is, and then these
+# methods lead where the paper has them far behind. From ImageNet weights the stored statistics are those of
+# photographs, and a training may come apart: look at the spread over seeds.
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

@@ -23,6 +23,7 @@ import nbformat
 from synthbook.cache import atomic_write
 from synthbook.chapters import Chapter, chapters, convert, execute
 from synthbook.errors import InputError
+from synthbook.slim import slim_table
 from synthbook.source import PACKAGE, closure, code_hash, imports, root
 from synthbook.study.progress import without_litter
 
@@ -73,6 +74,8 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.outputs = without_litter(cell.outputs)
             for output in cell.outputs:
                 data = output.get("data", {})
+                if "text/html" in data:
+                    data["text/html"] = slim_table(data["text/html"])
                 # The plain form of a table from great_tables is all its insides, longer than the
                 # table; what shows HTML does not need it.
                 if "text/html" in data and len(data.get("text/plain", "")) > 1000:

@@ -5,7 +5,8 @@ import pytest
 
 from synthbook.errors import InputError
 from synthbook.study.claims import Verdict
-from synthbook.study.tables import comparison, verdict_table
+from synthbook.study.parts import Part
+from synthbook.study.tables import comparison, parts_table, verdict_table
 
 
 def measured(scale, seeds, methods=("plain", "PG-KL"), tests=("real", "gan"), **more):
@@ -171,3 +172,15 @@ def test_verdicts_say_what_why_and_how_sure():
     assert lines[0] == ["gap-01", "A &lt; B", "mini", "✓ holds", "+3.2 [+1.1, +5]", "5", ""]
     assert lines[1][3:] == ["· not run", "·", "·", "no rows of RG"]
     assert lines[2][3] == "✗ fails (code changed since)"
+
+
+def test_parts_that_hold_can_be_left_out():
+    parts = (
+        Part("A - B > 0", "G=gan", "holds", 2.0, 1.0, 3.0),
+        Part("A - B > 0", "G=diffusion", "fails", -2.0, -3.0, -1.0),
+        Part("A - C > 0", "", "undecided", 0.5, -1.0, 2.0),
+    )
+    found = [Verdict("gap-01", "gap", "mini", "fails", parts=parts)]
+    assert len(body(parts_table(found))) == 3
+    left = body(parts_table(found, holding=False))
+    assert [line[4].split()[-1] for line in left] == ["fails", "undecided"]

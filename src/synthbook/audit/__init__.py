@@ -1,9 +1,9 @@
 """A user's own real and generated images: every measure of the gap at once, and advice.
 
 `check` and `load_generated` read the generated images; `fidelity`, `memorisation` and
-`usefulness` measure; `audit` does all three and returns a `Report`; `advice` says in plain words
-what follows from it. Torch is imported by the functions that compute, so that `check` answers
-within a second.
+`usefulness` measure; `try_remedies` trains on both in other ways; `audit` does all of it and
+returns a `Report`; `advice` says in plain words what follows from it. Torch is imported by the
+functions that compute, so that `check` answers within a second.
 """
 
 from synthbook.audit.advising import Advice, advice
@@ -11,18 +11,29 @@ from synthbook.audit.copies import Copies, closeness, memorisation, thumbnails
 from synthbook.audit.distances import FLOOR, fidelity
 from synthbook.audit.images import Pool, check, draw, load_generated, same_classes, some
 from synthbook.audit.lessons import BOTH, GENERATED, REAL, Lessons, usefulness
+from synthbook.audit.remedies import (
+    AUG,
+    Effect,
+    Remedies,
+    effects,
+    guide_for,
+    try_remedies,
+)
 from synthbook.audit.report import Report, assemble, audit
 from synthbook.audit.show import advice_table, by_class
 
 __all__ = [
+    "AUG",
     "BOTH",
     "FLOOR",
     "GENERATED",
     "REAL",
     "Advice",
     "Copies",
+    "Effect",
     "Lessons",
     "Pool",
+    "Remedies",
     "Report",
     "advice",
     "advice_table",
@@ -32,11 +43,14 @@ __all__ = [
     "check",
     "closeness",
     "draw",
+    "effects",
     "fidelity",
+    "guide_for",
     "load_generated",
     "memorisation",
     "same_classes",
     "some",
     "thumbnails",
+    "try_remedies",
     "usefulness",
 ]

@@ -21,6 +21,7 @@ from synthbook.audit.rules_gap import (
     easy,
     labels,
     quality,
+    remedies,
     together,
 )
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OVER_SEEDS", "RULES", "Advice", "advice"]
 
-OVER_SEEDS = (together, alone, content, quality, appearance, direction, easy, labels)
+OVER_SEEDS = (together, remedies, alone, content, quality, appearance, direction, easy, labels)
 RULES: tuple[Callable[[Report], Advice], ...] = (
     equal_images, near_copies, repeats, test_images, *OVER_SEEDS,
 )  # fmt: skip

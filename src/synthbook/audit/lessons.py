@@ -35,6 +35,37 @@ class Lessons:
     losses_back: np.ndarray
 
 
+def training_sizes(real: Splits, generated: ImageSet, p: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many real and how many generated images classifiers are trained on.
+
+    Up to ``p["train_images"]`` (0: all) real ones, and as many generated ones or four fifths of
+    them, whichever is less; the others are kept back for tests.
+    """
+    count = min(len(real.train), p["train_images"] or len(real.train))
+    return count, min(count, len(generated) * 4 // 5)
+
+
+def training_images(
+    real: Splits, generated: ImageSet, p: Mapping[str, Any], seed: int
+) -> tuple[dict[str, ImageSet], ImageSet]:
+    """Return the images of either source that a seed trains on, and the generated ones kept back.
+
+    The classifiers of a seed begin with the same weights: those of `training_seed`.
+    """
+    count, fewer = training_sizes(real, generated, p)
+    chosen, rest = draw(generated, fewer, seed, "train", GENERATED)
+    sets = {
+        REAL: real.train.subset(draw(real.train, count, seed, "train", REAL)[0]),
+        GENERATED: generated.subset(chosen),
+    }
+    return sets, generated.subset(rest[: len(real.test)])
+
+
+def training_seed(seed: int) -> int:
+    """Return what a seed's classifiers draw their initial weights and orders from."""
+    return derive(seed, "audit")
+
+
 def usefulness(
     real: Splits,
     generated: ImageSet,
@@ -45,31 +76,25 @@ def usefulness(
 ) -> Lessons:
     """Train on each source and on both, test on images that were not trained on.
 
-    Up to ``p["train_images"]`` (0: all) real training images, and as many generated ones or four
-    fifths of them, whichever is less. With both, each step takes a batch of either, so that a
-    real image is shown as often as without the generated ones.
+    The images are those of `training_images`. With both sources, each step takes a batch of
+    either, so that a real image is shown as often as without the generated ones.
     """
     from synthbook.experiments import train_classifier
     from synthbook.measure.gap import loss_profile, non_mutual_gap
     from synthbook.recognize.predict import accuracy, sample_losses
 
     how = {"device": device, "input_size": p.get("input_size", 0)}
-    count = min(len(real.train), p["train_images"] or len(real.train))
-    fewer = min(count, len(generated) * 4 // 5)
+    count, fewer = training_sizes(real, generated, p)
     sample = some(generated, p["most_images"], "losses")
     unseen = some(real.test, p["most_images"], "losses")
     accuracies: dict[tuple[str, str], list[float]] = {}
     found: dict[str, list[float]] = {}
     losses: dict[str, list[np.ndarray]] = {"generated": [], "unseen": [], "back": []}
     for seed in seeds:
-        chosen, rest = draw(generated, fewer, seed, "train", GENERATED)
-        sets = {
-            REAL: real.train.subset(draw(real.train, count, seed, "train", REAL)[0]),
-            GENERATED: generated.subset(chosen),
-        }
-        tests = {REAL: real.test, GENERATED: generated.subset(rest[: len(real.test)])}
+        sets, kept_back = training_images(real, generated, p, seed)
+        tests = {REAL: real.test, GENERATED: kept_back}
         models = {
-            name: train_classifier(p, streams, seed=derive(seed, "audit"), device=device)[0]
+            name: train_classifier(p, streams, seed=training_seed(seed), device=device)[0]
             for name, streams in {**sets, BOTH: sets}.items()
         }
         for train, model in models.items():

@@ -10,18 +10,23 @@ from synthbook.audit.copies import Copies, memorisation
 from synthbook.audit.distances import FLOOR, fidelity
 from synthbook.audit.images import Pool, same_classes
 from synthbook.audit.lessons import GENERATED, REAL, Lessons, usefulness
+from synthbook.audit.remedies import Remedies, asked, guide_for, try_remedies
 from synthbook.data import ImageSet, Splits
 
 
 @dataclass(frozen=True)
 class Report:
-    """All numbers of an audit: ``values`` one a seed, ``copies`` and ``counts`` one each."""
+    """All numbers of an audit: ``values`` one a seed, ``copies`` and ``counts`` one each.
+
+    ``remedies`` is None if none was tried.
+    """
 
     values: Mapping[str, tuple[float, ...]]
     accuracy: Mapping[tuple[str, str], tuple[float, ...]]
     copies: Mapping[str, float]
     counts: Mapping[str, int]
     seeds: tuple[int, ...]
+    remedies: Remedies | None = None
 
     def rows(self) -> Iterable[dict[str, Any]]:
         """Yield the numbers as keywords of ``study.Run.add``, but for data set and backbone.
@@ -41,15 +46,17 @@ class Report:
         for name, value in self.copies.items():
             yield {"method": "audit", "train": GENERATED, "test": REAL, "metric": name,
                    "value": float(value), "seed": self.seeds[0]}  # fmt: skip
+        if self.remedies:
+            yield from self.remedies.rows(self.seeds)
 
 
 def assemble(
     distances: Mapping[str, tuple[float, ...]], copies: Copies, lessons: Lessons,
-    seeds: Iterable[int],
+    seeds: Iterable[int], remedies: Remedies | None = None,
 ) -> Report:  # fmt: skip
-    """Return one report of the three kinds of measures."""
+    """Return one report of all kinds of measures."""
     values = {**distances, **lessons.values}
-    return Report(values, lessons.accuracy, copies.values, lessons.counts, tuple(seeds))
+    return Report(values, lessons.accuracy, copies.values, lessons.counts, tuple(seeds), remedies)
 
 
 def audit(
@@ -65,7 +72,7 @@ def audit(
     Args:
         real: as `data.load` gives it. ``generated``: at the same size, with the same classes.
         p: ``extractor``, ``neighbours``, ``most_images``, ``train_images`` and the classifier's
-            parameters, named as in the chapter.
+            parameters, named as in the chapter; with ``remedies`` these are tried too.
         seeds: one or more; three at least for intervals.
         device: 'cpu', 'cuda' ...
     """
@@ -76,13 +83,15 @@ def audit(
         images = generated.of_classes(real.classes)
         generated = Pool(images, images)
     pool, seeds, network = generated, tuple(seeds), extractor(p["extractor"], device)
-    most = p["most_images"]
-    return assemble(
-        fidelity(
-            real, pool.everything, seeds=seeds, extractor=network, neighbours=p["neighbours"],
-            most_images=most,
-        ),
-        memorisation(real, pool.everything, extractor=network, most_images=most),
-        usefulness(real, pool.labelled, p, seeds=seeds, device=device),
-        seeds,
+    guide, most = guide_for(p, real, device=device), p["most_images"]
+    how = {"seeds": seeds, "device": device}
+    distances = fidelity(
+        real, pool.everything, seeds=seeds, extractor=network, neighbours=p["neighbours"],
+        most_images=most,
     )  # fmt: skip
+    copies = memorisation(real, pool.everything, extractor=network, most_images=most)
+    lessons = usefulness(real, pool.labelled, p, **how)
+    remedies = None
+    if asked(p):
+        remedies = try_remedies(real, pool.labelled, p, lessons, guide=guide, **how)
+    return assemble(distances, copies, lessons, seeds, remedies)

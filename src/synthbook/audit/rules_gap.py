@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from synthbook.audit.distances import FLOOR
 from synthbook.audit.findings import Advice, Difference, against, mean, paired, undecided
 from synthbook.audit.lessons import BOTH, GENERATED, REAL
+from synthbook.audit.remedies import AUG, VERDICTS, effects
 from synthbook.study.statistics import interval
 
 if TYPE_CHECKING:
@@ -111,6 +112,41 @@ def together(report: Report) -> Advice:
         )
         return Advice("stop", "added to real images", what, so, do)
     return undecided(report, "added to real images", what)
+
+
+def remedies(report: Report) -> Advice:
+    """Say which remedies help (interval above zero), which do not, and which are undecided.
+
+    A warning unless one helps. One whose interval against `AUG` is above zero too is worth more
+    than mixing the two sets, which takes no method at all.
+    """
+    topic, chapter = "remedies", "16_real_guidance"
+    if report.remedies is None:
+        so = "not known: none was tried"
+        return Advice("warn", topic, "no remedy", so, "name some: -p remedies RG,DANN", chapter)
+    accuracy = report.remedies.accuracy
+    tried = [one for one in effects(accuracy) if one.name != GENERATED]
+    changes = ", ".join(f"{one.name} {one.against_real.text(1)}" for one in tried)
+    better = [one.name for one in tried if one.against_aug.sign > 0]
+    what = (
+        f"on real images alone {mean(accuracy[REAL]):.1f} % right; difference of each remedy:"
+        f" {changes}; better than mixing ({AUG}): {', '.join(better) or 'none'}"
+    )
+    found = {word: [one.name for one in tried if one.verdict == word] for word in VERDICTS.values()}
+    so = "; ".join(f"{word}: {', '.join(names)}" for word, names in found.items() if names)
+    open_still = bool(found[VERDICTS[0]])
+    so += " (the interval spans zero)" * open_still
+    if helpful := found[VERDICTS[1]]:
+        best = [name for name in helpful if name in better] or helpful
+        do = (
+            f"train with {' or '.join(best)}, and check on other test images: of several that are"
+            " tried, one may look good by chance"
+        )
+        return Advice("ok", topic, what, so, do, chapter)
+    do = "train on the real images alone, or make better generated images first"
+    if open_still:
+        do = undecided(report, topic, what).do
+    return Advice("warn", topic, what, so, do, chapter)
 
 
 def direction(report: Report) -> Advice:

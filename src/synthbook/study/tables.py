@@ -253,7 +253,7 @@ def verdict_table(
     return _theme(table, identity)
 
 
-def parts_table(verdicts: Iterable[Any], *, title: str = "") -> GT:
+def parts_table(verdicts: Iterable[Any], *, title: str = "", holding: bool = True) -> GT:
     """Return the parts of claims, one a line: every inequality in every cell with its own verdict.
 
     A claim holds only if all of its parts do, so this says which of them decides, and where.
@@ -261,11 +261,14 @@ def parts_table(verdicts: Iterable[Any], *, title: str = "") -> GT:
     Args:
         verdicts: `synthbook.study.claims.verdicts`.
         title: shown above the table.
+        holding: False leaves out the parts that hold, so that what decides is left.
     """
     import pandas as pd
     from great_tables import GT
 
-    lines = [(one, part) for one in verdicts for part in one.parts]
+    lines = [
+        (one, part) for one in verdicts for part in one.parts if holding or part.verdict != "holds"
+    ]
     shown = {
         "claim": [one.id for one, _ in lines],
         "scale": [one.scale for one, _ in lines],
