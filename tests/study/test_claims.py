@@ -402,26 +402,27 @@ def test_a_check_with_a_mistake_is_refused(change: dict[str, Any], message: str)
 # What rows may hold. A new chapter adds its names here, so a misspelt check cannot stay "not run".
 CHAPTERS = {
     "11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches",
-    "15_pretrained_guidance", "16_real_guidance",
+    "15_pretrained_guidance", "16_real_guidance", "51_synthesizer",
 }  # fmt: skip
 FAMILIES = {"diffusion", "gan"}
 SOURCES = {
     "real", *FAMILIES, "real_without_rare", "real_without_random", "real_few",
     *(f"real+low_loss_{g}" for g in FAMILIES), *(f"real_few+{g}" for g in FAMILIES),
-    *(f"real_n+{g}" for g in FAMILIES),
+    *(f"real_n+{g}" for g in FAMILIES), "PinkNoise",
 }  # fmt: skip
 VOCABULARY = {
     "chapter": CHAPTERS,
     "train": SOURCES,
-    "test": {"real", *FAMILIES},
+    "test": {"real", *FAMILIES, ""},
+    "dataset": {"drawn"},
     "method": {
         "plain", "fidelity", "PG-KL", "PG-L1", "ASG", "CSG", "Aug", "Adp", "ADDA", "DADA", "DANN",
-        "LTDA", "A-GEM", "RG", "PG-R+PG-F", "RG+PG-R+PG-F",
+        "LTDA", "A-GEM", "RG", "PG-R+PG-F", "RG+PG-R+PG-F", "spectrum",
     },
     "metric": {
         "top1_accuracy", "precision", "recall", "early_train_accuracy", "epochs_to_level",
         "generalisation_gap", "mean_cross_entropy", "median_cross_entropy",
-        "share_loss_below_0.01", "share_loss_above_1",
+        "share_loss_below_0.01", "share_loss_above_1", "spectral_slope", "worst_slope_error",
     },
     "split": {"train", "val", "test"},
     "extractor": {"classifier"},

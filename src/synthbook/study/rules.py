@@ -163,6 +163,19 @@ RULES: dict[str, Rule] = {
     ),
     "confidence": Rule(0, 1, below=True, example=0.8, help="smallest softmax probability kept"),
     "share": Rule(0, 1, above=True, below=True, example=0.1, help="share of the images"),
+    # drawn images
+    "variants": listed(
+        "PinkNoise", "Primitives", "Primitives-S", "Primitives-PS",
+        unique=True, example="Primitives-PS", help="synthesizers of drawn images",
+    ),
+    "resolution": at_least(8, 256, "side of drawn images in pixels, a power of two", 4096),
+    "shapes": at_least(0, 100, "shapes in a drawn image", 1000),
+    "size_policy": listed(
+        "Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)", help="how sizes of shapes are drawn"
+    ),
+    "exponent_low": at_least(0, 0.5, "lower end of the spectral exponents", 10),
+    "exponent_high": at_least(0, 3.5, "upper end of the spectral exponents", 10),
+    "exponent_steps": at_least(2, 7, "spectral exponents that are checked", 100),
     # data
     "data": Rule(example="digits", help="data set: a name, a folder of class folders, an .npz"),
     "data_root": Rule(filled=False, example="", help="folder of downloaded data sets"),

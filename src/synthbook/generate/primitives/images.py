@@ -1,0 +1,218 @@
+"""From shapes and noise to images: in batches, as arrays and as a torch data set."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from synthbook.errors import InputError
+from synthbook.generate.primitives.noise import pink_noise, stretch
+from synthbook.generate.primitives.raster import spans, top_shapes
+from synthbook.generate.primitives.recipe import Primitives, check_resolution
+from synthbook.generate.primitives.shapes import Shapes, draw_shapes
+
+# Pixels a batch: on a CPU as many as its caches hold, on a GPU enough to fill it.
+BATCH_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 24}
+
+
+def tops(shapes: Shapes, resolution: int, device: str = "cpu") -> Tensor:
+    """Return which shape is on top in each pixel, int32 ``[B, H, H]``: 0 for none, then 1..M."""
+    images, count = shapes.kind.shape
+    image = torch.arange(images, device=device).repeat_interleave(count)
+    number = torch.arange(1, count + 1, device=device).repeat(images)
+    kind = torch.from_numpy(shapes.kind).to(device).flatten()
+    geometry = torch.from_numpy(shapes.geometry).to(device).flatten(0, 1)
+    return top_shapes(spans(kind, geometry, resolution), image, number, images, resolution)
+
+
+def _packed(colour: np.ndarray) -> np.ndarray:
+    """Return colours uint8 ``[..., 3]`` as red + 256 green + 65536 blue, int32."""
+    return colour.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)
+
+
+def _pack(fields: Tensor) -> Tensor:
+    """Return fields ``[B, 3, H, H]`` of 0..255 cut to whole numbers and packed, float32 (exact)."""
+    red, green, blue = fields.floor_().unbind(1)
+    return torch.add(red, green, alpha=1 << 8).add_(blue, alpha=1 << 16)
+
+
+def _unpack(packed: Tensor) -> Tensor:
+    """Return packed colours int32 ``[B, H, H]`` as uint8 ``[B, H, H, 3]``."""
+    parts = packed.view(torch.uint8).view(*packed.shape, 4)
+    pixels = torch.empty((*packed.shape, 3), dtype=torch.uint8, device=packed.device)
+    for channel in range(3):  # three times as fast as one copy
+        pixels[..., channel].copy_(parts[..., channel])
+    return pixels
+
+
+def render(
+    recipe: Primitives, indices: Sequence[int], *, resolution: int, seed: int, device: str = "cpu"
+) -> Tensor:
+    """Return images as uint8 ``[B, H, H, 3]`` on ``device``, in one batch.
+
+    Nothing is checked here: see `synthesize`.
+    """
+    shapes = draw_shapes(recipe, indices, resolution=resolution, seed=seed)
+    noise: list[Tensor] = []
+    if recipe.fields:
+        where = {"seed": seed, "resolution": resolution, "device": device}
+        where["per_pixel"] = "pixel_frequencies" in recipe.quirks
+        fields = stretch(pink_noise(shapes.exponents, indices, **where))
+        noise = [_pack(field) for field in fields.unbind(1)]
+    if recipe.variant == "PinkNoise":
+        return _unpack(noise[0].to(torch.int32))
+    top = tops(shapes, resolution, device)
+    colours = np.concatenate([_packed(shapes.background)[:, None], _packed(shapes.colour)], axis=1)
+    first = torch.arange(len(top), device=device, dtype=torch.int32) * colours.shape[1]
+    place = (top + first[:, None, None]).flatten()
+    drawn = torch.from_numpy(colours.ravel()).to(device).index_select(0, place).view(top.shape)
+    if noise:
+        salient = top == recipe.count
+        ground = torch.where(salient, noise[1], noise[0]).to(torch.int32)
+        drawn = torch.where(salient | (top == 0), ground, drawn)
+    return _unpack(drawn)
+
+
+def layers(
+    recipe: Primitives,
+    count: int | None = None,
+    *,
+    indices: Iterable[int] | None = None,
+    resolution: int,
+    seed: int,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """Return which shape is on top in each pixel: int32 ``[N, H, H]``, 0 for the ground.
+
+    Shapes count from 1 in the order of drawing; the salient shape is the last. Arguments as in
+    `synthesize`.
+    """
+    chosen, size = _chosen(count, indices), check_resolution(resolution)
+    parts = []
+    for some in _batches(chosen, size, "cpu", batch_size):
+        shapes = draw_shapes(recipe, some, resolution=size, seed=seed)
+        parts.append(tops(shapes, size).numpy())
+    return np.concatenate(parts)
+
+
+def _chosen(count: int | None, indices: Iterable[int] | None) -> list[int]:
+    """Return the numbers of the images that are asked for, or raise InputError."""
+    if (count is None) == (indices is None):
+        raise InputError("give either the count of images or their indices")
+    try:
+        chosen = (
+            list(range(operator.index(count)))
+            if indices is None
+            else [operator.index(one) for one in indices]
+        )
+    except TypeError:
+        raise InputError(f"count = {count!r} or an index is no whole number") from None
+    if not chosen:
+        raise InputError(f"{count if indices is None else 0} images; give 1 or more")
+    if min(chosen) < 0:
+        raise InputError(f"image {min(chosen)} does not exist; give indices of 0 or more")
+    return chosen
+
+
+def _batches(
+    chosen: Sequence[int], resolution: int, device: str, batch_size: int | None
+) -> Iterator[Sequence[int]]:
+    kind = str(device).partition(":")[0]
+    if batch_size is None:
+        batch_size = max(1, BATCH_PIXELS.get(kind, BATCH_PIXELS["cpu"]) // resolution**2)
+    if batch_size < 1:
+        raise InputError(f"batch_size = {batch_size}; give 1 or more")
+    for start in range(0, len(chosen), batch_size):
+        yield chosen[start : start + batch_size]
+
+
+def batches(
+    recipe: Primitives,
+    count: int | None = None,
+    *,
+    indices: Iterable[int] | None = None,
+    resolution: int,
+    seed: int,
+    device: str = "cpu",
+    batch_size: int | None = None,
+) -> Iterator[Tensor]:
+    """Yield images as uint8 ``[B, H, H, 3]`` on ``device``; arguments as in `synthesize`."""
+    chosen, size = _chosen(count, indices), check_resolution(resolution)
+    # Apple's GPUs lack the double precision of the shapes.
+    where = "cpu" if str(device).startswith("mps") else device
+    for some in _batches(chosen, size, where, batch_size):
+        yield render(recipe, some, resolution=size, seed=seed, device=where).to(device)
+
+
+def synthesize(
+    recipe: Primitives,
+    count: int | None = None,
+    *,
+    indices: Iterable[int] | None = None,
+    resolution: int,
+    seed: int,
+    device: str = "cpu",
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """Draw images (Baek and Shim 2022, section 3).
+
+    Image k of a seed is a function of (seed, k): on the CPU it has the same bytes in every batch,
+    order, worker and run. A GPU draws the same shapes; its noise has the same statistics, but comes
+    from its own generators.
+
+    Args:
+        recipe: what to draw.
+        count: draw images 0 to count - 1; or
+        indices: draw these.
+        resolution: side H in pixels, a power of two from 8 to 4096.
+        seed: of the stream of images.
+        device: "cpu", "cuda", "cuda:N", or "mps", for which the CPU draws.
+        batch_size: images drawn at a time; None: what suits the device.
+
+    Returns:
+        uint8 ``[N, H, H, 3]``.
+
+    Raises:
+        InputError: if there is nothing to draw, or a number is out of range.
+    """
+    given = {"resolution": resolution, "seed": seed, "device": device, "batch_size": batch_size}
+    parts = [part.cpu() for part in batches(recipe, count, indices=indices, **given)]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).numpy()
+
+
+class PrimitivesDataset(Dataset):
+    """Drawn images as a torch data set: item k is uint8 ``[3, H, H]`` of image k, drawn when asked.
+
+    With the quirk ``worker_streams`` every worker process counts for itself, as processes do that
+    inherit the state of one global generator: two workers then return the same images.
+    """
+
+    def __init__(self, recipe: Primitives, length: int, *, resolution: int, seed: int) -> None:
+        if length < 1:
+            raise InputError(f"{length} images; give 1 or more")
+        self.recipe, self.length, self.seed = recipe, int(length), seed
+        self.resolution = check_resolution(resolution)
+        self._drawn = 0  # by this process
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """Return several images, drawn in one batch; torch's loaders call this."""
+        chosen = [operator.index(one) for one in indices]
+        if not all(-self.length <= one < self.length for one in chosen):
+            raise IndexError(f"of {self.length} images there is none of the numbers {chosen}")
+        chosen = [one % self.length for one in chosen]
+        if "worker_streams" in self.recipe.quirks:
+            chosen = list(range(self._drawn, self._drawn + len(chosen)))
+            self._drawn += len(chosen)
+        images = synthesize(self.recipe, indices=chosen, resolution=self.resolution, seed=self.seed)
+        return list(torch.from_numpy(images).permute(0, 3, 1, 2))

@@ -1,0 +1,125 @@
+"""What is drawn: the four synthesizers of Primitives-PS and their settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthbook.errors import InputError, did_you_mean
+
+VARIANTS = ("PinkNoise", "Primitives", "Primitives-S", "Primitives-PS")
+POLICIES = ("Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)")
+QUIRKS = {
+    "grey_background": "the background of the flat variants is grey: one value for all channels",
+    "falling_lines": "end points of lines are sorted, so that every line runs down to the right",
+    "fixed_canvas": "positions of lines and rectangles stay in 0..255 at every resolution",
+    "pixel_frequencies": "frequencies of the noise are counted a pixel, at every resolution",
+    "worker_streams": "in a Dataset, every worker draws the same images, whatever index is asked",
+}
+PUBLIC_CODE = tuple(QUIRKS)  # all that the authors' public code does
+
+SMALLEST, LARGEST = 8, 4096  # resolutions
+MOST_SHAPES = 1000  # raster.py counts them in the exponent of a double
+
+
+def _known(value: object, known: tuple[str, ...], what: str) -> None:
+    if value not in known:
+        hint = did_you_mean(str(value), known) or f"; give one of {', '.join(known)}"
+        raise InputError(f"there is no {what} '{value}'{hint}")
+
+
+@dataclass(frozen=True)
+class Primitives:
+    """A synthesizer of Primitives-PS (Baek and Shim 2022, section 3).
+
+    Attributes:
+        variant: ``PinkNoise``, ``Primitives`` (flat shapes on a flat ground), ``Primitives-S`` (and
+            one large flat shape near the middle), ``Primitives-PS`` (pink noise on that shape and
+            on the ground).
+        shapes: number N of shapes before the large one; 0 with ``Primitives-PS`` is the paper's
+            PinkNoise + PS. ``PinkNoise`` has none.
+        size_policy: ``Decay`` (largest size falls linearly from H/5), ``Rand`` (up to H/2), or
+            ``Fix(1/10)``, ``Fix(1/5)``, ``Fix(1/2)`` of H for every shape.
+        exponents: range of the spectral exponent a in ``1 / (|f_x|^a + |f_y|^a)``.
+        tied_exponents: one exponent a noise field, as in the paper's formula; False draws one
+            for each axis and channel, as the public code does.
+        quirks: peculiarities of the public code to switch on, of `QUIRKS`.
+
+    Raises:
+        InputError: if a name is unknown, or a number lies out of its range.
+    """
+
+    variant: str = "Primitives-PS"
+    shapes: int = 100
+    size_policy: str = "Decay"
+    exponents: tuple[float, float] = (0.5, 3.5)
+    tied_exponents: bool = False
+    quirks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _known(self.variant, VARIANTS, "variant")
+        _known(self.size_policy, POLICIES, "size policy")
+        for quirk in self.quirks:
+            _known(quirk, tuple(QUIRKS), "quirk")
+        if isinstance(self.shapes, bool) or not isinstance(self.shapes, int | np.integer):
+            raise InputError(f"shapes = {self.shapes!r} is no whole number; give 0 or more")
+        if not 0 <= self.shapes <= MOST_SHAPES:
+            raise InputError(f"shapes = {self.shapes}; give from 0 to {MOST_SHAPES}")
+        pair = tuple(self.exponents)
+        if len(pair) != 2 or not all(math.isfinite(one) for one in pair):
+            raise InputError(f"exponents = {pair}; give two numbers, as in (0.5, 3.5)")
+        if not 0 <= pair[0] <= pair[1] <= 10:
+            raise InputError(
+                f"exponents = {pair} is no range within 0 to 10; give the lower end first"
+            )
+        object.__setattr__(self, "exponents", (float(pair[0]), float(pair[1])))
+        object.__setattr__(self, "quirks", tuple(self.quirks))
+
+    @property
+    def fields(self) -> int:
+        """Number of pink-noise fields in an image: background, and salient shape."""
+        return {"PinkNoise": 1, "Primitives-PS": 2}.get(self.variant, 0)
+
+    @property
+    def salient(self) -> bool:
+        """Whether there is one large shape near the middle."""
+        return self.variant in ("Primitives-S", "Primitives-PS")
+
+    @property
+    def count(self) -> int:
+        """Number of shapes in an image, the salient one included."""
+        return 0 if self.variant == "PinkNoise" else self.shapes + self.salient
+
+
+def check_resolution(resolution: int) -> int:
+    """Return the resolution, or raise InputError if it is no power of two from 8 to 4096."""
+    whole = isinstance(resolution, int | np.integer) and not isinstance(resolution, bool)
+    if not whole or not SMALLEST <= resolution <= LARGEST or resolution & (resolution - 1):
+        raise InputError(
+            f"resolution = {resolution} is no power of two from {SMALLEST} to {LARGEST}; "
+            "give 32, 64, 128 or 256"
+        )
+    return int(resolution)
+
+
+def size_range(recipe: Primitives, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sizes in pixels that shape n may have: int64 ``[N]`` lowest, and highest + 1.
+
+    A size is a radius, a half axis, a side or a thickness. ``Decay`` is the public code's
+    ``round(floor(H/5) (N - n)/N + 2)``; the paper's text leaves out the 2, which keeps the last
+    shapes visible (appendix, section 1). The range of ``Rand`` is not printed: 1..H/2 here.
+    """
+    count = recipe.shapes
+    left = count - np.arange(count)
+    low = np.ones(count, np.int64)
+    if recipe.size_policy == "Decay":
+        high = np.rint(resolution // 5 * left / max(1, count) + 2).astype(np.int64)
+    elif recipe.size_policy == "Rand":
+        high = np.full(count, resolution // 2 + 1)
+    else:
+        part = {"Fix(1/10)": 10, "Fix(1/5)": 5, "Fix(1/2)": 2}[recipe.size_policy]
+        low = np.full(count, max(1, round(resolution / part)))
+        high = low + 1
+    return low, high
