@@ -337,7 +337,8 @@ plt.show()
 #
 # A photograph and a noise image exchange their phases {cite:p}`oppenheim1981importance`. The result looks like
 # whichever gave the phase, and that is why a spectrum alone is not enough. The kurtosis in the table below says the same
-# of drawn images: their shapes are phase, and with it shuffled they are as featureless as noise.
+# of drawn images: their shapes are phase, and with it shuffled they are as featureless as noise. (The two photographs,
+# by danielbuechele and vultilion, are under CC BY 2.0 and come with scikit-learn; the one below is reduced to 64 pixels.)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left to right: a photograph; its phase with the amplitude of noise (exponent 1); its amplitude with the phase of that noise.", "name": "fig-51-phase"}, "image": {"alt": "Three small images: a photograph, its outlines in unnatural colours, and a cloud with the photograph's spectrum."}}
 
