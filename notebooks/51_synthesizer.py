@@ -84,7 +84,7 @@ recipes.get("Primitives-PS", recipes)
 # do not bury the first, the largest size falls while drawing (the policy Decay):
 #
 # $$
-# s_n \sim U\!\left(0,\; \frac{H}{5} \cdot \frac{N - n}{N}\right), \qquad n = 0, \dots, N - 1 .
+# s_n \sim U\!\left(0,\; \frac{H}{5} \cdot \frac{N - n}{N}\right), \qquad n = 0, \ldots, N - 1 .
 # $$
 #
 # On a flat ground this is **Primitives**. **Primitives-S** adds one large shape near the middle, as photographs have
