@@ -1,32 +1,95 @@
-"""GAN networks: shapes, spectral norm, and the class term of the projection."""
+"""GAN networks: shapes at every size, conditions, and the registry with its files."""
 
 from __future__ import annotations
+
+import dataclasses
+import json
 
 import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.gans.networks import Discriminator, Generator, widths
-from synthbook.loops import seeded
+from synthbook.gans import networks
+from synthbook.gans.blocks import ConditionalBatchNorm, SelfAttention, widths
+from synthbook.gans.networks import ARCHITECTURES, create_discriminator, create_generator
 
 torch.set_num_threads(1)
+TINY = {
+    "resnet": {"channels": 4, "latent": 5, "num_classes": 3},
+    "sngan": {"channels": 4, "discriminator_channels": 4, "latent": 5, "embedding": 6},
+    "biggan": {
+        "channels": 8, "discriminator_channels": 8, "latent": 840, "embedding": 6,
+        "init": "normal",
+    },
+    "stylegan2": {"channels": 4, "widest": 8, "latent": 5, "style": 6, "mapping_layers": 2},
+}  # fmt: skip
+SIZES = {name: (8, 16, 32, 64, 128) for name in TINY} | {"stylegan2": (8, 16, 32, 64, 128, 256)}
+CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
+UNBOUNDED = ("stylegan2",)
 
 
-def networks(size: int = 8, image_channels: int = 1) -> tuple[Generator, Discriminator]:
-    shape = {"image_size": size, "image_channels": image_channels, "num_classes": 3, "channels": 4}
-    with seeded(0, "test"):
-        return Generator(**shape, latent=5), Discriminator(**shape)
+def pair(name: str, size: int = 8, **settings):
+    how = {**TINY[name], "image_size": size, **settings}
+    return create_generator(name, **how), create_discriminator(name, **how)
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 64, 128])
-@pytest.mark.parametrize("image_channels", [1, 3])
-def test_shapes_and_ranges(size, image_channels):
-    generator, discriminator = networks(size, image_channels)
-    labels = torch.tensor([0, 2])
-    images = generator(torch.randn(2, 5), labels)
-    assert images.shape == (2, image_channels, size, size)
-    assert images.abs().max() <= 1
-    assert discriminator(images, labels).shape == (2,)
+def conditions(config, count: int):
+    if config.num_classes:
+        return torch.arange(count) % config.num_classes
+    return torch.randn(count, config.condition_size) if config.condition_size else None
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_shapes_at_every_size(name, size):
+    generator, discriminator = pair(name, size, image_channels=1 if size == 16 else 3)
+    config = generator.config
+    condition = conditions(config, 2)
+    images = generator(torch.randn(2, config.latent), condition)
+    assert images.shape == (2, config.image_channels, size, size)
+    assert name in UNBOUNDED or images.abs().max() <= 1
+    assert discriminator(images, condition).shape == (2,)
+    assert discriminator.features(images).dim() == 2
+
+
+@pytest.mark.parametrize("name", ["sngan", "biggan", "stylegan2"])
+@pytest.mark.parametrize("settings", [{"num_classes": 3}, {"condition_size": 7}])
+def test_every_condition_changes_images_and_logits(name, settings):
+    generator, discriminator = pair(name, 16, **settings)
+    if name == "sngan":  # its gains start small
+        torch.nn.init.normal_(generator.blocks[0].norm1.gain.weight)
+    generator.eval(), discriminator.eval()
+    latents = torch.randn(1, generator.config.latent).repeat(2, 1)
+    condition = conditions(generator.config, 2)
+    first, second = generator(latents, condition)
+    assert (first - second).abs().max() > 1e-5
+    same = generator(latents, condition[:1].repeat_interleave(2, 0))
+    torch.testing.assert_close(same[0], same[1])
+    images = first.expand(2, -1, -1, -1)
+    logits = discriminator(images, condition)
+    assert (logits[0] - logits[1]).abs() > 1e-6
+
+
+def test_published_sizes():
+    """Numbers of parameters that the papers' networks have."""
+
+    def count(network: torch.nn.Module) -> int:
+        return sum(p.numel() for p in network.parameters())
+
+    sngan = {"num_classes": 0, "image_size": 32}
+    # 4 x 4 x 256 from z of 128; 3 blocks of two 3 x 3 and a 1 x 1; norms; the last convolution.
+    block = 2 * (256 * 256 * 9 + 256) + 256 * 256 + 256 + 4 * 256
+    expected = 128 * 4096 + 4096 + 3 * block + 2 * 256 + 256 * 3 * 9 + 3
+    assert count(create_generator("sngan", **sngan)) == expected
+    with torch.device("meta"):
+        pair = ARCHITECTURES["stylegan2"]
+        config = pair.config()
+        generator, discriminator = pair.generator(config), pair.discriminator(config)
+    # Karras et al. 2020 at 256 pixels: mapping of eight 512 x 512 layers, 13 convolutions each.
+    assert count(generator.mapping) == 8 * (512 * 512 + 512)
+    for network in (generator, discriminator):
+        filters = [p for p in network.parameters() if p.dim() == 4 and p.shape[-1] == 3]
+        assert len(filters) == 13
+    assert config.widths() == [512, 512, 512, 512, 512, 256, 128]
 
 
 def test_widths_double_as_the_size_halves():
@@ -34,37 +97,66 @@ def test_widths_double_as_the_size_halves():
     assert widths(16, 64) == [64, 64, 64, 32, 16]
 
 
-@pytest.mark.parametrize("size", [4, 12, 20, 256])
-def test_other_sizes_are_refused(size):
-    with pytest.raises(InputError, match=f"image size {size}"):
-        widths(4, size)
+def test_hierarchical_latent_reaches_its_own_block_only():
+    generator, _ = pair("biggan", 16, latent=9, attention=8)
+    generator.eval()
+    seen = []
+    for block in generator.blocks:
+        block.register_forward_hook(lambda m, inputs, out: seen.append(out.detach()))
+    latents = torch.randn(1, 9)
+    generator(latents)
+    latents[:, 6:] += 1  # the part of the last block
+    generator(latents)
+    torch.testing.assert_close(seen[0], seen[2])
+    assert (seen[1] - seen[3]).abs().max() > 1e-6
 
 
-def test_spectral_norm_makes_the_largest_singular_value_one():
-    _, discriminator = networks()
-    for _ in range(50):  # each training forward is one power iteration
-        discriminator(torch.randn(2, 1, 8, 8), torch.tensor([0, 1]))
+def test_attention_starts_as_identity_and_equals_its_formula():
+    attention = SelfAttention(8, lambda layer: layer)
+    x = torch.randn(2, 8, 4, 4)
+    torch.testing.assert_close(attention(x), x)
+    with torch.no_grad():
+        attention.gamma.fill_(0.5)
+    query = attention.query(x).flatten(2)
+    pool = torch.nn.functional.max_pool2d
+    key, value = (pool(f(x), 2).flatten(2) for f in (attention.key, attention.value))
+    weights = torch.einsum("ncq,nck->nqk", query, key).softmax(2)
+    h = torch.einsum("nqk,nck->ncq", weights, value).view(2, 4, 4, 4)
+    torch.testing.assert_close(attention(x), x + 0.5 * attention.last(h))
+
+
+def test_conditional_norm_is_plain_without_a_vector():
+    x = torch.randn(6, 4, 3, 3)
+    plain, zero = (ConditionalBatchNorm(4, size, lambda layer: layer) for size in (0, 2))
+    torch.testing.assert_close(plain(x, None), zero(x, torch.zeros(6, 2)))
+
+
+@pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])
+def test_spectral_norm_makes_the_largest_singular_value_one(name):
+    generator, discriminator = pair(name, 8, num_classes=3)
+    spectral = [discriminator] + ([generator] if name == "biggan" else [])
+    labels = torch.tensor([0, 1])
+    for _ in range(60):  # each training forward is one power iteration
+        images = generator(torch.randn(2, generator.config.latent), labels)
+        discriminator(images, labels)
     normed = 0
-    for module in discriminator.modules():
-        if hasattr(module, "parametrizations"):
-            largest = torch.linalg.matrix_norm(module.weight.flatten(1), 2).item()
-            assert largest == pytest.approx(1, abs=0.03)
-            normed += 1
-    learned = [m for m in discriminator.modules() if type(m).__name__ in MODULES]
-    assert normed == len(learned) > 5
-
-
-MODULES = {"ParametrizedConv2d", "ParametrizedLinear", "ParametrizedEmbedding"} | {
-    "Conv2d",
-    "Linear",
-    "Embedding",
-}
+    for network in spectral:
+        for module in network.modules():
+            if hasattr(module, "parametrizations"):
+                largest = torch.linalg.matrix_norm(module.weight.flatten(1), 2).item()
+                assert largest == pytest.approx(1, abs=0.03)
+                normed += 1
+    kinds = ("Conv2d", "Linear", "Embedding")  # those with spectral norm have other types
+    bare = [m for n in spectral for m in n.modules() if type(m).__name__ in kinds]
+    # BigGAN's shared embedding is the one layer without (Brock et al. 2019, public code).
+    assert bare == ([generator.embed] if name == "biggan" else [])
+    assert normed > 5
 
 
 def test_logit_is_psi_plus_the_inner_product_with_the_class():
-    _, discriminator = networks()
+    _, discriminator = pair("resnet")
     discriminator.eval()
-    images = torch.randn(4, 1, 8, 8)
+    images = torch.randn(4, 3, 8, 8)
     h = discriminator.features(images)
     for label in range(3):
         logits = discriminator(images, torch.full((4,), label))
@@ -76,12 +168,90 @@ def test_logit_is_psi_plus_the_inner_product_with_the_class():
         torch.testing.assert_close(logits, expected)
 
 
-def test_generator_uses_its_class():
-    generator, _ = networks()
-    with torch.no_grad():
-        generator.blocks[0].norm1.bias.weight[1] += 1
-    generator.eval()
-    latents = torch.randn(2, 5)
-    first, second = (generator(latents, torch.full((2,), k)) for k in (0, 1))
-    assert (first - second).abs().max() > 1e-4
-    torch.testing.assert_close(first, generator(latents, torch.full((2,), 2)))
+def test_stages_hold_all_but_the_last_layers():
+    for name in ARCHITECTURES:
+        _, discriminator = pair(name, 32)
+        inside = {id(p) for s in discriminator.stages() for m in s for p in m.parameters()}
+        left = [n for n, p in discriminator.named_parameters() if id(p) not in inside]
+        assert {n.split(".")[0] for n in left} <= {"psi", "embed", "last"}, name
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_equal_seeds_make_equal_weights(name):
+    state = torch.random.get_rng_state()
+    first, second = (create_generator(name, seed=1, image_size=8, **TINY[name]) for _ in range(2))
+    other = create_generator(name, seed=2, image_size=8, **TINY[name])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    values = [torch.cat([p.flatten() for p in n.parameters()]) for n in (first, second, other)]
+    assert torch.equal(values[0], values[1])
+    assert not torch.equal(values[0], values[2])
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_saved_networks_are_read_back(name, tmp_path):
+    generator, discriminator = pair(name, 16)
+    networks.save(generator, tmp_path, discriminator)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"config.json", "generator.safetensors", "discriminator.safetensors"}
+    read = (networks.load(tmp_path), networks.load_discriminator(tmp_path, name))
+    for made, kept in zip(read, (generator, discriminator), strict=True):
+        assert made.config == kept.config
+        for key, value in made.state_dict().items():
+            assert torch.equal(value, kept.state_dict()[key]), key
+    assert not any(p.requires_grad for p in read[0].parameters())
+
+
+def test_files_of_another_network_are_refused(tmp_path):
+    generator, discriminator = pair("sngan", 8)
+    networks.save(generator, tmp_path)
+    with pytest.raises(InputError, match=r"is a 'sngan', not a 'stylegan2'"):
+        networks.load(tmp_path, "stylegan2")
+    with pytest.raises(InputError, match=r"no discriminator \(discriminator.safetensors\)"):
+        networks.load_discriminator(tmp_path)
+    with pytest.raises(InputError, match="no generator"):
+        networks.load(tmp_path / "nowhere")
+    config = json.loads((tmp_path / "config.json").read_text())
+    changed = {**config, "architecture": "biggan", "latent": 840}
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=r"not of a 'biggan' of 8 pixels: \d+ tensors differ"):
+        networks.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architecture": "vae"}))
+    with pytest.raises(InputError, match="architecture 'vae' is not known"):
+        networks.load(tmp_path)
+    with pytest.raises(InputError, match="same settings"):
+        networks.save(generator, tmp_path / "new", pair("sngan", 16)[1])
+    assert not (tmp_path / "new").exists()
+    assert discriminator.config == generator.config
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("stylegan", {}, "did you mean 'stylegan2'"),
+        ("stylegan2", {"image_size": 48}, r"image size 48 .* 128 or 256 pixels"),
+        ("stylegan2", {"image_size": 512}, "image size 512"),
+        ("biggan", {"image_size": 256}, r"image size 256 .* 64 or 128 pixels"),
+        ("resnet", {"image_size": 4}, "image size 4"),
+        ("resnet", {"num_classes": 0}, "num_classes above 0"),
+        ("sngan", {"image_channels": 4}, "image_channels is 4"),
+        ("sngan", {"num_classes": 2, "condition_size": 2}, "exclude each other"),
+        ("sngan", {"num_classes": -1}, "0 or more"),
+        ("biggan", {"latent": 130}, r"latent 130 cannot be cut into 4 .* multiple of 4"),
+        ("biggan", {"attention": 12}, "attention at 12"),
+        ("biggan", {"init": "normall"}, "did you mean 'normal'"),
+        ("stylegan2", {"wide": 3}, "did you mean 'widest'"),
+        ("stylegan2", {"style_mixing": 2}, "style_mixing is 2"),
+        ("stylegan2", {"channels": 0}, "channels is 0"),
+    ],
+)
+def test_bad_settings_say_what_is_wrong(name, settings, says):
+    with pytest.raises(InputError, match=says):
+        create_generator(name, **settings)
+
+
+def test_configs_are_the_constructors_arguments():
+    for name, architecture in ARCHITECTURES.items():
+        made = networks.create_config(name, **TINY[name])
+        again = architecture.config(**json.loads(json.dumps(dataclasses.asdict(made))))
+        assert made == again
+        assert architecture.config.architecture == name

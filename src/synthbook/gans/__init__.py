@@ -1,1 +1,5 @@
-"""Generative adversarial networks: networks, losses and the training loop."""
+"""Generative adversarial networks: networks by name, losses, DiffAugment, transfer, one loop.
+
+``networks.create_generator`` and ``create_discriminator`` make a pair, ``transfer.transfer`` gives
+it first weights, ``recipes`` says how to train it, ``train.train`` does, ``sampling.sample`` draws.
+"""

@@ -1,161 +1,177 @@
-"""Class-conditional residual networks for GANs (Miyato et al. 2018; Miyato & Koyama 2018)."""
+"""The architectures of GANs by name; generators and discriminators made, kept and read."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any, TypeVar
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, relu
-from torch.nn.utils.parametrizations import spectral_norm
+from torch import nn
 
-from synthbook.errors import InputError
+from synthbook.errors import InputError, did_you_mean
+from synthbook.gans import residual, resnet, stylegan2
+from synthbook.gans.blocks import NetworkConfig
+from synthbook.loops import check_choice, seeded
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
-SMALLEST, LARGEST, BOTTOM = 8, 128, 4  # pixels; BOTTOM is the first feature map of a generator
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "NetworkConfig",
+    "create_config",
+    "create_discriminator",
+    "create_generator",
+    "load",
+    "load_discriminator",
+    "save",
+]
 
 
-def widths(channels: int, image_size: int, widest: int = 4) -> list[int]:
-    """Return the widths of the feature maps at 4, 8, ..., ``image_size`` pixels.
+class Architecture(NamedTuple):
+    """A pair of networks, each made from a config.
 
-    A map of half the size is twice as wide, up to ``widest`` times ``channels``.
+    A generator takes (latents [N, latent], condition, draw): the condition is labels int64 [N],
+    vectors [N, condition_size] or None; ``draw`` is a random generator on its device for what it
+    draws itself (noise, style mixing), None for none. A discriminator takes (images, condition)
+    and has ``features`` and ``stages``. Both have ``config``.
+    """
+
+    config: type[NetworkConfig]
+    generator: type[nn.Module]
+    discriminator: type[nn.Module]
+
+
+ARCHITECTURES = {
+    "resnet": Architecture(resnet.ResnetConfig, resnet.Generator, resnet.Discriminator),
+    "sngan": Architecture(residual.SNGANConfig, residual.Generator, residual.Discriminator),
+    "biggan": Architecture(residual.BigGANConfig, residual.Generator, residual.Discriminator),
+    "stylegan2": Architecture(
+        stylegan2.StyleGAN2Config, stylegan2.Generator, stylegan2.Discriminator
+    ),
+}
+
+
+def create_config(name: str, **settings: Any) -> NetworkConfig:
+    """Return the config of architecture ``name`` with ``settings`` over its defaults.
 
     Raises:
-        InputError: if the size is not a power of two in 8..128.
+        InputError: if the name or a setting is not known, or a value makes no sense.
     """
-    if not SMALLEST <= image_size <= LARGEST or image_size & (image_size - 1):
+    check_choice("architecture", name, ARCHITECTURES)
+    kind = ARCHITECTURES[name].config
+    known = [field.name for field in dataclasses.fields(kind)]
+    for setting in settings:
+        if setting not in known:
+            remedy = did_you_mean(setting, known) or f"; it has {', '.join(known)}"
+            raise InputError(f"architecture '{name}' has no setting '{setting}'{remedy}")
+    return kind(**settings)
+
+
+def create_generator(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
+    """Return the generator of architecture ``name``; weights from (seed, "init", "generator").
+
+    Raises:
+        InputError: as ``create_config``.
+    """
+    config = create_config(name, **settings)
+    with seeded(seed, "init", "generator"):
+        return ARCHITECTURES[name].generator(config)
+
+
+def create_discriminator(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
+    """Return the discriminator of ``name``; weights from (seed, "init", "discriminator").
+
+    Raises:
+        InputError: as ``create_config``.
+    """
+    config = create_config(name, **settings)
+    with seeded(seed, "init", "discriminator"):
+        return ARCHITECTURES[name].discriminator(config)
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    """Return architecture and settings of ``network`` as what its config.json holds."""
+    return {"architecture": network.config.architecture, **dataclasses.asdict(network.config)}
+
+
+def save(generator: nn.Module, folder: Path, discriminator: nn.Module | None = None) -> None:
+    """Write ``config.json``, ``generator.safetensors`` and, where given, the discriminator.
+
+    Raises:
+        InputError: if the two networks are of different configs.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    networks = {"generator": generator, "discriminator": discriminator}
+    if discriminator is not None and describe(discriminator) != describe(generator):
         raise InputError(
-            f"image size {image_size} is not possible for this GAN; resize the images to "
-            "8, 16, 32, 64 or 128 pixels"
+            f"the generator is {_short(describe(generator))} and the discriminator "
+            f"{_short(describe(discriminator))}; make both with the same settings"
         )
-    sizes = [BOTTOM * 2**k for k in range((image_size // BOTTOM).bit_length())]
-    return [channels * min(image_size // size, widest) for size in sizes]
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(describe(generator), indent=1) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    for name, network in networks.items():
+        if network is not None:
+            state = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
+            save_file(state, folder / f"{name}.safetensors")
 
 
-def conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
-    """Return a convolution that keeps the image size, with the usual weights for GANs."""
-    return xavier(nn.Conv2d(in_channels, out_channels, size, padding=size // 2))
+def load(folder: Path, architecture: str | None = None) -> nn.Module:
+    """Return the generator that ``save`` wrote to ``folder``, in eval mode.
 
-
-def xavier(layer: Layer) -> Layer:
-    """Set Xavier-uniform weights and zero biases (Miyato et al. 2018); return the layer."""
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation with a gain and a bias a class (Dumoulin et al. 2017)."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.gain = nn.Embedding.from_pretrained(torch.ones(num_classes, channels), freeze=False)
-        self.bias = nn.Embedding.from_pretrained(torch.zeros(num_classes, channels), freeze=False)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Normalise ``x`` [N, C, H, W] with the gain and bias of ``labels`` [N]."""
-        gain, bias = self.gain(labels), self.bias(labels)
-        return self.norm(x) * gain[:, :, None, None] + bias[:, :, None, None]
-
-
-class UpBlock(nn.Module):
-    """Residual block that doubles the size: [N, in, H, W] -> [N, out, 2H, 2W]."""
-
-    def __init__(self, in_channels: int, out_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.norm1 = ConditionalBatchNorm(in_channels, num_classes)
-        self.conv1 = conv(in_channels, out_channels, 3)
-        self.norm2 = ConditionalBatchNorm(out_channels, num_classes)
-        self.conv2 = conv(out_channels, out_channels, 3)
-        self.skip = conv(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        h = interpolate(relu(self.norm1(x, labels)), scale_factor=2)
-        h = self.conv2(relu(self.norm2(self.conv1(h), labels)))
-        return h + interpolate(self.skip(x), scale_factor=2)  # 1 x 1: cheaper before than after
-
-
-class Generator(nn.Module):
-    """Images in -1..1 from latents [N, latent] and labels [N].
-
-    ``config`` holds the arguments, so that ``Generator(**config)`` is the same network.
+    Raises:
+        InputError: if the folder holds no generator, or not one of ``architecture``.
     """
-
-    def __init__(
-        self, *, image_size: int, image_channels: int, num_classes: int, channels: int, latent: int
-    ) -> None:
-        super().__init__()
-        self.config: dict[str, Any] = {
-            "image_size": image_size,
-            "image_channels": image_channels,
-            "num_classes": num_classes,
-            "channels": channels,
-            "latent": latent,
-        }
-        width = widths(channels, image_size)
-        self.first = xavier(nn.Linear(latent, width[0] * BOTTOM**2))
-        self.blocks = nn.ModuleList(UpBlock(a, b, num_classes) for a, b in pairwise(width))
-        self.norm = nn.BatchNorm2d(width[-1])
-        self.last = conv(width[-1], image_channels, 3)
-
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Return images [N, C, H, W] in -1..1."""
-        h = self.first(latents).unflatten(1, (-1, BOTTOM, BOTTOM))
-        for block in self.blocks:
-            h = block(h, labels)
-        return torch.tanh(self.last(relu(self.norm(h))))
+    return _load(Path(folder), "generator", architecture).eval().requires_grad_(False)
 
 
-class DownBlock(nn.Module):
-    """Residual block with spectral norm: [N, in, H, W] -> [N, out, H/2, W/2] if ``down``."""
+def load_discriminator(folder: Path, architecture: str | None = None) -> nn.Module:
+    """Return the discriminator that ``save`` wrote to ``folder``, ready to be trained on.
 
-    def __init__(
-        self, in_channels: int, out_channels: int, *, down: bool, first: bool = False
-    ) -> None:
-        super().__init__()
-        self.down, self.first = down, first
-        self.conv1 = spectral_norm(conv(in_channels, out_channels, 3))
-        self.conv2 = spectral_norm(conv(out_channels, out_channels, 3))
-        plain = in_channels == out_channels and not down
-        self.skip = None if plain else spectral_norm(conv(in_channels, out_channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv2(relu(self.conv1(x if self.first else relu(x))))
-        x = avg_pool2d(x, 2) if self.down else x  # before the 1 x 1 convolution: they commute
-        return (avg_pool2d(h, 2) if self.down else h) + (self.skip(x) if self.skip else x)
-
-
-class Discriminator(nn.Module):
-    """Projection discriminator (Miyato & Koyama 2018, Eq. 4): logit = psi(h) + <embed(y), h>.
-
-    h is the sum over positions of the last feature map; all layers have spectral norm.
+    Raises:
+        InputError: if the folder holds no discriminator, or not one of ``architecture``.
     """
+    return _load(Path(folder), "discriminator", architecture)
 
-    def __init__(
-        self, *, image_size: int, image_channels: int, num_classes: int, channels: int
-    ) -> None:
-        super().__init__()
-        width = [image_channels, *widths(channels, image_size)[::-1]]
-        # From the image down to 4 x 4, each block halving; the last one keeps the size.
-        self.blocks = nn.ModuleList(
-            DownBlock(a, b, down=k < len(width) - 2, first=k == 0)
-            for k, (a, b) in enumerate(pairwise(width))
+
+def _load(folder: Path, which: str, architecture: str | None) -> nn.Module:
+    from safetensors.torch import load_file
+
+    for name in ("config.json", f"{which}.safetensors"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} holds no {which} ({name}); give its folder")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = settings.pop("architecture", None)
+    check_choice("architecture", name, ARCHITECTURES)
+    if architecture not in (None, name):
+        raise InputError(
+            f"the {which} in {folder} is a '{name}', not a '{architecture}'; choose another "
+            f"folder or architecture '{name}'"
         )
-        self.psi = spectral_norm(xavier(nn.Linear(width[-1], 1)))
-        self.embed = spectral_norm(nn.Embedding(num_classes, width[-1]))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return h [N, D] of images [N, C, H, W] in -1..1."""
-        for block in self.blocks:
-            images = block(images)
-        return relu(images).sum(dim=(2, 3))
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return logits [N] of images in -1..1 as images of ``labels``."""
-        h = self.features(images)
-        return self.psi(h).squeeze(1) + (self.embed(labels) * h).sum(1)
+    config = create_config(name, **settings)
+    with seeded(0, "load"):  # the first weights are replaced
+        network = getattr(ARCHITECTURES[name], which)(config)
+    state = load_file(folder / f"{which}.safetensors")
+    _check_state(network, state, f"{folder / which}.safetensors")
+    network.load_state_dict(state)
+    return network
 
 
-ARCHITECTURES = {"resnet": (Generator, Discriminator)}
+def _check_state(network: nn.Module, state: Mapping[str, Any], where: str) -> None:
+    """Raise InputError unless ``state`` has the names and shapes of ``network``'s tensors."""
+    ours = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in state.items()}
+    wrong = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    if wrong:
+        raise InputError(
+            f"{where} is not of {_short(describe(network))}: {len(wrong)} tensors differ, first "
+            f"'{wrong[0]}' {theirs.get(wrong[0], 'missing')} for {ours.get(wrong[0], 'none')}; "
+            "give the weights and the config.json of one network"
+        )
+
+
+def _short(described: Mapping[str, Any]) -> str:
+    return f"a '{described['architecture']}' of {described['image_size']} pixels"

@@ -1,0 +1,252 @@
+"""What the GAN architectures share: their settings, residual blocks and the projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, relu
+from torch.nn.utils.parametrizations import spectral_norm
+
+from synthbook.errors import InputError
+from synthbook.loops import check_positive
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Embedding)
+Finish = Callable[[nn.Module], nn.Module]  # sets the first weights of a layer, and wraps it
+BOTTOM = 4  # pixels: the first feature map of a generator, the last of a discriminator
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The settings that every architecture has; generator and discriminator share one config.
+
+    ``num_classes`` above 0 conditions both on labels, ``condition_size`` above 0 on vectors of
+    that length (such as features of an image), and both 0 on nothing. ``channels`` is the width
+    at full image size, ``latent`` the length of z.
+    """
+
+    architecture: ClassVar[str]
+    smallest: ClassVar[int] = 8
+    largest: ClassVar[int] = 128
+    channels_last: ClassVar[bool] = True  # the memory order that trains faster on a CPU too
+
+    image_size: int = 32
+    image_channels: int = 3
+    num_classes: int = 0
+    condition_size: int = 0
+    channels: int = 64
+    latent: int = 128
+
+    def __post_init__(self) -> None:
+        check_size(self.image_size, self.smallest, self.largest)
+        check_positive(self, "channels", "latent")
+        if self.image_channels not in (1, 3):
+            raise InputError(f"image_channels is {self.image_channels}; give 1 (grey) or 3 (RGB)")
+        if self.num_classes < 0 or self.condition_size < 0:
+            raise InputError(
+                f"num_classes {self.num_classes} and condition_size {self.condition_size}: give 0 "
+                "or more"
+            )
+        if self.num_classes and self.condition_size:
+            raise InputError(
+                f"num_classes {self.num_classes} and condition_size {self.condition_size} exclude "
+                "each other; set one of them to 0"
+            )
+
+
+def check_size(image_size: int, smallest: int, largest: int) -> None:
+    """Raise InputError unless ``image_size`` is a power of two in the range."""
+    if not smallest <= image_size <= largest or image_size & (image_size - 1):
+        sizes = [str(smallest * 2**k) for k in range((largest // smallest).bit_length())]
+        raise InputError(
+            f"image size {image_size} is not possible for this GAN; resize the images to "
+            f"{', '.join(sizes[:-1])} or {sizes[-1]} pixels"
+        )
+
+
+def widths(channels: int, image_size: int, widest: int = 4) -> list[int]:
+    """Return the widths of the feature maps at 4, 8, ..., ``image_size`` pixels.
+
+    A map of half the size is twice as wide, up to ``widest`` times ``channels``.
+    """
+    sizes = [BOTTOM * 2**k for k in range((image_size // BOTTOM).bit_length())]
+    return [channels * min(image_size // size, widest) for size in sizes]
+
+
+def xavier(layer: Layer) -> Layer:
+    """Set Xavier-uniform weights and zero biases (Miyato et al. 2018); return the layer."""
+    nn.init.xavier_uniform_(layer.weight)
+    return zero_bias(layer)
+
+
+def zero_bias(layer: Layer) -> Layer:
+    """Set the bias to zero where there is one; return the layer."""
+    if getattr(layer, "bias", None) is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def spectral_xavier(layer: Layer) -> nn.Module:
+    """Set Xavier weights and divide them by their largest singular value from now on."""
+    return spectral_norm(xavier(layer))
+
+
+def conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
+    """Return a convolution that keeps the image size."""
+    return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
+
+
+def embedding(config: NetworkConfig, size: int) -> nn.Embedding | nn.Linear | None:
+    """Return the layer from labels or condition vectors to ``size`` numbers; None without."""
+    if config.num_classes:
+        return nn.Embedding(config.num_classes, size)
+    return nn.Linear(config.condition_size, size) if config.condition_size else None
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch normalisation whose gain and bias are linear in a vector (Dumoulin et al. 2017).
+
+    With ``size`` 0 it is plain batch normalisation, and the vector is None.
+    """
+
+    def __init__(self, channels: int, size: int, finish: Finish) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=not size)
+        self.gain = finish(nn.Linear(size, channels, bias=False)) if size else None
+        self.bias = finish(nn.Linear(size, channels, bias=False)) if size else None
+
+    def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
+        """Normalise ``x`` [N, C, H, W] with gain and bias from ``vector`` [N, size]."""
+        if self.gain is None or self.bias is None:
+            return self.norm(x)
+        gain, bias = 1 + self.gain(vector), self.bias(vector)
+        return self.norm(x) * gain[:, :, None, None] + bias[:, :, None, None]
+
+
+class UpBlock(nn.Module):
+    """Residual block that doubles the size: [N, in, H, W] -> [N, out, 2H, 2W]."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, finish: Finish) -> None:
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm(in_channels, size, finish)
+        self.conv1 = finish(conv(in_channels, out_channels, 3))
+        self.norm2 = ConditionalBatchNorm(out_channels, size, finish)
+        self.conv2 = finish(conv(out_channels, out_channels, 3))
+        self.skip = finish(conv(in_channels, out_channels, 1))
+
+    def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
+        h = double(relu(self.norm1(x, vector)))
+        h = self.conv2(relu(self.norm2(self.conv1(h), vector)))
+        return h + double(self.skip(x))  # 1 x 1: cheaper before than after
+
+
+def double(x: Tensor) -> Tensor:
+    """Repeat every pixel: [N, C, H, W] -> [N, C, 2H, 2W]."""
+    return nn.functional.interpolate(x, scale_factor=2)
+
+
+class DownBlock(nn.Module):
+    """Residual block: [N, in, H, W] -> [N, out, H/2, W/2] if ``down``, else the size stays."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        down: bool,
+        first: bool = False,
+        finish: Finish = spectral_xavier,
+    ) -> None:
+        super().__init__()
+        self.down, self.first = down, first
+        self.conv1 = finish(conv(in_channels, out_channels, 3))
+        self.conv2 = finish(conv(out_channels, out_channels, 3))
+        plain = in_channels == out_channels and not down
+        self.skip = None if plain else finish(conv(in_channels, out_channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv2(relu(self.conv1(x if self.first else relu(x))))
+        x = avg_pool2d(x, 2) if self.down else x  # before the 1 x 1 convolution: they commute
+        return (avg_pool2d(h, 2) if self.down else h) + (self.skip(x) if self.skip else x)
+
+
+class SelfAttention(nn.Module):
+    """Attention over positions, added with a weight that starts at 0 (Zhang et al. 2019, Sec. 3).
+
+    Keys and values come from maps pooled to half the size (Brock et al. 2019).
+    """
+
+    def __init__(self, channels: int, finish: Finish) -> None:
+        super().__init__()
+        narrow, values = max(1, channels // 8), max(1, channels // 2)
+        self.query = finish(nn.Conv2d(channels, narrow, 1, bias=False))
+        self.key = finish(nn.Conv2d(channels, narrow, 1, bias=False))
+        self.value = finish(nn.Conv2d(channels, values, 1, bias=False))
+        self.last = finish(nn.Conv2d(values, channels, 1, bias=False))
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [N, C, H, W] of the same shape; H and W even."""
+        query = self.query(x).flatten(2).mT
+        key, value = (
+            nn.functional.max_pool2d(layer(x), 2).flatten(2).mT for layer in (self.key, self.value)
+        )
+        h = nn.functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return x + self.gamma * self.last(h.mT.unflatten(2, x.shape[2:]))
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Residual projection discriminator (Miyato & Koyama 2018, Eq. 4): psi(h) + <embed(y), h>.
+
+    h is the sum over positions of the last feature map. ``width`` and ``down`` hold the width
+    after each block and whether it halves the size. Without a condition the logit is psi(h).
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        width: Sequence[int],
+        down: Sequence[bool],
+        *,
+        finish: Finish = spectral_xavier,
+        attention: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        steps = pairwise([config.image_channels, *width])
+        self.blocks = nn.ModuleList(
+            DownBlock(a, b, down=halve, first=k == 0, finish=finish)
+            for k, ((a, b), halve) in enumerate(zip(steps, down, strict=True))
+        )
+        size, self.attention_after, self.attention = config.image_size, -1, None
+        for k, halve in enumerate(down):
+            size //= 2 if halve else 1
+            if attention and size == attention and self.attention is None:
+                self.attention_after, self.attention = k, SelfAttention(width[k], finish)
+        self.psi = finish(nn.Linear(width[-1], 1))
+        embed = embedding(config, width[-1])
+        self.embed = None if embed is None else spectral_norm(embed)
+
+    def stages(self) -> list[list[nn.Module]]:
+        """Return the parts in the order of the data, image first: what FreezeD freezes."""
+        parts: list[list[nn.Module]] = [[block] for block in self.blocks]
+        if self.attention is not None:
+            parts[self.attention_after].append(self.attention)
+        return parts
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return h [N, D] of images [N, C, H, W] in -1..1."""
+        for part in self.stages():
+            for module in part:
+                images = module(images)
+        return relu(images).sum(dim=(2, 3))
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return logits [N] of images in -1..1 as images of ``condition``."""
+        h = self.features(images)
+        logits = self.psi(h).squeeze(1)
+        return logits if self.embed is None else logits + (self.embed(condition) * h).sum(1)

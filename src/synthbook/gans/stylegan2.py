@@ -1,0 +1,257 @@
+"""StyleGAN2 (Karras et al. 2020): skip generator and residual discriminator in plain PyTorch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from synthbook.errors import InputError
+from synthbook.gans.blocks import BOTTOM, NetworkConfig, widths
+from synthbook.gans.modulated import (
+    EqualConv,
+    EqualLinear,
+    ModulatedConv,
+    activation,
+    unit,
+    upsample,
+)
+from synthbook.loops import check_positive
+
+
+@dataclass(frozen=True)
+class StyleGAN2Config(NetworkConfig):
+    """StyleGAN2; the defaults are those of the paper at 256 pixels.
+
+    Args:
+        channels: width at full image size; a map of half the size is twice as wide.
+        widest: most channels that a map has. At 128, 64 and 32 pixels the paper's networks have
+            ``channels`` 256, 512 and 512.
+        style: length of w.
+        mapping_layers: layers of the mapping network; the configurations for few images use 2.
+        mapping_rate: factor on the learning rate of the mapping network.
+        style_mixing: probability that a batch takes its later layers' styles from other latents.
+        deviation_group: images a group of the minibatch deviation; a batch is a multiple of it.
+    """
+
+    architecture: ClassVar[str] = "stylegan2"
+    largest: ClassVar[int] = 256
+
+    image_size: int = 256
+    channels: int = 128
+    latent: int = 512
+    widest: int = 512
+    style: int = 512
+    mapping_layers: int = 8
+    mapping_rate: float = 0.01
+    style_mixing: float = 0.9
+    deviation_group: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "widest", "style", "mapping_layers", "mapping_rate", "deviation_group")
+        if not 0 <= self.style_mixing <= 1:
+            raise InputError(f"style_mixing is {self.style_mixing}; give a probability in 0..1")
+
+    def widths(self) -> list[int]:
+        """Return the widths at 4, 8, ..., ``image_size`` pixels."""
+        all_wide = widths(self.channels, self.image_size, self.image_size)
+        return [min(width, self.widest) for width in all_wide]
+
+
+def embedding(config: StyleGAN2Config, size: int) -> nn.Module | None:
+    """Return the layer from labels or condition vectors to ``size`` numbers; None without."""
+    if config.num_classes:
+        return nn.Embedding(config.num_classes, size)
+    return EqualLinear(config.condition_size, size) if config.condition_size else None
+
+
+class Mapping(nn.Module):
+    """Styles w [N, style] of latents [N, latent] and a condition, which is concatenated."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.embed = embedding(config, config.style)
+        size = config.latent + (config.style if self.embed is not None else 0)
+        sizes = [size] + [config.style] * config.mapping_layers
+        self.layers = nn.ModuleList(
+            EqualLinear(a, b, rate=config.mapping_rate) for a, b in pairwise(sizes)
+        )
+
+    def forward(self, latents: Tensor, condition: Tensor | None) -> Tensor:
+        w = unit(latents)
+        if self.embed is not None:
+            w = torch.cat([w, unit(self.embed(condition))], dim=1)
+        for layer in self.layers:
+            w = activation(layer(w))
+        return w
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, noise, bias, activation."""
+
+    def __init__(self, inputs: int, outputs: int, style: int, size: int, *, up: bool) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, 3, style, up=up)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("noise", torch.randn(1, 1, size, size))
+
+    def forward(self, x: Tensor, style: Tensor, draw: torch.Generator | None) -> Tensor:
+        x = self.conv(x, style)
+        noise = self.noise
+        if draw is not None:
+            shape = (len(x), 1, *x.shape[2:])
+            noise = torch.randn(shape, generator=draw, device=x.device)
+        x = x + (noise * self.strength).to(x.dtype)
+        return activation(x + self.bias[:, None, None].to(x.dtype))
+
+
+class ToImage(nn.Module):
+    """1 x 1 modulated convolution to the image's channels, without demodulation."""
+
+    def __init__(self, inputs: int, outputs: int, style: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, 1, style, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return self.conv(x, style).float() + self.bias[:, None, None]
+
+
+class Generator(nn.Module):
+    """Images, near -1..1 but not bounded, from latents and a condition.
+
+    There are two styles a size from 4 pixels on; the first convolution and the image layer of
+    neighbouring sizes share one, as in the public code.
+    """
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.config = config
+        width, style = config.widths(), config.style
+        self.mapping = Mapping(config)
+        self.constant = nn.Parameter(torch.randn(1, width[0], BOTTOM, BOTTOM))
+        self.first = StyledConv(width[0], width[0], style, BOTTOM, up=False)
+        self.first_image = ToImage(width[0], config.image_channels, style)
+        self.blocks, size = nn.ModuleDict(), BOTTOM
+        for a, b in pairwise(width):
+            size *= 2
+            layers = {
+                "conv0": StyledConv(a, b, style, size, up=True),
+                "conv1": StyledConv(b, b, style, size, up=False),
+                "image": ToImage(b, config.image_channels, style),
+            }
+            self.blocks[str(size)] = nn.ModuleDict(layers)
+        self.num_styles = 2 * len(width)
+
+    def styles(
+        self,
+        latents: Tensor,
+        condition: Tensor | None = None,
+        draw: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the styles of all layers [N, num_styles, style]; with ``draw`` they may be mixed.
+
+        Mixing (Karras et al. 2019, Sec. 3.1): from a random layer on, all images of the batch
+        take the styles of other latents.
+        """
+        styles = self.mapping(latents, condition)[:, None].expand(-1, self.num_styles, -1)
+        if draw is None or not self.config.style_mixing:
+            return styles
+        how = {"generator": draw, "device": latents.device}
+        mixes = torch.rand((), **how) < self.config.style_mixing
+        cut = torch.randint(1, self.num_styles, (), **how)
+        others = self.mapping(torch.randn(latents.shape, **how), condition)[:, None]
+        late = torch.arange(self.num_styles, device=latents.device) >= cut
+        return torch.where((late & mixes)[:, None], others, styles)
+
+    def synthesis(self, styles: Tensor, draw: torch.Generator | None = None) -> Tensor:
+        """Return images of styles [N, num_styles, style]; without ``draw`` the noise is fixed."""
+        w = styles.unbind(1)
+        x = self.constant.expand(len(styles), -1, -1, -1)
+        x = self.first(x, w[0], draw)
+        image = self.first_image(x, w[1])
+        for k, block in enumerate(self.blocks.values()):
+            x = block["conv0"](x, w[2 * k + 1], draw)
+            x = block["conv1"](x, w[2 * k + 2], draw)
+            image = upsample(image) + block["image"](x, w[2 * k + 3])
+        return image
+
+    def forward(
+        self,
+        latents: Tensor,
+        condition: Tensor | None = None,
+        draw: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return images [N, C, H, W]; ``draw``, on the network's device, mixes and makes noise."""
+        return self.synthesis(self.styles(latents, condition, draw), draw)
+
+
+class ResidualDown(nn.Module):
+    """Two 3 x 3 convolutions and a 1 x 1 skip, half the size, scaled to keep the variance."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv0 = EqualConv(inputs, inputs, 3)
+        self.conv1 = EqualConv(inputs, outputs, 3, down=True)
+        self.skip = EqualConv(inputs, outputs, 1, down=True, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (activation(self.conv1(activation(self.conv0(x)))) + self.skip(x)) / math.sqrt(2)
+
+
+def minibatch_deviation(x: Tensor, group: int) -> Tensor:
+    """Append a channel: the deviation over a group of images, averaged (Karras et al. 2018).
+
+    Groups are neighbours in the batch, so real and fake halves of a batch never mix as long as
+    each half is a multiple of ``group``; a smaller batch makes smaller groups.
+    """
+    group = math.gcd(group, len(x))
+    grouped = x.float().unflatten(0, (-1, group))
+    spread = (grouped - grouped.mean(1, keepdim=True)).square().mean(1)
+    deviation = (spread + 1e-8).sqrt().mean((1, 2, 3))
+    channel = deviation.repeat_interleave(group)[:, None, None, None]
+    return torch.cat([x, channel.expand(-1, 1, *x.shape[2:]).to(x.dtype)], dim=1)
+
+
+class Discriminator(nn.Module):
+    """Logits [N] of images; with a condition the projection <embed(y), h> / sqrt(D) is added."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.widths()[::-1]
+        self.from_image = EqualConv(config.image_channels, width[0], 1)
+        sizes = [config.image_size >> k for k in range(len(width) - 1)]
+        pairs = zip(sizes, pairwise(width), strict=True)
+        self.blocks = nn.ModuleDict({str(size): ResidualDown(a, b) for size, (a, b) in pairs})
+        self.conv = EqualConv(width[-1] + 1, width[-1], 3)
+        self.hidden = EqualLinear(width[-1] * BOTTOM**2, width[-1])
+        self.last = EqualLinear(width[-1], 1)
+        self.embed = embedding(config, width[-1])
+
+    def stages(self) -> list[list[nn.Module]]:
+        """Return the parts in the order of the data, image first: what FreezeD freezes."""
+        first, *blocks = self.blocks.values()
+        return [[self.from_image, first], *([block] for block in blocks), [self.conv, self.hidden]]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return h [N, D] of images [N, C, H, W] in -1..1."""
+        x = activation(self.from_image(images))
+        for block in self.blocks.values():
+            x = block(x)
+        x = activation(self.conv(minibatch_deviation(x, self.config.deviation_group)))
+        return activation(self.hidden(x.flatten(1)))
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return logits [N] of images in -1..1 as images of ``condition``."""
+        h = self.features(images)
+        logits = self.last(h).squeeze(1)
+        if self.embed is None:
+            return logits
+        return logits + (self.embed(condition) * h).sum(1) / math.sqrt(h.shape[1])

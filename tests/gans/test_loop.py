@@ -1,0 +1,299 @@
+"""The training loop over architectures: resuming, averaging, regularising, best and last."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthbook.data import ImageSet
+from synthbook.errors import InputError
+from synthbook.gans import train as loop
+from synthbook.gans.batches import ImageStream
+from synthbook.gans.networks import create_discriminator, create_generator, load, save
+from synthbook.gans.recipes import Training, published
+from synthbook.gans.runs import Curve
+from synthbook.gans.train import sample, train
+from synthbook.loops import TrainingError
+
+torch.set_num_threads(1)
+NETWORKS = {
+    "resnet": {"channels": 4, "latent": 4, "num_classes": 2},
+    "sngan": {
+        "channels": 4, "discriminator_channels": 4, "latent": 4, "embedding": 4,
+        "condition_size": 3,
+    },
+    "biggan": {
+        "channels": 8, "discriminator_channels": 8, "latent": 4, "embedding": 4,
+        "num_classes": 2, "init": "normal",
+    },
+    "stylegan2": {"channels": 4, "widest": 8, "latent": 4, "style": 4, "mapping_layers": 2},
+}  # fmt: skip
+EVERYTHING = Training(
+    steps=6, batch_size=4, ema_decay=0.5, ema_start=2, discriminator_steps=2, flip=True,
+    generator_learning_rate=1e-3, discriminator_learning_rate=1e-3,
+    loss="non_saturating", augment="color,translation,cutout", consistency=1.0, r1=1.0,
+    r1_interval=2, frozen_blocks=1, standing_images=30,
+)  # fmt: skip
+PLAIN = Training(
+    steps=4, batch_size=4, schedule="constant", loss="non_saturating", standing_images=30
+)
+
+
+def pair(name: str, seed: int = 0, **settings):
+    how = {**NETWORKS[name], "image_size": 8, **settings}
+    return create_generator(name, seed=seed, **how), create_discriminator(name, seed=seed, **how)
+
+
+def noise(count: int = 12, size: int = 8, channels: int = 3) -> ImageSet:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, channels), np.uint8)
+    return ImageSet(pixels, np.arange(count) % 2, ("a", "b"), "noise")
+
+
+def features(config, count: int = 12) -> torch.Tensor | None:
+    if not config.condition_size:
+        return None
+    return torch.randn(count, config.condition_size, generator=torch.Generator().manual_seed(0))
+
+
+def brightness(generator: torch.nn.Module) -> float:
+    """Return a number that needs images of the generator, in place of an FID."""
+    config = generator.config
+    condition = torch.zeros(8, dtype=torch.int64) if config.num_classes else None
+    if config.condition_size:
+        condition = torch.zeros(8, config.condition_size)
+    latents = torch.randn(8, config.latent, generator=torch.Generator().manual_seed(1))
+    return float(generator(latents, condition).mean().abs())
+
+
+def run(name: str, recipe: Training, images=None, **how) -> loop.Trained:
+    generator, discriminator = pair(name)
+    conditions = features(generator.config)
+    return train(
+        generator, discriminator, images or noise(), recipe, seed=0, conditions=conditions, **how
+    )
+
+
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    states = first.state_dict(), second.state_dict()
+    return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_killed_and_resumed_equals_never_killed(name, tmp_path):
+    path = 1.0 if name == "stylegan2" else 0.0
+    recipe = dataclasses.replace(EVERYTHING, path_length=path, path_length_interval=2)
+    how = {"evaluate": brightness, "evaluate_every": 2}
+    whole = run(name, recipe, **how)
+
+    def kill(step: int, found: dict[str, float]) -> None:
+        if step == 5:
+            raise Killed
+
+    how |= {"folder": tmp_path, "checkpoint_every": 3}
+    with pytest.raises(Killed):
+        run(name, recipe, on_step=kill, **how)
+    steps = []
+    resumed = run(name, recipe, on_step=lambda step, _: steps.append(step), **how)
+    assert steps == [4, 5, 6]
+    assert equal(resumed.generator, whole.generator)
+    assert equal(resumed.discriminator, whole.discriminator)
+    assert equal(resumed.best, whole.best)
+    assert resumed.curve.points == whole.curve.points
+    assert [step for step, _ in whole.curve.points] == [0, 2, 4, 6]
+    again = run(name, recipe, **how)  # nothing is left to do
+    assert equal(again.generator, whole.generator)
+
+
+def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path):
+    seen: list[int] = []
+
+    def draw(indices: torch.Tensor) -> torch.Tensor:
+        seen.extend(indices.tolist())
+        values = (indices * 37 % 251).to(torch.uint8)
+        return values[:, None, None, None].expand(-1, 3, 8, 8)
+
+    stream = ImageStream(draw, 8, 3, "flat")
+    recipe = dataclasses.replace(PLAIN, discriminator_steps=2)
+    whole = run("stylegan2", recipe, stream)
+    assert seen == list(range(4 * 2 * 4))
+
+    def kill(step: int, found: dict[str, float]) -> None:
+        if step == 3:
+            raise Killed
+
+    how = {"folder": tmp_path, "checkpoint_every": 2}
+    with pytest.raises(Killed):
+        run("stylegan2", recipe, stream, on_step=kill, **how)
+    assert equal(run("stylegan2", recipe, stream, **how).generator, whole.generator)
+    classes = dataclasses.replace(stream, num_classes=2)
+    assert run("biggan", recipe, classes).generator.config.num_classes == 2
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=8))
+def test_curve_keeps_the_first_lowest_value(values):
+    curve = Curve()
+    taken = [step for step, value in enumerate(values) if curve.add(step, value)]
+    assert curve.best == (taken[-1], values[taken[-1]]) == (values.index(min(values)), min(values))
+    other = Curve()
+    other.load_state_dict(curve.state_dict())
+    assert other == curve
+
+
+def test_a_curve_never_takes_what_is_no_number():
+    curve = Curve()
+    nan = float("nan")
+    assert [curve.add(k, value) for k, value in enumerate((nan, 3.0, nan, 2.0))] == [0, 1, 0, 1]
+    assert curve.best == (3, 2.0)
+    assert Curve().best is None
+
+
+def test_best_and_last_are_both_kept():
+    values = iter((5.0, 3.0, 1.0, 2.0))
+    seen = []
+
+    def evaluate(generator: torch.nn.Module) -> float:
+        assert not generator.training
+        seen.append({k: v.clone() for k, v in generator.state_dict().items()})
+        return next(values)
+
+    recipe = dataclasses.replace(PLAIN, steps=3)
+    trained = run("stylegan2", recipe, evaluate=evaluate, evaluate_every=1)
+    assert trained.curve.points == [(0, 5.0), (1, 3.0), (2, 1.0), (3, 2.0)]
+    assert trained.curve.best == (2, 1.0)
+    for found, state in ((trained.best, seen[2]), (trained.generator, seen[3])):
+        assert all(torch.equal(v, state[k]) for k, v in found.state_dict().items())
+    assert not equal(trained.best, trained.generator)
+    assert run("stylegan2", recipe).best is None
+
+
+def test_average_is_the_recursion_in_images():
+    """A half-life of batch_size / 2 images is a decay of 1/4 a step."""
+
+    def weights(**settings) -> dict[str, torch.Tensor]:
+        recipe = dataclasses.replace(PLAIN, ema_half_life=2.0, **settings)
+        return dict(run("stylegan2", recipe).generator.named_parameters())
+
+    plain = {"ema_half_life": 0.0, "ema_decay": 0.0}
+    after = []
+    for steps in (1, 2, 3):
+        recipe = dataclasses.replace(PLAIN, steps=steps, **plain)
+        after.append(dict(run("stylegan2", recipe).generator.named_parameters()))
+    for name, value in weights(steps=3).items():
+        expected = after[0][name] / 16 + after[1][name] * 3 / 16 + after[2][name] * 3 / 4
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+    for name, value in weights(steps=3, ema_start=3).items():  # the second average began anew
+        torch.testing.assert_close(value, after[2][name])
+    assert dataclasses.replace(PLAIN, ema_half_life=4.0).decay == 0.5
+    assert PLAIN.decay == PLAIN.ema_decay
+
+
+def test_regularisers_act_on_their_steps_and_are_reported():
+    steps: dict[int, set[str]] = {}
+    recipe = dataclasses.replace(
+        PLAIN, steps=5, r1=1.0, r1_interval=3, path_length=1.0, path_length_interval=2
+    )
+    trained = run("stylegan2", recipe, on_step=lambda step, found: steps.update({step: {*found}}))
+    losses = {"discriminator loss", "generator loss"}
+    r1, path = {"R1 penalty"}, {"path length penalty"}
+    assert [steps[k] - losses for k in range(1, 6)] == [r1 | path, set(), path, r1, path]
+    assert not equal(
+        run("stylegan2", dataclasses.replace(PLAIN, steps=5)).generator, (trained.generator)
+    )
+
+
+def test_r1_holds_the_gradient_down():
+    def slope(r1: float) -> float:
+        recipe = dataclasses.replace(
+            PLAIN, steps=40, r1=r1, r1_interval=1, discriminator_learning_rate=2e-2
+        )
+        generator, discriminator = pair("stylegan2")
+        train(generator, discriminator, noise(), recipe, seed=0)
+        images = torch.randn(8, 3, 8, 8, requires_grad=True)
+        (gradient,) = torch.autograd.grad(discriminator(images).sum(), images)
+        return float(gradient.square().sum((1, 2, 3)).mean())
+
+    assert slope(100.0) < 0.3 * slope(1e-6)
+
+
+def test_frozen_blocks_stay_while_the_rest_is_trained():
+    for name in NETWORKS:
+        discriminator = pair(name)[1]
+        trained = run(name, dataclasses.replace(PLAIN, frozen_blocks=1)).discriminator
+        frozen = {id(t) for m in trained.stages()[0] for t in m.state_dict(keep_vars=True).values()}
+        for key, value in trained.state_dict(keep_vars=True).items():
+            same = torch.equal(value, discriminator.state_dict()[key])
+            assert same or id(value) not in frozen, key
+            if id(value) not in frozen and isinstance(value, torch.nn.Parameter):
+                assert not same, key
+
+
+def test_read_networks_can_be_trained_on(tmp_path):
+    """A generator comes from its files without gradients and in eval mode."""
+    generator, discriminator = pair("biggan")
+    save(generator, tmp_path)
+    trained = train(load(tmp_path), discriminator, noise(), PLAIN, seed=0)
+    assert not equal(trained.generator, generator)
+
+
+def test_images_do_not_depend_on_whether_the_generator_was_read_from_files(tmp_path):
+    for name in ("biggan", "stylegan2"):
+        made = run(name, PLAIN).generator
+        save(made, tmp_path / name)
+        labels = [0, 1, 1] if name == "biggan" else [None] * 3
+        read = sample(load(tmp_path / name), labels, seed=0)
+        np.testing.assert_array_equal(sample(made, labels, seed=0), read)
+
+
+def test_samples_of_vectors_and_of_nothing():
+    vectors = torch.randn(3, 3)
+    generator = run("sngan", PLAIN).generator
+    images = sample(generator, vectors, seed=0)
+    assert images.shape == (3, 8, 8, 3)
+    alone = sample(generator, vectors[:1], seed=0)
+    assert np.abs(alone[0].astype(int) - images[0]).max() <= 1
+    for conditions, says in (([None], "takes vectors"), (torch.ones(2, 4), r"tensor \[N, 3\]")):
+        with pytest.raises(InputError, match=says):
+            sample(generator, conditions, seed=0)
+    with pytest.raises(InputError, match="takes no condition"):
+        sample(pair("stylegan2")[0], [0], seed=0)
+    with pytest.raises(InputError, match="no images were asked for"):
+        sample(pair("stylegan2")[0], [], seed=0)
+
+
+def test_not_finite_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    generator, discriminator = pair("stylegan2")
+
+    def poison(step: int, found: dict[str, float]) -> None:
+        if step == 3:
+            generator.constant.data.fill_(float("nan"))
+
+    how = {"folder": tmp_path, "checkpoint_every": 2}
+    with pytest.raises(TrainingError, match=r"loss is nan at step 4.*checkpoint is kept"):
+        train(generator, discriminator, noise(), PLAIN, seed=0, on_step=poison, **how)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+    assert equal(run("stylegan2", PLAIN, **how).generator, run("stylegan2", PLAIN).generator)
+
+
+def test_global_random_state_is_left_alone():
+    before = torch.random.get_rng_state()
+    run("stylegan2", dataclasses.replace(EVERYTHING, steps=1, path_length=1.0))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_published_settings():
+    recipe = published("stylegan2", steps=5, batch_size=32)
+    assert (recipe.r1, recipe.path_length, recipe.batch_size) == (10.0, 2.0, 32)
+    assert recipe.decay == 0.5 ** (32 / 10_000)
+    with pytest.raises(InputError, match="architecture 'resnet' is not known"):
+        published("resnet")
+    trained = run("biggan", published("biggan", steps=1, batch_size=4))
+    assert trained.generator.config.architecture == "biggan"
