@@ -1,0 +1,81 @@
+"""How alike the filters of a convolution are: less alike ones may transfer better."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from synthbook.errors import InputError
+
+
+def filter_similarity(weight: Tensor) -> tuple[float, float]:
+    """Return the mean cosine similarity of a layer's filters, and the mean of its absolute value.
+
+    Both means are over all ordered pairs of different filters (Baek and Shim 2022, Appendix,
+    "Diverse filters matter", which takes the first), in float64: the first from -1 / (O - 1) to 1,
+    the second from 0 to 1. Positive factors on single filters change neither.
+
+    Args:
+        weight: [O, I, kH, kW], O of 2 or more; each of the O filters is one vector.
+
+    Raises:
+        InputError: on another shape, a filter of zeros, or NaN.
+    """
+    if weight.ndim != 4 or len(weight) < 2 or not weight.numel():
+        raise InputError(
+            f"weight is of shape {list(weight.shape)}; give [O, I, kH, kW] with at least 2 filters"
+        )
+    filters = weight.detach().cpu().double().flatten(1)
+    # The largest entry comes out first, so that the square of a tiny filter is not 0.
+    largest = filters.abs().amax(1, keepdim=True)
+    for row, value in enumerate(largest.flatten().tolist()):
+        if not 0 < value < float("inf"):
+            found = "zeros" if value == 0 else "NaN or infinite"
+            raise InputError(
+                f"weight[{row}] is {found} and has no direction; check the training that made it"
+            )
+    units = nn.functional.normalize(filters / largest, dim=1)
+    cosines = (units @ units.T).fill_diagonal_(0)
+    pairs = len(units) * (len(units) - 1)
+    return float(cosines.sum() / pairs), float(cosines.abs().sum() / pairs)
+
+
+def layer_similarities(network: nn.Module) -> dict[str, tuple[float, float]]:
+    """Return ``filter_similarity`` of the convolutions of a network by the path of their module.
+
+    All weights [O, I, kH, kW] with a kernel larger than 1 x 1 count, in the order of the network's
+    modules; a layer with one filter, such as the last of a generator of grey images, has no pairs
+    and is left out. Of a parametrised weight the original is taken: spectral norm only scales it.
+
+    Raises:
+        InputError: if there is no such convolution, one is transposed (its weight is
+            [I, O, kH, kW]), or one has a filter without direction.
+    """
+    found = {}
+    for name, module in network.named_modules():
+        weight = _weight(module)
+        if weight is None or weight.ndim != 4 or weight.shape[2:].numel() == 1 or len(weight) == 1:
+            continue
+        if isinstance(module, nn.ConvTranspose2d):
+            raise InputError(
+                f"layer '{name}' is a transposed convolution, whose filters are not its first"
+                " axis; give filter_similarity its weight with the first two axes exchanged"
+            )
+        try:
+            found[name] = filter_similarity(weight)
+        except InputError as error:
+            raise InputError(f"layer '{name}': {error}") from None
+    if not found:
+        raise InputError(
+            f"{type(network).__name__} has no convolution larger than 1 x 1 with two filters or"
+            " more; give a convolutional network"
+        )
+    return found
+
+
+def _weight(module: nn.Module) -> Tensor | None:
+    if is_parametrized(module, "weight"):
+        return module.parametrizations.weight.original
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, torch.Tensor) else None

@@ -1,0 +1,173 @@
+"""What a GAN is to learn from few images of, and what it may have learned from before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthbook.data import ImageSet, load
+from synthbook.data.decode import Unreadable, decode, in_threads, refuse, stack
+from synthbook.data.folders import image_files
+from synthbook.data.photographs import NAMES, crops, photographs
+from synthbook.errors import InputError, did_you_mean
+from synthbook.gans.batches import ImageStream
+from synthbook.generate.primitives import Primitives, render
+from synthbook.randomness import derive, numpy_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WINDOW = 128  # pixels of a photograph's side that a crop shows
+SPARE = 400  # crops of a photograph besides those to learn from
+
+
+@dataclass(frozen=True)
+class Target:
+    """Few images of one kind: those to train on, and others that nothing is trained on.
+
+    ``held_out`` is None where there are no others. Both are RGB and have one class.
+    """
+
+    name: str
+    train: ImageSet
+    held_out: ImageSet | None
+
+
+def target(
+    text: str, *, count: int, image_size: int, seed: int, data_root: str = "", spare: int = SPARE
+) -> Target:
+    """Return ``count`` images of a target to train on and up to ``spare`` others of it.
+
+    ``text`` is "china" or "flower" (random squares of 128 pixels of scikit-learn's photograph,
+    reduced; the held-out ones lie elsewhere but overlap), "data:class" (a class of a data set, all
+    its splits), or a folder with images at any depth. ``seed`` draws which images are trained on.
+
+    Raises:
+        InputError: if there is no such target, or it has not ``count`` images.
+    """
+    if count < 2:
+        raise InputError(f"{count} image(s) to train on; a GAN needs 2 or more")
+    if text in NAMES:
+        images = {text: photographs()[text]}
+        found = crops(images, count + spare, WINDOW, derive(seed, "target", text))[text]
+        pool, order = _reduced(found, image_size), np.arange(count + spare)
+    else:
+        pool = _pool(text, image_size, data_root)
+        order = numpy_generator(seed, "target", text).permutation(len(pool))
+    if len(pool) < count:
+        raise InputError(f"'{text}' has {len(pool)} images; lower the {count} to train on")
+    name = text.rstrip("/")
+    others = np.sort(order[count : count + spare])
+    return Target(
+        name,
+        _unlabelled(pool[np.sort(order[:count])], name),
+        _unlabelled(pool[others], f"{name}, held out") if len(others) > 1 else None,
+    )
+
+
+def real_source(
+    text: str, *, without: Sequence[str], image_size: int, data_root: str = ""
+) -> ImageSet:
+    """Return the real images that a GAN is pretrained on, without labels, as RGB.
+
+    ``text`` is a data set's name, "data:class", or a folder. Classes that a target in ``without``
+    names ("data:class") are left out of the data set.
+    """
+    if ":" in text or Path(text).expanduser().is_dir():
+        return _unlabelled(_pool(text, image_size, data_root), text.rstrip("/"))
+    pool = _everything(text, image_size, data_root)
+    taken = {one.partition(":")[2] for one in without if one.partition(":")[0] == text}
+    kept = [name for name in pool.classes if name not in taken]
+    if not kept:
+        raise InputError(f"every class of '{text}' is a target; choose another source")
+    return _unlabelled(pool.of_classes(kept).images, text)
+
+
+def check_target(text: str, *, data_root: str = "") -> str:
+    """Return in a few words what a target is, without reading pixels.
+
+    Raises:
+        InputError: if there is no such target.
+    """
+    if text in NAMES:
+        return f"{text}: squares of a photograph of scikit-learn's"
+    from synthbook.data import check
+
+    data, colon, kind = text.partition(":")
+    if colon:
+        summary = check(data, data_root=data_root)
+        _class(summary.classes, kind, data)
+        return f"{text}: one of {summary.num_classes} classes ({summary.licence})"
+    count = len(_files(text))
+    return f"{text}: {count} images in a folder"
+
+
+def stream(
+    recipe: Primitives, *, image_size: int, seed: int, device: str = "cpu", num_classes: int = 0
+) -> ImageStream:
+    """Return the endless images of a synthesizer as a GAN's real images; on a GPU drawn there."""
+
+    def draw(which: Tensor) -> Tensor:
+        images = render(recipe, which.tolist(), resolution=image_size, seed=seed, device=device)
+        return images.permute(0, 3, 1, 2)
+
+    name = f"{recipe} of {image_size} pixels, seed {seed}"
+    return ImageStream(draw, image_size, 3, name, num_classes)
+
+
+def _reduced(images: np.ndarray, image_size: int) -> np.ndarray:
+    """Return squares uint8 [N, S, S, 3] resized to ``image_size``, antialiased."""
+    from PIL import Image
+
+    how = ((image_size, image_size), Image.Resampling.BICUBIC)
+    return np.stack([np.asarray(Image.fromarray(one).resize(*how)) for one in images])
+
+
+def _unlabelled(images: np.ndarray, name: str) -> ImageSet:
+    if images.shape[3] == 1:
+        images = np.repeat(images, 3, axis=3)
+    return ImageSet(images, np.zeros(len(images), np.int64), (name,), name)
+
+
+def _everything(data: str, image_size: int, data_root: str) -> ImageSet:
+    """Return all splits of a data set in one, RGB."""
+    parts = load(data, data_root=data_root, image_size=image_size, channels=3)
+    sets = [parts.train, parts.val, parts.test]
+    images, labels = (np.concatenate([getattr(s, k) for s in sets]) for k in ("images", "labels"))
+    return ImageSet(images, labels, parts.train.classes, data)
+
+
+def _class(classes: Sequence[str], name: str, data: str) -> None:
+    if classes and name not in classes:
+        remedy = did_you_mean(name, classes) or f"; it has {', '.join(classes[:12])}"
+        raise InputError(f"'{data}' has no class '{name}'{remedy}")
+
+
+def _files(folder: str) -> list[Path]:
+    path = Path(folder).expanduser()
+    if not folder or not path.is_dir():
+        raise InputError(
+            f"there is no target '{folder}'; give {', '.join(NAMES)}, data:class such as "
+            "mnist5k:3, or a folder of images"
+        )
+    files = sorted(image_files(path))
+    if not files:
+        raise InputError(f"the folder {folder} holds no image; put PNG or JPEG files into it")
+    return files
+
+
+def _pool(text: str, image_size: int, data_root: str) -> np.ndarray:
+    """Return all images uint8 [N, H, W, 3] of a class or a folder."""
+    data, colon, kind = text.partition(":")
+    if colon:
+        everything = _everything(data, image_size, data_root)
+        _class(everything.classes, kind, data)
+        return everything.of_classes([kind]).images
+    files = _files(text)
+    found = in_threads(lambda path: decode(path, image_size, 3), files)
+    refuse([one for one in found if isinstance(one, Unreadable)], text)
+    return stack(found, text)
