@@ -190,6 +190,38 @@ def test_remedies_that_cannot_be_tried_are_refused_before_any_work(
     assert seconds < SECONDS
 
 
+DRAWN = {  # chapter, what is typed, what the error has to name
+    "no power of two": ("51", {"resolution": "100"}, ["100", "power of two"]),
+    "range reversed": ("51", {"exponent_low": "4"}, ["4", "3.5"]),
+    "no such target": ("52", {"targets": "chima"}, ["'chima'", "mnist5k:3"]),
+    "no such class": ("52", {"targets": "mnist5k:12"}, ["no class '12'", "did you mean"]),
+    "one image": ("52", {"target_images": "1"}, ["target_images = 1", "from 2"]),
+    "size between": ("52", {"image_size": "24"}, ["image_size = 24", "power of two"]),
+    "frozen": ("52", {"frozen_blocks": "9"}, ["frozen_blocks = 9", "at most 3"]),
+    "seldom": ("52", {"evaluate_every": "500"}, ["evaluate_every = 500", "200"]),
+    "no drawn": ("52", {"parts": "sources", "variants": "Primitives"}, ["Primitives-PS", "add it"]),
+    "augmentation": ("52", {"augment": "color,cutut"}, ["'cutut'", "cutout"]),
+    "no weights": ("52", {"extractor": "inception"}, ["Inception weights", "efficientnet_lite0"]),
+    "share": ("53", {"shares": "0.001"}, ["0.001", "0.01 or more"]),
+    "latent": ("53", {"biggan_latent": "50"}, ["biggan_latent = 50", "multiple of 3"]),
+    "method": ("53", {"methods": "BigGAN+DifAug"}, ["did you mean 'BigGAN+DiffAug'?"]),
+    "policy": ("53", {"policies": "Fix(1/3)"}, ["'Fix(1/3)'", "Decay"]),
+    "count": ("53", {"counts": "10,5000"}, ["5000", "1000"]),
+}
+
+
+@pytest.mark.parametrize("fault", DRAWN)
+def test_gans_that_cannot_be_trained_are_refused_before_any_work(
+    fault: str, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SYNTHBOOK_INCEPTION", str(tmp_path / "none.pth"))
+    number, typed, words = DRAWN[fault]
+    (chapter,) = (path.stem for path in (root() / "notebooks").glob(f"{number}_*.py"))
+    error, printed, seconds = start(chapter, **typed)
+    told_in_a_sentence(error, printed, words)
+    assert seconds < SECONDS
+
+
 @pytest.mark.parametrize(
     "path", sorted((root() / "notebooks").glob("[0-9]*.py")), ids=lambda p: p.stem
 )

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from scipy.stats import spearmanr
 
 from synthbook.errors import InputError
+from synthbook.generate.primitives import POLICIES, VARIANTS
 from synthbook.study import rows as rows_module
 from synthbook.study.checks import Check, Claim, fill
 from synthbook.study.claims import VERDICTS, Verdict, claims, counts, to_json, verdict, verdicts
@@ -403,12 +404,13 @@ def test_a_check_with_a_mistake_is_refused(change: dict[str, Any], message: str)
 CHAPTERS = {
     "11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches",
     "15_pretrained_guidance", "16_real_guidance", "51_synthesizer",
+    "52_transfer_to_few_images", "53_why_it_works",
 }  # fmt: skip
 FAMILIES = {"diffusion", "gan"}
 SOURCES = {
     "real", *FAMILIES, "real_without_rare", "real_without_random", "real_few",
     *(f"real+low_loss_{g}" for g in FAMILIES), *(f"real_few+{g}" for g in FAMILIES),
-    *(f"real_n+{g}" for g in FAMILIES), "PinkNoise",
+    *(f"real_n+{g}" for g in FAMILIES), "none", *VARIANTS,
 }  # fmt: skip
 VOCABULARY = {
     "chapter": CHAPTERS,
@@ -417,16 +419,28 @@ VOCABULARY = {
     "dataset": {"drawn"},
     "method": {
         "plain", "fidelity", "PG-KL", "PG-L1", "ASG", "CSG", "Aug", "Adp", "ADDA", "DADA", "DANN",
-        "LTDA", "A-GEM", "RG", "PG-R+PG-F", "RG+PG-R+PG-F", "spectrum",
+        "LTDA", "A-GEM", "RG", "PG-R+PG-F", "RG+PG-R+PG-F", "spectrum", "scratch", "finetune",
+        "TransferGAN", "FreezeD", "BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS",
+        "filters",
     },
     "metric": {
         "top1_accuracy", "precision", "recall", "early_train_accuracy", "epochs_to_level",
         "generalisation_gap", "mean_cross_entropy", "median_cross_entropy",
         "share_loss_below_0.01", "share_loss_above_1", "spectral_slope", "worst_slope_error",
+        "best_fd", "gain", "median_gain", "lowest_gain", "steps_to_95", "share_to_95",
+        "share_with_several", "cutout_like", "layers_lower", "mean_filter_similarity",
+        "last_layer_similarity", "largest_other_similarity",
     },
     "split": {"train", "val", "test"},
     "extractor": {"classifier"},
-    "part": {"tables", "methods", "real_images"},
+    "part": {"tables", "methods", "real_images", "ablation", "shares", "filters"},
+    "against": {"train"},
+    "domain": {"inside", "outside"},
+    "share": {0.01, 0.1, 0.2, 1.0},
+    "network": {"generator", "discriminator"},
+    "study": {"policy", "count"},
+    "size_policy": set(POLICIES),
+    "n_shapes": {0, 10, 100, 500},
     "init": {"scratch", "pretrained"},
     "guide": {"same_architecture", "other_architecture"},
 }  # fmt: skip
@@ -446,8 +460,9 @@ def test_checks_use_known_names(one: Claim) -> None:
     assert one.id not in check.include
 
 
-def test_every_gap_claim_has_a_check_or_says_why_not() -> None:
-    for one in claims("gap"):
+@pytest.mark.parametrize("paper", ["gap", "prim"])
+def test_every_claim_has_a_check_or_says_why_not(paper: str) -> None:
+    for one in claims(paper):
         assert one.check or (one.note or "").startswith("no check"), one.id
         if one.check and one.check.premise:
             assert all(inequality(text) for text in one.check.premise)

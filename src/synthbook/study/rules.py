@@ -176,6 +176,50 @@ RULES: dict[str, Rule] = {
     "exponent_low": at_least(0, 0.5, "lower end of the spectral exponents", 10),
     "exponent_high": at_least(0, 3.5, "upper end of the spectral exponents", 10),
     "exponent_steps": at_least(2, 7, "spectral exponents that are checked", 100),
+    # GANs from few images
+    "targets": Rule(unique=True, example="china,mnist5k:3", help="images that a GAN is to learn"),
+    "in_domain": Rule(
+        filled=False, unique=True, example="mnist5k:3", help="targets like the real source"
+    ),
+    "single_object": Rule(
+        filled=False, unique=True, example="mnist5k:3", help="targets with one bright object"
+    ),
+    "real_source": Rule(example="mnist5k", help="real images that a GAN is pretrained on"),
+    "target_images": at_least(2, 100, "images of a target to train on", 1_000_000),
+    "style_channels": at_least(1, 16, "width of StyleGAN2 at full size", 4096),
+    "style_widest": at_least(1, 512, "most channels that a map of StyleGAN2 has", 4096),
+    "style_latent": at_least(1, 512, "numbers in z, and in w", 65_536),
+    "mapping_layers": at_least(1, 2, "layers from z to w", 16),
+    "pretrain_steps": at_least(1, 300, "training steps on the source", 100_000_000),
+    "finetune_steps": at_least(1, 200, "training steps on a target", 100_000_000),
+    "r1": at_least(0, 10.0, "gamma of the R1 penalty; 0 for none", 1e6),
+    "path_length": at_least(0, 2.0, "weight of the path length penalty; 0 for none", 1e6),
+    "ema_half_life": Rule(
+        0, 1e9, above=True, example=500.0, help="of the averaged generator, in images"
+    ),
+    "augment": Rule(filled=False, example="color,translation,cutout", help="DiffAugment"),
+    "frozen_blocks": at_least(0, 4, "blocks of the discriminator that FreezeD keeps", 16),
+    "evaluate_every": at_least(1, 25, "training steps between two measurements", 100_000_000),
+    "generated": at_least(2, 200, "generated images that are measured", 1_000_000),
+    "policies": listed(
+        "Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)",
+        unique=True, example="Decay,Rand", help="how sizes of shapes are drawn",
+    ),
+    "counts": Rule(0, 1000, unique=True, example=100, help="numbers of shapes"),
+    "shares": Rule(0, 1, above=True, unique=True, example=0.1, help="shares of a data set"),
+    "biggan_image_size": at_least(8, 32, "side of BigGAN's images in pixels", 256),
+    "biggan_channels": at_least(1, 64, "width of both networks", 4096),
+    "biggan_latent": at_least(2, 128, "numbers in a latent vector", 65_536),
+    "biggan_steps": at_least(1, 1000, "training steps of BigGAN", 100_000_000),
+    "biggan_pretrain_steps": at_least(1, 1000, "training steps on drawn images", 100_000_000),
+    "biggan_batch_size": at_least(2, 50, "images a step", 1_000_000),
+    "biggan_learning_rate": Rule(0, 1, above=True, example=0.0002, help="of both networks"),
+    "biggan_augment": Rule(filled=False, example="translation,cutout", help="DiffAugment"),
+    "biggan_ema_half_life": at_least(0, 500.0, "of the averaged generator, in images", 1e9),
+    "biggan_ema_start": at_least(0, 1000, "steps before the average begins", 100_000_000),
+    "biggan_evaluate_every": at_least(1, 500, "steps between two measurements", 100_000_000),
+    "discriminator_steps": at_least(1, 4, "discriminator's updates a step", 100),
+    "standing_images": at_least(2, 4000, "images that set the statistics of batch norm", 10**6),
     # data
     "data": Rule(example="digits", help="data set: a name, a folder of class folders, an .npz"),
     "data_root": Rule(filled=False, example="", help="folder of downloaded data sets"),

@@ -18,7 +18,8 @@ MINI, CUSTOM = "mini", "custom"
 # What a scale may vary without becoming another: which part of its grid is run, how often, and
 # where. The other parameters decide what a row means.
 FREE_NAMES = frozenset({
-    "seeds", "first_seed", "generators", "sources", "methods", "parts",
+    "seeds", "first_seed", "generators", "sources", "methods", "parts", "variants", "targets",
+    "policies", "counts", "shares",
     "device", "threads", "workers", "data_root", "download", "rows", "skip_unreadable",
 })  # fmt: skip
 
