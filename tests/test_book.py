@@ -39,6 +39,33 @@ def test_chapters_on_the_gap_mean_the_same_generators_and_classifiers(name: str)
     assert {key: first[key] for key in shared} == {key: other[key] for key in shared}
 
 
+FEW = (
+    "style_",
+    "gan_",
+    "image_size",
+    "mapping_layers",
+    "pretrain_steps",
+    "r1",
+    "path_length",
+    "ema_half_life",
+    "augment",
+    "shapes",
+    "size_policy",
+    "real_source",
+    "in_domain",
+)
+
+
+@pytest.mark.parametrize("scale", ["mini", "small", "paper"])
+def test_chapters_on_few_images_share_their_pretrained_networks(scale: str) -> None:
+    found = []
+    for name in ("52_transfer_to_few_images", "53_why_it_works"):
+        values = _defaults(name) | (scale_values(name, scale) if scale != "mini" else {})
+        found.append({key: value for key, value in values.items() if key.startswith(FEW)})
+    assert len(found[0]) > 12
+    assert found[0] == {key: value for key, value in found[1].items() if key in found[0]}
+
+
 @pytest.mark.parametrize("scale", ["small", "small_cpu", "paper"])
 def test_a_scale_trains_the_same_generators_in_every_chapter(scale: str) -> None:
     found = []

@@ -113,6 +113,14 @@ def test_the_generators_kept_are_those_that_were_judged(few) -> None:
         assert again == pytest.approx(found.history[step], rel=1e-6)
 
 
+def test_the_middle_generator_is_that_of_half_of_the_training(few) -> None:
+    half = published("stylegan2", steps=2, batch_size=4, path_length=0.0, ema_half_life=8.0)
+    found, shorter = _tune(few), _tune(few, recipe=half)
+    assert found.middle == 2
+    assert found.history[2] == shorter.history[2]
+    assert _equal(_weights(found.generator("middle")), _weights(shorter.generator("last")))
+
+
 def test_a_finetuning_starts_from_the_pretrained_pair(few) -> None:
     first = pretrained(stream(Primitives(), image_size=16, seed=0), RECIPE, NETWORK, seed=0)
     scratch, tuned = _tune(few), _tune(few, first)
