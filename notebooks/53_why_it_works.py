@@ -296,7 +296,6 @@ for create in (create_generator, create_discriminator):
 # four sides. Real images may have such areas, so their rate comes with it.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the detector of leaks says. Upper row: real images; lower row: the same after DiffAugment (translation, cutout), as the discriminator sees them. Above each image what was found, – for nothing. Rates over more images are printed below the figure.", "name": "fig-53-leak"}, "image": {"alt": "Two rows of five images: real ones, marked as free of leaks or not, and the same with grey squares and borders, marked cutout, shift or both."}}
-import pandas as pd
 
 from synthbook.gans.augment import diff_augment
 from synthbook.measure.leaks import cutout_like, shift_like
@@ -319,6 +318,10 @@ for ax, images, name in zip(axes, (some, seen), ("real", "augmented"), strict=Tr
     figures.image_grid(light(images[spread]), 1, few, texts, ax, row_titles=[name])
     ax.tick_params(labelsize="small")
 plt.show()
+
+# %% tags=["hide-input"]
+import pandas as pd
+
 pd.DataFrame(
     {
         name: {"cutout (%)": 100 * cutout_like(x).mean(), "shift (%)": 100 * shift_like(x).mean()}
