@@ -272,7 +272,10 @@ for name, w in (("random", weight), ("leaning", leaning)):
 # loss the hinge. With DiffAugment {cite:p}`zhao2020differentiable`, $T$ is drawn anew for each image, real or generated:
 #
 # $$
-# L_D = \mathbb{E} \max\bigl(0,\, 1 - D(T(x), y)\bigr) + \mathbb{E} \max\bigl(0,\, 1 + D(T(G(z, y)), y)\bigr), \qquad
+# L_D = \mathbb{E} \max\bigl(0,\, 1 - D(T(x), y)\bigr) + \mathbb{E} \max\bigl(0,\, 1 + D(T(G(z, y)), y)\bigr),
+# $$
+#
+# $$
 # L_G = -\mathbb{E}\, D(T(G(z, y)), y) .
 # $$
 #
