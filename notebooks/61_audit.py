@@ -65,7 +65,7 @@ schedule: str = "constant"  # of the learning rate: constant or cosine
 crop_padding: int = 0  # pixels of padding for random crops; 0 for none
 flip: bool = False  # mirror half of the training images
 input_size: int = 0  # side that batches are resized to for the classifier; 0 for as they are
-remedies: list[str] = ["DANN", "RG", "RG+PG-R+PG-F"]  # ways to train, besides mixing (Aug)
+remedies: list[str] = ["RG", "RG+PG-R+PG-F"]  # ways to train, besides mixing (Aug)
 guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
 guide_input_size: int = 32  # side that its images are resized to
 lambda_3: float = 0.1  # weight of Pretrained Guidance
@@ -451,7 +451,7 @@ plt.show()
 #   ({doc}`16_real_guidance`).
 # - *PG-R* and *PG-F*, Pretrained Guidance, hold the distances between the features of real or generated images to those
 #   of a frozen network with ImageNet weights, with the weight `lambda_3` ({doc}`15_pretrained_guidance`).
-# - *DANN* trains features in which a second network cannot tell the two sets apart.
+# - *DANN*, not run by default either, trains features in which a second network cannot tell the two sets apart.
 #
 # A remedy *helps* if the interval of its gain over real images alone lies above zero, *does not help* if it lies
 # below, and is *undecided* if it spans zero. Where real images alone are nearly always right, little can be gained:
