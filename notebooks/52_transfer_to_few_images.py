@@ -726,11 +726,10 @@ parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do no
 
 # %% [markdown]
 # **Reading them.** A claim about every target holds only if each does, and the last table says which one decides. In the
-# miniature the order of the synthesizers is turned round: of the four, noise is the best start and a large shape
-# no help. The pictures say why. At 16 pixels a hundred shapes are confetti; a generator that learned to draw it
-# has to unlearn single bright pixels first, and one that learned smooth noise has not. {doc}`53_why_it_works` varies the
-# number of shapes. Nothing of this says what happens at 256 pixels, where shapes are shapes; it says that the
-# synthesizer has to be thought of together with the resolution.
+# miniature Primitives-PS is not the best of the four, and a large shape makes Primitives worse on average. Noise has the
+# lowest means on the photographs; that it beats random weights is not settled. Why is not shown here. One guess is the
+# resolution: at 16 pixels a hundred shapes are confetti. But {doc}`53_why_it_works` varies their number, and fewer shapes
+# are not clearly better. Nothing of this says what happens at 256 pixels, where shapes are shapes.
 #
 # What the paper says of *real* sources does show: where the digits are of the source's kind, the first steps are
 # nearer than random weights get at the end, and on the photographs the same start costs. Then look at how those curves
