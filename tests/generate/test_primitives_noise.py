@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.fft
 import torch
 
 from synthbook.generate.primitives import Primitives, draw_shapes, pink_noise, pink_weights
 from synthbook.generate.primitives.images import synthesize
-from synthbook.generate.primitives.noise import axis_frequencies, stretch
+from synthbook.generate.primitives.noise import (
+    _on_gpu,
+    axis_frequencies,
+    packed_noise,
+    stretch,
+)
 from synthbook.measure.spectra import spectral_slope
 
 torch.set_num_threads(1)
@@ -117,3 +123,56 @@ def test_pixel_frequencies_make_small_images_flat():
         for quirks in ((), ("pixel_frequencies",))
     ]
     assert spread[1] < 0.8 * spread[0]
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32, 64])
+def test_noise_of_an_image_has_the_same_bytes_among_any_others(resolution):
+    exponents = np.random.default_rng(0).uniform(0.5, 3.5, (150, 2, 3, 2))
+    where = {"seed": 5, "resolution": resolution}
+    together = pink_noise(exponents, range(150), **where)
+    for index in (0, 1, 77, 149):
+        alone = pink_noise(exponents[index, None], [index], **where)
+        assert (alone[0] == together[index]).all()
+    one = pink_noise(exponents[:, :1], range(150), **where)
+    assert (one[:, 0] == together[:, 0]).all()
+
+
+def test_packed_noise_is_stretched_noise_cut_to_bytes():
+    exponents = np.random.default_rng(0).uniform(0.5, 3.5, (9, 2, 3, 2))
+    where = {"seed": 5, "resolution": 16, "device": "cpu"}
+    expected = stretch(pink_noise(exponents, range(9), **where)).numpy().astype(np.uint8)
+    packed = packed_noise(exponents, range(9), **where).numpy()
+    for channel in range(3):
+        assert (packed >> 8 * channel & 255 == expected[:, :, channel]).all()
+
+
+def test_what_a_gpu_runs_makes_noise_of_the_same_statistics():
+    """The GPU's steps, here on the CPU: spectrum, distribution, one image alone, other images."""
+    exponents = np.broadcast_to([1.2, 0.8], (300, 2, 3, 2))
+    where = {"seed": 0, "resolution": 16, "per_pixel": False, "device": "cpu"}
+    ((place, made),) = _on_gpu(exponents, range(300), **where)
+    assert place == slice(0, 600)
+    power = (np.abs(np.fft.rfft2(made.numpy())) ** 2).mean((0, 1)) / 256
+    ratio = power / pink_weights(np.array([1.2, 0.8]), 16) ** 2
+    assert abs(ratio.mean() - 1) < 0.01
+    assert np.abs(ratio - 1).max() < 0.25
+    here = pink_noise(exponents, range(300), seed=0, resolution=16).flatten(0, 1)
+    made_, here = (one - one.mean((-2, -1), keepdim=True) for one in (made, here))
+    at = torch.linspace(0.01, 0.99, 9)
+    a, b = (torch.quantile(one.flatten()[::2], at) for one in (made_, here))
+    assert (a - b).abs().max() < 0.03 * here.std()
+    ((_, alone),) = _on_gpu(exponents[7:8, :1], [7], **where)
+    torch.testing.assert_close(alone[0], made[14], rtol=1e-5, atol=1e-5)
+    among = np.corrcoef(made_.flatten(0, 1)[:600].flatten(1))[np.triu_indices(600, 1)]
+    assert abs(among.mean()) < 0.01
+    assert among.max() < 0.95
+
+
+@pytest.mark.parametrize("resolution", [8, 32])
+def test_both_transforms_agree(resolution):
+    """scipy's in one, and the GPU's in two steps, of spectra that are not symmetric."""
+    halves = torch.randn(4, 3, resolution, resolution // 2 + 1, dtype=torch.complex64)
+    rows = torch.fft.ifft(halves, dim=-2)
+    rows[..., :: resolution // 2].imag.zero_()
+    ours = torch.fft.irfft(rows, dim=-1).numpy()
+    np.testing.assert_allclose(ours, scipy.fft.irfft2(halves.numpy()), atol=1e-6)

@@ -11,23 +11,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from synthbook.errors import InputError
-from synthbook.generate.primitives.noise import pink_noise, stretch
+from synthbook.generate.primitives.noise import GROUP_PIXELS, packed_noise
 from synthbook.generate.primitives.raster import spans, top_shapes
 from synthbook.generate.primitives.recipe import Primitives, check_resolution
 from synthbook.generate.primitives.shapes import Shapes, draw_shapes
 
 # Pixels a batch: on a CPU as many as its caches hold, on a GPU enough to fill it.
-BATCH_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 24}
+BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 def tops(shapes: Shapes, resolution: int, device: str = "cpu") -> Tensor:
-    """Return which shape is on top in each pixel, int32 ``[B, H, H]``: 0 for none, then 1..M."""
+    """Return which shape is on top in each pixel, ``[B, H, H]``: 0 for none, then 1..M."""
     images, count = shapes.kind.shape
     image = torch.arange(images, device=device).repeat_interleave(count)
     number = torch.arange(1, count + 1, device=device).repeat(images)
     kind = torch.from_numpy(shapes.kind).to(device).flatten()
     geometry = torch.from_numpy(shapes.geometry).to(device).flatten(0, 1)
-    return top_shapes(spans(kind, geometry, resolution), image, number, images, resolution)
+    return top_shapes(spans(kind, geometry, image, resolution), number, images, resolution)
 
 
 def _packed(colour: np.ndarray) -> np.ndarray:
@@ -35,19 +35,11 @@ def _packed(colour: np.ndarray) -> np.ndarray:
     return colour.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)
 
 
-def _pack(fields: Tensor) -> Tensor:
-    """Return fields ``[B, 3, H, H]`` of 0..255 cut to whole numbers and packed, float32 (exact)."""
-    red, green, blue = fields.floor_().unbind(1)
-    return torch.add(red, green, alpha=1 << 8).add_(blue, alpha=1 << 16)
-
-
-def _unpack(packed: Tensor) -> Tensor:
-    """Return packed colours int32 ``[B, H, H]`` as uint8 ``[B, H, H, 3]``."""
+def _unpack(packed: Tensor, pixels: Tensor) -> None:
+    """Write packed colours int32 ``[B, H, H]`` to ``pixels``, uint8 ``[B, H, H, 3]``."""
     parts = packed.view(torch.uint8).view(*packed.shape, 4)
-    pixels = torch.empty((*packed.shape, 3), dtype=torch.uint8, device=packed.device)
     for channel in range(3):  # three times as fast as one copy
         pixels[..., channel].copy_(parts[..., channel])
-    return pixels
 
 
 def render(
@@ -58,24 +50,30 @@ def render(
     Nothing is checked here: see `synthesize`.
     """
     shapes = draw_shapes(recipe, indices, resolution=resolution, seed=seed)
-    noise: list[Tensor] = []
-    if recipe.fields:
-        where = {"seed": seed, "resolution": resolution, "device": device}
-        where["per_pixel"] = "pixel_frequencies" in recipe.quirks
-        fields = stretch(pink_noise(shapes.exponents, indices, **where))
-        noise = [_pack(field) for field in fields.unbind(1)]
-    if recipe.variant == "PinkNoise":
-        return _unpack(noise[0].to(torch.int32))
-    top = tops(shapes, resolution, device)
+    where = {"seed": seed, "resolution": resolution, "device": device}
+    where["per_pixel"] = "pixel_frequencies" in recipe.quirks
+    images = len(indices)
+    pixels = torch.empty((images, resolution, resolution, 3), dtype=torch.uint8, device=device)
+    top = None if recipe.variant == "PinkNoise" else tops(shapes, resolution, device)
     colours = np.concatenate([_packed(shapes.background)[:, None], _packed(shapes.colour)], axis=1)
-    first = torch.arange(len(top), device=device, dtype=torch.int32) * colours.shape[1]
-    place = (top + first[:, None, None]).flatten()
-    drawn = torch.from_numpy(colours.ravel()).to(device).index_select(0, place).view(top.shape)
-    if noise:
-        salient = top == recipe.count
-        ground = torch.where(salient, noise[1], noise[0]).to(torch.int32)
-        drawn = torch.where(salient | (top == 0), ground, drawn)
-    return _unpack(drawn)
+    palette = torch.from_numpy(colours.ravel()).to(device)
+    first = torch.arange(images, device=device, dtype=torch.int32)[:, None, None] * colours.shape[1]
+    # A few images at a time: memory that is used again costs less than fresh memory.
+    group = images if pixels.is_cuda else max(1, GROUP_PIXELS // resolution**2)
+    for start in range(0, images, group):
+        part = slice(start, start + group)
+        if recipe.fields:
+            noise = packed_noise(shapes.exponents[part], indices[part], **where).unbind(1)
+        if top is None:
+            drawn = noise[0]
+        else:
+            place = top[part].to(torch.int32).add_(first[part])
+            drawn = palette.index_select(0, place.flatten()).view(place.shape)
+            if recipe.fields:
+                drawn = torch.where(top[part] == 0, noise[0], drawn)
+                drawn = torch.where(top[part] == recipe.count, noise[1], drawn)
+        _unpack(drawn, pixels[part])
+    return pixels
 
 
 def layers(
@@ -96,7 +94,7 @@ def layers(
     parts = []
     for some in _batches(chosen, size, "cpu", batch_size):
         shapes = draw_shapes(recipe, some, resolution=size, seed=seed)
-        parts.append(tops(shapes, size).numpy())
+        parts.append(tops(shapes, size).to(torch.int32).numpy())
     return np.concatenate(parts)
 
 

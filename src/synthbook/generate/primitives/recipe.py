@@ -21,7 +21,7 @@ QUIRKS = {
 PUBLIC_CODE = tuple(QUIRKS)  # all that the authors' public code does
 
 SMALLEST, LARGEST = 8, 4096  # resolutions
-MOST_SHAPES = 1000  # raster.py counts them in the exponent of a double
+MOST_SHAPES = 1000  # shapes.py leaves room for the numbers of so many
 
 
 def _known(value: object, known: tuple[str, ...], what: str) -> None:

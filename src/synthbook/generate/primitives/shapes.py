@@ -1,7 +1,7 @@
 """The numbers behind an image: kinds, places, sizes and colours of its shapes, and exponents.
 
-All of them come from one NumPy generator an image, on the CPU, so that every device draws the same
-shapes. The numbers of shape n do not depend on the variant or on the number of shapes.
+All of them come from one NumPy stream, on the CPU, so that every device draws the same shapes. The
+numbers of shape n do not depend on the variant or on the number of shapes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synthbook.generate.primitives.recipe import Primitives, size_range
-from synthbook.randomness import numpy_generator
+from synthbook.generate.primitives.recipe import MOST_SHAPES, Primitives, size_range
+from synthbook.generate.primitives.streams import slices
 
 KINDS = ("line", "circle", "ellipse", "rectangle")
 LINE, CIRCLE, ELLIPSE, RECTANGLE = range(4)
@@ -107,8 +107,9 @@ def draw_shapes(
         recipe = replace(recipe, shapes=0)
     count = recipe.shapes
     u = np.empty((len(indices), _HEAD + _EACH * count))
-    for row, index in zip(u, indices, strict=True):
-        numpy_generator(seed, "primitives", int(index)).random(out=row)
+    each = {"length": _HEAD + _EACH * MOST_SHAPES, "taken": u.shape[1]}
+    for row, generator in zip(u, slices(seed, "primitives", indices, **each), strict=True):
+        generator.random(out=row)
     head, body = u[:, :_HEAD], u[:, _HEAD:].reshape(len(u), count, _EACH)
     low, high = recipe.exponents
     exponents = low + (high - low) * head[:, :12].reshape(-1, 2, 3, 2)[:, : recipe.fields]
