@@ -27,6 +27,7 @@ from synthbook.generate.primitives import (
     layers,
     synthesize,
 )
+from synthbook.measure.spectra import spectral_slope
 from synthbook.source import root
 
 torch.set_num_threads(1)
@@ -169,7 +170,11 @@ def test_a_gpu_draws_the_same_shapes_and_noise_of_its_own():
     again = [synthesize(noise, 40, device="cuda", batch_size=b, **where) for b in (40, 7)]
     assert np.abs(again[0].astype(int) - again[1]).max() <= 1  # rounding of a batched transform
     other = synthesize(noise, 40, **where)
+    assert (again[0] != other).any()
     assert abs(again[0].std() / other.std() - 1) < 0.15
+    assert abs(spectral_slope(again[0]).mean() - spectral_slope(other).mean()) < 0.05
+    ps = synthesize(Primitives(), 40, device="cuda", **where)
+    assert (ps == here)[layers(flat, 40, **where) % 101 > 0].all(-1).mean() > 0.999
 
 
 @pytest.mark.parametrize(
