@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -26,7 +27,7 @@ CHAPTERS = (
     "15_pretrained_guidance",
     "16_real_guidance",
 )
-SECONDS = 4  # to the error; two on an idle machine
+SECONDS = 4  # of a processor to the error; two on an idle machine
 CHECKS = re.compile(r"\bparameters\(\s*globals\(\)")
 
 
@@ -103,13 +104,13 @@ def start(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         config.InteractiveShell.colors = "nocolor"
         shell = InteractiveShell(config=config)
         capsys.readouterr()
-        began = time.perf_counter()
+        began = time.process_time()  # other work on the machine does not count
         for cell in notebook.cells:
             if cell.cell_type != "code":
                 continue
             done = shell.run_cell(cell.source)
             if done.error_in_exec or done.error_before_exec or CHECKS.search(cell.source):
-                took = time.perf_counter() - began
+                took = time.process_time() - began
                 error = done.error_in_exec or done.error_before_exec
                 return error, capsys.readouterr().out, took
         raise AssertionError(f"{chapter} has no cell that checks its parameters")
@@ -264,4 +265,5 @@ def test_papermill_itself_ends_with_an_error_and_a_partial_notebook(
     ran = [c for c in code if c.metadata.papermill.get("status") in ("completed", "failed")]
     assert ran[-1] is failed  # nothing behind the checking cell was begun
     first, end = ran[0].metadata.papermill["start_time"], failed.metadata.papermill["end_time"]
-    assert (datetime.fromisoformat(end) - datetime.fromisoformat(first)).total_seconds() < SECONDS
+    took = (datetime.fromisoformat(end) - datetime.fromisoformat(first)).total_seconds()
+    assert took < SECONDS * max(1, os.getloadavg()[0])  # a clock's, longer where others work too
