@@ -61,6 +61,17 @@ def test_holds_fails_undecided() -> None:
     assert found.effect_text == "+3 [+2, +4]"
 
 
+def test_rounding_decides_nothing() -> None:
+    """0.1 + 0.2 is not 0.3 to the last bit: an interval that ends there ends at zero."""
+    behind = [0.3 - 0.5, 0.3 - 0.1, 0.3, 0.3]
+    for sign in (1, -1):
+        values = rows({"a": [sign * one for one in behind], "b": [sign * (0.1 + 0.2)] * 4})
+        assert judge(PLAIN, values).verdict == "undecided"
+    tiny = rows({"a": [0.1 + 0.2] * 4, "b": [0.3] * 4})  # 5e-17 larger on every seed
+    found = judge(PLAIN, tiny)
+    assert (found.verdict, found.effect) == ("undecided", 0)
+
+
 def test_not_run_names_what_is_missing() -> None:
     found = judge(PLAIN, rows({"a": [1.0, 2, 3]}))
     assert found.verdict == "not run"

@@ -12,7 +12,7 @@ import numpy as np
 from synthbook.randomness import numpy_generator
 from synthbook.study.checks import Over
 from synthbook.study.quantities import Cell, Missing
-from synthbook.study.statistics import RESAMPLES, interval
+from synthbook.study.statistics import DECIMALS, RESAMPLES, interval
 
 MIN_SEEDS = 3
 WORST_FIRST = ("not run", "fails", "undecided", "holds")
@@ -81,7 +81,8 @@ def judge(effects: Iterable[float], *, strict: bool = True) -> dict[str, Any]:
     values = list(effects)
     if not np.isfinite(values).all():
         return {"verdict": "undecided", "seeds": len(values), "reason": "an effect is not finite"}
-    mean, low, high = interval(values)
+    # Equal means differ by some 1e-17, which must not decide.
+    mean, low, high = (round(end, DECIMALS) + 0.0 for end in interval(values))
     if len(values) < MIN_SEEDS:
         reason = f"{len(values)} seed(s); a verdict needs {MIN_SEEDS}"
         return {
@@ -144,6 +145,7 @@ def combine(
     if not seeds:
         return [Part(text, count, "undecided", reason="no seed is common to its cells"), *beside]
     effects = np.array([[found.effects[seed] for seed in seeds] for found, _ in cells])
+    effects = effects.round(DECIMALS)
     below = int((effects.mean(axis=1) <= 0).sum())
     mean = Part(text, f"mean of {count}", **judge(effects.mean(axis=0), strict=strict))
     if below:
@@ -165,7 +167,7 @@ def _share(text: str, effects: np.ndarray, count: str) -> Part:
         return Part(text, label, "undecided", share, seeds=seeds, reason=reason)
     draws = numpy_generator(0, "share", seeds).integers(0, seeds, size=(RESAMPLES, seeds))
     weights = np.apply_along_axis(np.bincount, 1, draws, minlength=seeds) / seeds
-    shares = (effects @ weights.T > 0).mean(axis=0) - 0.5
+    shares = ((effects @ weights.T).round(DECIMALS) > 0).mean(axis=0) - 0.5
     low, high = (float(end) for end in np.quantile(shares, [0.025, 0.975]))
     verdict = "holds" if low > 0 else "fails" if high < 0 else "undecided"
     reason = "the interval over seeds spans zero" if verdict == "undecided" else ""

@@ -12,6 +12,7 @@ from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 
 RESAMPLES = 10_000
+DECIMALS = 9  # of an effect; what lies behind is rounding
 
 
 class Interval(NamedTuple):
@@ -64,7 +65,9 @@ def effect_text(effect: float | None, low: float | None, high: float | None) -> 
     if effect is None:
         return ""
     # A difference of equal means is some 1e-15, which is no effect and must not look like one.
-    effect, low, high = (None if x is None else round(x, 9) + 0.0 for x in (effect, low, high))
+    effect, low, high = (
+        None if x is None else round(x, DECIMALS) + 0.0 for x in (effect, low, high)
+    )
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f"{effect:+.3g}"
     return f"{effect:+.3g} [{low:+.3g}, {high:+.3g}]"
