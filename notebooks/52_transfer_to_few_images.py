@@ -726,10 +726,14 @@ parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do no
 
 # %% [markdown]
 # **Reading them.** A claim about every target holds only if each does, and the last table says which one decides. In the
-# miniature Primitives-PS is not the best of the four, and a large shape makes Primitives worse on average. Noise has the
-# lowest means on the photographs; that it beats random weights is not settled. Why is not shown here. One guess is the
-# resolution: at 16 pixels a hundred shapes are confetti. But {doc}`53_why_it_works` varies their number, and fewer shapes
-# are not clearly better. Nothing of this says what happens at 256 pixels, where shapes are shapes.
+# miniature Primitives-PS is not the best of the four (prim-05), and on the digit it is worse than random weights
+# (prim-01). PinkNoise has the lowest mean of the four on each target, and on the photographs it is better than random
+# weights (parts of prim-02). Why is not shown here. One guess is the resolution: at 16 pixels a hundred shapes are
+# confetti. {doc}`53_why_it_works` varies their number, and where an interval decides, fewer are better (prim-20), which
+# fits the guess and does not prove it. Nothing of this says what happens at 256 pixels, where shapes are shapes.
+#
+# Five seeds are few. These rows were recorded twice, with other drawn images of the same synthesizers: between the two
+# prim-02, 03, 04 and 10 changed from "fails" to "undecided" or back, and the others kept their verdicts.
 #
 # What the paper says of *real* sources does show: where the digits are of the source's kind, the first steps are
 # nearer than random weights get at the end, and on the photographs the same start costs. Then look at how those curves
