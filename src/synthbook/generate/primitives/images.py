@@ -16,7 +16,7 @@ from synthbook.generate.primitives.raster import spans, top_shapes
 from synthbook.generate.primitives.recipe import Primitives, check_resolution
 from synthbook.generate.primitives.shapes import Shapes, draw_shapes
 
-# Pixels a batch: on a CPU as many as its caches hold, on a GPU enough to fill it.
+# Pixels a batch: on a CPU enough to hide what a call costs, on a GPU enough to fill it.
 BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
