@@ -236,7 +236,7 @@ def test_a_run_writes_notebook_rows_and_record_where_the_caller_is(
     assert record["parameters"]["seeds"] == 3
     assert record["seconds"] > 0
     (row,) = (json.loads(line) for line in (here / "my.jsonl").read_text().splitlines())
-    for name in ("code", "parameters", "version", "torch"):
+    for name in ("parameters", "version", "torch"):
         assert name in record["provenance"]
     assert row["provenance"]["parameters"] == record["provenance"]["parameters"]
     assert row["scale"] == "custom"  # another data set is another scale

@@ -113,7 +113,7 @@ def _other_seed(book: Book) -> Row:
     """Record a row of a seed that is not in the grid, as of another machine."""
     source = {
         "time": "2020-01-01T00:00:00Z", "version": "0", "commit": None, "dirty": None,
-        "code": "", "device": "cuda", "torch": None, "threads": 1, "parameters": "", "seconds": 0.0,
+        "device": "cuda", "torch": None, "threads": 1, "parameters": "", "seconds": 0.0,
     }  # fmt: skip
     row = Row(
         chapter="90_tiny", method="m", train="real", test="real", dataset="d", backbone="",
@@ -214,17 +214,18 @@ def test_only_what_changed_runs_again_and_a_failure_harms_no_rows(
     for old, new, number in (
         ("# # A chapter", "# # Another title", 0),
         ("epochs: int = 3", "epochs: int = 4", 2),
-        ("value=0.5", "value=0.6", 2),
     ):
         book.write(CHAPTER.replace(old, new))
         assert left().startswith(f"{number} to run"), (old, new)
     book.write(CHAPTER)
     assert left().startswith("0 to run")
 
-    # Cell 1 was made by other code; running it anew fails.
+    # Cell 1 was made with other parameters; running it anew fails.
     path = book.place / "first_seed-1.jsonl"
     path.write_text(
-        path.read_text().replace(f'"code":"{read(path)[0].provenance.code}', '"code":"0')
+        path.read_text().replace(
+            f'"parameters":"{read(path)[0].provenance.parameters}', '"parameters":"0'
+        )
     )
     held = book.target.read_bytes()
     (book.top / "fail").touch()

@@ -22,7 +22,7 @@ from synthbook.chapters import find
 from synthbook.errors import InputError, did_you_mean
 from synthbook.source import root
 from synthbook.study.parameters import check_values
-from synthbook.study.rows import chapter_code, merge, read
+from synthbook.study.rows import merge, read
 from synthbook.study.scales import scale_values
 
 
@@ -93,9 +93,9 @@ def folder(chapter: str, scale: str) -> Path:
 
 
 def fresh(chapter: str, scale: str, cell: Cell) -> bool:
-    """Return whether a cell's rows are there and are what the present code would be asked for.
+    """Return whether a cell's rows are there and were made with the parameters that it has now.
 
-    Its rows say which code and which parameters made them; where files lie does not count.
+    Where files lie does not count. Whether the code still gives the same is for `verify` to say.
     """
     name = find(chapter).name
     try:
@@ -103,16 +103,16 @@ def fresh(chapter: str, scale: str, cell: Cell) -> bool:
     except InputError:
         return False
     values = {**scale_values(name, scale), **cell.parameters}
-    wanted = (chapter_code(name), check_values(find(name).script, values).hash)
-    made = {(row.provenance.code, row.provenance.parameters) for row in rows}
+    wanted = check_values(find(name).script, values).hash
+    made = {row.provenance.parameters for row in rows}
     return made == {wanted}
 
 
 def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -> None:
     """Run what is missing of a grid and merge its rows into ``results/<scale>/<chapter>.jsonl``.
 
-    A finished cell is not run again unless the code behind the chapter or the parameters of the
-    scale changed; after a kill the same call goes on where it was. A dry run writes nothing.
+    A finished cell is not run again unless its parameters changed; after a kill the same call
+    goes on where it was. A dry run writes nothing.
 
     Raises:
         InputError: if there is no such grid, a cell's parameters are not valid, or jobs is below 1.

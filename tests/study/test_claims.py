@@ -34,7 +34,7 @@ def claim(**check: Any) -> Claim:
 
 def rows(values: dict[str, list[float]], first: int = 0, **fields: Any) -> list[dict[str, Any]]:
     """Return one record a value; its place in the list is its seed."""
-    base = {**COMMON, "dataset": "d", "backbone": "", "scale": "mini", "code": "now", **fields}
+    base = {**COMMON, "dataset": "d", "backbone": "", "scale": "mini", **fields}
     return [
         {**base, "train": train, "value": value, "seed": first + seed}
         for train, held in values.items()
@@ -42,8 +42,8 @@ def rows(values: dict[str, list[float]], first: int = 0, **fields: Any) -> list[
     ]
 
 
-def judge(claim: Claim, *given: list[dict[str, Any]], code: str = "now") -> Verdict:
-    return verdict(claim, [row for some in given for row in some], "mini", code=lambda _: code)
+def judge(claim: Claim, *given: list[dict[str, Any]]) -> Verdict:
+    return verdict(claim, [row for some in given for row in some], "mini")
 
 
 PLAIN = claim(let={"A": A, "B": B}, require=["A - B > 0"])
@@ -315,16 +315,8 @@ def test_spearman_is_scipys(values: list[int]) -> None:
     assert _trend_statistic(x, y, "spearman") == pytest.approx(expected)
 
 
-def test_stale_when_the_code_has_changed() -> None:
-    given = rows({"a": [2.0] * 3, "b": [1.0] * 3})
-    assert judge(PLAIN, given).stale is False
-    assert judge(PLAIN, given, code="changed").stale is True
-    # Rows that the claim does not use do not make it stale.
-    assert judge(PLAIN, given, rows({"z": [1.0]}, code="old")).stale is False
-
-
 def test_rows_frames_and_records_give_the_same_verdict() -> None:
-    source = provenance(code="now")
+    source = provenance()
     made = [
         rows_module.Row(
             chapter="c", method="plain", train=train, test="real", dataset="d", metric="m",
@@ -335,8 +327,8 @@ def test_rows_frames_and_records_give_the_same_verdict() -> None:
         for seed in range(3)
     ]  # fmt: skip
     named = claim(let={"A": {**A, "n": 4}, "B": B}, require=["A - B > 0"])
-    one = verdict(named, made, "mini", code=lambda _: "now")
-    two = verdict(named, rows_module.frame(made), "mini", code=lambda _: "now")
+    one = verdict(named, made, "mini")
+    two = verdict(named, rows_module.frame(made), "mini")
     assert one == two
     assert (one.verdict, one.effect) == ("holds", 2)
 
@@ -382,7 +374,7 @@ def test_to_json_is_plain() -> None:
     found = verdicts(paper="gap", rows=table_1())
     listed = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert list(listed[0]) == [
-        "id", "paper", "scale", "verdict", "effect", "low", "high", "seeds", "reason", "stale"
+        "id", "paper", "scale", "verdict", "effect", "low", "high", "seeds", "reason"
     ]  # fmt: skip
     assert {entry["verdict"] for entry in listed} <= set(VERDICTS)
     assert sum(counts(found)["gap"].values()) == 25

@@ -26,7 +26,7 @@ from synthbook.study.rows import (
 )  # fmt: skip
 
 SOURCE = dict(
-    time="2025-01-02T03:04:05Z", version="0.1", commit=None, dirty=None, code="c" * 16,
+    time="2025-01-02T03:04:05Z", version="0.1", commit=None, dirty=None,
     device="cpu", torch=None, threads=1, parameters="p" * 16, seconds=0.5,
 )  # fmt: skip
 
@@ -257,7 +257,6 @@ def test_the_frame_has_settings_as_columns():
     assert type(table["shots"].iloc[0]) is int
     assert table["shots"].isna().tolist() == [False, True]
     assert table["time"].iloc[0] == SOURCE["time"]
-    assert table["code"].iloc[0] == SOURCE["code"]
 
 
 def test_an_empty_frame_has_the_columns_and_types():

@@ -165,13 +165,13 @@ def test_verdicts_say_what_why_and_how_sure():
     found = [
         Verdict("gap-01", "gap", "mini", "holds", 3.2, 1.1, 5.0, 5),
         Verdict("gap-02", "gap", "mini", "not run", reason="no rows of RG"),
-        Verdict("gap-03", "gap", "small", "fails", -1.0, -2.0, -0.5, 3, stale=True),
+        Verdict("gap-03", "gap", "small", "fails", -1.0, -2.0, -0.5, 3),
     ]
     table = verdict_table(found, statements={"gap-01": "A < B"}, title="Claims")
     lines = body(table)
     assert lines[0] == ["gap-01", "A &lt; B", "mini", "✓ holds", "+3.2 [+1.1, +5]", "5", ""]
     assert lines[1][3:] == ["· not run", "·", "·", "no rows of RG"]
-    assert lines[2][3] == "✗ fails (code changed since)"
+    assert lines[2][3] == "✗ fails"
 
 
 def test_parts_that_hold_can_be_left_out():

@@ -12,7 +12,7 @@ from typing import Any
 
 from synthbook.study.parameters import Parameters, Rule, check_values, declared, parameters
 from synthbook.study.progress import progress
-from synthbook.study.provenance import chapter_code, provenance, versions_table
+from synthbook.study.provenance import provenance, versions_table
 from synthbook.study.published import published
 from synthbook.study.rows import Row, Run, recorded
 
@@ -31,7 +31,7 @@ _LATER = {
 _MODULES = ("claims", "figures", "rows", "scales", "statistics", "tables")
 
 __all__ = [
-    "Parameters", "Row", "Rule", "Run", "chapter_code", "check_values", "claims", "comparison",
+    "Parameters", "Row", "Rule", "Run", "check_values", "claims", "comparison",
     "declared", "figures", "frame", "interval", "merge", "parameters", "parts_table", "progress",
     "provenance", "published", "recorded", "rows", "scale_of", "scale_values", "scales",
     "statistics", "tables", "verdict_table", "verdicts", "versions_table",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,14 +16,12 @@ from synthbook.source import root
 from synthbook.study.checks import Claim
 from synthbook.study.evaluate import Evaluation
 from synthbook.study.measured import (
-    Measured,
     Rows,
     measured,
     recorded_measured,
     recorded_scales,
 )
 from synthbook.study.parts import Part
-from synthbook.study.provenance import chapter_code
 from synthbook.study.rows import first_fault
 from synthbook.study.statistics import effect_text
 
@@ -44,7 +42,6 @@ class Verdict:
         seeds: seeds that all quantities of the deciding part have.
         reason: why the verdict is not "holds", or what it rests on; "" if nothing is to be said.
         parts: every inequality in every cell, with its own verdict.
-        stale: the code behind some of the rows has changed since they were made.
     """
 
     id: str
@@ -57,7 +54,6 @@ class Verdict:
     seeds: int = 0
     reason: str = ""
     parts: tuple[Part, ...] = ()
-    stale: bool = False
 
     @property
     def effect_text(self) -> str:
@@ -132,20 +128,13 @@ def chapters_of(claim: Claim) -> list[str]:
     return sorted(dict.fromkeys(names))
 
 
-def _parts(claim: Claim, rows: Rows) -> tuple[list[Part], list[Measured]]:
-    """Return the parts of a claim, those of the claims that it includes first, and their rows."""
+def _parts(claim: Claim, rows: Rows) -> list[Part]:
+    """Return the parts of a claim, those of the claims that it includes first."""
     check = claim.check
     if check is None:
-        return [Part(claim.test, "", "not run", reason=claim.note or "no check is written yet")], []
-    parts: list[Part] = []
-    used: list[Measured] = []
-    for other in _included(claim):
-        included, more = _parts(other, rows)
-        parts += included
-        used += more
-    evaluation = Evaluation(check, rows)
-    parts += evaluation.parts()
-    return parts, used + evaluation.used
+        return [Part(claim.test, "", "not run", reason=claim.note or "no check is written yet")]
+    parts = [part for other in _included(claim) for part in _parts(other, rows)]
+    return parts + Evaluation(check, rows).parts()
 
 
 def _brief(reasons: Iterable[str], most: int = 3) -> str:
@@ -155,9 +144,7 @@ def _brief(reasons: Iterable[str], most: int = 3) -> str:
     return "; ".join(found[:most]) + more
 
 
-def verdict(
-    claim: Claim, rows: Any, scale: str, code: Callable[[str], str] = chapter_code
-) -> Verdict:
+def verdict(claim: Claim, rows: Any, scale: str) -> Verdict:
     """Return the verdict of a claim over rows at a scale.
 
     ``holds``: the interval of every deciding part lies above zero. ``fails``: that of any part lies
@@ -171,16 +158,11 @@ def verdict(
         claim: from `claims`.
         rows: a `frame`, rows one by one, or `Rows` of one scale; other scales are passed over.
         scale: the scale to judge.
-        code: gives the hash of a chapter's code as it is now, for the mark ``stale``.
     """
     if not isinstance(rows, Rows):
         rows = Rows(row for row in measured(rows) if row.scale == scale)
-    parts, used = _parts(claim, rows)
+    parts = _parts(claim, rows)
     deciding = [part for part in parts if part.decides]
-    stale = any(
-        row_code != code(chapter)
-        for chapter, row_code in {(str(row.fields["chapter"]), row.code) for row in used}
-    )
     worst = next(
         one
         for one in ("not run", "fails", "undecided", "holds")
@@ -207,7 +189,6 @@ def verdict(
         seeds=weakest.seeds if known else 0,
         reason=reason,
         parts=tuple(parts),
-        stale=stale,
     )
 
 
@@ -262,8 +243,7 @@ def verdicts(
         present = dict.fromkeys(row.scale for row in given)
         scales = [scale] if scale else list(present) or ["mini"]
         by_scale = {name: Rows(row for row in given if row.scale == name) for name in scales}
-    code = cache(chapter_code)
-    return [verdict(claim, by_scale[name], name, code) for claim in chosen for name in scales]
+    return [verdict(claim, by_scale[name], name) for claim in chosen for name in scales]
 
 
 def counts(found: Iterable[Verdict]) -> dict[str, Counter[str]]:
@@ -287,7 +267,6 @@ def to_json(found: Iterable[Verdict]) -> list[dict[str, Any]]:
             "high": _rounded(one.high),
             "seeds": one.seeds,
             "reason": one.reason,
-            "stale": one.stale,
         }
         for one in found
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from synthbook.study.checks import Check, Requirement, Trend
 from synthbook.study.expressions import Inequality, expression, inequality
-from synthbook.study.measured import Measured, Rows
+from synthbook.study.measured import Rows
 from synthbook.study.parts import Found, Part, Unmet, combine
 from synthbook.study.quantities import Cell, Missing, Quantities, Table
 
@@ -21,7 +21,6 @@ class Evaluation:
     def __init__(self, check: Check, rows: Rows) -> None:
         """Take a check and the rows to ask; `parts` evaluates it."""
         self.check, self.rows = check, rows
-        self.used: list[Measured] = []
 
     def parts(self) -> list[Part]:
         """Return all parts: first those that decide, of every inequality and trend."""
@@ -39,9 +38,7 @@ class Evaluation:
         return found
 
     def _quantities(self, names: Iterable[str], binding: dict[str, str]) -> Quantities:
-        quantities = Quantities(self.check, names, binding, self.rows)
-        self.used += quantities.used
-        return quantities
+        return Quantities(self.check, names, binding, self.rows)
 
     def _inequality(self, test: Inequality, item: Requirement) -> Iterator[Found]:
         for binding in self.check.bindings(item.names):
@@ -76,7 +73,6 @@ class Evaluation:
             check = check.model_copy(update={"cells": (*check.cells, item.across)})
         for binding in check.bindings(item.names):
             quantities = Quantities(check, item.names, binding, self.rows)
-            self.used += quantities.used
             curves: dict[Cell, list[Cell]] = defaultdict(list)
             for cell in quantities.cells():
                 curves[tuple(pair for pair in cell if pair[0] != item.across)].append(cell)

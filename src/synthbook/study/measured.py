@@ -20,7 +20,6 @@ class Measured:
     value: float
     seed: int
     scale: str
-    code: str  # hash of the code that made it
     time: str
 
 
@@ -29,8 +28,7 @@ _FIELDS = ("chapter", "method", "train", "test", "dataset", "backbone", "metric"
 
 def _from_row(row: Row) -> Measured:
     fields = {name: getattr(row, name) for name in _FIELDS} | row.setting
-    source = row.provenance
-    return Measured(fields, row.value, row.seed, row.scale, source.code, source.time)
+    return Measured(fields, row.value, row.seed, row.scale, row.provenance.time)
 
 
 def _from_record(record: Mapping[str, Any]) -> Measured:
@@ -43,7 +41,7 @@ def _from_record(record: Mapping[str, Any]) -> Measured:
     fields = {name: record[name] for name in _FIELDS} | setting
     return Measured(
         fields, float(record["value"]), int(record["seed"]), str(record["scale"]),
-        str(record.get("code", "")), str(record.get("time", "")),
+        str(record.get("time", "")),
     )  # fmt: skip
 
 

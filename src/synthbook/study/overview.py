@@ -46,8 +46,6 @@ def badge(one: Verdict | None) -> str:
     if one.effect_text:
         seeds = f"{one.seeds} seed{'s' if one.seeds != 1 else ''}"
         parts.append(f"{one.effect_text}, {seeds}")
-    if one.stale:
-        parts.append('<span class="verdict verdict-stale">code changed</span>')
     if one.reason:
         parts.append(f"<small>{html.escape(one.reason)}</small>")
     return "<br>".join(parts)

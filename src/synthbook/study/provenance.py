@@ -1,31 +1,25 @@
-"""Where a number comes from: the time, code, versions and machine behind a row."""
+"""Where a number comes from: the time, commit, versions and machine behind a row."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import os
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthbook import __version__
 from synthbook.errors import InputError
-from synthbook.source import PACKAGE, code_hash, imports, root
-from synthbook.study.notebook import cells
+from synthbook.source import root
 
 if TYPE_CHECKING:
     from synthbook.study.parameters import Parameters
 
-# Code that decides how a number is shown, stored or asked for, and not what it is.
-PRESENTATION = ("synthbook.study", "synthbook.errors", "synthbook.cli")
 # What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
 # .py of the same name, which does count.
 PRODUCTS = ("results", "_build", "notebooks/*.ipynb")
@@ -44,7 +38,6 @@ class Provenance(BaseModel):
     version: str  # of synthbook
     commit: str | None  # None: not in a git repository
     dirty: bool | None  # tracked or new files differ from the commit
-    code: str  # hash of the library code and of the experiment's cells: see `chapter_code`
     device: str
     torch: str | None
     threads: int = Field(ge=0)
@@ -125,7 +118,6 @@ def provenance(
     parameters: Parameters | None = None,
     device: str = "auto",
     *,
-    code: str = "",
     seconds: float = 0.0,
 ) -> Provenance:
     """Return the provenance of a row measured now.
@@ -133,7 +125,6 @@ def provenance(
     Args:
         parameters: the run's parameters; their hash is kept. None: no parameters.
         device: as in the parameter `device`; see `device_name`.
-        code: `chapter_code` of the chapter, taken when the run began.
         seconds: wall time of the measurement.
     """
     name, dirty = commit()
@@ -142,47 +133,9 @@ def provenance(
         version=__version__,
         commit=name,
         dirty=dirty,
-        code=code,
         device=device_name(device),
         torch=version_of("torch"),
         threads=thread_count(0 if parameters is None else int(parameters.get("threads", 0))),
         parameters="" if parameters is None else parameters.hash,
         seconds=round(seconds, 3),
     )
-
-
-def _all_modules() -> list[str]:
-    names: list[Any] = [path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py")]
-    dotted = [".".join(path.with_suffix("").parts) for path in names]
-    return [re.sub(r"\.__init__$", "", name) for name in dotted]
-
-
-def chapter_code(chapter: str) -> str:
-    """Return 16 hex digits that change when the code behind a chapter's rows does.
-
-    That is the library code that ``notebooks/<chapter>.py`` imports, with all that this imports in
-    turn, and the cells tagged ``experiment``. Comments, docstrings, prose, pictures and the
-    modules of `PRESENTATION` change no number and do not count. Without that file, every module
-    of the library counts.
-
-    Raises:
-        InputError: if the chapter is no Python that parses.
-    """
-    try:
-        path = root() / "notebooks" / f"{chapter}.py"
-    except InputError:
-        path = None
-    if path is None or not path.is_file():
-        return code_hash(*_all_modules(), without=PRESENTATION)
-    try:
-        modules = imports(ast.parse(path.read_text(encoding="utf-8")))
-        experiment = [
-            ast.dump(ast.parse(cell.source))
-            for cell in cells(path)
-            if cell.kind == "code" and "experiment" in cell.tags
-        ]
-    except SyntaxError as error:
-        raise InputError(f"'{path}' is no Python ({error}); mend that line") from None
-    library = code_hash(*modules, without=PRESENTATION)
-    digest = hashlib.sha256("\x1e".join([library, *experiment]).encode())
-    return digest.hexdigest()[:16]

@@ -54,7 +54,6 @@ class Quantities:
         )
         self.values: dict[str, dict[Cell, dict[int, float]]] = {}
         self.ambiguous: dict[tuple[str, Cell], str] = {}
-        self.used: list[Measured] = []
         for name, fields in self.fields.items():
             self.values[name] = self._collect(name, fields, rows)
 
@@ -79,7 +78,6 @@ class Quantities:
                 if differ:
                     self.ambiguous[name, key] = f"rows of {name} differ in {', '.join(differ)}"
             found[key][row.seed] = row.value
-            self.used.append(row)
         return dict(found)
 
     def cells(self) -> list[Cell]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from synthbook.cache import atomic_write
 from synthbook.errors import InputError
 from synthbook.source import root
-from synthbook.study.provenance import Provenance, chapter_code, provenance
+from synthbook.study.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,7 +233,6 @@ class Run:
         chosen = parameters.get("rows", "")
         self.path = Path(chosen) if chosen else root() / "_build" / "rows" / f"{chapter}.jsonl"
         self.scale = scale_of(chapter, parameters)
-        self.code = chapter_code(chapter)
         self._rows: dict[tuple[str | int, ...], Row] = {}
         self._since = time.perf_counter()
 
@@ -268,7 +267,6 @@ class Run:
         source = provenance(
             self.parameters,
             self.parameters.get("device", "auto"),
-            code=self.code,
             seconds=elapsed if seconds is None else seconds,
         )
         try:

@@ -227,15 +227,11 @@ def verdict_table(
 
         papers = dict.fromkeys(one.paper for one in found)
         statements = {claim.id: claim.statement for key in papers for claim in claims(key)}
-    stale = " (code changed since)"
     shown = {
         "claim": [one.id for one in found],
         "statement": [statements.get(one.id, "") for one in found],
         "scale": [one.scale for one in found],
-        "verdict": [
-            f"{MARKS.get(one.verdict, '')} {one.verdict}{stale if one.stale else ''}"
-            for one in found
-        ],
+        "verdict": [f"{MARKS.get(one.verdict, '')} {one.verdict}" for one in found],
         "effect": [one.effect_text or MISSING for one in found],
         "seeds": [str(one.seeds) if one.seeds else MISSING for one in found],
         "reason": [one.reason for one in found],
