@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from synthbook.randomness import torch_generator
-from synthbook.recognize.adaptation.guided import aggregated, guided_step, real_guidance
-from synthbook.recognize.adaptation.task import Settings
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.guidance import real_guidance_
-from synthbook.recognize.guide import Guide, trainable
+from synthbook.recognize.methods.guide import Guide, trainable
+from synthbook.recognize.methods.guided import aggregated, guided_step, real_guidance
+from synthbook.recognize.methods.task import Settings
 from synthbook.recognize.models import Classifier, create_classifier
 from synthbook.recognize.recipe import Recipe, create_optimizer
 from synthbook.recognize.train import report

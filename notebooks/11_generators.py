@@ -66,7 +66,7 @@ neighbours: int = 5  # k of the nearest-neighbour measures
 
 # %%
 from synthbook.data import check, load
-from synthbook.study import parameters
+from synthbook.record.parameters import parameters
 
 p = parameters(globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
@@ -105,16 +105,17 @@ print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 # %% tags=["experiment"]
 from functools import partial
 
-from synthbook.experiments import at_most, generator, train_classifier
+from synthbook.generate.generators import clone
 from synthbook.machine import prepare
 from synthbook.measure.copying import copying
-from synthbook.measure.distances import nearest
 from synthbook.measure.features import extractor as extractor_named
 from synthbook.measure.fidelity import fidelity, floor
+from synthbook.measure.neighbours import nearest
+from synthbook.page.progress import progress
 from synthbook.randomness import derive
 from synthbook.recognize.train import accuracy, features
-from synthbook.sources import clone
-from synthbook.study import Run, progress
+from synthbook.record.rows import Run
+from synthbook.studies.gap import at_most, generator, train_classifier
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -165,7 +166,7 @@ for seed in progress(p.seeds_list, "seeds"):
 import matplotlib.pyplot as plt
 import numpy as np
 
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 each = 8
@@ -193,7 +194,7 @@ plt.show()
 # without knowing what real images get against each other: that is the grey line.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against the real training images, in two feature spaces. Dots are seeds. The grey line is what one half of the real images gets against the other half. A generator that draws well but leaves things out is high in precision and low in recall.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for the diffusion model and the GAN, one panel for each feature space, with a grey reference line for real images."}}
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 rows = run.frame()
 kept = recorded("11_generators", "mini")
@@ -284,7 +285,7 @@ plt.show()
 # real-trained classifier sees the class that was asked for, in percent. The paper prints none of these.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison
+from synthbook.page.tables import comparison
 
 listed = ["fd", "fid", "kd", "kid", *metrics, "copying_z", "near_copies", "class_agreement"]
 
@@ -314,7 +315,7 @@ comparison(
 # of claim gap-07 ({doc}`14_what_an_image_teaches`), which asks whether missing content or bad quality is the larger:
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdicts
+from synthbook.claims.decide import verdicts
 
 for verdict in verdicts("mini", ids=["gap-07"]):
     print(verdict.id, verdict.verdict)

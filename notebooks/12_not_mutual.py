@@ -67,7 +67,7 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 # %%
 from synthbook.data import check, load
 from synthbook.errors import InputError
-from synthbook.study import parameters
+from synthbook.record.parameters import parameters
 
 p = parameters(globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
@@ -109,10 +109,11 @@ non_mutual_gap(table_1, "gan")  # made-up accuracies, to show what comes out
 # ## The experiment
 
 # %% tags=["experiment"]
-from synthbook.experiments import train_classifier, training_sets
 from synthbook.machine import prepare
+from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy
-from synthbook.study import Run, progress
+from synthbook.record.rows import Run
+from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -151,7 +152,7 @@ pd.DataFrame(
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy in percent by source of the training images (rows) and of the test images (columns), mean over the seeds of this run. Left: test images that the source's own classifier was trained on, as in Table 1 of the paper. Right: images that nothing was trained on. Compare the row of the classifier trained on real images with the column of real test images: if one is darker than the other, the gap is not mutual.", "name": "fig-12-table"}, "image": {"alt": "Two heat maps of accuracy, source of the training images against source of the test images, with the numbers written in: on the left for images trained on, on the right for images never seen."}}
 import matplotlib.pyplot as plt
 
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 rows = run.frame()
@@ -165,7 +166,7 @@ for ax, split, title in zip(
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, measured on images never seen. Each bar is a mean over seeds, each dot a seed. Where the two bars of a generator differ, the gap is not mutual.", "name": "fig-12-drops"}, "image": {"alt": "Bars for each generator: the drop from generated to real images and the drop from real to generated images, with a dot for each seed."}}
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 kept = recorded("12_not_mutual", "mini")
 shown = kept if len(kept) else rows
@@ -211,7 +212,8 @@ plt.show()
 # lines of ours of the same family. All its figures are over training images.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison, published
+from synthbook.page.tables import comparison
+from synthbook.record.published import published
 
 as_ours = {"Real": "real", "LSGM": "diffusion", "SG-XL": "gan"}
 paper = published("gap", "T1")
@@ -230,7 +232,8 @@ comparison(
 # interval lies above zero, fails if it lies below, and is undecided if it spans zero.
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 for verdict in verdicts("mini", ids=["gap-01", "gap-02", "gap-03", "gap-09"]):
     print(verdict.id, verdict.verdict)
@@ -243,7 +246,7 @@ verdict_table(verdicts(ids=["gap-01", "gap-02", "gap-03", "gap-09"]))
 # decides, and in which inequality:
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=["gap-01", "gap-02", "gap-03", "gap-09"]))
 

@@ -64,7 +64,7 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %%
 from synthbook.data import check, load
-from synthbook.study import parameters
+from synthbook.record.parameters import parameters
 
 p = parameters(globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
@@ -90,9 +90,10 @@ slow, fast = [20, 40, 60, 70, 75, 78, 79, 80], [60, 75, 79, 80, 80, 80, 80, 80]
 # it runs; a source's validation images are real ones in each case.
 
 # %% tags=["experiment"]
-from synthbook.experiments import train_classifier, training_sets
 from synthbook.machine import prepare
-from synthbook.study import Run, progress
+from synthbook.page.progress import progress
+from synthbook.record.rows import Run
+from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -133,7 +134,7 @@ for seed in progress(p.seeds_list, "seeds"):
 import matplotlib.pyplot as plt
 import numpy as np
 
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
@@ -149,7 +150,7 @@ axes[0].legend(title="trained on", loc="lower right")
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same curves from the recorded runs, one generator of each family for each seed.", "name": "fig-13-recorded"}, "image": {"alt": "The same two line charts, drawn from the recorded runs."}}
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 kept = recorded("13_learned_too_fast", "mini")
 if len(kept):
@@ -173,7 +174,7 @@ if len(kept):
 # The paper prints the curves without numbers, so there is no column of its own. Accuracies in percent.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison
+from synthbook.page.tables import comparison
 
 measured = [
     "early_train_accuracy",
@@ -197,7 +198,8 @@ comparison(
 # ## The claim
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 for verdict in verdicts("mini", ids=["gap-04"]):
     print(verdict.id, verdict.verdict)
@@ -209,7 +211,7 @@ verdict_table(verdicts(ids=["gap-04"]))
 # The claim has three parts for each generator, and it holds only if all of them do:
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=["gap-04"]))
 

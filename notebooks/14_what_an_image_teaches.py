@@ -73,7 +73,7 @@ neighbours: int = 5  # k of the nearest-neighbour measures
 # %%
 from synthbook.data import check, load
 from synthbook.errors import InputError
-from synthbook.study import Rule, parameters
+from synthbook.record.parameters import Rule, parameters
 
 p = parameters(globals(), equal=Rule(choices=("steps", "epochs")))
 summary = check(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -114,7 +114,6 @@ loss_profile(np.array([0.001, 0.002, 0.3, 2.5]))
 
 # %% tags=["experiment"]
 from synthbook.data import concatenate, few_shot
-from synthbook.experiments import at_most, train_classifier, training_sets
 from synthbook.machine import prepare
 from synthbook.measure.fidelity import fidelity
 from synthbook.measure.gap import (
@@ -125,8 +124,10 @@ from synthbook.measure.gap import (
     separability,
     taxonomy,
 )
+from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy, features, sample_losses
-from synthbook.study import Run, progress
+from synthbook.record.rows import Run
+from synthbook.studies.gap import at_most, train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -200,7 +201,7 @@ for seed in progress(p.seeds_list, "seeds"):
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Cross-entropy that an image costs a classifier trained on the other source (last seed of this run; training images of each source, as in Figure 3 of the paper). The more a histogram leans to the left, the less its images have to teach. Compare the left and the right ends.", "name": "fig-14-losses"}, "image": {"alt": "For each generator two histograms of losses on a logarithmic axis: generated images under a real-trained classifier, filled, and real images under a classifier trained on generated ones, outlined."}}
 import matplotlib.pyplot as plt
 
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 bins = np.logspace(-5, 1.3, 36)
@@ -261,7 +262,7 @@ plt.show()
 # half, or all of them as additional training images; and a classifier with few real images gets all of them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images, in points, against training on the same real images alone, at an equal number of steps. Dots are seeds, bars their mean. Right of zero: worth adding.", "name": "fig-14-adding"}, "image": {"alt": "Bars of the change in accuracy when low-loss, high-loss or all generated images are added to the real ones, when generated images are added to few real ones, and when rare or random real images are left out."}}
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 rows = run.frame()
 kept = recorded("14_what_an_image_teaches", "mini")
@@ -331,7 +332,7 @@ plt.show()
 # ## The table
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison
+from synthbook.page.tables import comparison
 
 scales = [recorded("14_what_an_image_teaches", scale) for scale in ("mini", "small_cpu", "small")]
 
@@ -366,7 +367,8 @@ comparison(
 # ## The claims
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 claims = ["gap-05", "gap-06", "gap-07", "gap-08", "gap-20"]
 for verdict in verdicts("mini", ids=claims):
@@ -376,7 +378,7 @@ for verdict in verdicts("mini", ids=claims):
 verdict_table(verdicts(ids=claims))
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=claims))
 

@@ -80,7 +80,7 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 # %%
 from synthbook.data import check, load
 from synthbook.errors import InputError
-from synthbook.study import Rule, parameters
+from synthbook.record.parameters import Rule, parameters
 
 p = parameters(
     globals(),
@@ -166,11 +166,12 @@ raised = level + 0.3 * (1 - torch.eye(3))
 # %% tags=["experiment"]
 from dataclasses import replace
 
-from synthbook.experiments import classifier_recipe, training_sets
 from synthbook.machine import prepare
+from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy
-from synthbook.remedies import guide_of, remedy, settings_of, updates_of
-from synthbook.study import Run, progress
+from synthbook.record.rows import Run
+from synthbook.studies.gap import classifier_recipe, training_sets
+from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -278,9 +279,9 @@ for seed in progress(p.seeds_list, "seeds"):
 import matplotlib.pyplot as plt
 import numpy as np
 
-from synthbook.experiments import at_most
+from synthbook.page import figures
 from synthbook.recognize.train import features
-from synthbook.study import figures
+from synthbook.studies.gap import at_most
 
 figures.style()
 view = chosen[-1]
@@ -366,7 +367,8 @@ pd.DataFrame(span).T.rename_axis(["trained on", "network"]).round(3)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training, in points. Bars are means over seeds, dots are seeds, open diamonds the paper's figures for CIFAR-10 (LSGM beside the diffusion model, StyleGAN-XL beside the GAN). Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each setting a panel of horizontal bars: the change in accuracy against plain training by ASG, CSG, PG-L1 and PG-KL for each generator, with dots for seeds and diamonds for the paper's figures."}}
 import itertools
 
-from synthbook.study import published, recorded
+from synthbook.record.published import published
+from synthbook.record.rows import recorded
 
 CHAPTER = "15_pretrained_guidance"
 rows = run.frame()
@@ -490,7 +492,7 @@ else:
 # same weight means more.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison
+from synthbook.page.tables import comparison
 
 scales = [recorded(CHAPTER, scale) for scale in ("mini", "small_cpu", "small")]
 
@@ -590,7 +592,8 @@ comparison(
 # ## The claims
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 claims = ["gap-10", "gap-11", "gap-12", "gap-13", "gap-14", "gap-15", "gap-17"]
 for verdict in verdicts("mini", ids=claims):
@@ -600,7 +603,7 @@ for verdict in verdicts("mini", ids=claims):
 verdict_table(verdicts(ids=claims))
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=claims))
 

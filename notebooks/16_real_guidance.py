@@ -87,7 +87,7 @@ synthetic_ratio: float = 0.0  # generated images for each real one; 0 for all th
 # %%
 from synthbook.data import check, few_shot, load
 from synthbook.errors import InputError
-from synthbook.study import Rule, parameters
+from synthbook.record.parameters import Rule, parameters
 
 p = parameters(
     globals(),
@@ -213,7 +213,7 @@ print("update", network.grad.numpy().round(2), {k: round(x.item(), 2) for k, x i
 import pandas as pd
 from torchjd.aggregation import DualProj, PCGrad, Sum, UPGrad
 
-from synthbook.loops import seeded
+from synthbook.training import seeded
 
 one, second = torch.ones(2), torch.tensor([0.0, 1.0])
 rules = {
@@ -240,7 +240,7 @@ pd.DataFrame(
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left and middle: Real Guidance in two dimensions. At 60 degrees nothing is projected and the update is the sum; at 130 degrees the part of the synthetic gradient that opposes the real one is taken away. Right: what other rules make of the same two gradients at 130 degrees. Compare how far each goes along the real gradient, to the right: the sum goes back.", "name": "fig-16-projection"}, "image": {"alt": "Three drawings of arrows from one point. Left, at 60 degrees: the real gradient, the synthetic gradient and their sum. Middle, at 130 degrees: the synthetic gradient, its perpendicular part and the update. Right: the updates of RG, sum, A-GEM and PCGrad at 130 degrees; the sum points slightly against the real gradient."}}
 import matplotlib.pyplot as plt
 
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 blue, red, green, purple, orange, sky, black, grey = figures.PALETTE
@@ -325,11 +325,12 @@ from itertools import product
 
 import numpy as np
 
-from synthbook.experiments import at_most, classifier_recipe, training_sets
 from synthbook.machine import prepare
+from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy
-from synthbook.remedies import guide_of, remedy, settings_of, updates_of
-from synthbook.study import Run, progress
+from synthbook.record.rows import Run
+from synthbook.studies.gap import at_most, classifier_recipe, training_sets
+from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -440,7 +441,7 @@ for seed, family in progress(list(product(p.seeds_list, families)), "seeds and g
 # angle between the two gradients, before any projection, and the share of an epoch's steps in which it was negative.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Top: cosine between the real and the synthetic gradient, mean over the steps of an epoch. Bottom: steps with a conflict, in which the synthetic gradient was projected, added up from the first epoch on, in percent of all steps of the training. A column a generator; this run. Look at when the lower lines leave zero: until then RG is no more than a sum.", "name": "fig-16-cosine"}, "image": {"alt": "Line charts over epochs for each generator: on top the cosine between real and synthetic gradients, below the steps that projected so far, one line for each method that projects."}}
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 
 def look(method):
@@ -473,7 +474,7 @@ if histories:
     plt.show()
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison
+from synthbook.page.tables import comparison
 
 CHAPTER = "16_real_guidance"
 rows = run.frame()
@@ -509,7 +510,7 @@ comparison(
 # Table 4 has no such row.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of two methods with the same seed, hence the same real and generated images and the same initial weights. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. If RG − sum spans zero, what RG gains over Aug was gained by equal batches.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum."}}
-from synthbook.study import interval
+from synthbook.intervals import interval
 
 
 def shown(part):
@@ -669,7 +670,7 @@ comparison(live, kept_scales, None, index=["reading"], columns="generator")
 # noisy as clocks are. Lines of *this book* are not in the paper.
 
 # %% tags=["hide-input"]
-from synthbook.study import published
+from synthbook.record.published import published
 
 OURS = ("PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F", "RG+PG-R+PG-F")
 LINES = {
@@ -752,7 +753,7 @@ comparison(None, None, others, index=["line"], columns="column", headings={"line
 # generated images first.
 
 # %% tags=["hide-input"]
-from synthbook.recognize.adaptation import METHODS
+from synthbook.recognize.methods import METHODS
 
 chosen = [METHODS[name] for name in dict.fromkeys(["plain", *LINES]) if name in METHODS]
 origins = pd.DataFrame(
@@ -770,7 +771,8 @@ origins.style.hide(axis="index").set_uuid("origins").set_table_styles(left)
 # ## The claims
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 claims = ["gap-18", "gap-19", "gap-21", "gap-22", "gap-23", "gap-24", "gap-25"]
 for verdict in verdicts("mini", ids=claims):
@@ -780,7 +782,7 @@ for verdict in verdicts("mini", ids=claims):
 verdict_table(verdicts(ids=claims))
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do not hold")
 

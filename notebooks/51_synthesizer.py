@@ -46,7 +46,7 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 from synthbook.data import check
 from synthbook.errors import InputError
 from synthbook.generate.primitives import Primitives, check_resolution
-from synthbook.study import parameters
+from synthbook.record.parameters import parameters
 
 p = parameters(globals())
 check_resolution(p.resolution)
@@ -154,8 +154,9 @@ from synthbook.measure.spectra import (
     swap_phase,
     visible,
 )
+from synthbook.page.progress import progress
 from synthbook.randomness import numpy_generator
-from synthbook.study import Run, progress
+from synthbook.record.rows import Run
 
 device = prepare(p.device, p.threads)
 run = Run("51_synthesizer", p)
@@ -238,7 +239,7 @@ for seed in progress(p.seeds_list, "seeds"):
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The four variants. A column has one index, so that each row adds one thing to the row above: shapes on a flat ground instead of noise, a large shape, noise on both. See the stripes and blobs of the first row: each image draws its own exponents. Only the last row has texture and outlines.", "name": "fig-51-variants"}, "image": {"alt": "Four rows of three small images: blurred coloured noise; bright lines, discs, ellipses and rectangles on a flat ground; the same with one large flat shape in the middle; the same with noise on that shape and on the ground."}}
 import matplotlib.pyplot as plt
 
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 
@@ -318,7 +319,7 @@ plt.show()
 # their place. What a network sees of exponents above some 2 is mostly that noise.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Measured slope of pink noise against its exponent, before (circles) and after (crosses) rounding to bytes. Dashed: slope = −a.", "name": "fig-51-exponents"}, "image": {"alt": "Measured slopes against the exponent: the exact noise follows the diagonal, the rounded noise leaves it above an exponent of about two."}}
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 kept = recorded("51_synthesizer", "mini")
 shown = kept if len(kept) else rows
@@ -476,7 +477,7 @@ plt.show()
 # with the image that gave the phase, and with the one that gave the amplitude. The paper prints none of these.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison
+from synthbook.page.tables import comparison
 
 rows = run.frame()
 scales = [recorded("51_synthesizer", scale) for scale in ("mini", "small")]
@@ -528,7 +529,8 @@ table(
 # One claim of the paper is about the images alone; all others are about GANs trained on them.
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 claims = ["prim-22"]
 for verdict in verdicts("mini", ids=claims):

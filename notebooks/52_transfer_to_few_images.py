@@ -71,8 +71,8 @@ from synthbook.gans.networks import create_config
 from synthbook.gans.recipes import published as published_training
 from synthbook.generate.primitives import Primitives
 from synthbook.measure.features import extractor as extractor_of
-from synthbook.study import Rule, parameters
-from synthbook.targets import check_target
+from synthbook.record.parameters import Rule, parameters
+from synthbook.studies.targets import check_target
 
 p = parameters(
     globals(),
@@ -148,9 +148,9 @@ import torch
 from PIL import Image
 
 from synthbook.generate.primitives import VARIANTS, synthesize
-from synthbook.study import figures
-from synthbook.targets import real_source as real_images
-from synthbook.targets import stream, target
+from synthbook.page import figures
+from synthbook.studies.targets import real_source as real_images
+from synthbook.studies.targets import stream, target
 
 figures.style()
 where = {"image_size": p.image_size, "data_root": p.data_root}
@@ -219,8 +219,8 @@ sheet(list(looks.items()), 4)
 from synthbook.gans.augment import augmentation
 from synthbook.gans.losses import LOSSES, r1_penalty
 from synthbook.gans.networks import create_discriminator, create_generator
-from synthbook.loops import normalise
 from synthbook.randomness import torch_generator
+from synthbook.training import normalise
 
 generator = create_generator(seed=p.first_seed, **network)
 discriminator = create_discriminator(seed=p.first_seed, **network)
@@ -309,10 +309,11 @@ f"{whole:.4f} with matrices of 128 x 128, {frechet_from_few(r, g):.4f} with one 
 # %% tags=["experiment"]
 from dataclasses import replace
 
-from synthbook.lowshot import Judge, finetuned, pretrained
 from synthbook.machine import prepare
 from synthbook.measure.objects import object_counts
-from synthbook.study import Run, progress
+from synthbook.page.progress import progress
+from synthbook.record.rows import Run
+from synthbook.studies.few_images import Judge, finetuned, pretrained
 
 CHAPTER = "52_transfer_to_few_images"
 device = prepare(p.device, p.threads)
@@ -478,7 +479,7 @@ for name in list(dict.fromkeys(featured))[:2]:
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to the training images over the steps of finetuning, means over seeds in bands of one standard deviation. Stars: the first measured step within 95 % of the best distance of the model from scratch, the median over seeds; no star where it is never reached. Look at where the curves start, where they cross, and whether they still fall at the end: then the budget, not the start, may decide.", "name": "fig-52-curves"}, "image": {"alt": "Line charts, a column for each target: falling distances over training steps on a logarithmic axis, one line for each start, with stars; synthesizers above, real sources below where they were run."}}
 from matplotlib.ticker import LogFormatter
 
-from synthbook.study import recorded
+from synthbook.record.rows import recorded
 
 rows_here = run.frame()
 kept = recorded(CHAPTER, run.scale)
@@ -560,7 +561,7 @@ plt.show()
 # of the same seed.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Gain of each start over random weights, in percent of the best distance to the training images. Small dots are seeds, bars the 95 % interval of their mean. Left of zero the source did harm. In the target inside the domain of the real source, compare TransferGAN and FreezeD with their places in the others.", "name": "fig-52-gains"}, "image": {"alt": "A panel for each target: for each pretrained start a dot with an interval, on an axis of gain in percent with a line at zero."}}
-from synthbook.study import interval
+from synthbook.intervals import interval
 
 table, text = shown_rows("gain", against="train")
 present, shown_models = list(dict.fromkeys(table.dataset)), in_order(table.model)
@@ -601,7 +602,8 @@ plt.show()
 # Table 2. Numbers of different targets, sizes and extractors cannot be compared; the order of the lines can.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison, published
+from synthbook.page.tables import comparison
+from synthbook.record.published import published
 
 scales = [recorded(CHAPTER, scale) for scale in ("mini", "small_cpu", "small")]
 headings = {"model": f"start (best {FD})"}
@@ -710,7 +712,8 @@ comparison(
 # ## The claims
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 claims = [f"prim-{number:02d}" for number in (*range(1, 11), 21)]
 for verdict in verdicts("mini", ids=claims):
@@ -720,7 +723,7 @@ for verdict in verdicts("mini", ids=claims):
 verdict_table(verdicts(ids=claims))
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do not hold")
 

@@ -84,8 +84,8 @@ from synthbook.data import check, few_shot, load
 from synthbook.errors import InputError
 from synthbook.gans.networks import create_config
 from synthbook.gans.recipes import published as recipe_of
-from synthbook.study import Rule, parameters
-from synthbook.targets import check_target
+from synthbook.record.parameters import Rule, parameters
+from synthbook.studies.targets import check_target
 
 p = parameters(
     globals(),
@@ -208,7 +208,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from synthbook.generate.primitives import POLICIES, Primitives, synthesize
-from synthbook.study import figures
+from synthbook.page import figures
 
 figures.style()
 
@@ -341,15 +341,16 @@ pd.DataFrame(
 # once.
 
 # %% tags=["experiment"]
-from synthbook.experiments import at_most
 from synthbook.gans import networks
-from synthbook.lowshot import Judge, finetuned, pretrained, started
 from synthbook.machine import prepare
 from synthbook.measure import features
 from synthbook.measure.similarity import layer_similarities
-from synthbook.study import Run, progress
-from synthbook.targets import real_source as real_images_of
-from synthbook.targets import stream, target
+from synthbook.page.progress import progress
+from synthbook.record.rows import Run
+from synthbook.studies.few_images import Judge, finetuned, pretrained, started
+from synthbook.studies.gap import at_most
+from synthbook.studies.targets import real_source as real_images_of
+from synthbook.studies.targets import stream, target
 
 CHAPTER = "53_why_it_works"
 device = prepare(p.device, p.threads)
@@ -519,7 +520,9 @@ for job, *about in progress(jobs, "trainings"):
 # images did harm. Then whether the dots lie further apart than their intervals reach.
 
 # %% tags=["hide-input"]
-from synthbook.study import comparison, interval, recorded
+from synthbook.intervals import interval
+from synthbook.page.tables import comparison
+from synthbook.record.rows import recorded
 
 rows = run.frame()
 scales = [recorded(CHAPTER, name) for name in ("mini", "small_cpu", "small")]
@@ -722,7 +725,7 @@ if len(table):
 # distance to the images trained on. The paper's figures are FID at 256 pixels; only orders and ratios can be compared.
 
 # %% tags=["hide-input"]
-from synthbook.study import published
+from synthbook.record.published import published
 
 SCRATCH, NONE = "from scratch", "N = 0 (PinkNoise + PS)"
 
@@ -869,7 +872,8 @@ comparison(
 # ## The claims
 
 # %% tags=["nbval-check-output"]
-from synthbook.study import verdict_table, verdicts
+from synthbook.claims.decide import verdicts
+from synthbook.page.tables import verdict_table
 
 claims = [f"prim-{number}" for number in range(11, 21)]
 for verdict in verdicts("mini", ids=claims):
@@ -879,7 +883,7 @@ for verdict in verdicts("mini", ids=claims):
 verdict_table(verdicts(ids=claims))
 
 # %% tags=["hide-input"]
-from synthbook.study import parts_table
+from synthbook.page.tables import parts_table
 
 parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do not hold")
 

@@ -75,8 +75,9 @@ threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %%
-from synthbook import audit, data
-from synthbook.study import Rule, parameters
+from synthbook import data
+from synthbook.record.parameters import Rule, parameters
+from synthbook.studies import audit
 
 p = parameters(
     globals(),
@@ -125,8 +126,11 @@ print(
 # only, and two images are sampled for each of them.
 
 # %%
+from synthbook.intervals import interval
 from synthbook.machine import prepare
-from synthbook.study import Run, figures, interval, progress
+from synthbook.page import figures
+from synthbook.page.progress import progress
+from synthbook.record.rows import Run
 
 device = prepare(p.device, p.threads)
 real = data.load(
@@ -520,7 +524,7 @@ plt.show()
 #
 # Each entry compares the generated images with unseen real ones, or training on them with training on real images, in
 # this run; brackets are 95 % intervals over the seeds (for shares of copies, over images). *Stop* means not to use or
-# publish them as they are. The rules are written down in `synthbook.audit.rules_copies` and `rules_gap`, a function each. Three seeds
+# publish them as they are. The rules are written down in `synthbook.studies.audit.rules_copies` and `rules_gap`, a function each. Three seeds
 # give intervals that are somewhat too narrow, and of a dozen comparisons one may be wrong by chance: what matters to
 # you, run again with `-p seeds 10`.
 
@@ -567,7 +571,8 @@ for topic in (
 # From Python, without the pictures:
 #
 # ```python
-# from synthbook import audit, data
+# from synthbook import data
+# from synthbook.studies import audit
 #
 # report = audit.audit(data.load("my_photos/", image_size=32), samples, settings, seeds=range(5))
 # for one in audit.advice(report):

@@ -38,15 +38,16 @@
 scales: list[str] = ["mini", "small_cpu", "small"]  # scales to show, a column each
 
 # %%
-from synthbook.study import parameters
+from synthbook.record.parameters import parameters
 
 p = parameters(globals())
 
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from synthbook.study import figures, overview
-from synthbook.study.claims import claims, verdicts
+from synthbook.claims.decide import claims, verdicts
+from synthbook.page import claims_page as overview
+from synthbook.page import figures
 
 figures.style()
 found = [one for scale in p.scales for one in verdicts(scale=scale)]

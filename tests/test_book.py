@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from synthbook.chapters import chapters, find
-from synthbook.study.parameters import check_values, declared
-from synthbook.study.scales import scale_of, scale_values
+from synthbook.record.chapters import chapters, find
+from synthbook.record.parameters import check_values, declared
+from synthbook.record.scales import scale_of, scale_values
 
 EVERY = [(chapter.name, scale) for chapter in chapters() for scale in chapter.scales]
 GENERATOR = ("diffusion_", "gan_", "guidance_scale", "num_inference_steps")

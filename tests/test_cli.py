@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from synthbook import chapters as library
+from synthbook.claims.decide import PAPERS, VERDICTS, claims, verdicts
 from synthbook.cli import main
-from synthbook.source import root
-from synthbook.study.claims import PAPERS, VERDICTS, claims, verdicts
-from synthbook.study.parameters import declared
+from synthbook.record import chapters as library
+from synthbook.record.parameters import declared
+from synthbook.store import root
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -91,7 +91,7 @@ def test_claims_are_filtered_by_paper_and_verdict(
 ) -> None:
     import dataclasses
 
-    from synthbook.study import claims as module
+    from synthbook.claims import decide as module
 
     some = [
         dataclasses.replace(v, verdict="holds" if number % 2 else "fails", effect=1.5, seeds=1)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthbook import chapters as library
 from synthbook import cli
-from synthbook.chapters import convert, find
 from synthbook.cli import main
+from synthbook.record import chapters as library
+from synthbook.record.chapters import convert, find
 
 CHAPTER = """\
 # %% [markdown]
@@ -34,7 +34,7 @@ rows: str = ""
 # %%
 from synthbook.data import check
 from synthbook.errors import InputError
-from synthbook.study import Rule, parameters
+from synthbook.record.parameters import Rule, parameters
 
 p = parameters(
     globals(), seeds=Rule(1, 7, example=2)
@@ -48,7 +48,7 @@ import os
 print("in", os.path.basename(os.getcwd()))
 
 # %% tags=["experiment"]
-from synthbook.study import Run
+from synthbook.record.rows import Run
 print("before", p.seeds, p.learning_rate, p.data)
 if p.fail:
     raise ValueError("broken")

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthbook.source import root
-from synthbook.study.notebook import cells
+from synthbook.record.notebook import cells
+from synthbook.store import root
 
 CHAPTERS = (
     "11_generators",

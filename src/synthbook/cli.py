@@ -72,8 +72,8 @@ def _print_json(value: Any) -> None:
 
 def show_chapters(given: argparse.Namespace) -> None:
     """Print the chapters, their scales and their parameters."""
-    from synthbook.chapters import chapters, find
-    from synthbook.study.parameters import declared
+    from synthbook.record.chapters import chapters, find
+    from synthbook.record.parameters import declared
 
     every = [find(given.chapter)] if given.chapter else chapters()
     entries = [
@@ -109,12 +109,11 @@ def run_chapter(given: argparse.Namespace) -> int:
 
     import nbformat
 
-    from synthbook.cache import atomic_write
-    from synthbook.chapters import convert, execute, find
-    from synthbook.source import root
-    from synthbook.study.parameters import check_values, declared
-    from synthbook.study.provenance import provenance
-    from synthbook.study.scales import scale_values
+    from synthbook.record.chapters import convert, execute, find
+    from synthbook.record.parameters import check_values, declared
+    from synthbook.record.provenance import provenance
+    from synthbook.record.scales import scale_values
+    from synthbook.store import atomic_write, root
 
     chapter = find(given.chapter)
     values = dict(scale_values(chapter.name, given.scale))
@@ -187,7 +186,7 @@ def _rehearse(script: Path, values: dict[str, Any]) -> None:
     import io
     import re
 
-    from synthbook.study.notebook import cells
+    from synthbook.record.notebook import cells
 
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells(script):
@@ -208,9 +207,9 @@ def _rehearse(script: Path, values: dict[str, Any]) -> None:
 
 def show_claims(given: argparse.Namespace) -> None:
     """Print each claim's verdict at each scale that has recorded rows."""
-    from synthbook.chapters import chapters
-    from synthbook.study.claims import VERDICTS, claims, to_json, verdicts
-    from synthbook.study.measured import recorded_scales
+    from synthbook.claims.decide import VERDICTS, claims, to_json, verdicts
+    from synthbook.claims.measured import recorded_scales
+    from synthbook.record.chapters import chapters
 
     scales = {name for chapter in chapters() for name in chapter.scales} | {*recorded_scales()}
     for option, known in (("scale", sorted(scales)), ("verdict", VERDICTS)):

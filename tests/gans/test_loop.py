@@ -18,7 +18,7 @@ from synthbook.gans.networks import create_discriminator, create_generator, load
 from synthbook.gans.recipes import Training, published
 from synthbook.gans.runs import Curve
 from synthbook.gans.train import sample, train
-from synthbook.loops import TrainingError
+from synthbook.training import TrainingError
 
 torch.set_num_threads(1)
 NETWORKS = {

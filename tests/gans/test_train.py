@@ -13,7 +13,7 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans import train
 from synthbook.gans.train import GanRecipe
-from synthbook.loops import TrainingError
+from synthbook.training import TrainingError
 
 torch.set_num_threads(1)
 TINY = GanRecipe(channels=4, latent=4, steps=6, batch_size=8, ema_decay=0.5)

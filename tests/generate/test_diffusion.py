@@ -12,8 +12,8 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.generate import diffusion
 from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
-from synthbook.loops import TrainingError, pixels_and_labels
 from synthbook.randomness import torch_generator
+from synthbook.training import TrainingError, pixels_and_labels
 
 torch.set_num_threads(1)
 TINY = DiffusionRecipe(channels=(8, 8), steps=6, batch_size=8, warmup_steps=0, ema_decay=0.5)

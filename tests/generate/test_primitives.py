@@ -28,7 +28,7 @@ from synthbook.generate.primitives import (
     synthesize,
 )
 from synthbook.measure.spectra import spectral_slope
-from synthbook.source import root
+from synthbook.store import root
 
 torch.set_num_threads(1)
 WHERE = {"resolution": 32, "seed": 3}

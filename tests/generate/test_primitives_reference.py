@@ -12,7 +12,7 @@ from scipy import stats
 
 from synthbook.generate.primitives import VARIANTS, Primitives, layers, synthesize
 from synthbook.measure.spectra import coverage, falling_share, spectral_slope
-from synthbook.source import root
+from synthbook.store import root
 
 torch.set_num_threads(1)
 ALIKE = ("grey_background", "falling_lines")

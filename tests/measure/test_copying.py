@@ -12,7 +12,7 @@ from synthbook.measure.copying import (
     leaks,
     mann_whitney,
 )
-from synthbook.measure.distances import nearest, radii
+from synthbook.measure.neighbours import nearest, radii
 
 
 def draw(seed: int, n: int, d: int = 5) -> np.ndarray:
@@ -137,7 +137,7 @@ def test_neighbours_agree_with_brute_force_whatever_the_block(monkeypatch):
     every = np.linalg.norm(images[:, None] - points[None], axis=2)
     own = np.linalg.norm(points[:, None] - points[None], axis=2)
     for rows in (2048, 7):
-        monkeypatch.setattr("synthbook.measure.distances._ROWS", rows)
+        monkeypatch.setattr("synthbook.measure.neighbours._ROWS", rows)
         index, distance = nearest(images, points)
         assert (index == every.argmin(1)).all()
         np.testing.assert_allclose(distance, every.min(1), rtol=1e-12)

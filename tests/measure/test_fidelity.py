@@ -158,7 +158,7 @@ def test_density_of_many_real_images_does_not_depend_on_the_block(monkeypatch):
     real, fake = normal(23, 90, 3), normal(24, 70, 3)
     whole = density_coverage(real, fake)
     monkeypatch.setattr("synthbook.measure.fidelity._ROWS", 7)
-    monkeypatch.setattr("synthbook.measure.distances._ROWS", 11)
+    monkeypatch.setattr("synthbook.measure.neighbours._ROWS", 11)
     assert density_coverage(real, fake) == whole
 
 

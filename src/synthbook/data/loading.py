@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.arrays import open_npz
 from synthbook.data.decode import Unreadable, conform, header, in_threads, one_size, refuse, spread
 from synthbook.data.folders import FolderSource, open_folder
 from synthbook.data.images import ImageSet, Splits
 from synthbook.data.named import cifar_files, open_named, open_own, require
+from synthbook.data.npz import open_npz
 from synthbook.data.registry import REGISTRY, Entry, entry
 from synthbook.data.sources import Source
 from synthbook.data.splits import plan

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.arrays import open_npz
 from synthbook.data.decode import in_threads, pixels, reason, stack
 from synthbook.data.folders import open_folder
+from synthbook.data.npz import open_npz
 from synthbook.data.registry import Entry
 from synthbook.data.sources import Source, read_array
 from synthbook.errors import InputError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from synthbook.errors import InputError
-from synthbook.loops import check_choice
+from synthbook.training import check_choice
 
 POLICIES = ("color", "translation", "cutout")
 SHIFT, CUT = 0.125, 0.5  # of the side

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import NetworkConfig
-from synthbook.loops import pixels_and_labels
+from synthbook.training import pixels_and_labels
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbook.errors import InputError
-from synthbook.loops import check_positive
+from synthbook.training import check_positive
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Embedding)
 Finish = Callable[[nn.Module], nn.Module]  # sets the first weights of a layer, and wraps it

@@ -13,7 +13,7 @@ from torch import nn
 from synthbook.errors import InputError, did_you_mean
 from synthbook.gans import residual, resnet, stylegan2
 from synthbook.gans.blocks import NetworkConfig
-from synthbook.loops import check_choice, seeded
+from synthbook.training import check_choice, seeded
 
 __all__ = [
     "ARCHITECTURES",

@@ -10,7 +10,7 @@ from synthbook.errors import InputError
 from synthbook.gans.augment import policies
 from synthbook.gans.losses import LOSSES
 from synthbook.gans.networks import ARCHITECTURES
-from synthbook.loops import PRECISIONS, SCHEDULES, check_choice, check_positive
+from synthbook.training import PRECISIONS, SCHEDULES, check_choice, check_positive
 
 
 @dataclass(frozen=True)

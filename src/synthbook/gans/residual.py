@@ -31,7 +31,7 @@ from synthbook.gans.blocks import (
     xavier,
     zero_bias,
 )
-from synthbook.loops import check_choice, check_positive
+from synthbook.training import check_choice, check_positive
 
 
 def orthogonal(layer: Layer) -> Layer:

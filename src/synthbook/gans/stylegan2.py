@@ -20,7 +20,7 @@ from synthbook.gans.modulated import (
     unit,
     upsample,
 )
-from synthbook.loops import check_positive
+from synthbook.training import check_positive
 
 
 @dataclass(frozen=True)

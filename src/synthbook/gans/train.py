@@ -19,7 +19,8 @@ from synthbook.gans.recipes import GanRecipe, Training
 from synthbook.gans.runs import Curve, Trained, check_recipe, describe_run
 from synthbook.gans.sampling import sample, set_standing_statistics
 from synthbook.gans.transfer import freeze
-from synthbook.loops import (
+from synthbook.randomness import torch_generator
+from synthbook.training import (
     OnStep,
     check_finite,
     flip_some,
@@ -29,7 +30,6 @@ from synthbook.loops import (
     save_checkpoint,
     seeded,
 )
-from synthbook.randomness import torch_generator
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet

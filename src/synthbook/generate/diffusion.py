@@ -14,7 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from synthbook.errors import InputError
 from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
-from synthbook.loops import (
+from synthbook.randomness import torch_generator
+from synthbook.training import (
     OnStep,
     check_choice,
     check_finite,
@@ -25,7 +26,6 @@ from synthbook.loops import (
     pixels_and_labels,
     save_checkpoint,
 )
-from synthbook.randomness import torch_generator
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, DiffusionPipeline

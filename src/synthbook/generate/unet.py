@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from synthbook.errors import InputError
-from synthbook.loops import PRECISIONS, SCHEDULES, check_choice, check_positive, seeded
+from synthbook.training import PRECISIONS, SCHEDULES, check_choice, check_positive, seeded
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DModel

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthbook.errors import InputError
-from synthbook.measure.distances import checked_pair, nearest, radii
+from synthbook.measure.neighbours import checked_pair, nearest, radii
 from synthbook.randomness import derive
 
 

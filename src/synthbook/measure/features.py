@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from synthbook.cache import cached
 from synthbook.errors import InputError, did_you_mean
-from synthbook.source import code_hash
+from synthbook.store import cached, code_hash
 
 if TYPE_CHECKING:
     from torch import nn
@@ -155,7 +154,7 @@ def as_rgb(images: np.ndarray) -> np.ndarray:
 
 @cache
 def _lite0_network(device: str) -> nn.Module:
-    from synthbook.pretrained import efficientnet_lite0
+    from synthbook.weights import efficientnet_lite0
 
     # Channels-last doubles the speed of the small images on a CPU and changes no result but the
     # last digits.
@@ -164,7 +163,7 @@ def _lite0_network(device: str) -> nn.Module:
 
 @torch.inference_mode()
 def _lite0(size: int, device: str, images: np.ndarray) -> np.ndarray:
-    from synthbook.pretrained import MEAN, STD
+    from synthbook.weights import MEAN, STD
 
     x = torch.from_numpy(as_rgb(images)).to(device).permute(0, 3, 1, 2).float()
     if x.shape[2:] != (size, size):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from synthbook.errors import InputError
-from synthbook.measure.distances import checked, checked_pair, pairwise, radii
+from synthbook.measure.neighbours import checked, checked_pair, pairwise, radii
 from synthbook.randomness import derive, numpy_generator
 
 _ROWS = 2048  # rows of real images whose distances are held at a time

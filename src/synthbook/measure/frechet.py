@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthbook.measure.distances import checked, checked_pair
+from synthbook.measure.neighbours import checked, checked_pair
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from synthbook.errors import InputError
-from synthbook.measure.distances import checked, checked_pair
+from synthbook.measure.neighbours import checked, checked_pair
 from synthbook.randomness import derive, numpy_generator
 
 # What stands for each factor of Sec. 3.1. The paper argues from accuracies and losses and measures

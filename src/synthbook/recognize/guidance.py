@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthbook.errors import InputError
-from synthbook.loops import check_choice
+from synthbook.training import check_choice
 
 Distance = Callable[[Tensor], Tensor]
 Similarity = Callable[[Tensor, Tensor], Tensor]

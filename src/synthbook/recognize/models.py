@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.loops import seeded
-from synthbook.pretrained import MEAN, STD, efficientnet_lite0
+from synthbook.training import seeded
+from synthbook.weights import MEAN, STD, efficientnet_lite0
 
 SMALL_WIDTHS = (16, 32, 64)  # 24,058 parameters with one channel and ten classes
 MEDIUM_WIDTHS = (16, 32, 48, 64)  # 47,706 parameters with three channels and ten classes

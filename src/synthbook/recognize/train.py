@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthbook.errors import InputError
-from synthbook.loops import TrainingError
 from synthbook.randomness import derive
 from synthbook.recognize.batches import Batch, Stream, checked_device, cuts, steps
 from synthbook.recognize.predict import accuracy, features, predict, sample_losses, scores
 from synthbook.recognize.recipe import Recipe, create_optimizer, learning_rate_at
+from synthbook.training import TrainingError
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet

@@ -1,0 +1,1 @@
+"""Figures, tables and the rest of what a chapter shows."""

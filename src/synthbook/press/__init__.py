@@ -1,0 +1,1 @@
+"""Executing chapters, building the book, and making the recorded rows."""

@@ -1,0 +1,119 @@
+"""ASG: training on synthetic images while keeping to what an ImageNet network says of them.
+
+Chen et al., ICML 2020 (Automated Synthetic-to-Real Generalization), Sec. 3.1: cross-entropy plus
+the KL divergence between the ImageNet predictions of the frozen network and those of the trained
+body under an ImageNet head of its own, as in learning without forgetting (Li and Hoiem 2016).
+That head is a copy of the frozen one and stays as it is, as in the authors' code. Where the
+features have another width no copy fits (Table 3 of Wang et al., WACV 2024): the head is new and
+is trained along.
+
+As in the authors' code the network is in evaluation mode throughout, so that BatchNorm normalises
+by the statistics of its pretraining. A network without pretraining has none: their initial values,
+mean 0 and variance 1, stay, and BatchNorm is only a scale and a shift. Such a network learns
+slowly if it is deep, and a pretrained one comes apart at rates that batch statistics forgive: the
+authors train the body at a tenth of the heads' learning rate, and so does this.
+
+Simplified: the second stage, which learns the rates of layers by reinforcement, is left out, as in
+Wang et al. 2024; optimiser, schedule, the heads' learning rate and the linear head are those of
+the other methods.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthbook.recognize.batches import Batch
+from synthbook.recognize.methods.guide import Guide, trainable
+from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.train import History, Step, report
+from synthbook.training import seeded
+
+SIMPLIFIED = (
+    "the second stage, which learns the rates of layers by reinforcement, is left out, as in Wang "
+    "et al. 2024; optimiser, schedule, the heads' learning rate and the linear head are those of "
+    "the other methods"
+)
+BODY_RATE = 0.1  # of the heads' learning rate
+
+
+def prediction_loss(guide: Tensor, model: Tensor) -> Tensor:
+    """Return KL(P || Q), P and Q the softmax of two sets of logits [N, K], in nats an image.
+
+    Args:
+        guide: logits of the frozen network.
+        model: logits of the trained one, of the same classes.
+    """
+    theirs, ours = guide.float().log_softmax(1), model.float().log_softmax(1)
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+
+
+def imagenet_head(model: nn.Module, guide: Guide, seed: int) -> nn.Linear:
+    """Return the head under which ``model`` is compared with the guide.
+
+    It is a frozen copy of the guide's where the features have the same width, else a new one, to
+    be trained, whose initial weights are a function of ``seed``.
+    """
+    width = model.head.in_features
+    if width == guide.width:
+        return copy.deepcopy(guide.network.head).requires_grad_(False)
+    with seeded(seed, "asg", "head"):
+        return nn.Linear(width, guide.network.num_classes)
+
+
+def update(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take one step down ``loss``, with the body of ``model`` at ``BODY_RATE`` of the rate.
+
+    At the first step the body's parameters move to a group of their own. The rate is that of the
+    other group, which ``fit`` sets at each step.
+    """
+    groups = optimizer.param_groups
+    if len(groups) == 1:
+        slow = trainable(model.body)
+        body = set(map(id, slow))
+        groups[0]["params"] = [p for p in groups[0]["params"] if id(p) not in body]
+        optimizer.add_param_group({"params": slow})
+    groups[1]["lr"] = BODY_RATE * groups[0]["lr"]
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def asg_step(guide: Guide, weight: float) -> Step:
+    """Return a step on ``Together(model, imagenet=...)`` with one stream.
+
+    Args:
+        guide: the frozen network with its head.
+        weight: of the KL divergence.
+    """
+
+    def step(
+        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
+    ) -> dict[str, Tensor]:
+        together.eval()  # ``fit`` sets training mode at the start of each epoch
+        ((stream, batch),) = batches.items()
+        with torch.no_grad():
+            theirs = guide.network.head(guide.of(stream, batch))
+        features = together.model.features(batch.images)
+        logits = together.model.head(features)
+        distance = prediction_loss(theirs, together.imagenet(features))
+        loss = F.cross_entropy(logits, batch.labels) + weight * distance
+        update(loss, together.model, optimizer)
+        return report(loss, logits, batch.labels, prediction_loss=distance.detach())
+
+    return step
+
+
+def asg(model: nn.Module, task: Task) -> History:
+    """Train ``model`` in place by ASG's first stage on the one set there is.
+
+    ``extra`` has 'prediction_loss', the KL divergence in nats.
+    """
+    ((name, images),) = task.streams().items()
+    task.guide.remember(name, len(images), task.recipe)
+    together = Together(model, imagenet=imagenet_head(model, task.guide, task.seed))
+    step = asg_step(task.guide, task.settings.asg_weight)
+    return stage(together, {name: images}, task, step=step)

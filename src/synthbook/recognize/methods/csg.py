@@ -1,0 +1,212 @@
+"""CSG: training on synthetic images with a contrast against an ImageNet network's features.
+
+Chen et al., ICLR 2021 (Contrastive Syn-to-Real Generalization): cross-entropy plus InfoNCE.
+The query is the projected feature of an image in the trained network, the positive key that of
+the same image in the frozen pretrained one, the negative keys those of other images: of the batch
+and of a queue of earlier ones. Keys have a projection head of their own, an exponential moving
+average of the queries' (He et al. 2020, MoCo). Features are pooled by attention: a position
+counts as much as it agrees with the mean over all; the frozen map is pooled by the attention of
+the trained one, as in the authors' code. A network without a map before an average pooling has
+its pooled features compared, and so has one whose map is a single position.
+
+As in the authors' code the network is in evaluation mode throughout and its body learns at a tenth
+of the heads' rate; ``asg`` says what that means for a network without pretraining.
+
+Simplified: only the last feature map is contrasted, not the last two stages; query and key see one
+view, without RandAugment; the queue is short, starts empty, never holds an image against itself,
+and the rest of the batch joins it; optimiser, schedule, the heads' learning rate and the linear
+head are those of the other methods.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthbook.errors import InputError
+from synthbook.recognize.batches import Batch
+from synthbook.recognize.methods.asg import update
+from synthbook.recognize.methods.guide import Guide
+from synthbook.recognize.methods.task import Settings, Task, Together, stage
+from synthbook.recognize.train import History, Step, report
+from synthbook.training import seeded
+
+SIMPLIFIED = (
+    "only the last feature map is contrasted, not the last two stages; query and key see one view, "
+    "without RandAugment; the queue is short, starts empty, never holds an image against itself, "
+    "and the rest of the batch joins it; optimiser, schedule, the heads' learning rate and the "
+    "linear head are those of the other methods"
+)
+PROJECTED = 128  # width of keys and queries
+
+
+class Queue:
+    """The keys of the latest images, first in, first out."""
+
+    def __init__(self, size: int) -> None:
+        """Hold ``size`` keys at most; none yet."""
+        self.size = size
+        self.keys, self.indices = torch.zeros(0, PROJECTED), torch.zeros(0, dtype=torch.long)
+
+    def push(self, keys: Tensor, indices: Tensor) -> None:
+        """Put in keys [N, D] of the images with these indices [N]; the oldest drop out."""
+        start = max(0, len(self.keys) + len(keys) - self.size)
+        if not len(self.keys):  # the first keys decide on width and device
+            self.keys, self.indices = keys[:0], indices[:0]
+        self.keys = torch.cat([self.keys, keys])[start:]
+        self.indices = torch.cat([self.indices, indices])[start:]
+
+
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    older: Tensor,
+    *,
+    temperature: float,
+    same: Tensor | None = None,
+) -> Tensor:
+    """Return the mean cross-entropy of finding each query's key among all, in nats.
+
+    Args:
+        queries, keys: unit vectors [N, D]; row k of both belongs to one image.
+        older: further keys [M, D] that belong to none of them as a rule.
+        temperature: cosines are divided by it.
+        same: bool [N, N + M], which of keys and older are of the query's own image; beside the
+            positive they are left out. None: none.
+    """
+    everything = torch.cat([keys, older]) if len(older) else keys
+    scores = queries @ everything.T / temperature
+    positive = torch.arange(len(queries), device=scores.device)
+    if same is not None:
+        twice = same.clone()
+        twice[positive, positive] = False
+        scores = scores.masked_fill(twice, float("-inf"))
+    return F.cross_entropy(scores, positive)
+
+
+def attention(feature_map: Tensor) -> Tensor:
+    """Return weights [N, H, W] of the positions of [N, C, H, W]; those of an image add up to 1.
+
+    A weight is proportional to the product of the position's vector with the mean vector; below 0
+    it counts as 0. Where all are 0 all positions weigh the same.
+    """
+    agreement = torch.einsum("nchw,nc->nhw", feature_map, feature_map.mean((2, 3))).clamp_min(0)
+    total = agreement.sum((1, 2), keepdim=True)
+    even = torch.full_like(agreement, 1 / agreement[0].numel())
+    return torch.where(total > 0, agreement / torch.where(total > 0, total, 1), even)
+
+
+def pooled(feature_map: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean [N, C] of [N, C, H, W] over positions.
+
+    Weights [N, h, w] of another size are resized bilinearly and made to add up to 1 again.
+    """
+    if weights.shape[1:] != feature_map.shape[2:]:
+        resized = F.interpolate(weights[:, None], size=feature_map.shape[2:], mode="bilinear")
+        weights = resized[:, 0] / resized.sum((2, 3))[..., None]
+    return torch.einsum("nchw,nhw->nc", feature_map, weights)
+
+
+def with_map(network: nn.Module, call: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return features [N, D] that ``call`` computes with ``network``, and the map before pooling.
+
+    The map [N, D, H, W] is what enters the body's last average pooling meanwhile; None if there is
+    no such layer, if layers after it change the width, or if there is a single position.
+    """
+    pools = [layer for layer in network.body.modules() if isinstance(layer, nn.AdaptiveAvgPool2d)]
+    if not pools:
+        return call(), None
+    entered: list[Tensor] = []
+    hook = pools[-1].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    try:
+        features = call()
+    finally:
+        hook.remove()
+    fits = len(entered) == 1 and entered[0].shape[:2] == features.shape
+    return features, entered[0].float() if fits and entered[0][0, 0].numel() > 1 else None
+
+
+def projection(width: int, seed: int) -> nn.Sequential:
+    """Return the head of two layers from features [N, width] to [N, 128]."""
+    with seeded(seed, "csg", "projection"):
+        return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, PROJECTED))
+
+
+@torch.no_grad()
+def follow_(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+    """Set the parameters of ``slow`` to momentum * slow + (1 - momentum) * fast."""
+    for theirs, ours in zip(slow.parameters(), fast.parameters(), strict=True):
+        theirs.lerp_(ours, 1 - momentum)
+
+
+@torch.no_grad()
+def _frozen_features(guide: Guide, stream: str, batch: Batch, weights: Tensor | None) -> Tensor:
+    """Return the frozen features [N, D], pooled by ``weights`` where there is a map."""
+    if weights is None:  # average pooling, which the guide keeps
+        return guide.of(stream, batch)
+    features, feature_map = with_map(guide.network, lambda: guide.features(batch.images))
+    return features if feature_map is None else pooled(feature_map, weights)
+
+
+def csg_step(guide: Guide, settings: Settings) -> Step:
+    """Return a step on ``Together(model, queries=..., keys=...)`` with one stream.
+
+    Args:
+        guide: the frozen network.
+        settings: weight, temperature, momentum and length of the queue.
+    """
+    queue = Queue(settings.csg_queue)
+
+    def step(
+        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
+    ) -> dict[str, Tensor]:
+        together.eval()  # ``fit`` sets training mode at the start of each epoch
+        ((stream, batch),) = batches.items()
+        model = together.model
+        features, feature_map = with_map(model, lambda: model.features(batch.images))
+        logits = model.head(features)
+        weights = None if feature_map is None else attention(feature_map)
+        seen = features if feature_map is None else pooled(feature_map, weights)
+        queries = F.normalize(together.queries(seen).float(), dim=1)
+        follow_(together.keys, together.queries, settings.csg_momentum)
+        with torch.no_grad():
+            frozen = _frozen_features(guide, stream, batch, weights)
+            keys = F.normalize(together.keys(frozen).float(), dim=1)
+            known = torch.cat([batch.indices, queue.indices.to(batch.indices.device)])
+            same = batch.indices[:, None] == known
+        contrast = info_nce(
+            queries, keys, queue.keys, temperature=settings.csg_temperature, same=same
+        )
+        queue.push(keys, batch.indices)
+        loss = F.cross_entropy(logits, batch.labels) + settings.csg_weight * contrast
+        update(loss, model, optimizer)
+        return report(loss, logits, batch.labels, contrast=contrast.detach())
+
+    return step
+
+
+def csg(model: nn.Module, task: Task) -> History:
+    """Train ``model`` in place by CSG on the one set there is.
+
+    ``extra`` has 'contrast', the InfoNCE loss in nats.
+
+    Raises:
+        InputError: if the features of the network and of the guide differ in width.
+    """
+    width = model.head.in_features
+    if width != task.guide.width:
+        raise InputError(
+            f"method 'CSG' needs a guide of the structure of the trained network and their "
+            f"features have widths {task.guide.width} and {width}; give both one backbone, or "
+            f"take ASG or PG-KL"
+        )
+    ((name, images),) = task.streams().items()
+    task.guide.remember(name, len(images), task.recipe)
+    queries = projection(width, task.seed)
+    keys = copy.deepcopy(queries).requires_grad_(False)
+    together = Together(model, queries=queries, keys=keys)
+    return stage(together, {name: images}, task, step=csg_step(task.guide, task.settings))

@@ -1,0 +1,155 @@
+"""DANN: domain-adversarial training of a classifier by gradient reversal.
+
+Ganin and Lempitsky, ICML 2015, and Ganin et al., JMLR 2016, Sec. 4 and 5. A domain classifier
+tells real features from synthetic ones; the gradient that it sends back is reversed, so that the
+body learns features that it cannot tell apart. Here the few real labels count in the
+classification loss too: of the methods of Wang et al. (WACV 2024) only ADDA and DADA do without.
+
+Both batches pass the network together, so that BatchNorm normalises them alike.
+
+The learning rate is the recipe's for all parts, annealed as in the paper: while lambda_p grows the
+steps shrink, without which the reversed gradient can undo the body.
+
+Simplified: body, head and domain classifier share the recipe's optimiser, which need not be the
+paper's SGD; the domain classifier has two hidden layers of discriminator_width.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthbook.recognize.batches import Batch
+from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.train import History, Step, joined, report
+from synthbook.training import seeded
+
+SIMPLIFIED = (
+    "body, head and domain classifier share the recipe's optimiser, which need not be the "
+    "paper's SGD; the domain classifier has two hidden layers of discriminator_width"
+)
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * gradient, None
+
+
+def reverse_gradient(features: Tensor, scale: float) -> Tensor:
+    """Return ``features``; on the way back the gradient is multiplied by ``-scale``."""
+    return _Reversal.apply(features, scale)
+
+
+def schedule(progress: float) -> float:
+    """Return lambda_p, from 0 at the start to nearly 1 (JMLR 2016, Sec. 5.2.2, gamma = 10).
+
+    Args:
+        progress: p, from 0 to 1.
+    """
+    return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+def annealing(progress: float) -> float:
+    """Return the factor (1 + 10 p)^-0.75 on the learning rate (JMLR 2016, Sec. 5.2.2).
+
+    Args:
+        progress: p, from 0 to 1.
+    """
+    return (1 + 10 * progress) ** -0.75
+
+
+def progresses(updates: float) -> Iterator[float]:
+    """Yield p of one update after the other, 0 in the first and 1 after ``updates`` of them."""
+    return (min(1.0, number / updates) for number in itertools.count())
+
+
+def annealed(optimizer: torch.optim.Optimizer, progress: float) -> None:
+    """Multiply the learning rates, which ``fit`` sets anew in each step, by ``annealing``."""
+    for group in optimizer.param_groups:
+        group["lr"] *= annealing(progress)
+
+
+def domain_classifier(model: nn.Module, task: Task, purpose: str) -> nn.Sequential:
+    """Return two hidden layers and one logit on the pooled features of ``model``.
+
+    Args:
+        model: a classifier whose head is one linear layer.
+        task: gives the hidden layers' width and the seed.
+        purpose: of the network; its initial weights are drawn from it and the seed.
+    """
+    width = task.settings.discriminator_width
+    with seeded(task.seed, purpose, "domain"):
+        return nn.Sequential(
+            nn.Linear(model.head.in_features, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, 1),
+        )
+
+
+def domains(batches: Mapping[str, Batch]) -> Tensor:
+    """Return 1 for synthetic and 0 for real images, [N], in the order of ``joined``."""
+    return torch.cat(
+        [
+            torch.full((len(batch),), float(name == "synthetic"), device=batch.labels.device)
+            for name, batch in batches.items()
+        ]
+    )
+
+
+def dann_step(progress: Iterator[float], weight: float = 1.0) -> Step:
+    """Return a step on ``Together(model, domain=...)`` with the streams 'real' and 'synthetic'.
+
+    It goes down L_y + L_d, where the body receives the gradient of L_d times -weight * lambda_p
+    (JMLR 2016, eq. 18). The domain classifier itself always learns at full rate, as in the
+    paper's experiments.
+
+    Args:
+        progress: p of one step after the other.
+        weight: of the reversed gradient.
+    """
+
+    def step(
+        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
+    ) -> dict[str, Tensor]:
+        images, labels = joined(batches)
+        features = together.model.features(images)
+        logits = together.model.head(features)
+        p = next(progress)
+        reversed_features = reverse_gradient(features, weight * schedule(p))
+        guesses = together.domain(reversed_features).squeeze(1).float()
+        wanted = domains(batches)
+        domain_loss = F.binary_cross_entropy_with_logits(guesses, wanted)
+        loss = F.cross_entropy(logits, labels) + domain_loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        annealed(optimizer, p)
+        optimizer.step()
+        right = ((guesses.detach() > 0) == (wanted > 0)).float().mean()
+        extra = {"domain_loss": domain_loss.detach(), "domain_accuracy": right}
+        return report(loss, logits, labels, **extra)
+
+    return step
+
+
+def dann(model: nn.Module, task: Task) -> History:
+    """Train ``model`` in place by DANN, in one stage, on equal batches of both sets.
+
+    ``extra`` has 'domain_loss' (nats) and 'domain_accuracy' (0 to 1).
+    """
+    together = Together(model, domain=domain_classifier(model, task, "dann"))
+    step = dann_step(progresses(task.updates), task.settings.adversarial_weight)
+    return stage(together, task.streams(), task, step=step)

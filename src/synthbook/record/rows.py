@@ -1,0 +1,297 @@
+"""Rows: one measured number each, kept as JSON Lines that are only ever appended to."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from synthbook.errors import InputError
+from synthbook.record.provenance import Provenance, provenance
+from synthbook.store import atomic_write, root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from synthbook.record.parameters import Parameters
+
+IDENTITY = (
+    "chapter", "method", "train", "test", "dataset", "backbone", "setting", "metric", "seed",
+    "scale",
+)  # fmt: skip
+COLUMNS = (*IDENTITY, "value", *Provenance.model_fields)
+LONGEST = 1 << 20  # bytes of a line; a row has some 600
+Scalar = str | int | float | bool
+
+
+class Row(BaseModel):
+    """One measured number with what it measures (`IDENTITY`) and where it comes from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    chapter: str = Field(min_length=1)  # 12_not_mutual
+    method: str = Field(min_length=1)  # plain, PG-KL
+    train: str  # what it was trained on: real, diffusion, real+gan
+    test: str  # what it was tested on
+    dataset: str
+    backbone: str
+    setting: dict[str, Scalar] = {}  # whatever else tells two rows apart
+    metric: str = Field(min_length=1)  # top1_accuracy
+    value: float
+    seed: int = Field(ge=0)
+    scale: str = Field(min_length=1)  # mini, small, paper, custom
+    provenance: Provenance
+
+    @field_validator("setting")
+    @classmethod
+    def _sorted(cls, setting: dict[str, Scalar]) -> dict[str, Scalar]:
+        for name in setting:
+            if not name.isidentifier() or name in COLUMNS or name == "provenance":
+                raise ValueError(f"setting '{name}' must be a plain name that no column has")
+        return dict(sorted(setting.items()))
+
+
+def setting_text(setting: dict[str, Scalar]) -> str:
+    """Return a setting as in the published values, "shots=4;weight=0.1"; "" for none."""
+    return ";".join(f"{name}={value}" for name, value in sorted(setting.items()))
+
+
+def identity(row: Row) -> tuple[str | int, ...]:
+    """Return what a row measures: everything but its value and provenance; hashable, sortable."""
+    setting = json.dumps(row.setting, sort_keys=True)
+    return tuple(setting if name == "setting" else getattr(row, name) for name in IDENTITY)
+
+
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """Return the newest row of each identity (of two as old, the later one), sorted."""
+    newest: dict[tuple[str | int, ...], Row] = {}
+    for row in rows:
+        known = newest.get(key := identity(row))
+        if known is None or row.provenance.time >= known.provenance.time:
+            newest[key] = row
+    return [newest[key] for key in sorted(newest)]
+
+
+def _line(row: Row) -> bytes:
+    return (row.model_dump_json() + "\n").encode()
+
+
+def _lock(path: Path) -> Any:
+    from filelock import FileLock
+
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def _mend_tail(handle: int) -> int:
+    """Return the length of a file after its last line is made whole: ended, or cut off if torn."""
+    size = os.fstat(handle).st_size
+    if size == 0 or os.pread(handle, 1, size - 1) == b"\n":
+        return size
+    tail = os.pread(handle, LONGEST, max(0, size - LONGEST)).rpartition(b"\n")[2]
+    try:
+        Row.model_validate_json(tail)
+    except ValidationError:
+        os.ftruncate(handle, size - len(tail))
+        return size - len(tail)
+    os.write(handle, b"\n")  # a whole row whose line end an editor took away
+    return size + 1
+
+
+def append(path: str | Path, rows: Iterable[Row]) -> None:
+    """Append rows to a file, whole lines at a time, and wait until the disk has them.
+
+    Safe against another writer (a lock file beside it, and one ``write`` in append mode) and
+    against a kill: a line that an earlier kill left torn is cut off first.
+
+    Raises:
+        OSError: if the disk is full; the file is then as it was.
+    """
+    path, data = Path(path), b"".join(_line(row) for row in rows)
+    if not data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path):
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            before = _mend_tail(handle)
+            if os.write(handle, data) != len(data):
+                os.ftruncate(handle, before)
+                raise OSError(f"could not write {len(data)} bytes to '{path}'; is the disk full?")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault of a pydantic error as "name: what is wrong (and n more)"."""
+    faults = error.errors(include_url=False, include_context=False)
+    place = ".".join(str(part) for part in faults[0]["loc"]) or "row"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{place}: {faults[0]['msg']}{more}"
+
+
+def read(path: str | Path) -> list[Row]:
+    """Return all rows of a file in its order; a torn last line (a kill) is passed over.
+
+    Raises:
+        InputError: if the file is missing, or any other line is not a row (file and line named).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no rows file '{path}'; check its name, or run the chapter that makes it")
+    lines = path.read_bytes().split(b"\n")  # the last one is empty, or was never ended
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(Row.model_validate_json(line))
+        except ValidationError as error:
+            if number == len(lines):
+                break
+            fault = first_fault(error)
+            raise InputError(f"{path}:{number} is not a row: {fault}; mend that line") from None
+    return rows
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return rows as a table with `COLUMNS`, then a column for each name of their settings.
+
+    ``setting`` is the canonical text "name=value;..." and is good for grouping; its single values
+    stand in the last columns, under their own names, NaN where a row has none. ``time`` to
+    ``seconds`` are the fields of `Provenance`. No rows: the same `COLUMNS`, empty.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    names = sorted({name for row in rows for name in row.setting})
+    records = [
+        {
+            **row.model_dump(exclude={"provenance", "setting"}),
+            **row.provenance.model_dump(),
+            "setting": setting_text(row.setting),
+        }
+        for row in rows
+    ]
+    table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
+    table = table.astype({"value": float, "seed": int, "seconds": float, "threads": int})
+    for name in names:  # as objects, or 4 beside a gap would become 4.0
+        held = [row.setting.get(name, math.nan) for row in rows]
+        table[name] = pd.Series(held, dtype=object)
+    return table
+
+
+def merge(paths: Sequence[str | Path], target: str | Path) -> list[Row]:
+    """Write the newest row of each identity in ``paths`` to ``target``, sorted; return them.
+
+    ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too.
+
+    Raises:
+        InputError: as `read`.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target):
+        rows = latest(row for path in paths for row in read(path))
+        with atomic_write(target, "wb") as stream:
+            stream.writelines(_line(row) for row in rows)
+    return rows
+
+
+def recorded_rows(chapter: str, scale: str) -> list[Row]:
+    """Return the newest recorded row of each identity, or [] if nothing was recorded."""
+    path = root() / "results" / scale / f"{chapter}.jsonl"
+    return latest(read(path)) if path.is_file() else []
+
+
+def recorded(chapter: str, scale: str) -> pd.DataFrame:
+    """Return the recorded rows of a chapter at a scale as `frame` (empty if there are none)."""
+    return frame(recorded_rows(chapter, scale))
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy and torch scalars as Python's own."""
+    return value.item() if hasattr(value, "item") else value
+
+
+class Run:
+    """The rows of one run of a chapter: each is checked and on disk as soon as it is added."""
+
+    def __init__(self, chapter: str, parameters: Parameters) -> None:
+        """Start a run of a chapter (stem of the notebook's name) with its checked parameters.
+
+        Rows go to the parameter ``rows`` (a path) if it is given, else to ``_build/rows``.
+        """
+        from synthbook.record.scales import scale_of
+
+        self.chapter, self.parameters = chapter, parameters
+        chosen = parameters.get("rows", "")
+        self.path = Path(chosen) if chosen else root() / "_build" / "rows" / f"{chapter}.jsonl"
+        self.scale = scale_of(chapter, parameters)
+        self._rows: dict[tuple[str | int, ...], Row] = {}
+        self._since = time.perf_counter()
+
+    def add(
+        self,
+        *,
+        method: str,
+        train: str,
+        test: str,
+        dataset: str,
+        metric: str,
+        value: float,
+        seed: int,
+        backbone: str = "",
+        seconds: float | None = None,
+        **setting: Scalar,
+    ) -> Row:
+        """Check one number and append it.
+
+        Args:
+            method, train, test, dataset, backbone: what was trained, on what, and rated on what.
+            metric: name of the number; accuracies are in percent.
+            value: the number, finite.
+            seed: seed of the run that it belongs to.
+            seconds: wall time of the measurement; None: since the previous row of this run.
+            setting: whatever else tells this number from others of the run.
+
+        Raises:
+            InputError: if a value has the wrong type, is not finite, or was measured already.
+        """
+        elapsed, self._since = time.perf_counter() - self._since, time.perf_counter()
+        source = provenance(
+            self.parameters,
+            self.parameters.get("device", "auto"),
+            seconds=elapsed if seconds is None else seconds,
+        )
+        try:
+            row = Row(
+                chapter=self.chapter, method=method, train=train, test=test, dataset=dataset,
+                backbone=backbone, metric=metric, value=_plain(value), seed=_plain(seed),
+                scale=self.scale, provenance=source,
+                setting={name: _plain(held) for name, held in setting.items()},
+            )  # fmt: skip
+        except ValidationError as error:
+            raise InputError(
+                f"{metric} = {value!r} of method '{method}' is no row: {first_fault(error)}"
+            ) from None
+        if (key := identity(row)) in self._rows:
+            raise InputError(
+                f"{metric} of {method}, {train} -> {test}, seed {seed}, {row.setting} was added "
+                "twice in this run; name what tells the two apart as a setting"
+            )
+        append(self.path, [row])
+        self._rows[key] = row
+        return row
+
+    def rows(self) -> list[Row]:
+        """Return the rows of this run in the order they were added."""
+        return list(self._rows.values())
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows of this run as a table: see `frame`."""
+        return frame(self.rows())

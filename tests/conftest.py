@@ -1,0 +1,67 @@
+"""A small book in a temporary folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+CHAPTER = """\
+# ---
+# jupyter:
+#   kernelspec: {name: python3}
+# ---
+
+# %% [markdown]
+# # A chapter
+
+# %% tags=["parameters"]
+seeds: int = 1  # number of seeds
+first_seed: int = 0
+methods: list[str] = ["plain", "PG-KL"]  # methods to run
+sources: list[str] = ["real", "gan"]
+epochs: int = 3  # passes over the images
+weight: float = 0.5  # weight of the guidance
+rows: str = ""  # file that rows go to
+
+# %%
+from synthbook.record.parameters import Rule, parameters
+
+p = parameters(globals(), weight=Rule(0, 2, example=0.5))
+
+# %% tags=["experiment"]
+from synthbook import randomness
+
+total = p.epochs * 2
+"""
+
+
+def to_ipynb(source: str) -> str:
+    """Return a percent script as a notebook, as jupytext does."""
+    import re
+
+    cells = []
+    for block in re.split(r"^# %%", source, flags=re.MULTILINE)[1:]:
+        head, _, body = block.partition("\n")
+        tags = json.loads(found[1]) if (found := re.search(r"tags=(\[.*?\])", head)) else []
+        kind = "markdown" if "[markdown]" in head else "code"
+        cells.append(
+            {"cell_type": kind, "metadata": {"tags": tags}, "id": f"c{len(cells)}",
+             "source": body.strip("\n").splitlines(keepends=True)}
+            | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+        )  # fmt: skip
+    kernel = {"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}
+    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A book with the chapter 90_tiny, scale small, and no git."""
+    top = tmp_path / "book"
+    for folder in ("notebooks", "params/90_tiny", "results", "book/paper"):
+        (top / folder).mkdir(parents=True)
+    (top / "_toc.yml").write_text("format: jb-book\n")
+    (top / "notebooks/90_tiny.py").write_text(CHAPTER)
+    (top / "notebooks/90_tiny.ipynb").write_text(to_ipynb(CHAPTER))
+    (top / "params/90_tiny/small.yaml").write_text("epochs: 20\nseeds: 5\n")
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+    return top

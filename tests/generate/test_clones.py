@@ -1,0 +1,126 @@
+"""Clones: class shares, and the confidence filter against a brute-force version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthbook.data import ImageSet
+from synthbook.errors import InputError
+from synthbook.generate.clones import class_shares, clone, filtered_clone
+from synthbook.randomness import derive, numpy_generator
+
+CLASSES = ("a", "b", "c")
+
+
+@dataclass
+class Fake:
+    """A source whose images say in their pixels what a classifier will see in them."""
+
+    classes: tuple[str, ...] = CLASSES
+    family: str = "fake"
+    never: int = -1
+
+    def __post_init__(self) -> None:
+        self.asked: list[list[int | None]] = []
+
+    def sample(self, labels, *, seed: int) -> np.ndarray:
+        self.asked.append(list(labels))
+        draw = numpy_generator(seed, "fake")
+        images = draw.integers(0, 256, (len(labels), 2, 2, 1), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            seen = draw.integers(3) if label is None or draw.random() < 0.3 else label
+            image[0, 0] = seen if seen != self.never else (seen + 1) % 3
+        return images
+
+
+def probabilities(images: np.ndarray) -> np.ndarray:
+    """Return for each image a top probability of 1/2..1 for the class in its first pixel."""
+    top = 0.5 + images[:, 0, 1, 0] / 510
+    result = np.repeat((1 - top)[:, None] / 2, 3, axis=1)
+    result[np.arange(len(images)), images[:, 0, 0, 0]] = top
+    return result
+
+
+def like(*counts: int) -> ImageSet:
+    labels = np.repeat(np.arange(3), counts)
+    return ImageSet(np.zeros((len(labels), 2, 2, 1), np.uint8), labels, CLASSES, "like")
+
+
+@given(st.lists(st.integers(0, 30), min_size=3, max_size=3).filter(sum), st.integers(1, 200))
+@settings(max_examples=60, deadline=None)
+def test_shares_sum_up_and_are_within_one_of_the_proportion(counts, count):
+    shares = class_shares(like(*counts), count)
+    assert shares.sum() == count
+    assert (np.abs(shares - np.array(counts) * count / sum(counts)) < 1).all()
+    assert not shares[np.array(counts) == 0].any()
+
+
+def test_clone_has_the_proportions_in_mixed_order():
+    source = Fake()
+    made = clone(source, like(10, 20, 30), count=120, seed=0)
+    assert made.counts().tolist() == [20, 40, 60]
+    assert source.asked == [made.labels.tolist()]
+    assert np.diff(made.labels).astype(bool).sum() > 30  # not sorted by class
+    with pytest.raises(InputError, match="same classes"):
+        clone(Fake(classes=("a", "b")), like(1, 1, 1), count=3, seed=0)
+
+
+@pytest.mark.parametrize("unconditional", [False, True])
+@pytest.mark.parametrize("confidence", [0.0, 0.8])
+def test_filter_equals_brute_force(unconditional, confidence):
+    source, real = Fake(), like(10, 20, 30)
+    how = {"count": 90, "confidence": confidence, "unconditional": unconditional, "seed": 4}
+    made, report = filtered_clone(source, real, probabilities, **how)
+    # Go through everything that was drawn, image by image.
+    rounds, left = Fake(), {0: 15, 1: 30, 2: 45}
+    images, labels, accepted, drawn = [], [], 0, 0
+    for number, asked in enumerate(source.asked):
+        for image, wanted in zip(
+            rounds.sample(asked, seed=derive(4, "filtered clone", number)), asked, strict=True
+        ):
+            drawn += 1
+            row = probabilities(image[None])[0]
+            best = max(range(3), key=lambda k: row[k])
+            if row[best] > confidence and (unconditional or best == wanted):
+                accepted += 1
+                if left[best]:
+                    left[best] -= 1
+                    images.append(image)
+                    labels.append(best)
+    np.testing.assert_array_equal(made.images, images)
+    np.testing.assert_array_equal(made.labels, labels)
+    assert made.counts().tolist() == [15, 30, 45]
+    assert (report["drawn"], report["accepted"], report["kept"]) == (drawn, accepted, 90)
+    assert report["share"] == accepted / drawn
+    assert report["agreement"] is not unconditional
+    assert report["short"] == {}
+    assert all(all(label is None for label in asked) == unconditional for asked in source.asked)
+    again, _ = filtered_clone(Fake(), real, probabilities, **how)
+    assert again.fingerprint() == made.fingerprint()
+    assert drawn > 90
+
+
+@pytest.mark.parametrize("unconditional", [False, True])
+def test_a_class_that_never_comes_is_named(unconditional):
+    source = Fake(never=1)
+    how = {"count": 30, "unconditional": unconditional, "seed": 0}
+    with pytest.raises(InputError, match="class 'b' is still 10 images short after 600 samples"):
+        filtered_clone(source, like(1, 1, 1), probabilities, **how)
+    assert sum(map(len, source.asked)) == 600
+    made, report = filtered_clone(source, like(1, 1, 1), probabilities, strict=False, **how)
+    assert made.counts().tolist() == [10, 0, 10]
+    assert report["short"] == {"b": 10}
+    assert report["per_class"]["b"] == {"accepted": 0, "kept": 0}
+
+
+def test_labels_of_the_wrong_kind_are_refused():
+    how = {"count": 6, "unconditional": True, "seed": 0}
+    with pytest.raises(InputError, match="one column a class"):
+        filtered_clone(Fake(), like(1, 1, 1), lambda x: np.ones((len(x), 2)) / 2, **how)
+    with pytest.raises(InputError, match="softmax"):
+        filtered_clone(Fake(), like(1, 1, 1), lambda x: 3 * probabilities(x), **how)

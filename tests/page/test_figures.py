@@ -1,0 +1,232 @@
+import base64
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from synthbook.errors import InputError
+from synthbook.page import figures
+from synthbook.page.looks import COLORS, LABELS, PALETTE, SHAPES, canonical
+from synthbook.record.published import papers, published
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def axes():
+    with mpl.rc_context():
+        figures.style()
+        figure, axes = plt.subplots(figsize=(7, 3))
+        yield axes
+        plt.close(figure)
+
+
+def draw_curves(axes):
+    generator = np.random.default_rng(0)
+    x = np.arange(1, 41)
+    for name in ("plain", "Aug", "PG-L1", "PG-KL", "RG"):
+        curves = np.sqrt(x) + generator.normal(size=(3, 40))
+        figures.band(axes, x, curves, name)
+    axes.legend()
+
+
+def test_a_figure_is_small_white_and_the_same_twice(axes):
+    draw_curves(axes)
+    data = figures.png(axes.figure)
+    assert len(data) < 60_000
+    assert data == figures.png(axes.figure)
+    assert b"matplotlib" not in data.lower()
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert 600 <= image.width <= 900
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=int)
+
+
+def test_fewer_colours_are_not_seen(axes):
+    draw_curves(axes)
+    stream = io.BytesIO()
+    axes.figure.savefig(stream, format="png", bbox_inches="tight")
+    full, few = pixels(stream.getvalue()), pixels(figures.png(axes.figure))
+    assert full.shape == few.shape
+    assert np.abs(full - few).mean() < figures.VISIBLE
+    assert (np.abs(full - few) > 24).mean() < 0.002
+
+
+def test_colour_images_keep_their_colours(axes):
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    figures.image_grid(images, 2, 4, ax=axes)
+    found = pixels(figures.png(axes.figure))
+    stream = io.BytesIO()
+    axes.figure.savefig(stream, format="png", bbox_inches="tight")
+    assert (found == pixels(stream.getvalue())).all()
+
+
+def test_colours_do_not_depend_on_case_or_separators():
+    for one, two in [("PG-KL", "pg_kl"), ("CT LE+CF", "ct-le+cf"), ("Baseline (Aug.)", "aug")]:
+        assert figures.color(one) == figures.color(two)
+    assert canonical("Baseline (Aug.)") == "baseline-aug"
+
+
+def test_names_within_a_study_look_different():
+    studies = [
+        ["plain", "Aug", "Adp", "PG-L1", "PG-KL", "PG-R", "PG-F", "RG", "PG+RG", "ASG", "CSG",
+         "DANN", "ADDA", "DADA", "LTDA", "A-GEM"],
+        ["real", "diffusion", "gan", "real+diffusion", "real+gan"],
+        ["CLIP zero-shot", "CT B", "CT LE", "CT LE+CF", "CT LE+CF+SCE", "CT", "CT RF", "CT RG"],
+        ["From scratch", "TransferGAN", "FreezeD", "DiffAugment", "DIP-Vgg16", "DIP-SimCLR",
+         "BSA", "MineGAN", "SSGAN", "Self-Cond GAN"],
+        ["PinkNoise", "Primitives", "Primitives-S", "Primitives-PS"],
+        ["p_c = c", "p_c = c, h_c", "p_c = c, d_c", "p_c = c, h_c inside b"],
+    ]  # fmt: skip
+    for names in studies:
+        assert {canonical(name) for name in names} <= set(COLORS), names
+        looks = [tuple(figures.mark(name).values()) for name in names]
+        assert len(set(looks)) == len(names)
+        shapes = [SHAPES[canonical(name)] for name in names]
+        assert len(set(shapes)) >= len(names) - 4  # mostly readable without colour
+
+
+def test_a_new_name_has_a_look_that_stays():
+    look = figures.mark("a method of tomorrow")
+    assert look == figures.mark("A method of tomorrow")
+    assert look["color"] in PALETTE
+    assert figures.label("A method of tomorrow") == "A method of tomorrow"
+    assert len({figures.color(f"new {k}") for k in range(60)}) == len(PALETTE)
+
+
+def test_every_published_method_and_source_has_a_look(monkeypatch):
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(REPOSITORY))
+    for paper in papers():
+        table = published(paper)
+        for name in {*table["method"], *table["source"]}:
+            look = figures.mark(name)
+            assert mpl.colors.is_color_like(look["color"]), name
+            assert look["marker"] in mpl.lines.Line2D.markers
+            assert figures.label(name) or not name
+
+
+def test_the_tables_of_looks_agree():
+    assert set(COLORS) == set(LABELS) == set(SHAPES)
+    assert all(name == canonical(name) for name in COLORS)
+
+
+def test_no_colour_is_lost_on_white():
+    for color in {*PALETTE, *COLORS.values()}:
+        assert min(mpl.colors.to_rgb(color)) < 0.4 or color == "#7F7F7F" or color == "#CC79A7"
+
+
+def test_band_is_mean_and_deviation(axes):
+    curves = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 7.0]])
+    figures.band(axes, [1, 2, 3], curves, "gan")
+    assert axes.lines[0].get_ydata().tolist() == [2.0, 2.0, 5.0]
+    assert axes.lines[0].get_label() == "GAN"
+    assert axes.lines[0].get_color() == figures.color("gan")
+    edge = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert edge.max() == pytest.approx(5 + np.std([3, 7], ddof=1))
+
+
+def test_one_seed_has_no_band(axes):
+    figures.band(axes, [1, 2], np.array([1.0, 2.0]), "gan", linestyle=":", label="mine")
+    assert len(axes.collections) == 0
+    assert axes.lines[0].get_linestyle() == ":"
+    assert axes.lines[0].get_label() == "mine"
+
+
+def test_band_refuses_other_shapes(axes):
+    with pytest.raises(InputError, match=r"\[2, 3\] over 2 points"):
+        figures.band(axes, [1, 2], np.zeros((2, 3)), "gan")
+
+
+def test_the_grid_holds_the_images_in_reading_order(axes):
+    images = np.stack([np.full((4, 4, 1), 20 * k, np.uint8) for k in range(5)])
+    figures.image_grid(images, 2, 3, titles=["a", "b", "c"], row_titles=["x", "y"], ax=axes)
+    sheet = axes.images[0].get_array()
+    seen = [tuple(sheet[int(y), int(x)]) for y in axes.get_yticks() for x in axes.get_xticks()]
+    assert seen == [(v, v, v) for v in (0, 20, 40, 60, 80, 255)]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["x", "y"]
+
+
+def test_pixels_are_blown_up_without_new_values(axes):
+    image = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3) * 5
+    figures.image_grid(image, 1, 1, ax=axes)
+    sheet = axes.images[0].get_array()
+    assert sheet.shape == (64, 64, 3)
+    assert (sheet[8::16, 8::16] == image[0]).all()
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) == 16
+
+
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), np.uint8), np.zeros((2, 3, 4, 4), np.uint8)],
+)
+def test_other_images_are_refused(images, axes):
+    with pytest.raises(InputError, match="give uint8"):
+        figures.image_grid(images, 1, 2, ax=axes)
+
+
+def test_titles_are_one_a_column(axes):
+    with pytest.raises(InputError, match="1 titles for 2 columns"):
+        figures.image_grid(np.zeros((2, 4, 4, 3), np.uint8), 1, 2, titles=["a"], ax=axes)
+
+
+def luminance(color):
+    rgb = np.asarray(mpl.colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_heatmap_numbers_can_be_read_on_every_cell(axes):
+    matrix = np.linspace(0, 100, 24).reshape(4, 6)
+    figures.heatmap(matrix, axes, rows=["real", "gan", "x", "y"], unit="percent")
+    faces = axes.collections[0].get_facecolors()
+    for text, face in zip(axes.texts, faces, strict=True):
+        light, dark = sorted([luminance(text.get_color()), luminance(face)], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 4.5, text.get_text()
+    assert [t.get_text() for t in axes.get_yticklabels()][:2] == ["real", "GAN"]
+
+
+def test_heatmap_takes_a_frame_and_leaves_gaps(axes):
+    import pandas as pd
+
+    table = pd.DataFrame([[1.0, np.nan], [3.0, 4.0]], index=["real", "gan"], columns=["a", "gan"])
+    figures.heatmap(table, axes)
+    assert [t.get_text() for t in axes.texts] == ["1.0", "3.0", "4.0"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["a", "GAN"]
+
+
+@pytest.mark.slow
+def test_a_kernel_draws_small_plain_pngs():
+    import nbformat
+    from nbclient import NotebookClient
+
+    source = """
+from synthbook.page import figures
+figures.style()
+import matplotlib.pyplot as plt
+import numpy as np
+figure, axes = plt.subplots(figsize=(7, 3))
+for k, name in enumerate(["real", "gan", "diffusion"]):
+    figures.band(axes, range(20), np.random.default_rng(k).normal(size=(3, 20)), name)
+axes.legend();
+"""
+    cells = [nbformat.v4.new_code_cell(text) for text in (source, source)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    pictures = []
+    for cell in notebook.cells:
+        (output,) = cell.outputs
+        assert output["output_type"] == "display_data"
+        pictures.append(base64.b64decode(output["data"]["image/png"]))
+    assert pictures[0] == pictures[1]
+    assert b"Software" not in pictures[0]
+    assert len(pictures[0]) < 60_000

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthbook.errors import InputError
+from synthbook.press import grids
+from synthbook.record.chapters import chapters
+from synthbook.record.parameters import check_values
+from synthbook.record.scales import scale_values
+from synthbook.store import root
+
+
+def _write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict) -> None:
+    for name in ("workflow", "notebooks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "_toc.yml").write_text("")
+    (tmp_path / "notebooks" / "12_thing.py").write_text("# %%\n")
+    (tmp_path / "workflow" / "grids.yaml").write_text(yaml.safe_dump({"12_thing": entry}))
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
+
+
+def test_cells_are_the_product_of_the_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = {"first_seed": [0, 1, 2], "sources": [["real", "gan"], ["real", "diffusion"]]}
+    entry = {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 1}}
+    _write(tmp_path, monkeypatch, entry)
+    found = grids.cells("12", "mini")
+    assert len(found) == math.prod(map(len, axes.values())) == len({c.name for c in found})
+    assert all(cell.parameters["seeds"] == 1 for cell in found)
+    assert found[0].name == "first_seed-0_sources-real+gan"
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"mini": {"axes": {}, "minutes": 1}}, "axes"),
+        ({"mini": {"axes": {"a": [1]}, "minutes": 0}}, "minutes"),
+        ({"mini": {"axes": {"a": [1]}, "minutes": 1, "mintues": 2}}, "mintues"),
+        ({"mini": {"axes": {"a": [1, 1]}, "minutes": 1}}, "the same run"),
+        ({"small": {"axes": {"a": [1]}, "minutes": 1}}, "only at small"),
+    ],
+)
+def test_malformed_grids_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict, words: str
+) -> None:
+    _write(tmp_path, monkeypatch, entry)
+    with pytest.raises(InputError, match=words):
+        grids.cells("12_thing", "mini")
+
+
+def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:
+    names = {chapter.name: chapter for chapter in chapters()}
+    entries = yaml.safe_load((root() / "workflow" / "grids.yaml").read_text())
+    for name, scales in entries.items():
+        for scale in scales:
+            values = dict(scale_values(name, scale))
+            for cell in grids.cells(name, scale):
+                check_values(names[name].notebook, {**values, **cell.parameters})

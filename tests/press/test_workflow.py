@@ -1,0 +1,257 @@
+"""The grid of a chapter: what is missing is run, what is there is kept, a kill costs one cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from synthbook.errors import InputError
+from synthbook.press import grids
+from synthbook.record.chapters import convert, find
+from synthbook.record.rows import Row, append, read
+from synthbook.store import root
+
+SNAKEFILE = root() / "workflow" / "Snakefile"
+# Each run appends to a log which cell started and which is done. The run that finds another one
+# done waits while a file "gate" is there; run 1 fails while a file "fail" is there.
+CHAPTER = """\
+# %% [markdown]
+# # A chapter
+
+# %% tags=["parameters"]
+seeds: int = 1
+first_seed: int = 0
+epochs: int = 3
+rows: str = ""
+
+# %%
+from synthbook.record.parameters import parameters
+
+p = parameters(globals())
+
+# %% tags=["experiment"]
+import os, time
+from pathlib import Path
+from synthbook.record.rows import Run
+
+top = Path(os.environ["SYNTHBOOK_ROOT"])
+log = top / "log"
+before = log.read_text() if log.is_file() else ""
+
+
+def note(word):
+    with log.open("a") as stream:
+        stream.write(f"{word} {p.first_seed} {os.getpid()}\\n")
+
+
+note("start")
+run = Run("90_tiny", p)
+where = {"method": "m", "train": "real", "test": "real", "dataset": "d", "seed": p.first_seed}
+run.add(metric="first", value=p.epochs + p.first_seed, **where)
+while "done" in before and (top / "gate").exists():
+    time.sleep(0.1)
+if p.first_seed == 1 and (top / "fail").exists():
+    raise RuntimeError("failed as it was told to")
+run.add(metric="second", value=0.5, **where)
+note("done")
+"""
+
+
+class Book:
+    """A temporary book with one chapter, its grid, and a log of what ran."""
+
+    def __init__(self, top: Path, seeds: list[int]) -> None:
+        for folder in ("notebooks", "params/90_tiny", "workflow", "results"):
+            (top / folder).mkdir(parents=True)
+        (top / "_toc.yml").write_text("")
+        (top / "params/90_tiny/small.yaml").write_text("epochs: 9\n")
+        (top / "workflow/Snakefile").symlink_to(SNAKEFILE)
+        entry = {"mini": {"axes": {"first_seed": seeds}, "fixed": {"seeds": 1}, "minutes": 2}}
+        (top / "workflow/grids.yaml").write_text(yaml.safe_dump({"90_tiny": entry}))
+        self.top, self.target = top, top / "results/mini/90_tiny.jsonl"
+        self.place = top / "_build/grid/mini/90_tiny"
+
+    def write(self, chapter: str) -> None:
+        import nbformat
+
+        (self.top / "notebooks/90_tiny.py").write_text(chapter)
+        nbformat.write(convert(find("90_tiny")), self.top / "notebooks/90_tiny.ipynb")
+
+    def log(self, word: str) -> list[int]:
+        """Return the cells that a word was written of, sorted."""
+        log = self.top / "log"
+        lines = log.read_text().splitlines() if log.is_file() else []
+        return sorted(int(line.split()[1]) for line in lines if line.startswith(word))
+
+    def files(self) -> set[Path]:
+        return set(self.top.rglob("*"))
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Book:
+    made = Book(tmp_path / "a book", request.param)
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(made.top))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made.write(CHAPTER)
+    # As in a clone whose path has a space: its Python has one too.
+    (tmp_path / "a clone").mkdir()
+    (tmp_path / "a clone/.venv").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "a clone/.venv/bin/python"))
+    return made
+
+
+def _other_seed(book: Book) -> Row:
+    """Record a row of a seed that is not in the grid, as of another machine."""
+    source = {
+        "time": "2020-01-01T00:00:00Z", "version": "0", "commit": None, "dirty": None,
+        "device": "cuda", "torch": None, "threads": 1, "parameters": "", "seconds": 0.0,
+    }  # fmt: skip
+    row = Row(
+        chapter="90_tiny", method="m", train="real", test="real", dataset="d", backbone="",
+        metric="first", value=1.0, seed=7, scale="mini", provenance=source,
+    )  # fmt: skip
+    append(book.target, [row])
+    return row
+
+
+def _await(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{pid}/stat")
+    return state.is_file() and ") Z " in state.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", [[0, 1, 2]], indirect=True)
+def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
+    book: Book, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = _other_seed(book)
+    before = book.files()
+    grids.results("90", "mini", jobs=2, dry_run=True)
+    assert "3 runs, 0 already there, 3 to run, about 4 minutes" in capfd.readouterr().out
+    assert book.files() == before
+
+    # One cell gets through and the next hangs, with its first row written; then all is killed.
+    (book.top / "gate").touch()
+    code = "from synthbook.press.grids import results; results('90', 'mini', jobs=1)"
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    try:
+        _await(lambda: len(book.log("start")) == 2 and list(book.place.glob("*.part.jsonl")))
+        _await(lambda: any(p.stat().st_size for p in book.place.glob("*.part.jsonl")))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    kernel = int((book.top / "log").read_text().splitlines()[-1].split()[2])
+    _await(lambda: _gone(kernel), 30)  # a kernel ends with the process that started it
+    (finished,) = book.log("done")
+    assert sorted(path.name for path in book.place.glob("[!.]*.jsonl")) == sorted(
+        [f"first_seed-{finished}.jsonl", next(book.place.glob("*.part.jsonl")).name]
+    )
+    assert read(book.target) == [other]
+
+    (book.top / "gate").unlink()
+    grids.results("90", "mini", jobs=1)
+    assert "1 already there, 2 to run, about 4 minutes" in capfd.readouterr().out
+    assert book.log("done") == [0, 1, 2]
+    assert book.log("start").count(finished) == 1
+    assert len(book.log("start")) == 4
+    rows = read(book.target)
+    assert {(row.metric, row.seed): row.value for row in rows} == {
+        **{("first", seed): 3.0 + seed for seed in (0, 1, 2)},
+        **{("second", seed): 0.5 for seed in (0, 1, 2)},
+        ("first", 7): 1.0,
+    }
+    assert len(rows) == 7
+    assert all(line.endswith("}") for line in book.target.read_text().splitlines())
+    assert {row.scale for row in rows} == {"mini"}
+
+    held = book.target.read_bytes()
+    grids.results("90", "mini", jobs=2)
+    assert "0 to run, about 0 minutes" in capfd.readouterr().out
+    assert len(book.log("start")) == 4
+    assert book.target.read_bytes() == held
+
+    # Rows that somebody lost are merged anew out of the finished cells.
+    book.target.unlink()
+    grids.results("90", "mini", jobs=1)
+    assert len(read(book.target)) == 6
+    assert len(book.log("start")) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", [[0, 1]], indirect=True)
+def test_only_what_changed_runs_again_and_a_failure_harms_no_rows(
+    book: Book, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def left() -> str:
+        grids.results("90", "mini", jobs=1, dry_run=True)
+        return capfd.readouterr().out.partition("already there, ")[2]
+
+    grids.results("90", "mini", jobs=2)
+    assert book.log("done") == [0, 1]
+    capfd.readouterr()
+    assert left().startswith("0 to run")
+    for old, new, number in (
+        ("# # A chapter", "# # Another title", 0),
+        ("epochs: int = 3", "epochs: int = 4", 2),
+    ):
+        book.write(CHAPTER.replace(old, new))
+        assert left().startswith(f"{number} to run"), (old, new)
+    book.write(CHAPTER)
+    assert left().startswith("0 to run")
+
+    # Cell 1 was made with other parameters; running it anew fails.
+    path = book.place / "first_seed-1.jsonl"
+    path.write_text(
+        path.read_text().replace(
+            f'"parameters":"{read(path)[0].provenance.parameters}', '"parameters":"0'
+        )
+    )
+    held = book.target.read_bytes()
+    (book.top / "fail").touch()
+    with pytest.raises(SystemExit, match="logs and partial notebooks are in _build/grid/mini"):
+        grids.results("90", "mini", jobs=1)
+    assert book.target.read_bytes() == held
+    assert not path.exists()
+    assert "failed as it was told to" in (book.place / "first_seed-1.log").read_text()
+    assert json.loads((book.place / "first_seed-1.json").read_text())["completed"] is False
+    assert "failed as it was told to" in (book.place / "first_seed-1.ipynb").read_text()
+
+    (book.top / "fail").unlink()
+    grids.results("90", "mini", jobs=1)
+    assert book.log("start") == [0, 1, 1, 1]
+    assert book.log("done") == [0, 1, 1]
+    assert len(read(book.target)) == 4
+
+
+@pytest.mark.parametrize("book", [[0, 1]], indirect=True)
+def test_a_grid_that_cannot_run_is_refused_before_anything_starts(book: Book) -> None:
+    with pytest.raises(InputError, match="jobs = 0"):
+        grids.results("90", "mini", jobs=0)
+    with pytest.raises(InputError, match="no grid at scale 'small'"):
+        grids.results("90", "small")
+    text = (book.top / "workflow/grids.yaml").read_text()
+    (book.top / "workflow/grids.yaml").write_text(text.replace("- 1\n", "- -1\n"))
+    with pytest.raises(InputError, match="first_seed = -1"):
+        grids.results("90", "mini")
+    assert not (book.top / "_build").exists()

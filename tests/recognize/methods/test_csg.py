@@ -1,0 +1,300 @@
+"""CSG: the contrast in closed form, the queue, the slow head, attention, and that it learns."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from synthbook.data import ImageSet
+from synthbook.errors import InputError
+from synthbook.randomness import numpy_generator, torch_generator
+from synthbook.recognize.batches import Batch, as_input
+from synthbook.recognize.methods import csg as module
+from synthbook.recognize.methods.asg import BODY_RATE
+from synthbook.recognize.methods.csg import (
+    Queue,
+    attention,
+    csg,
+    csg_step,
+    follow_,
+    info_nce,
+    pooled,
+    projection,
+    with_map,
+)
+from synthbook.recognize.methods.guide import Guide, create_guide
+from synthbook.recognize.methods.task import Settings, Task, Together
+from synthbook.recognize.models import Classifier, create_classifier
+from synthbook.recognize.recipe import Recipe, create_optimizer
+from synthbook.recognize.train import accuracy
+
+RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=0.01)
+
+
+def bars(count: int, seed: int) -> ImageSet:
+    """Return three classes: a bright bar in one of three places, on noise."""
+    labels = np.arange(count) % 3
+    pixels = numpy_generator(seed, "bars").uniform(0, 0.4, (count, 8, 8, 1))
+    for k, label in enumerate(labels):
+        pixels[k, :, 1 + 2 * label : 3 + 2 * label] += 0.5
+    return ImageSet((pixels * 255).astype(np.uint8), labels, tuple("abc"), "bars")
+
+
+def network(seed: int = 0) -> Classifier:
+    return create_classifier("small_cnn", num_classes=3, channels=1, image_size=8, seed=seed)
+
+
+def guided_by(seed: int = 9, size: int = 8) -> Guide:
+    return Guide(network(seed), input_size=size, channels=1)
+
+
+def task(guide: Guide | None = None, **changes: Any) -> Task:
+    """Return 36 updates on 96 synthetic images."""
+    held = {"guide": guide or guided_by(), "synthetic": bars(96, 0), "seed": 0}
+    return Task(**({"recipe": RECIPE, "updates": 36, **held} | changes))
+
+
+def batch(start: int, stop: int, seed: int = 3) -> Batch:
+    images = bars(stop, seed)
+    chosen = torch.arange(start, stop)
+    pixels = as_input(torch.tensor(images.images))
+    return Batch(pixels[chosen], torch.tensor(images.labels)[chosen], chosen)
+
+
+def units(count: int, width: int, seed: int = 0) -> Tensor:
+    return F.normalize(torch.randn(count, width, generator=torch_generator(seed, "units")), dim=1)
+
+
+def test_the_docstring_says_what_the_table_says() -> None:
+    assert module.SIMPLIFIED in " ".join(module.__doc__.split())
+
+
+@given(st.integers(1, 6), st.integers(0, 6), st.floats(0.05, 2.0))
+@settings(max_examples=30, deadline=None)
+def test_info_nce_of_orthogonal_features_is_the_closed_form(n: int, m: int, t: float) -> None:
+    axes = torch.eye(n + m, dtype=torch.float64)
+    loss = info_nce(axes[:n], axes[:n], axes[n:], temperature=t)
+    assert loss.item() == pytest.approx(math.log1p((n - 1 + m) * math.exp(-1 / t)), rel=1e-9)
+
+
+def test_info_nce_of_keys_that_are_all_alike_is_that_of_a_guess() -> None:
+    one = units(1, 8).expand(4, 8)
+    loss = info_nce(units(4, 8, 1), one, one[:3], temperature=0.07)
+    assert loss.item() == pytest.approx(math.log(7), rel=1e-5)
+
+
+def test_an_image_is_not_its_own_negative() -> None:
+    axes = torch.eye(4, dtype=torch.float64)
+    older = axes[[1, 3]]  # the key of image 1, when it last came, and that of another
+    same = torch.zeros(3, 5, dtype=torch.bool)
+    same[:, :3].fill_diagonal_(True)
+    same[1, 3] = True
+    left_out = info_nce(axes[:3], axes[:3], older, temperature=0.5, same=same)
+    e = math.exp(-2)
+    by_hand = (2 * math.log1p(4 * e) + math.log1p(3 * e)) / 3
+    assert left_out.item() == pytest.approx(by_hand, rel=1e-9)
+    assert left_out < info_nce(axes[:3], axes[:3], older, temperature=0.5)
+
+
+@given(st.integers(0, 9), st.lists(st.integers(1, 12), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_the_queue_is_first_in_first_out(size: int, pushes: list[int]) -> None:
+    queue, everything = Queue(size), torch.arange(sum(pushes))
+    for part in everything.split(pushes) if pushes else ():
+        queue.push(part[:, None].float().expand(-1, 5), part)
+    latest = everything[max(0, len(everything) - size) :]
+    assert torch.equal(queue.indices, latest)
+    assert torch.equal(queue.keys[:, 0], latest.float())
+
+
+def test_the_slow_head_is_a_moving_average() -> None:
+    slow, fast = nn.Linear(3, 2).double(), nn.Linear(3, 2).double()
+    start = copy.deepcopy(slow)
+    for _ in range(5):
+        follow_(slow, fast, 0.9)
+    for end, a, b in zip(slow.parameters(), start.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(end, b + 0.9**5 * (a - b))
+
+
+def test_attention_is_that_computed_by_hand() -> None:
+    there = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).T.view(1, 2, 1, 2)  # (2, 0) beside (0, 1)
+    weights = attention(there)
+    torch.testing.assert_close(weights, torch.tensor([[[0.8, 0.2]]]))
+    torch.testing.assert_close(pooled(there, weights), torch.tensor([[1.6, 0.2]]))
+
+
+def test_attention_adds_up_to_one_and_is_even_where_nothing_stands_out() -> None:
+    draws = torch_generator(0, "maps")
+    maps = torch.randn(5, 7, 3, 4, generator=draws)
+    assert (attention(maps) >= 0).all()
+    torch.testing.assert_close(attention(maps).sum((1, 2)), torch.ones(5))
+    for flat in (torch.zeros(2, 7, 3, 4), torch.ones(2, 7, 3, 4)):
+        torch.testing.assert_close(attention(flat), torch.full((2, 3, 4), 1 / 12))
+
+
+def test_weights_of_another_size_are_resized() -> None:
+    maps = torch.rand(2, 3, 4, 4, generator=torch_generator(0, "maps"))
+    even = torch.full((2, 2, 2), 1 / 4)
+    torch.testing.assert_close(pooled(maps, even), maps.mean((2, 3)))
+    left = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]) / 2
+    columns = torch.arange(4.0).expand(1, 1, 4, 4)
+    # Bilinear columns of (1, 0): 1, 0.75, 0.25, 0, of which the mean place is 5 / 8.
+    assert pooled(columns, left).item() == pytest.approx(5 / 8)
+
+
+def test_the_map_is_the_one_that_is_pooled() -> None:
+    model, images = network().eval(), batch(0, 5).images
+    features, feature_map = with_map(model, lambda: model.features(images))
+    assert feature_map.shape == (5, 64, 2, 2)
+    torch.testing.assert_close(feature_map.mean((2, 3)), features)
+    assert torch.equal(features, model.features(images))
+    small = images[:, :, :4, :4]
+    assert with_map(model, lambda: model.features(small))[1] is None  # a single position
+    bare = Classifier(nn.Flatten(), nn.Linear(64, 3), name="bare", channels=1)
+    assert with_map(bare, lambda: bare.features(images))[1] is None
+    assert not any(layer._forward_pre_hooks for layer in model.modules())
+
+
+def parts(seed: int = 0) -> Together:
+    queries = projection(64, seed)
+    keys = copy.deepcopy(queries).requires_grad_(False)
+    return Together(network(), queries=queries, keys=keys)
+
+
+def units_by_hand(together: Together, guide: Guide, some: Batch) -> tuple[Tensor, Tensor]:
+    """Return queries and keys by their definition, with the maps of small networks."""
+    maps = [n.body[:-2]((some.images - 0.5) / 0.5) for n in (together.model, guide.network)]
+    weights = torch.einsum("nchw,nc->nhw", maps[0], maps[0].mean((2, 3)))
+    weights = weights / weights.sum((1, 2), keepdim=True)
+    ours, theirs = ((m * weights[:, None]).sum((2, 3)) for m in maps)
+    queries = F.normalize(together.queries(ours), dim=1)
+    return queries, F.normalize(together.keys(theirs), dim=1).detach()
+
+
+def test_steps_go_down_the_contrast_with_earlier_keys_as_negatives() -> None:
+    guide, together = guided_by(), parts()
+    recipe = replace(RECIPE, optimizer="sgd", learning_rate=0.1)
+    optimizer = create_optimizer(together, recipe)
+    step = csg_step(guide, Settings(csg_weight=0.7, csg_momentum=1.0))
+    older = torch.zeros(0, 128)
+    for k, some in enumerate((batch(0, 6), batch(6, 12))):
+        reference = copy.deepcopy(together).eval()
+        queries, keys = units_by_hand(reference, guide, some)
+        scores = torch.cat([queries @ keys.T, queries @ older.T], 1) / 0.07
+        contrast = F.cross_entropy(scores, torch.arange(len(some)))
+        (F.cross_entropy(reference(some.images), some.labels) + 0.7 * contrast).backward()
+        found = step(together.train(), {"synthetic": some}, optimizer)
+        assert found["contrast"].item() == pytest.approx(contrast.item(), rel=1e-4)
+        older = torch.cat([older, keys])
+        if k:
+            continue  # the second step has momentum
+        pairs = zip(together.named_parameters(), reference.parameters(), strict=True)
+        for (name, new), old in pairs:
+            rate = 0.1 * BODY_RATE if name.startswith("model.body") else 0.1
+            moved = 0 if old.grad is None else rate * old.grad
+            torch.testing.assert_close(new.detach(), (old - moved).detach(), atol=1e-6, rtol=1e-3)
+    assert all(p.grad is None for p in together.keys.parameters())
+
+
+def test_the_keys_head_follows_that_of_the_queries() -> None:
+    together, guide = parts(), guided_by()
+    optimizer = create_optimizer(together, RECIPE)
+    step, start = csg_step(guide, Settings(csg_momentum=0.75)), copy.deepcopy(together.keys)
+    step(together, {"synthetic": batch(0, 6)}, optimizer)
+    for a, b in zip(together.keys.parameters(), start.parameters(), strict=True):
+        assert torch.equal(a, b)  # at the first step both are alike
+    reached = copy.deepcopy(together.queries)
+    step(together, {"synthetic": batch(6, 12)}, optimizer)
+    heads = (together.keys, start, reached)
+    for end, old, new in zip(*(head.parameters() for head in heads), strict=True):
+        torch.testing.assert_close(end, 0.75 * old + 0.25 * new)
+
+
+@pytest.mark.parametrize("length", [0, 3, 6])
+def test_an_image_that_comes_again_is_not_contrasted_with_itself(length: int) -> None:
+    """The second time the queue holds the last keys of the same batch."""
+    together, guide, some = parts(), guided_by(), batch(5, 8)
+    with torch.no_grad():
+        queries, keys = units_by_hand(copy.deepcopy(together).eval(), guide, some)
+    scores, own = queries @ keys.T / 0.07, torch.eye(3, dtype=torch.bool)
+    again = scores.masked_fill(own, float("-inf")) if length else scores[:, :0]
+    wanted = [scores, torch.cat([scores, again], 1)]
+    optimizer = create_optimizer(together, replace(RECIPE, learning_rate=1e-12))
+    step = csg_step(guide, Settings(csg_queue=length))
+    for by_hand in wanted:
+        loss = F.cross_entropy(by_hand, torch.arange(3))
+        found = step(together, {"synthetic": some}, optimizer)["contrast"]
+        assert found.item() == pytest.approx(loss.item(), rel=1e-4)
+
+
+def test_batchnorm_keeps_its_statistics_and_the_guide_everything() -> None:
+    guide, model = guided_by(), network()
+    kept = {name: value.clone() for name, value in guide.network.state_dict().items()}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    csg(model, task(guide))
+    for name, value in model.state_dict().items():
+        statistic = "running" in name or "batches" in name
+        assert torch.equal(value, before[name]) == statistic, name
+    assert all(torch.equal(value, kept[name]) for name, value in guide.network.state_dict().items())
+
+
+def test_a_guide_of_another_width_is_refused_before_training() -> None:
+    body, head = nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), nn.Linear(7, 9)
+    guide = Guide(Classifier(body, head, name="other", channels=1), input_size=8, channels=1)
+    model = network()
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(InputError, match="widths 7 and 64"):
+        csg(model, task(guide))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_the_contrast_falls_where_it_weighs() -> None:
+    ends = []
+    for weight in (0.0, 10.0):
+        wanted = task(settings=Settings(csg_weight=weight))
+        ends.append(csg(network(), wanted).extra["contrast"][-1])
+    assert ends[1] < ends[0] - 0.1
+
+
+@pytest.mark.parametrize("queue", [0, 40])
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_it_learns_and_does_it_the_same_way_twice(queue: int, size: int) -> None:
+    """Also where the guide sees larger images, or its map is a single position."""
+    found = []
+    for _ in range(2):
+        model = network()
+        history = csg(model, task(guided_by(size=size), settings=Settings(csg_queue=queue)))
+        found.append([accuracy(model, bars(60, 2)), *history.train_loss])
+        assert set(history.extra) == {"contrast"}
+    assert found[0] == found[1]
+    assert found[0][0] > 80
+
+
+def test_it_runs_under_autocast() -> None:
+    history = csg(network(), task(precision="bfloat16"))
+    assert np.isfinite(history.train_loss).all()
+
+
+@pytest.mark.slow
+def test_networks_of_timm_give_their_map() -> None:
+    guide = create_guide("efficientnet_lite0", channels=1, input_size=64)
+    images = torch.rand(2, 1, 64, 64, generator=torch_generator(0, "images"))
+    features, feature_map = with_map(guide.network, lambda: guide.features(images))
+    assert feature_map.shape == (2, 1280, 2, 2)
+    torch.testing.assert_close(feature_map.mean((2, 3)), features)
+    model = create_classifier(
+        "efficientnet_lite0", num_classes=3, channels=1, image_size=64, pretrained=True, seed=0
+    )
+    recipe = Recipe(epochs=4, batch_size=16, learning_rate=0.003, input_size=64)
+    csg(model, task(guide, recipe=recipe, updates=24))
+    assert accuracy(model, bars(60, 2), input_size=64) > 60

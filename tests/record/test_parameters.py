@@ -1,0 +1,426 @@
+import json
+import math
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthbook.errors import InputError
+from synthbook.record.parameters import RULES, Rule, check_values, declared, parameters
+from synthbook.record.validation import TYPES
+
+
+def check(values, types, /, **extra):
+    return parameters({"__annotations__": types, **values}, **extra)
+
+
+def one(name, kind, value, **extra):
+    return check({name: value}, {name: kind}, **extra)[name]
+
+
+def fault(name, kind, value, **extra):
+    with pytest.raises(InputError) as caught:
+        one(name, kind, value, **extra)
+    return str(caught.value)
+
+
+def kernel_namespace(**more):
+    """What IPython and papermill put into globals() around the parameters cell."""
+    code = (
+        "from __future__ import annotations\n"
+        "import os, json as js\n"
+        "seeds: int = 3  # number of seeds\n"
+        "epochs: int = 20\n"
+        "sources: list[str] = ['real']\n"
+        "def helper(): ...\n"
+        "class Thing: ...\n"
+    )
+    namespace = {
+        "__name__": "__main__", "__builtin__": __builtins__, "_ih": ["", code], "_oh": {},
+        "_dh": ["/"], "In": ["", code], "Out": {}, "get_ipython": lambda: None, "exit": object(),
+        "quit": object(), "open": open, "_": "", "__": "", "_i": code, "_i1": code,
+    }  # fmt: skip
+    exec(code, namespace)
+    namespace |= more  # the injected-parameters cell has no annotations
+    return namespace
+
+
+def test_a_papermill_namespace_gives_its_parameters_and_nothing_else():
+    p = parameters(kernel_namespace(seeds=5))
+    assert p.as_dict() == {"seeds": 5, "epochs": 20, "sources": ["real"]}
+    assert p.seeds == 5
+    assert list(p.seeds_list) == [0, 1, 2, 3, 4]
+
+
+def test_a_misspelt_parameter_stops_the_run_and_the_nearest_is_named():
+    with pytest.raises(
+        InputError, match=r"unknown parameter 'sede' .value 5.; did you mean 'seeds'"
+    ):
+        parameters(kernel_namespace(sede=5))
+
+
+def test_an_unknown_parameter_that_resembles_none_lists_those_there_are():
+    with pytest.raises(InputError, match=r"'zzz' .value True.*epochs, seeds, sources"):
+        parameters(kernel_namespace(zzz=True))
+
+
+def test_the_cell_can_run_again_among_the_notebooks_own_variables():
+    namespace = kernel_namespace()
+    first = namespace["p"] = parameters(namespace)
+    namespace |= {"accuracy": 0.5, "seeds": 2}
+    exec("table: dict = {}", namespace)
+    assert parameters(namespace).seeds == 2
+    assert first.seeds == 3
+
+
+def test_a_second_run_still_checks_the_values():
+    namespace = kernel_namespace()
+    parameters(namespace)
+    namespace["seeds"] = 0
+    with pytest.raises(InputError, match="seeds = 0"):
+        parameters(namespace)
+
+
+def test_lazy_annotations_of_python_3_14():
+    assert parameters({"__annotate__": lambda form: {"seeds": int}, "seeds": 2}).seeds == 2
+
+
+def test_the_sentence_names_value_type_range_and_remedy():
+    assert fault("seeds", "int", "many") == (
+        "seeds = 'many' is not a whole number; give one from 1 to 1000, for example -p seeds 5"
+    )
+
+
+def test_all_faults_are_found():
+    with pytest.raises(InputError) as caught:
+        check(
+            {"seeds": 0, "epochs": "x", "device": "tpu", "shots": 5, "sede": 1},
+            dict(seeds=int, epochs=int, device=str, shots=int),
+        )
+    text = str(caught.value)
+    assert text.startswith("unknown parameter 'sede'")
+    assert text.endswith("(also wrong: seeds, epochs, device)")
+
+
+def test_the_error_has_no_traceback_in_a_notebook():
+    with pytest.raises(InputError) as caught:
+        one("seeds", int, 0)
+    assert caught.value._render_traceback_() == [f"InputError: {caught.value}"]
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", None, [1], math.nan, math.inf])
+def test_whole_numbers_are_strict(value):
+    assert "is not a whole number" in fault("seeds", "int", value)
+
+
+@pytest.mark.parametrize("value", [True, "0.5", None])
+def test_numbers_are_strict(value):
+    assert "is not a number" in fault("learning_rate", "float", value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_are_finite(value):
+    assert "is not finite" in fault("anything", "float", value)
+
+
+def test_a_whole_number_is_a_number():
+    value = one("guidance_scale", "float", 2)
+    assert value == 2.0
+    assert isinstance(value, float)
+
+
+@pytest.mark.parametrize(
+    ("given_value", "value"),
+    [("true", True), ("True", True), ("false", False), (" FALSE ", False), (True, True)],
+)
+def test_bools_from_the_command_line(given_value, value):
+    assert one("download", bool, given_value) is value
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None, "1"])
+def test_other_bools_are_refused(value):
+    assert "is not true or false; give one, for example -p download False" in fault(
+        "download", bool, value
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [["real", "gan"], "real,gan", "real, gan", '["real","gan"]', "['real', 'gan']"]
+)
+def test_lists_as_papermill_passes_them(value):
+    assert one("sources", list[str], value) == ("real", "gan")
+
+
+@pytest.mark.parametrize("value", [[1, 2], "1,2", "[1, 2]", (1, 2)])
+def test_lists_of_whole_numbers(value):
+    assert one("layers", "list[int]", value) == (1, 2)
+
+
+def test_a_single_number_is_a_list_of_one():
+    assert one("shots", "list[int]", 4) == (4,)
+
+
+@pytest.mark.parametrize("value", ["1,b", "[1, 2.5]", "[1", [True], 2.5, "[" * 500, {"a": 1}])
+def test_other_lists_of_whole_numbers_are_refused(value):
+    assert "is not a list of whole numbers" in fault("layers", "list[int]", value)
+
+
+@pytest.mark.parametrize("value", [[1, 2.5], "1,2.5", "[1, 2.5]", (1.0, 2.5), "1e0, +2.5"])
+def test_lists_of_numbers(value):
+    found = one("lambdas", "list[float]", value)
+    assert found == (1.0, 2.5)
+    assert all(isinstance(number, float) for number in found)
+
+
+def test_a_single_number_is_a_list_of_one_number():
+    assert one("lambdas", "list[float]", 0.5) == one("lambdas", "list[float]", "0.5") == (0.5,)
+
+
+@pytest.mark.parametrize("value", ["1,b", [True], "[1", {"a": 1}, "1..5"])
+def test_other_lists_of_numbers_are_refused(value):
+    assert "is not a list of numbers" in fault("lambdas", "list[float]", value)
+
+
+@pytest.mark.parametrize("value", [[float("nan")], [float("inf")], "nan", [-1.0], [1, 1]])
+def test_numbers_out_of_range_are_refused(value):
+    assert "lambdas" in fault("lambdas", "list[float]", value)
+
+
+@pytest.mark.parametrize("value", [[], "", "rael", ["gan", "gan"], [1]])
+def test_sources_are_known_present_and_unique(value):
+    assert "sources" in fault("sources", "list[str]", value)
+
+
+def test_a_misspelt_member_gets_a_hint():
+    assert "did you mean 'diffusion'?" in fault("sources", "list[str]", ["difusion"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "good", "bad"),
+    [
+        ("seeds", "int", [1, 1000], [0, -1, 1001]),
+        ("first_seed", "int", [0, 17], [-1]),
+        ("generators", "int", [1], [0]),
+        ("epochs", "int", [1], [0]),
+        ("batch_size", "int", [2], [1, 0]),
+        ("learning_rate", "float", [1e-9, 1.0], [0.0, -0.1, 1.01]),
+        ("guidance_scale", "float", [0.0, 100.0], [-0.1, 100.5]),
+        ("num_inference_steps", "int", [1, 1000], [0, 1001]),
+        ("confidence", "float", [0.0, 0.99], [1.0, -0.1]),
+        ("image_size", "int", [0, 8, 1024], [1, 7, 1025, -1]),
+        ("shots", "int", [1], [0]),
+        ("threads", "int", [0, 4], [-1]),
+        ("neighbours", "int", [1], [0]),
+        ("share", "float", [0.01, 0.99], [0.0, 1.0]),
+        ("device", "str", ["auto", "cpu", "cuda", "cuda:1", "mps"], ["gpu", "cuda:", "CPU", ""]),
+        ("backbone", "str", ["small_cnn"], ["", " "]),
+        ("data", "str", ["digits"], [""]),
+        ("rows", "str", ["", "a.jsonl"], []),
+    ],
+)
+def test_shared_ranges(name, kind, good, bad):
+    for value in good:
+        assert one(name, kind, value) == value
+    for value in bad:
+        assert fault(name, kind, value).startswith(f"{name} = {value!r}")
+
+
+def test_every_shared_rule_allows_its_own_example():
+    for name, rule in RULES.items():
+        members = str(rule.example).split(",") if "," in str(rule.example) else [rule.example]
+        for member in members:
+            assert rule.admits(member), name
+        assert rule.help or name in ("sources",), name
+
+
+def test_a_chapters_own_rule_replaces_the_shared_one():
+    rule = Rule(choices=("a", "b"))
+    assert one("data", "str", "a", data=rule) == "a"
+    assert "one of a, b" in fault("data", "str", "digits", data=rule)
+
+
+def test_a_rule_for_no_parameter_is_a_fault():
+    with pytest.raises(InputError, match="did you mean 'weight'"):
+        check({"weight": 1.0}, {"weight": float}, weigth=Rule(0, 1))
+
+
+@pytest.mark.parametrize("kind", [dict, "dict[str, int]", "Path", None])
+def test_other_types_are_refused(kind):
+    assert "use one of int, float" in fault("names", kind, {})
+
+
+@pytest.mark.parametrize("name", ["hash", "items", "as_dict", "seeds_list", "keys"])
+def test_names_that_parameters_needs_itself(name):
+    assert f"no parameter can be called '{name}'" in fault(name, int, 1)
+
+
+def test_digits_for_a_text_point_to_papermills_raw_option():
+    assert "-r data 12" in fault("data", str, 12)
+
+
+def test_parameters_are_read_only():
+    p = check({"seeds": 2}, {"seeds": int})
+    with pytest.raises(InputError, match="parameters cell"):
+        p.seeds = 3
+    with pytest.raises(InputError, match="parameters cell"):
+        del p.seeds
+    with pytest.raises(TypeError):
+        p["seeds"] = 3
+    with pytest.raises(AttributeError, match="did you mean 'seeds'"):
+        p.seed  # noqa: B018
+    assert not hasattr(p, "epochs")
+
+
+def test_parameters_travel_to_another_process():
+    p = check({"seeds": 2, "sources": ["gan"]}, {"seeds": int, "sources": list[str]})
+    copy = pickle.loads(pickle.dumps(p))
+    assert copy == p
+    assert copy.hash == p.hash
+
+
+def test_the_hash_depends_on_values_and_not_on_order_or_places():
+    types = {"seeds": int, "epochs": int, "rows": str}
+    base = check({"seeds": 1, "epochs": 2, "rows": ""}, types).hash
+    assert check({"rows": "x", "epochs": 2, "seeds": 1}, dict(reversed(types.items()))).hash == base
+    assert check({"seeds": 2, "epochs": 2, "rows": ""}, types).hash != base
+    assert len(base) == 16
+    assert int(base, 16) >= 0
+
+
+def test_seeds_follow_the_first():
+    p = check({"seeds": 3, "first_seed": 7}, {"seeds": int, "first_seed": int})
+    assert list(p.seeds_list) == [7, 8, 9]
+
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True).filter(
+    lambda name: name not in RULES and name not in ("keys", "items", "values", "get", "hash")
+)
+values_by_type = {
+    "int": st.integers(),
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "bool": st.booleans(),
+    "str": st.text(),
+    "list[str]": st.lists(st.text()),
+    "list[int]": st.lists(st.integers(-(10**9), 10**9)),
+    "list[float]": st.lists(st.floats(allow_nan=False, allow_infinity=False)),
+}
+assert set(values_by_type) == set(TYPES)
+
+
+@given(
+    st.dictionaries(
+        names, st.sampled_from(sorted(TYPES)).flatmap(
+            lambda kind: st.tuples(st.just(kind), values_by_type[kind])
+        ), max_size=5,
+    )
+)  # fmt: skip
+def test_every_well_typed_value_comes_back_unchanged(drawn):
+    types = {name: kind for name, (kind, _) in drawn.items()}
+    values = {name: value for name, (_, value) in drawn.items()}
+    assert check(values, types).as_dict() == values
+
+
+@given(names, st.sampled_from(sorted(TYPES)), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+))  # fmt: skip
+def test_any_value_is_typed_or_refused_in_a_sentence(name, kind, value):
+    try:
+        found = check({name: value}, {name: kind}).as_dict()[name]
+    except InputError as error:
+        assert str(error).startswith(f"{name} = ")  # noqa: PT017
+    else:
+        expected = {"int": int, "float": float, "bool": bool, "str": str}.get(kind, list)
+        assert type(found) is expected
+
+
+@given(st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1), min_size=1))
+def test_json_and_comma_texts_mean_the_same_list(members):
+    assert one("names", "list[str]", json.dumps(members)) == tuple(members)
+    assert one("names", "list[str]", ",".join(members)) == tuple(members)
+
+
+def test_numpy_numbers_are_not_silently_taken():
+    assert "is not a whole number" in fault("seeds", "int", np.int64(3))
+
+
+# what is read from the file
+
+
+@pytest.mark.parametrize("suffix", ["py", "ipynb"])
+def test_declared_reads_the_cell(book, suffix):
+    fields = {field.name: field for field in declared(book / f"notebooks/90_tiny.{suffix}")}
+    assert list(fields) == [
+        "seeds", "first_seed", "methods", "sources", "epochs", "weight", "rows",
+    ]  # fmt: skip
+    assert fields["seeds"] == ("seeds", "int", 1, "number of seeds")
+    assert fields["methods"].default == ["plain", "PG-KL"]
+    assert fields["methods"].type == "list[str]"
+    assert fields["first_seed"].help == RULES["first_seed"].help
+
+
+@pytest.mark.parametrize(
+    ("cell", "match"),
+    [
+        ("seeds = 3", "'seeds = 3'"),
+        ("seeds: int", "'seeds: int'"),
+        ("seeds: int = f()", "write it so"),
+        ("seeds: dict = {}", "has the type dict"),
+    ],
+)
+def test_declared_refuses_other_lines(tmp_path, cell, match):
+    path = tmp_path / "n.py"
+    path.write_text(f'# %% tags=["parameters"]\n{cell}\n')
+    with pytest.raises(InputError, match=match):
+        declared(path)
+
+
+def test_declared_needs_the_tag_and_the_file(tmp_path):
+    (tmp_path / "n.py").write_text("# %%\nseeds: int = 1\n")
+    with pytest.raises(InputError, match="tagged 'parameters'"):
+        declared(tmp_path / "n.py")
+    with pytest.raises(InputError, match=r"no notebook '.*m\.ipynb'"):
+        declared(tmp_path / "m.ipynb")
+    (tmp_path / "broken.ipynb").write_text('{"cells": [{}]}')
+    with pytest.raises(InputError, match="is no Jupyter notebook"):
+        declared(tmp_path / "broken.ipynb")
+
+
+@pytest.mark.parametrize("suffix", ["py", "ipynb"])
+def test_check_values_is_the_checking_cell(book, suffix):
+    path = book / f"notebooks/90_tiny.{suffix}"
+    p = check_values(path, {"seeds": 4, "sources": "gan"})
+    assert (p.seeds, p.sources, p.epochs) == (4, ("gan",), 3)
+    for wrong, match in [
+        ({"sede": 5}, "did you mean 'seeds'"),
+        ({"seeds": "x"}, "not a whole number"),
+        ({"weight": 2.5}, "from 0 to 2"),  # the chapter's own rule
+    ]:
+        with pytest.raises(InputError, match=match):
+            check_values(path, wrong)
+
+
+def test_imports_are_cheap():
+    code = (
+        "import sys, synthbook.record.parameters, synthbook.record.rows\n"
+        "import synthbook.page.figures, synthbook.page.tables\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'scipy', 'great_tables', 'seaborn', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_papermill_stops_at_the_checking_cell(book):
+    from papermill import PapermillExecutionError, execute_notebook
+
+    path = str(book / "notebooks/90_tiny.ipynb")
+    with pytest.raises(PapermillExecutionError) as caught:
+        execute_notebook(path, str(book / "out.ipynb"), {"sede": 5}, progress_bar=False)
+    assert "did you mean 'seeds'?" in str(caught.value)
+    execute_notebook(path, str(book / "out.ipynb"), {"seeds": 2}, progress_bar=False)

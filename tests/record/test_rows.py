@@ -1,0 +1,273 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from synthbook.errors import InputError
+from synthbook.record.provenance import Provenance
+from synthbook.record.rows import (
+    COLUMNS,
+    Row,
+    append,
+    frame,
+    identity,
+    latest,
+    merge,
+    read,
+    recorded,
+    setting_text,
+)  # fmt: skip
+
+SOURCE = dict(
+    time="2025-01-02T03:04:05Z", version="0.1", commit=None, dirty=None,
+    device="cpu", torch=None, threads=1, parameters="p" * 16, seconds=0.5,
+)  # fmt: skip
+
+
+def row(time="2025-01-02T03:04:05Z", **changes):
+    fields = dict(
+        chapter="90_tiny", method="plain", train="real", test="gan", dataset="digits",
+        backbone="small_cnn", setting={}, metric="top1_accuracy", value=1.5, seed=0, scale="mini",
+        provenance=Provenance(**(SOURCE | {"time": time})),
+    )  # fmt: skip
+    return Row(**(fields | changes))
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+setting_names = st.from_regex(r"[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
+    lambda name: name not in COLUMNS and name != "provenance"
+)
+settings = st.dictionaries(
+    setting_names, st.text() | st.integers(-(2**62), 2**62) | finite | st.booleans(), max_size=4
+)
+rows_drawn = st.builds(
+    row, value=finite, seed=st.integers(0, 2**31), setting=settings,
+    method=st.text(min_size=1), train=st.text(), metric=st.text(min_size=1),
+)  # fmt: skip
+
+
+@given(st.lists(rows_drawn, max_size=4))
+def test_rows_come_back_as_they_went(tmp_path_factory, drawn):
+    path = tmp_path_factory.mktemp("rows") / "a.jsonl"
+    path.touch()
+    append(path, drawn)
+    back = read(path)
+    assert back == drawn
+    for one, two in zip(back, drawn, strict=True):
+        assert [type(v) for v in one.setting.values()] == [type(v) for v in two.setting.values()]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": float("nan")}, {"value": float("inf")}, {"value": "1"}, {"value": True},
+        {"seed": -1}, {"seed": 1.0}, {"method": ""}, {"metric": ""}, {"colour": "red"},
+        {"setting": {"value": 1}}, {"setting": {"a b": 1}}, {"setting": {"a": None}},
+        {"setting": {"a": float("nan")}}, {"setting": {"a": [1]}}, {"train": None},
+    ],
+)  # fmt: skip
+def test_what_is_no_row(changes):
+    with pytest.raises(ValidationError):
+        row(**changes)
+
+
+def test_provenance_is_checked_too():
+    for changes in ({"time": "yesterday"}, {"seconds": -1.0}, {"host": "x"}):
+        with pytest.raises(ValidationError):
+            Provenance(**(SOURCE | changes))
+
+
+def test_a_row_is_frozen_and_its_setting_sorted():
+    one = row(setting={"b": 1, "a": 2})
+    assert list(one.setting) == ["a", "b"]
+    with pytest.raises(ValidationError):
+        one.value = 2.0
+
+
+def test_setting_text_is_that_of_the_published_values():
+    assert setting_text({"weight": 0.1, "shots": 4}) == "shots=4;weight=0.1"
+    assert setting_text({}) == ""
+
+
+def test_identity_leaves_out_value_and_provenance_only():
+    base = row()
+    assert identity(row(value=9.0, time="2026-01-01T00:00:00Z")) == identity(base)
+    for name in ("chapter", "method", "train", "test", "dataset", "backbone", "metric", "scale"):
+        assert identity(row(**{name: "other"})) != identity(base), name
+    assert identity(row(seed=1)) != identity(base)
+    assert identity(row(setting={"k": 1})) != identity(row(setting={"k": "1"}))
+
+
+def test_a_torn_last_line_is_passed_over_and_cut_off(tmp_path):
+    path = tmp_path / "a.jsonl"
+    append(path, [row(seed=0), row(seed=1)])
+    whole = path.read_bytes()
+    for cut in (1, 40, len(whole) // 2 - 1):
+        path.write_bytes(whole[:-cut])
+        if cut > 1:  # with one byte less the row itself is whole
+            assert [r.seed for r in read(path)] == [0]
+        append(path, [row(seed=2)])
+        assert [r.seed for r in read(path)] == ([0, 1, 2] if cut == 1 else [0, 2])
+        assert path.read_bytes().endswith(b"\n")
+
+
+def test_a_torn_only_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"chapter": "9\xc3')
+    assert read(path) == []
+    append(path, [row()])
+    assert read(path) == [row()]
+
+
+def test_any_other_bad_line_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    append(path, [row(seed=0), row(seed=1), row(seed=2)])
+    lines = path.read_text().splitlines()
+    changed = json.loads(lines[1]) | {"value": "high"}
+    path.write_text("\n".join([lines[0], json.dumps(changed), lines[2]]) + "\n")
+    with pytest.raises(InputError, match=r"a\.jsonl:2 is not a row: value: "):
+        read(path)
+    path.write_text("\n".join([lines[0], "", lines[2]]) + "\n")
+    with pytest.raises(InputError, match=r"a\.jsonl:2 is not a row"):
+        read(path)
+
+
+def test_a_bad_last_line_that_was_ended_is_no_torn_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    append(path, [row()])
+    with path.open("a") as stream:
+        stream.write("{}\n")
+    with pytest.raises(InputError, match=r":2 is not a row"):
+        read(path)
+
+
+def test_a_missing_file_and_no_rows(tmp_path):
+    with pytest.raises(InputError, match="no rows file"):
+        read(tmp_path / "none.jsonl")
+    append(tmp_path / "none.jsonl", [])
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    append(path, [row()])
+    before, write = path.read_bytes(), os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:10]))
+    with pytest.raises(OSError, match="disk full"):
+        append(path, [row(seed=1)])
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_rows import row
+from synthbook.record.rows import append
+print("ready", flush=True)
+sys.stdin.readline()
+k = 0
+while k < {count}:
+    append({path!r}, [row(seed=k, method={name!r}, setting={{"pad": "x" * {pad}}}),
+                      row(seed=k, method={name!r}, metric="other")])
+    k += 1
+"""
+
+
+def start_writer(path, name, count, pad=300):
+    code = WRITER.format(
+        tests=os.path.dirname(__file__), path=str(path), name=name, count=count, pad=pad
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout.readline() == "ready\n"
+    return writer
+
+
+def test_two_writers_lose_no_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    writers = [start_writer(path, name, 100) for name in ("one", "two")]
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    found = {(r.method, r.seed, r.metric) for r in read(path)}
+    assert len(found) == len(read(path)) == 400
+
+
+def test_a_killed_writer_leaves_whole_rows(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for attempt in range(3):
+        writer = start_writer(path, f"killed{attempt}", 10**9, pad=200_000)
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+        while not path.exists() or path.stat().st_size < (attempt + 1) * 600_000:
+            assert writer.poll() is None
+            time.sleep(0.002)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.communicate()
+        before = read(path)  # every line but a torn last one is a row
+        append(path, [row(method=f"after{attempt}")])  # and the lock of the dead is free
+        assert read(path) == [*before, row(method=f"after{attempt}")]
+        assert path.read_bytes().endswith(b"\n")
+
+
+def test_latest_is_by_time_and_of_equal_times_the_later():
+    old, new = row(value=1.0, time="2025-01-01T00:00:00Z"), row(value=2.0)
+    assert latest([new, old]) == [new]
+    assert latest([old, new]) == [new]
+    assert latest([new, row(value=3.0)]) == [row(value=3.0)]
+
+
+def test_merge_keeps_the_newest_sorted_and_is_stable(tmp_path):
+    one, two, target = (tmp_path / name for name in ("1.jsonl", "2.jsonl", "out/t.jsonl"))
+    append(one, [row(seed=2), row(seed=1, value=1.0)])
+    append(two, [row(seed=1, value=2.0, time="2025-06-01T00:00:00Z"), row(seed=0)])
+    merge([one, two], target)
+    first = target.read_bytes()
+    assert [(r.seed, r.value) for r in read(target)] == [(0, 1.5), (1, 2.0), (2, 1.5)]
+    merge([two, one], target)
+    assert target.read_bytes() == first
+    merge([target], target)
+    assert target.read_bytes() == first
+
+
+def test_a_merge_that_fails_changes_nothing(tmp_path):
+    append(tmp_path / "t.jsonl", [row()])
+    with pytest.raises(InputError):
+        merge([tmp_path / "t.jsonl", tmp_path / "none.jsonl"], tmp_path / "t.jsonl")
+    assert read(tmp_path / "t.jsonl") == [row()]
+
+
+def test_the_frame_has_settings_as_columns():
+    table = frame([row(setting={"shots": 4, "aug": True}), row(seed=1)])
+    assert list(table.columns) == [*COLUMNS, "aug", "shots"]
+    assert table["setting"].tolist() == ["aug=True;shots=4", ""]
+    assert table["shots"].iloc[0] == 4
+    assert type(table["shots"].iloc[0]) is int
+    assert table["shots"].isna().tolist() == [False, True]
+    assert table["time"].iloc[0] == SOURCE["time"]
+
+
+def test_an_empty_frame_has_the_columns_and_types():
+    table = frame([])
+    assert list(table.columns) == list(COLUMNS)
+    assert table["value"].dtype == float
+    assert table.groupby("method")["value"].mean().empty
+
+
+def test_recorded_rows_are_those_of_the_book(book):
+    assert list(recorded("90_tiny", "mini").columns) == list(COLUMNS)
+    path = book / "results/mini/90_tiny.jsonl"
+    append(path, [row(value=1.0), row(value=2.0, time="2025-06-01T00:00:00Z")])
+    assert recorded("90_tiny", "mini")["value"].tolist() == [2.0]

@@ -1,0 +1,104 @@
+"""What few-image GANs learn from: draws, exclusions, and clear errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from synthbook.errors import InputError
+from synthbook.generate.primitives import Primitives, synthesize
+from synthbook.studies.targets import check_target, real_source, stream, target
+
+HOW = {"count": 20, "image_size": 16, "seed": 0}
+
+
+@pytest.mark.parametrize("text", ["china", "mnist5k:3", "digits:7"])
+def test_train_and_held_out_are_rgb_disjoint_and_drawn_by_the_seed(text: str) -> None:
+    one, again, other = target(text, **HOW), target(text, **HOW), target(text, **HOW | {"seed": 1})
+    assert one.train.images.shape == (20, 16, 16, 3)
+    assert one.train.num_classes == 1
+    assert one.train.fingerprint() == again.train.fingerprint() != other.train.fingerprint()
+    assert one.held_out is not None
+    train = {image.tobytes() for image in one.train.images}
+    held_out = {image.tobytes() for image in one.held_out.images}
+    assert len(train) >= 19
+    assert not train & held_out
+
+
+def test_a_class_is_taken_whole_and_from_all_splits() -> None:
+    found = target("mnist5k:3", **HOW, spare=1000)
+    assert len(found.train) + len(found.held_out) == 500
+
+
+def test_a_folder_of_loose_images_is_a_target(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "deeper").mkdir()
+    for k in range(6):
+        mode = ("L", "RGBA", "RGB")[k % 3]
+        shape = (20, 30) if mode == "L" else (20, 30, len(mode))
+        image = Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode=None)
+        image.save(tmp_path / ("deeper" if k > 3 else "") / f"{k}.png")
+    deep = Image.fromarray(rng.integers(0, 65536, (20, 30), dtype=np.uint16))
+    deep.save(tmp_path / "sixteen.png")  # 16 bits
+    found = target(str(tmp_path), count=7, image_size=8, seed=0)
+    assert found.train.images.shape == (7, 8, 8, 3)
+    assert found.held_out is None
+    assert "7 images" in check_target(str(tmp_path))
+    with pytest.raises(InputError, match=r"has 7 images; lower the 8"):
+        target(str(tmp_path), count=8, image_size=8, seed=0)
+
+
+def test_the_real_source_leaves_the_targets_classes_out() -> None:
+    whole = real_source("digits", without=[], image_size=8)
+    fewer = real_source("digits", without=["digits:3", "china", "mnist5k:4"], image_size=8)
+    only = real_source("digits:3", without=[], image_size=8)
+    assert len(whole) == 1797
+    assert len(whole) - len(fewer) == len(only) > 100
+    assert whole.channels == 3
+    threes = {image.tobytes() for image in only.images}
+    assert not threes & {image.tobytes() for image in fewer.images}
+
+
+def test_a_stream_draws_what_the_synthesizer_draws() -> None:
+    drawn = stream(Primitives(), image_size=16, seed=3, num_classes=4)
+    images = drawn.images(torch.tensor([7, 0]))
+    same = synthesize(Primitives(), indices=[7, 0], resolution=16, seed=3)
+    assert images.dtype == torch.uint8
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), same)
+    names = {
+        stream(recipe, image_size=size, seed=seed).name
+        for recipe in (Primitives(), Primitives(shapes=10), Primitives(size_policy="Rand"))
+        for size in (16, 32)
+        for seed in (0, 1)
+    }
+    assert len(names) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("chima", "no target 'chima'"),
+        ("mnist5k:eleven", "no class 'eleven'"),
+        ("mnist6k:3", "mnist5k"),
+        ("", "no target ''"),
+    ],
+)
+def test_an_unknown_target_is_named(text: str, words: str) -> None:
+    for ask in (check_target, lambda name: target(name, **HOW)):
+        with pytest.raises(InputError, match=words):
+            ask(text)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_one_image_is_too_few(count: int) -> None:
+    with pytest.raises(InputError, match=rf"{count} image.*2 or more"):
+        target("china", **HOW | {"count": count})
+
+
+def test_an_empty_folder_and_a_source_without_classes_left_are_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="holds no image"):
+        check_target(str(tmp_path))
+    with pytest.raises(InputError, match="every class of 'digits'"):
+        real_source("digits", without=[f"digits:{k}" for k in range(10)], image_size=8)

@@ -1,0 +1,84 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthbook.errors import InputError
+from synthbook.intervals import effect_text, interval
+
+numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+
+
+@given(st.lists(numbers, min_size=2, max_size=8))
+def test_the_mean_lies_inside_and_the_ends_within_the_values(values):
+    mean, low, high = interval(values)
+    tiny = 1e-9 * max(map(abs, values), default=0) + 1e-12
+    assert min(values) - tiny <= low <= mean + tiny
+    assert mean - tiny <= high <= max(values) + tiny
+
+
+@given(st.lists(numbers, min_size=2, max_size=6), st.integers(-100, 100), st.randoms())
+def test_shift_scale_and_order(values, shift, random):
+    base = interval(values)
+    moved = interval([2 * value + shift for value in values])
+    for one, two in zip(base, moved, strict=True):
+        assert two == pytest.approx(2 * one + shift, rel=1e-9, abs=1e-6)
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    assert interval(shuffled) == base
+
+
+def test_two_values_have_the_exact_percentiles():
+    # The resampled mean is a, (a+b)/2 or b with chances 1/4, 1/2, 1/4.
+    assert interval([1.0, 3.0]) == (2.0, 1.0, 3.0)
+    assert interval([1.0, 3.0], level=0.4) == (2.0, 2.0, 2.0)
+
+
+def test_it_agrees_with_scipy():
+    from scipy.stats import bootstrap
+
+    values = np.random.default_rng(3).normal(size=12)
+    _, low, high = interval(values)
+    reference = bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=20_000, rng=1
+    ).confidence_interval
+    assert low == pytest.approx(reference.low, abs=0.03)
+    assert high == pytest.approx(reference.high, abs=0.03)
+
+
+def test_a_wider_level_is_a_wider_interval():
+    values = np.arange(5.0)
+    narrow, wide = interval(values, 0.5), interval(values, 0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_one_value_has_no_ends():
+    mean, low, high = interval([4.0])
+    assert mean == 4.0
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_equal_values_have_equal_ends():
+    assert interval([0.1] * 7) == (0.1, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
+def test_bad_values(values):
+    with pytest.raises(InputError):
+        interval(values)
+
+
+@pytest.mark.parametrize("level", [0, 1, -1, 95])
+def test_bad_levels(level):
+    with pytest.raises(InputError, match="level"):
+        interval([1.0, 2.0], level)
+
+
+def test_an_effect_is_written_with_its_interval_and_without_rounding_noise() -> None:
+    assert effect_text(None, None, None) == ""
+    assert effect_text(3.21, None, None) == "+3.21"
+    assert effect_text(2.84e-15, -1.67, 1.333) == "+0 [-1.67, +1.33]"
+    assert effect_text(1.0, float("nan"), float("nan")) == "+1"
