@@ -34,22 +34,36 @@ def test_builds_once_for_a_key() -> None:
     assert cached("thing", {"a": 1}, build) == first
     assert len(calls) == 1
     assert cached("thing", {"a": 2}, build) != first
-    assert json.loads((first / "key.json").read_text()) == {"a": 1}
+    key = json.loads((first / "key.json").read_text())
+    assert key["a"] == 1
+    assert {"code", "versions", "machine"} < set(key)
 
 
 def test_a_build_that_fails_leaves_nothing_whole_and_can_resume() -> None:
-    def fails(path: Path) -> None:
-        (path / "checkpoint").write_text("half")
-        raise RuntimeError("killed")
+    fail = True
 
-    with pytest.raises(RuntimeError, match="killed"):
-        cached("thing", {"a": 1}, fails)
-
-    def resumes(path: Path) -> None:
+    def build(path: Path) -> None:
+        if fail:
+            (path / "checkpoint").write_text("half")
+            raise RuntimeError("killed")
         assert (path / "checkpoint").read_text() == "half"
         (path / "value").write_text("whole")
 
-    assert (cached("thing", {"a": 1}, resumes) / "value").read_text() == "whole"
+    with pytest.raises(RuntimeError, match="killed"):
+        cached("thing", {"a": 1}, build)
+    fail = False
+    assert (cached("thing", {"a": 1}, build) / "value").read_text() == "whole"
+
+
+def test_what_a_build_has_caught_is_for_the_key_to_say() -> None:
+    def at(level: int) -> Path:
+        return cached("thing", {"level": level}, lambda path: (path / str(level)).touch())
+
+    def without(level: int) -> Path:
+        return cached("thing", {}, lambda path: (path / str(level)).touch())
+
+    assert at(1) != at(2)
+    assert without(1) == without(2)
 
 
 def _slow_build(log: str) -> None:

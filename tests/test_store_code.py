@@ -1,81 +1,228 @@
+"""The source of what is called: everything that can change a number, and nothing else."""
+
 from __future__ import annotations
 
-import ast
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from synthbook import store as source
+from synthbook import store
 from synthbook.errors import InputError
+from synthbook.store import cached, code_behind, code_of, key_hash
+
+FILES = {
+    "__init__.py": "",
+    "top.py": """
+        from synthbook_t.sub import middle
+        from synthbook_t.registry import CHOICES
+
+        def run(x):
+            \"\"\"Return something.\"\"\"
+            return middle.double(x) + CHOICES["one"](x)
+
+        def other(x):
+            return x
+        """,
+    "sub/__init__.py": "",
+    "sub/middle.py": """
+        FACTOR = 2
+
+        def double(x):
+            from synthbook_t.bottom import Adder
+            return Adder().add(FACTOR * x)
+
+        def unused():
+            return 0
+        """,
+    "bottom.py": """
+        class Adder:
+            def add(self, x):
+                return x + 1
+        """,
+    "registry.py": """
+        import importlib
+
+        def _one(x):
+            return importlib.import_module("synthbook_t.lazy").f(x)
+
+        CHOICES = {"one": _one}
+        """,
+    "lazy.py": "def f(x):\n    return 3 * x\n",
+    "island.py": "Y = 1\n",
+}
+
+
+class Package:
+    """A package in a temporary folder, whose files tests rewrite."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        for name, text in FILES.items():
+            self.write(name, text)
+
+    def write(self, name: str, text: str) -> None:
+        import textwrap
+
+        path = self.base / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
+            del sys.modules[module]
+        importlib.invalidate_caches()
+        store._found.cache_clear()
+        store._parsed.cache_clear()
+
+    def change(self, name: str, old: str, new: str) -> None:
+        text = (self.base / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def code(self, module: str = "synthbook_t.top", name: str = "run") -> str:
+        return code_of(getattr(importlib.import_module(module), name))
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of that name with the chain top -> middle -> bottom, and an island."""
-    base = tmp_path / "synthbook"
-    (base / "sub").mkdir(parents=True)
-    files = {
-        "__init__.py": "",
-        "top.py": "from synthbook.sub import middle\n",
-        "sub/__init__.py": "",
-        "sub/middle.py": "def f():\n    import synthbook.bottom\n    return 1\n",
-        "bottom.py": '"""Doc."""\nX = 1\n',
-        "island.py": "Y = 1\n",
-    }
-    for name, text in files.items():
-        (base / name).write_text(text)
-    monkeypatch.setattr(source, "PACKAGE", base)
-    return base
-
-
-def test_closure_follows_imports_inside_functions(package: Path) -> None:
-    assert set(source.closure(["synthbook.top"])) == {
-        "synthbook.top",
-        "synthbook.sub",
-        "synthbook.sub.middle",
-        "synthbook.bottom",
-    }
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    made = Package(tmp_path / "synthbook_t")
+    monkeypatch.setattr(store, "PACKAGE", made.base)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield made
+    for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
+        del sys.modules[module]
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "changes"),
+    ("name", "old", "new"),
     [
-        ("bottom.py", '"""Other words."""\nX = 1  # a comment\n', False),
-        ("bottom.py", '"""Doc."""\nX = 2\n', True),
-        ("island.py", "Y = 2\n", False),
-        ("sub/middle.py", "def f():\n    import synthbook.bottom\n    return 2\n", True),
+        ("top.py", "+ CHOICES", "- CHOICES"),
+        ("sub/middle.py", "FACTOR = 2", "FACTOR = 3"),  # a constant that it names
+        ("bottom.py", "x + 1", "x + 2"),  # a class that is imported inside a function
+        ("registry.py", '("synthbook_t.lazy")', '("synthbook_t.island")'),  # through a registry
+        ("lazy.py", "3 * x", "4 * x"),  # a module named in a text, to be imported when needed
     ],
 )
-def test_only_code_that_is_reached_changes_the_hash(
-    package: Path, name: str, text: str, changes: bool
-) -> None:
-    before = source.code_hash("synthbook.top")
-    (package / name).write_text(text + "\n" * 7)
-    assert (source.code_hash("synthbook.top") != before) == changes
+def test_whatever_is_reached_counts(package: Package, name: str, old: str, new: str) -> None:
+    before = package.code()
+    package.change(name, old, new)
+    assert package.code() != before
 
 
-def test_modules_can_be_left_out(package: Path) -> None:
-    before = source.code_hash("synthbook.top", without=["synthbook.bottom"])
-    (package / "bottom.py").write_text("X = 3\n")
-    assert source.code_hash("synthbook.top", without=["synthbook.bottom"]) == before
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("top.py", "Return something.", "Return something else."),
+        ("top.py", "return x\n", "return -x\n"),  # another function of the same file
+        ("sub/middle.py", "return 0", "return 1  # nobody calls it"),
+        ("bottom.py", "return x + 1", "return (x +  1)  # a comment"),
+        ("island.py", "Y = 1", "Y = 2"),
+    ],
+)
+def test_whatever_is_not_reached_does_not(package: Package, name: str, old: str, new: str) -> None:
+    before = package.code()
+    package.change(name, old, new)
+    assert package.code() == before
 
 
-def test_unknown_modules_are_named() -> None:
-    with pytest.raises(InputError, match=r"synthbook\.nowhere"):
-        source.code_hash("synthbook.nowhere")
+def test_moving_and_merging_modules_changes_nothing(package: Package) -> None:
+    before = package.code()
+    # The class moves to another room, under the same name ...
+    package.write("deep/down.py", FILES["bottom.py"])
+    package.change("sub/middle.py", "synthbook_t.bottom", "synthbook_t.deep.down")
+    assert package.code() == before
+    # ... and the registry is merged into the module that uses it.
+    package.write(
+        "top.py",
+        """
+        import importlib
 
+        from synthbook_t.sub import middle
 
-def test_imports_ignore_other_packages() -> None:
-    tree = ast.parse(
-        "import torch\nfrom synthbook import errors\nfrom synthbook.store import cached"
+        def _one(x):
+            return importlib.import_module("synthbook_t.lazy").f(x)
+
+        CHOICES = {"one": _one}
+
+        def run(x):
+            return middle.double(x) + CHOICES["one"](x)
+        """,
     )
-    assert source.imports(tree) == {"synthbook", "synthbook.errors", "synthbook.store"}
+    assert package.code() == before
+
+
+def test_a_piece_of_python_stands_for_what_it_reaches(package: Package) -> None:
+    text = "from synthbook_t.top import run\nprint(run(1))\n"
+    before = code_behind(text)
+    assert code_behind(text + "# more\n") == before
+    assert code_behind(text.replace("run(1)", "run(2)")) != before
+    package.change("lazy.py", "3 * x", "4 * x")
+    assert code_behind(text) != before
+
+
+def _counter(threshold: float) -> Callable[[float], bool]:
+    return lambda value: value > threshold
+
+
+def _twice(value: float) -> float:
+    return 2 * value
+
+
+def test_callables_outside_the_package_count_with_what_they_refer_to() -> None:
+    names = {"LEVEL": 1}
+    exec("def helper(x):\n    return x + LEVEL\ndef f(x):\n    return helper(x)", names)
+    before = code_of(names["f"])
+    names["LEVEL"] = 2
+    assert code_of(names["f"]) != before
+    names["LEVEL"] = 1
+    assert code_of(names["f"]) == before
+    exec("def helper(x):\n    return x - LEVEL", names)
+    assert code_of(names["f"]) != before
+
+
+def test_what_a_function_caught_counts() -> None:
+    assert code_of(_counter(0.5)) == code_of(_counter(0.5))
+    assert code_of(_counter(0.5)) != code_of(_counter(0.6))
+    partial = functools.partial(_twice, value=1.0)
+    assert code_of(partial) != code_of(functools.partial(_twice, value=2.0))
+    assert code_of(partial) != code_of(_twice)
+
+
+def test_keys_hold_callables_and_refuse_what_has_no_text() -> None:
+    assert key_hash({"count": _counter(1)}) != key_hash({"count": _counter(2)})
+    assert key_hash({"count": _counter(1)}) == key_hash({"count": _counter(1)})
+    with pytest.raises(TypeError, match="cannot be part of a key"):
+        key_hash({"stream": object()} | {"lock": memoryview(b"")})
+
+
+def test_a_changed_counter_is_not_answered_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
+
+    def counted(counter: Callable[[float], float]) -> str:
+        def build(folder: Path) -> None:
+            (folder / "count").write_text(str(counter(3.0)))
+
+        return (cached("counts", {"counter": counter}, build) / "count").read_text()
+
+    assert counted(_twice) == "6.0"
+    assert counted(lambda value: 3 * value) == "9.0"
+    assert counted(_twice) == "6.0"
+
+
+def test_the_code_of_the_library_is_followed_in_reasonable_width() -> None:
+    from synthbook.measure.spectra import amplitude
+
+    assert len(code_of(amplitude)) == 16
 
 
 def test_root_is_the_clone_and_can_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (source.root() / "pyproject.toml").is_file()
+    assert (store.root() / "pyproject.toml").is_file()
     monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
     with pytest.raises(InputError, match="SYNTHBOOK_ROOT"):
-        source.root()
+        store.root()

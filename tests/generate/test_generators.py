@@ -13,7 +13,6 @@ from synthbook.errors import InputError
 from synthbook.gans.train import GanRecipe
 from synthbook.generate import generators as sources
 from synthbook.generate.unet import DiffusionRecipe
-from synthbook.store import closure
 
 torch.set_num_threads(1)
 GAN = GanRecipe(channels=4, latent=4, steps=2, batch_size=4)
@@ -75,14 +74,6 @@ def test_a_killed_training_goes_on():
     steps = []
     sources.trained("gan", noise(), recipe, on_step=lambda k, _: steps.append(k), **how)
     assert steps == [3, 4, 5]
-
-
-def test_an_edit_of_one_family_leaves_the_other_alone():
-    files = {family: set(closure([module])) for family, module in sources.MODULES.items()}
-    assert not any(name.startswith("synthbook.gans") for name in files["diffusion"])
-    assert not any(name.startswith("synthbook.generate") for name in files["gan"])
-    assert "synthbook.gans.networks" in files["gan"]
-    assert {"synthbook.generate.unet", "synthbook.generate.pipeline"} <= files["diffusion"]
 
 
 def test_labels_are_checked():

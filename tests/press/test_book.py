@@ -125,17 +125,6 @@ def test_the_key_follows_results_and_parameters_but_not_the_executed_notebook(bo
     assert press.key(find("12")) != before
 
 
-def test_the_key_covers_what_a_chapter_imports_only_when_it_runs() -> None:
-    behind = press.modules_behind(convert(find("12_not_mutual")))
-    # verdict_table imports the claims in a function
-    assert {
-        "synthbook.claims.decide",
-        "synthbook.page.tables",
-        "synthbook.generate.generators",
-    } <= set(behind)
-    assert "synthbook.studies.audit" not in behind
-
-
 def test_every_chapter_of_the_book_is_listed_in_its_contents() -> None:
     text = (root() / "_toc.yml").read_text()
     for chapter in chapters():

@@ -10,12 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError, did_you_mean
@@ -24,16 +22,13 @@ from synthbook.gans.train import GanRecipe
 from synthbook.generate import diffusion
 from synthbook.generate.clones import clone, filtered_clone
 from synthbook.generate.unet import DiffusionRecipe
-from synthbook.store import atomic_write, cached, code_hash
+from synthbook.store import atomic_write, cached
 from synthbook.training import OnStep, check_choice
 
 __all__ = ["FAMILIES", "Source", "clone", "filtered_clone", "recipe", "trained"]
 
 FAMILIES = ("diffusion", "gan")
-MODULES = {"diffusion": "synthbook.generate.diffusion", "gan": "synthbook.gans.train"}
 RECIPES = {"diffusion": DiffusionRecipe, "gan": GanRecipe}
-# Modules that change no weight: how data are read (their fingerprint is in the key), files, errors.
-WITHOUT = ("synthbook.data", "synthbook.errors", "synthbook.store", "synthbook.store")
 
 
 def recipe(family: str, settings: Mapping[str, Any] | None = None) -> DiffusionRecipe | GanRecipe:
@@ -96,7 +91,6 @@ class Source:
             "labels": hashlib.sha256(text).hexdigest()[:16],
             "count": len(wanted),
             "seed": seed,
-            **_machine(self.device),
             **drawing,
         }
 
@@ -107,7 +101,7 @@ class Source:
             with atomic_write(folder / "images.npy", "wb") as stream:
                 np.save(stream, images)
 
-        return np.load(cached("samples", key, build) / "images.npy")
+        return np.load(cached("samples", key, build, self.device) / "images.npy")
 
     def _check(self, labels: list[int | None]) -> None:
         if not labels:
@@ -164,12 +158,7 @@ def trained(
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "data": images.fingerprint(),
-        "code": code_hash(MODULES[family], without=WITHOUT),
-        "torch": torch.__version__,
-        **_machine(device),
     }
-    if family == "diffusion":
-        key["diffusers"] = version("diffusers")
     train = diffusion.train_diffusion if family == "diffusion" else gan.train_gan
 
     def build(folder: Path) -> None:
@@ -185,7 +174,7 @@ def trained(
     hidden = getattr(recipe, "condition_dropout", 0.0)
     return Source(
         family=family,
-        folder=cached(f"generators/{family}", key, build),
+        folder=cached(f"generators/{family}", key, build, device),
         classes=images.classes,
         conditional=hidden < 1,
         unconditional=hidden > 0,
@@ -193,12 +182,6 @@ def trained(
         num_inference_steps=num_inference_steps,
         device=device,
     )
-
-
-def _machine(device: str) -> dict[str, Any]:
-    """Return what of the machine changes a result bit by bit."""
-    kind = torch.device(device).type
-    return {"device": kind, "threads": torch.get_num_threads() if kind == "cpu" else 0}
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.store import cached, code_hash
+from synthbook.store import cached
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,8 +70,7 @@ class Extractor:
             "images": digest.hexdigest()[:16],
             "extractor": self.name,
             "fingerprint": self.fingerprint,
-            "torch": torch.__version__,
-            "code": code_hash("synthbook.measure.features"),
+            "compute": self.compute,
         }
         folder = cached("features", key, lambda part: np.save(part / "features.npy", self(images)))
         return np.load(folder / "features.npy", allow_pickle=False)

@@ -24,26 +24,18 @@ from synthbook.errors import InputError
 from synthbook.page.progress import without_litter
 from synthbook.page.slim import slim_table
 from synthbook.record.chapters import Chapter, chapters, convert, execute
-from synthbook.store import atomic_write, closure, code_hash, imports, root
+from synthbook.store import atomic_write, code_behind, root
 
 SIZE_LIMIT = 300_000
 """Bytes that an executed notebook may have."""
-
-
-def modules_behind(source: nbformat.NotebookNode) -> list[str]:
-    """Return the modules of the library that a notebook's output can depend on."""
-    import ast
-
-    code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
-    used = imports(ast.parse(code))
-    return list(closure(used))
 
 
 def key(chapter: Chapter) -> str:
     """Return a hash of all that a chapter's output depends on, at scale ``mini``."""
     source = convert(chapter)
     digest = hashlib.sha256(nbformat.writes(source).encode())
-    digest.update(code_hash(*modules_behind(source)).encode())
+    code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
+    digest.update(code_behind(code).encode())
     data = [root() / "requirements.lock"]
     data += sorted((root() / "params").glob("*/*.yaml"))
     data += sorted((root() / "results").glob("*/*.jsonl"))

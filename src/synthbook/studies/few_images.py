@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from synthbook.data import ImageSet
 from synthbook.gans.batches import ImageStream
@@ -30,21 +29,13 @@ from synthbook.gans.transfer import transfer
 from synthbook.measure.features import Extractor
 from synthbook.measure.frechet import distance, reference
 from synthbook.randomness import derive
-from synthbook.store import atomic_write, cached, code_hash
+from synthbook.store import atomic_write, cached
 from synthbook.training import OnStep
 
 if TYPE_CHECKING:
     from torch import nn
 
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
-WITHOUT = ("synthbook.data", "synthbook.errors", "synthbook.store", "synthbook.store")
-
-
-def _machine(device: str) -> dict[str, Any]:
-    """Return what of the machine changes a result bit by bit."""
-    kind = torch.device(device).type
-    threads = torch.get_num_threads() if kind == "cpu" else 0
-    return {"device": kind, "threads": threads, "torch": torch.__version__}
 
 
 def pretrained(
@@ -69,11 +60,7 @@ def pretrained(
         "recipe": dataclasses.asdict(recipe),
         "source": source.fingerprint(),
         "seed": seed,
-        "code": code_hash(__name__, without=WITHOUT),
-        **_machine(device),
     }
-    if isinstance(source, ImageStream):
-        key["synthesizer"] = code_hash("synthbook.generate.primitives", without=WITHOUT)
 
     def build(folder: Path) -> None:
         began = time.perf_counter()
@@ -86,7 +73,7 @@ def pretrained(
         _write(folder / "training.json", {"seconds": round(time.perf_counter() - began, 2)})
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
-    return cached("pretrained_gans", key, build)
+    return cached("pretrained_gans", key, build, device)
 
 
 def _pair(network: Mapping[str, Any], seed: int) -> tuple[nn.Module, nn.Module]:
@@ -266,8 +253,6 @@ def finetuned(
         "judge": judge.key(),
         "every": evaluate_every,
         "seed": seed,
-        "code": code_hash(__name__, without=WITHOUT),
-        **_machine(device),
     }
 
     def build(folder: Path) -> None:
@@ -284,7 +269,7 @@ def finetuned(
         save(made.generator, folder / "last", made.discriminator)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
-    folder = cached("finetuned_gans", key, build)
+    folder = cached("finetuned_gans", key, build, device)
     history = json.loads((folder / "history.json").read_text())
     return Finetuned(folder, {int(step): found for step, found in history.items()})
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from synthbook.data import ImageSet, Splits, few_shot
 from synthbook.gans.train import GanRecipe
@@ -21,7 +20,7 @@ from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import predict
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import History, fit
-from synthbook.store import atomic_write, cached, code_hash
+from synthbook.store import atomic_write, cached
 
 if TYPE_CHECKING:
     from torch import nn
@@ -165,8 +164,6 @@ def _clone(
         "confidence": p["confidence"],
         "classifier": [p["backbone"], p["pretrained"], dataclasses.asdict(classifier_recipe(p))],
         "seed": seed,
-        "code": code_hash(__name__, without=["synthbook.data"]),
-        "machine": [device, torch.get_num_threads()],
     }
 
     def build(folder: Path) -> None:
@@ -191,7 +188,7 @@ def _clone(
         with atomic_write(folder / "info.json") as stream:
             json.dump(info, stream, indent=1)
 
-    folder = cached("clones", key, build)
+    folder = cached("clones", key, build, device)
     with np.load(folder / "clone.npz") as arrays:
         images, labels = arrays["images"], arrays["labels"]
     halves = [
