@@ -1,0 +1,103 @@
+"""Does rerunning give what is on record? Rows of a run beside the recorded rows of the same seeds.
+
+On the machine that made the recorded rows a rerun gives them bit for bit. Another processor sums in
+another order, and after some hundred training steps the difference is as large as that between two
+seeds. So that is the measure: a difference is explained as far as it is one that two seeds show.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from synthbook.record.rows import IDENTITY, Row, identity
+
+CLOCKS = frozenset({"relative_cost"})  # metrics that are wall time: never the same twice
+# Two-sided quantiles at 99 % of Student's t with 1, 2, ... degrees of freedom.
+QUANTILES = (63.7, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
+OUTSIDE = (
+    0.05  # share of the differences that may be larger; 1 % is expected, and rows hang together
+)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a run's rows agree with recorded ones.
+
+    Attributes:
+        rows: rows of the run, clocks aside.
+        compared: those with a recorded row of the same setting, scale and seed.
+        equal: of these, those with the same value, bit for bit.
+        largest: the largest difference in units of what two seeds show (standard deviations of the
+            difference of two seeds), and ``worst``, the row it is of, in words.
+        outside: differences larger than 99 % of those between two seeds.
+    """
+
+    rows: int
+    compared: int
+    equal: int
+    largest: float
+    worst: str
+    outside: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether another processor explains the differences: few lie outside."""
+        return self.outside <= OUTSIDE * self.compared
+
+    @property
+    def text(self) -> str:
+        """The agreement in a sentence."""
+        if not self.compared:
+            return f"{self.rows} rows, none of them on record for these seeds and settings."
+        text = f"{self.rows} rows, {self.compared} on record for the same seed, {self.equal} equal"
+        if self.equal < self.compared:
+            text += (
+                f"; largest difference {self.largest:.1f} times what two seeds differ by "
+                f"({self.worst})"
+            )
+        return text + ("." if self.ok else f"; {self.outside} differ by more than seeds explain.")
+
+
+def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
+    """Return how far the rows of a run agree with the recorded rows of the same seeds.
+
+    Args:
+        rows: of the run, one of each identity.
+        recorded: of the same chapter and scale, all seeds.
+    """
+    seed_at = IDENTITY.index("seed")
+    known: dict[tuple, dict[int, float]] = defaultdict(dict)
+    for row in recorded:
+        key = identity(row)
+        known[key[:seed_at] + key[seed_at + 1 :]][row.seed] = row.value
+    count = compared = equal = outside = 0
+    largest, worst = 0.0, ""
+    for row in rows:
+        if row.metric in CLOCKS:
+            continue
+        count += 1
+        key = identity(row)
+        by_seed = known.get(key[:seed_at] + key[seed_at + 1 :], {})
+        if row.seed not in by_seed:
+            continue
+        compared += 1
+        equal += row.value == by_seed[row.seed]
+        ratio = _ratio(row.value - by_seed[row.seed], list(by_seed.values()))
+        outside += ratio > QUANTILES[min(max(len(by_seed) - 2, 0), len(QUANTILES) - 1)]
+        if ratio > largest:
+            largest = ratio
+            worst = f"{row.metric} of {row.method}, {row.train or 'nothing'}: {row.value:.4g} for "
+            worst += f"{by_seed[row.seed]:.4g}"
+    return Agreement(count, compared, equal, largest, worst, outside)
+
+
+def _ratio(difference: float, values: list[float]) -> float:
+    """Return a difference over the standard deviation of the difference of two seeds."""
+    if abs(difference) <= 1e-6 * max(map(abs, values)):  # a sum in another order, and no more
+        return 0.0
+    spread = statistics.stdev(values) * math.sqrt(2) if len(values) > 1 else 0.0
+    return abs(difference) / spread if spread else math.inf
