@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help setup book test lint unit pairing nbval run results notebooks bench lock clean
+.PHONY: help setup book test lint unit pairing nbval agreement verify run results notebooks bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ book: $(READY) ## run the chapters that changed and build the book into _build/h
 notebooks: $(READY) ## write notebooks/*.ipynb anew from their .py sources, executed at scale mini
 	@$(BIN)/python -m synthbook.press notebooks --jobs $(JOBS)
 
-test: lint unit pairing nbval ## lint, unit tests, the pairing check, and the notebooks against their stored claims
+test: lint unit pairing nbval agreement ## lint, unit tests, and the notebooks against their stored claims and the recorded rows
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -53,6 +53,13 @@ pairing: $(READY)
 nbval: $(READY)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout 600 \
 	  -W default -p no:cacheprovider notebooks
+
+agreement: $(READY)
+	@$(BIN)/python -m synthbook.press agreement
+
+verify: $(READY) ## rerun one recorded cell a chapter and compare: make verify [CHAPTER=12_not_mutual]
+	@set -e; for name in $(or $(CHAPTER),$(basename $(notdir $(wildcard results/$(SCALE)/*.jsonl)))); do \
+	  $(BIN)/synthbook verify $$name --scale $(SCALE); done
 
 run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARGS="-p seeds=5"
 	@$(BIN)/synthbook run $(CHAPTER) --scale $(SCALE) $(ARGS)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from synthbook import cli
 from synthbook.cli import main
-from synthbook.record import chapters as library
+from synthbook.press import execute as press
 from synthbook.record.chapters import convert, find
 
 CHAPTER = """\
@@ -78,7 +78,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Fail if a kernel would start; the list gets the notebooks that would have run."""
     started: list[Path] = []
-    monkeypatch.setattr(library, "execute", lambda source, *_, **__: started.append(source))
+    monkeypatch.setattr(press, "execute", lambda source, *_, **__: started.append(source) or "")
     return started
 
 
@@ -168,7 +168,7 @@ def test_good_values_of_each_kind_reach_the_notebook_as_meant(
     book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     got: dict = {}
-    monkeypatch.setattr(library, "execute", lambda source, target, values, **_: got.update(values))
+    monkeypatch.setattr(press, "execute", lambda _, __, values, **___: got.update(values) or "")
     _folder(tmp_path / "2024", (8, 8))
     monkeypatch.chdir(tmp_path)
     given = ["learning_rate=1e-3", "sources=gan", "data=./2024", "fail=false", "seeds=2"]

@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     running.add_argument("--output", type=Path, help="the notebook to write")
 
+    verifying = command("verify", "rerun a recorded cell and compare its rows", verify_chapter)
+    verifying.add_argument("chapter", help="for example 12_not_mutual, or 12")
+    verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
+    verifying.add_argument("--cell", default="", help="of the grid; the first one if not given")
+
     claims = command("claims", "show the claims of the studies with their verdicts", show_claims)
     claims.add_argument("--scale", help="one scale only, for example mini")
     claims.add_argument("--paper", help="one study only: gap, ready, dip, fake or prim")
@@ -102,14 +107,11 @@ def run_chapter(given: argparse.Namespace) -> int:
     """Check the parameters, run the chapter with papermill, and record where it came from.
 
     ``$SYNTHBOOK_DATA`` is the folder of downloaded data sets where no ``data_root`` is given.
-    What is run is the ``.py`` source: its hash stands in the rows, and an ``.ipynb`` beside it may
-    be older.
     """
     import time
 
-    import nbformat
-
-    from synthbook.record.chapters import convert, execute, find
+    from synthbook.press.execute import run
+    from synthbook.record.chapters import find
     from synthbook.record.parameters import check_values, declared
     from synthbook.record.provenance import provenance
     from synthbook.record.scales import scale_values
@@ -130,19 +132,8 @@ def run_chapter(given: argparse.Namespace) -> int:
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    start, fault = time.monotonic(), ""
-    try:
-        with atomic_write(output) as stream:
-            nbformat.write(convert(chapter), stream)
-        execute(output, output, values, progress=sys.stderr.isatty())
-    except PapermillExecutionError as error:
-        fault = f"{error.ename}: {error.evalue}"
-    except DeadKernelError:
-        fault = "its kernel died, perhaps for want of memory"
-    if fault:
+    start = time.monotonic()
+    if fault := run(chapter, values, output, bar=sys.stderr.isatty()):
         print(f"error: {chapter.name}: {fault}", file=sys.stderr)
     record = {
         "chapter": chapter.name,
@@ -203,6 +194,19 @@ def _rehearse(script: Path, values: dict[str, Any]) -> None:
             return
         if given:
             namespace.update(values)
+
+
+def verify_chapter(given: argparse.Namespace) -> int:
+    """Run a recorded cell again and say how far its rows agree with the recorded ones.
+
+    On the machine that made them they are equal. Another processor sums in another order; that is
+    no fault (exit code 0) while differences are such as two seeds show.
+    """
+    from synthbook.press.grids import verify
+
+    cell, agreement = verify(given.chapter, given.scale, given.cell)
+    print(f"{given.chapter}, {given.scale}, {cell}: {agreement.text}")
+    return int(not (agreement.ok and agreement.compared))
 
 
 def show_claims(given: argparse.Namespace) -> None:

@@ -203,15 +203,17 @@ def code_of(function: Callable[..., Any]) -> str:
     return _digest(_pieces(function, set()))
 
 
-def code_behind(source: str) -> str:
-    """Return 16 hex digits of the package's code that a piece of Python can reach, and its own.
+def code_behind(source: str, among: str = "") -> str:
+    """Return 16 hex digits of a piece of Python and of the package's code that it can reach.
+
+    ``among`` is more Python, which counts as far as the piece reaches it: a notebook's other cells.
 
     Raises:
-        SyntaxError: if it does not parse.
+        SyntaxError: if either does not parse.
     """
-    tree = ast.parse(source)
-    module = _indexed(tree)  # which leaves in the tree what counts
-    return _digest(_reached(module, map(_statement, tree.body)))
+    module = _indexed(ast.parse(f"{among}\n{source}"))
+    body = _Bare().visit(ast.parse(source)).body
+    return _digest(_reached(module, map(_statement, body)))
 
 
 def _digest(pieces: set[str]) -> str:

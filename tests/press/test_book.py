@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from synthbook.claims.decide import PAPERS
 from synthbook.press import book as press
+from synthbook.press import execute
 from synthbook.record.chapters import chapters, convert, find
 from synthbook.store import root
 
@@ -27,6 +28,10 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
     for name in ("_toc.yml", "_config.yml", "requirements.lock"):
         (tmp_path / name).write_text("")
+    for paper in PAPERS:
+        (tmp_path / "book" / "paper" / f"claims_{paper}.yml").write_text("[]")
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow" / "Snakefile").symlink_to(root() / "workflow" / "Snakefile")
     monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
     return tmp_path
 
@@ -52,55 +57,48 @@ def _output(**fields: object) -> nbformat.NotebookNode:
 def test_outputs_that_must_not_be_published_are_found(fields: dict, words: str) -> None:
     if "text" in fields:
         fields = {**fields, "text": fields["text"].replace("<root>", str(root()))}
-    assert any(words in fault for fault in press.faults(_output(**fields)))
+    assert any(words in fault for fault in execute.faults(_output(**fields)))
 
 
-def test_a_clean_notebook_has_no_faults_and_loses_only_litter() -> None:
+def test_a_clean_notebook_has_no_faults_and_loses_only_times() -> None:
     notebook = _output(output_type="stream", name="stdout", text="fine")
-    notebook.cells[0].outputs.append(
-        nbformat.v4.new_output("display_data", data={"text/plain": ""})
-    )
     notebook.metadata["papermill"] = {"duration": 1.0}
     notebook.cells[0].metadata["execution"] = {"iopub.status.busy": "now"}
-    cleaned = press.clean(notebook)
-    assert press.faults(cleaned) == []
+    cleaned = execute.clean(notebook)
+    assert execute.faults(cleaned) == []
     assert [output.output_type for output in cleaned.cells[0].outputs] == ["stream"]
     assert "papermill" not in cleaned.metadata
     assert not cleaned.cells[0].metadata
 
 
-def test_the_long_plain_form_of_a_table_is_left_out() -> None:
-    data = {"text/plain": "GT(" + "x" * 5000, "text/html": "<table></table>"}
-    cleaned = press.clean(_output(output_type="display_data", data=data))
-    assert cleaned.cells[0].outputs[0].data == {**data, "text/plain": "a table"}
-    short = {"text/plain": "one", "text/html": "<b>one</b>"}
-    cleaned = press.clean(_output(output_type="display_data", data=short))
-    assert cleaned.cells[0].outputs[0].data == short
-
-
 @pytest.mark.slow
-def test_a_chapter_runs_once_until_it_changes_and_its_bytes_repeat(book: Path) -> None:
+def test_a_chapter_runs_once_until_it_changes_and_its_bytes_repeat(
+    book: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     _chapter(book, "print(seeds + 1)")
-    folder = book / "_build" / "executed"
-    wrong, seconds = press.run(find("12"), folder)
-    assert (wrong, seconds > 0) == ("", True)
-    target = folder / "12_thing.ipynb"
+    target = press.run_all(1)["12_thing"]
     first = target.read_bytes()
-    assert press.run(find("12"), folder) == ("", 0.0)
-    (folder / "12_thing.json").write_text(json.dumps({"key": "old"}))
-    assert press.run(find("12"), folder)[1] > 0
-    assert target.read_bytes() == first
+    assert "1 chapters, 0 unchanged" in capfd.readouterr().out
+    press.run_all(1)
+    assert "1 chapters, 1 unchanged" in capfd.readouterr().out
+    target.unlink()
+    assert press.run_all(1)["12_thing"].read_bytes() == first
     _chapter(book, "print(seeds + 2)")
-    assert press.run(find("12"), folder)[1] > 0
-    assert "3" in nbformat.read(target, 4).cells[2].outputs[0].text
+    other = press.run_all(1)["12_thing"]
+    assert "3" in nbformat.read(other, 4).cells[2].outputs[0].text
+    assert other != target
+    assert not target.exists()  # older ones do not pile up
 
 
 @pytest.mark.slow
-def test_a_chapter_that_raises_fails_and_keeps_what_it_reached(book: Path) -> None:
+def test_a_chapter_that_raises_fails_and_keeps_what_it_reached(
+    book: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     _chapter(book, "print('so far')\nraise ValueError('broken')")
-    wrong, _ = press.run(find("12"), book / "_build" / "executed")
-    assert "broken" in wrong
-    assert not (book / "_build" / "executed" / "12_thing.ipynb").exists()
+    with pytest.raises(SystemExit, match="some chapters failed"):
+        press.run_all(1)
+    assert "ValueError: broken" in capfd.readouterr().err
+    assert list((book / "_build" / "executed").glob("*.ipynb")) == []
     assert "so far" in (book / "_build" / "executed" / "part" / "12_thing.ipynb").read_text()
 
 
@@ -117,12 +115,23 @@ def test_pairs_that_differ_are_named(book: Path) -> None:
 
 def test_the_key_follows_results_and_parameters_but_not_the_executed_notebook(book: Path) -> None:
     _chapter(book, "print(1)")
-    before = press.key(find("12"))
+    before = execute.key(find("12"))
     (book / "notebooks" / "12_thing.ipynb").write_text("{}")
-    assert press.key(find("12")) == before
-    (book / "results" / "mini").mkdir()
+    for other in ("13_other", "11_before"):
+        (book / "results" / "mini").mkdir(exist_ok=True)
+        (book / "results" / "mini" / f"{other}.jsonl").write_text("{}\n")
+    assert execute.key(find("12")) == before  # rows of other chapters are no reason
+    (book / "params" / "12_thing").mkdir()
+    (book / "params" / "12_thing" / "small.yaml").write_text("seeds: 3\n")
+    small = execute.key(find("12"))
     (book / "results" / "mini" / "12_thing.jsonl").write_text("{}\n")
-    assert press.key(find("12")) != before
+    assert len({before, small, execute.key(find("12"))}) == 3
+
+
+def test_rows_of_a_chapter_concern_the_pages_of_its_claims_and_the_page_of_all() -> None:
+    rows = root() / "results" / "mini" / "52_transfer_to_few_images.jsonl"
+    concerned = {chapter.name for chapter in chapters() if rows in execute.reads(chapter)}
+    assert concerned == {"52_transfer_to_few_images", "62_claims"}
 
 
 def test_every_chapter_of_the_book_is_listed_in_its_contents() -> None:

@@ -75,6 +75,7 @@ class Book:
         (top / "_toc.yml").write_text("")
         (top / "params/90_tiny/small.yaml").write_text("epochs: 9\n")
         (top / "workflow/Snakefile").symlink_to(SNAKEFILE)
+        (top / "requirements.lock").write_text("")
         entry = {"mini": {"axes": {"first_seed": seeds}, "fixed": {"seeds": 1}, "minutes": 2}}
         (top / "workflow/grids.yaml").write_text(yaml.safe_dump({"90_tiny": entry}))
         self.top, self.target = top, top / "results/mini/90_tiny.jsonl"
@@ -164,9 +165,9 @@ def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
     kernel = int((book.top / "log").read_text().splitlines()[-1].split()[2])
     _await(lambda: _gone(kernel), 30)  # a kernel ends with the process that started it
     (finished,) = book.log("done")
-    assert sorted(path.name for path in book.place.glob("[!.]*.jsonl")) == sorted(
-        [f"first_seed-{finished}.jsonl", next(book.place.glob("*.part.jsonl")).name]
-    )
+    whole = {path.name.partition(".")[0] for path in book.place.glob("[!.]*.jsonl")
+             if not path.name.endswith(".part.jsonl")}  # fmt: skip
+    assert whole == {f"first_seed-{finished}"}
     assert read(book.target) == [other]
 
     (book.top / "gate").unlink()
@@ -214,34 +215,50 @@ def test_only_what_changed_runs_again_and_a_failure_harms_no_rows(
     for old, new, number in (
         ("# # A chapter", "# # Another title", 0),
         ("epochs: int = 3", "epochs: int = 4", 2),
+        ("value=0.5", "value=0.6", 2),
     ):
         book.write(CHAPTER.replace(old, new))
+        grids._experiment.cache_clear()
         assert left().startswith(f"{number} to run"), (old, new)
     book.write(CHAPTER)
+    grids._experiment.cache_clear()
     assert left().startswith("0 to run")
 
-    # Cell 1 was made with other parameters; running it anew fails.
-    path = book.place / "first_seed-1.jsonl"
-    path.write_text(
-        path.read_text().replace(
-            f'"parameters":"{read(path)[0].provenance.parameters}', '"parameters":"0'
-        )
-    )
+    # The rows of cell 1 are gone; running it anew fails.
+    (path,) = book.place.glob("first_seed-1.*.jsonl")
+    path.unlink()
     held = book.target.read_bytes()
     (book.top / "fail").touch()
     with pytest.raises(SystemExit, match="logs and partial notebooks are in _build/grid/mini"):
         grids.results("90", "mini", jobs=1)
     assert book.target.read_bytes() == held
     assert not path.exists()
-    assert "failed as it was told to" in (book.place / "first_seed-1.log").read_text()
-    assert json.loads((book.place / "first_seed-1.json").read_text())["completed"] is False
-    assert "failed as it was told to" in (book.place / "first_seed-1.ipynb").read_text()
+    stem = path.with_suffix("")
+    assert "failed as it was told to" in stem.with_name(f"{stem.name}.log").read_text()
+    record = json.loads(stem.with_name(f"{stem.name}.json").read_text())
+    assert record["completed"] is False
+    assert "failed as it was told to" in stem.with_name(f"{stem.name}.ipynb").read_text()
 
     (book.top / "fail").unlink()
     grids.results("90", "mini", jobs=1)
     assert book.log("start") == [0, 1, 1, 1]
     assert book.log("done") == [0, 1, 1]
     assert len(read(book.target)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", [[0, 1]], indirect=True)
+def test_a_recorded_cell_is_verified_by_running_it_again(book: Book) -> None:
+    with pytest.raises(InputError, match="no rows on record"):
+        grids.verify("90", "mini")
+    grids.results("90", "mini", jobs=2)
+    with pytest.raises(InputError, match="did you mean 'first_seed-1'"):
+        grids.verify("90", "mini", "first_seed_1")
+    name, agreement = grids.verify("90", "mini", "first_seed-1")
+    assert (name, agreement.rows, agreement.compared, agreement.equal) == ("first_seed-1", 2, 2, 2)
+    book.write(CHAPTER.replace("value=0.5", "value=0.6"))
+    agreement = grids.verify("90", "mini")[1]
+    assert (agreement.compared, agreement.equal, agreement.ok) == (2, 1, False)
 
 
 @pytest.mark.parametrize("book", [[0, 1]], indirect=True)

@@ -128,6 +128,11 @@ def chapters_of(claim: Claim) -> list[str]:
     return sorted(dict.fromkeys(names))
 
 
+def claims_of(chapter: str) -> list[Claim]:
+    """Return the claims whose checks read a chapter's rows, in the order of their files."""
+    return [claim for claim in claims() if chapter in chapters_of(claim)]
+
+
 def _parts(claim: Claim, rows: Rows) -> list[Part]:
     """Return the parts of a claim, those of the claims that it includes first."""
     check = claim.check

@@ -1,167 +1,43 @@
-"""The printing press: executes chapters that changed, checks their outputs, builds the HTML.
+"""The book: chapters that changed are executed, staged with the prose, and built into HTML.
 
-``make`` calls it; a reader does not have to. Jupyter Book's own execution cache ignores changes
-of the library, so execution is a step of its own whose key includes all code behind a chapter.
+Jupyter Book's own execution cache ignores changes of the library, so execution is a step of its
+own, by Snakemake (``workflow/Snakefile``), whose key includes all code behind a chapter.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import os
-import re
 import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
 
-from synthbook.errors import InputError
-from synthbook.page.progress import without_litter
-from synthbook.page.slim import slim_table
-from synthbook.record.chapters import Chapter, chapters, convert, execute
-from synthbook.store import atomic_write, code_behind, root
-
-SIZE_LIMIT = 300_000
-"""Bytes that an executed notebook may have."""
+from synthbook.press.execute import executed, faults
+from synthbook.press.grids import snakemake
+from synthbook.record.agreement import compare
+from synthbook.record.chapters import chapters, convert
+from synthbook.record.rows import latest, read, recorded_rows
+from synthbook.store import atomic_write, root
 
 
-def key(chapter: Chapter) -> str:
-    """Return a hash of all that a chapter's output depends on, at scale ``mini``."""
-    source = convert(chapter)
-    digest = hashlib.sha256(nbformat.writes(source).encode())
-    code = "\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
-    digest.update(code_behind(code).encode())
-    data = [root() / "requirements.lock"]
-    data += sorted((root() / "params").glob("*/*.yaml"))
-    data += sorted((root() / "results").glob("*/*.jsonl"))
-    data += sorted((root() / "book" / "paper").glob("*"))
-    for path in data:
-        digest.update(f"\x1e{path.relative_to(root())}\x1f".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove what differs between two equal runs (times, run ids) and what shows nothing."""
-    for name in ("papermill", "widgets"):
-        notebook.metadata.pop(name, None)
-    for cell in notebook.cells:
-        for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
-        if not cell.metadata.get("tags", True):
-            del cell.metadata["tags"]
-        if cell.cell_type == "code":
-            cell.outputs = without_litter(cell.outputs)
-            for output in cell.outputs:
-                data = output.get("data", {})
-                if "text/html" in data:
-                    data["text/html"] = slim_table(data["text/html"])
-                # The plain form of a table from great_tables is all its insides, longer than the
-                # table; what shows HTML does not need it.
-                if "text/html" in data and len(data.get("text/plain", "")) > 1000:
-                    data["text/plain"] = "a table"
-    return notebook
-
-
-def faults(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what must not be published: tracebacks, warnings, the machine's paths, sheer size."""
-    found = []
-    paths = re.compile("|".join(re.escape(p) for p in {str(root()), str(Path.home()), sys.prefix}))
-    for number, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            text = json.dumps(output)
-            if output.output_type == "error":
-                found.append(f"cell {number} raised {output.ename}: {output.evalue}")
-            elif output.output_type == "stream" and output.name == "stderr":
-                found.append(f"cell {number} wrote to stderr: {output.text.strip()[:200]}")
-            elif paths.search(text):
-                found.append(f"cell {number} shows a path of this machine")
-    size = len(nbformat.writes(notebook).encode())
-    if size > SIZE_LIMIT:
-        found.append(f"the notebook has {size:,} bytes, more than {SIZE_LIMIT:,}")
-    return found
-
-
-def run(chapter: Chapter, folder: Path) -> tuple[str, float]:
-    """Execute a chapter into ``folder`` unless that was done with the same key.
-
-    Returns:
-        "" or what went wrong, and the seconds it took (0 if nothing had to be done).
-    """
-    target, stamp = folder / f"{chapter.name}.ipynb", folder / f"{chapter.name}.json"
-    wanted = key(chapter)
-    if target.is_file() and stamp.is_file() and json.loads(stamp.read_text())["key"] == wanted:
-        return "", 0.0
-    stamp.unlink(missing_ok=True)
-    part = folder / "part" / target.name
-    part.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(convert(chapter), part)
-    start = time.monotonic()
-    # A process of its own: papermill keeps an event loop, and two of them do not share a thread.
-    code = "import sys; from synthbook.press import book; book.execute_file(*sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(part), str(part)],
-        capture_output=True,
-        text=True,
-        cwd=root(),
-    )
-    seconds = time.monotonic() - start
-    notebook = clean(nbformat.read(part, as_version=4))
-    wrong = faults(notebook)
-    if done.returncode and not wrong:
-        wrong = [done.stderr.strip()[-2000:] or f"papermill ended with {done.returncode}"]
-    if wrong:
-        return "; ".join(wrong), seconds
-    with atomic_write(target) as stream:
-        stream.write(nbformat.writes(notebook) + "\n")
-    with atomic_write(stamp) as stream:
-        json.dump({"key": wanted, "seconds": round(seconds, 1)}, stream)
-    part.unlink()
-    return "", seconds
-
-
-def execute_file(source: str, target: str) -> None:
-    """Execute one notebook file in place of a command line (see ``run``)."""
-    from papermill.exceptions import PapermillExecutionError
-
-    try:
-        execute(Path(source), Path(target))
-    except PapermillExecutionError:
-        sys.exit(1)
-
-
-def run_all(jobs: int) -> Path:
-    """Execute all chapters that changed, ``jobs`` at a time; return the folder of the results.
+def run_all(jobs: int) -> dict[str, Path]:
+    """Execute all chapters that changed, ``jobs`` at a time; return chapter -> executed notebook.
 
     Raises:
         SystemExit: if a chapter failed, after all others were tried.
     """
-    folder = root() / "_build" / "executed"
-    folder.mkdir(parents=True, exist_ok=True)
-    failed = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(run, chapter, folder): chapter for chapter in chapters()}
-        for number, future in enumerate(as_completed(futures), 1):
-            name = futures[future].name
-            wrong, seconds = future.result()
-            state = f"{seconds:5.1f} s" if seconds else "unchanged"
-            print(f"[{number}/{len(futures)}] {name:28} {'FAILED' if wrong else state}", flush=True)
-            if wrong:
-                failed[name] = wrong
-    for name, wrong in failed.items():
-        print(f"\n{name}: {wrong}", file=sys.stderr)
-        print(f"what it reached: _build/executed/part/{name}.ipynb", file=sys.stderr)
-    if failed:
-        sys.exit(1)
-    return folder
+    targets = {chapter.name: executed(chapter) for chapter in chapters()}
+    left = [path for path in targets.values() if not path.is_file()]
+    print(f"{len(targets)} chapters, {len(targets) - len(left)} unchanged", flush=True)
+    if left and snakemake(left, jobs):
+        sys.exit("some chapters failed: see above")
+    return targets
 
 
-def stage(executed: Path) -> tuple[Path, str]:
+def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     """Copy all that Jupyter Book reads into ``_build/source``; return it and its hash.
 
     A copy, so that a build leaves the clone as it was and finds no stray Markdown in it.
@@ -171,9 +47,7 @@ def stage(executed: Path) -> tuple[Path, str]:
     for path in sorted((root() / "book").rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             files[path.relative_to(root())] = path
-    for chapter in chapters():
-        name = f"{chapter.name}.ipynb"
-        files[Path("notebooks") / name] = executed / name
+    files |= {Path("notebooks") / f"{name}.ipynb": path for name, path in targets.items()}
     shutil.rmtree(target, ignore_errors=True)
     digest = hashlib.sha256((root() / "requirements.lock").read_bytes())
     for name, path in sorted(files.items()):
@@ -192,9 +66,9 @@ def book(jobs: int) -> None:
     if not (stamp.is_file() and stamp.read_text() == wanted and (html / "index.html").is_file()):
         stamp.unlink(missing_ok=True)
         shutil.rmtree(html, ignore_errors=True)
-        command = ["jupyter-book", "build", str(source), "--path-output", str(root()), "--all"]
+        program = str(Path(sys.executable).with_name("jupyter-book"))
+        command = [program, "build", str(source), "--path-output", str(root()), "--all"]
         command += ["-n", "-W", "--keep-going", "--quiet"]
-        command[0] = str(Path(sys.executable).with_name("jupyter-book"))
         log = root() / "_build" / "book.log"
         with log.open("w", encoding="utf-8") as stream:
             done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT)
@@ -207,9 +81,9 @@ def book(jobs: int) -> None:
 
 def notebooks(jobs: int) -> None:
     """Put the executed notebooks beside their sources."""
-    executed = run_all(jobs)
+    targets = run_all(jobs)
     for chapter in chapters():
-        content = (executed / f"{chapter.name}.ipynb").read_bytes()
+        content = targets[chapter.name].read_bytes()
         if not chapter.notebook.is_file() or chapter.notebook.read_bytes() != content:
             with atomic_write(chapter.notebook, "wb") as stream:
                 stream.write(content)
@@ -244,29 +118,22 @@ def pairing() -> None:
     print(f"{len(chapters())} notebook pairs agree")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line of ``python -m synthbook.press`` and do what it says."""
-    parser = argparse.ArgumentParser(prog="python -m synthbook.press", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("book", "notebooks", "results"):
-        commands.add_parser(name).add_argument("--jobs", type=int, default=2)
-    commands.add_parser("pairing")
-    results = commands.choices["results"]
-    results.add_argument("--chapter", required=True)
-    results.add_argument("--scale", default="mini")
-    results.add_argument("--dry-run", action="store_true")
-    given = parser.parse_args(arguments)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    try:
-        if given.command == "book":
-            book(given.jobs)
-        elif given.command == "notebooks":
-            notebooks(given.jobs)
-        elif given.command == "pairing":
-            pairing()
-        else:
-            from synthbook.press.grids import results as make_results
+def agreement() -> None:
+    """Compare the newest rows of each chapter's own runs with the recorded ones.
 
-            make_results(given.chapter, given.scale, jobs=given.jobs, dry_run=given.dry_run)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    Raises:
+        SystemExit: if a chapter's differ by more than another processor explains, or it has none.
+    """
+    wrong = []
+    for chapter in chapters():
+        recorded = recorded_rows(chapter.name, "mini")
+        if not recorded:
+            continue
+        path = root() / "_build" / "rows" / f"{chapter.name}.jsonl"
+        rows = [row for row in latest(read(path)) if row.scale == "mini"] if path.is_file() else []
+        result = compare(rows, recorded)
+        print(f"{chapter.name:28} {result.text}")
+        if not (result.ok and result.compared):
+            wrong.append(chapter.name)
+    if wrong:
+        sys.exit(f"not what is on record: {', '.join(wrong)}; rerun a cell: synthbook verify NAME")

@@ -10,8 +10,10 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.record.chapters import find
+from synthbook.press.execute import code_cells, run
+from synthbook.record.agreement import Agreement, compare
+from synthbook.record.chapters import convert, find
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import merge, read
+from synthbook.record.rows import merge, read, recorded_rows
 from synthbook.record.scales import scale_values
-from synthbook.store import root
+from synthbook.store import code_behind, key_hash, root
 
 
 class Grid(BaseModel):
@@ -87,32 +91,43 @@ def _slug(value: Any) -> str:
     return "".join(c if c.isalnum() or c in "+.-" else "-" for c in text)
 
 
-def folder(chapter: str, scale: str) -> Path:
-    """Return where the cells of a grid leave rows, notebooks and logs."""
-    return root() / "_build" / "grid" / scale / find(chapter).name
+def target(chapter: str, scale: str, cell: Cell) -> Path:
+    """Return the file of a cell's rows, relative to the book's top folder.
 
-
-def fresh(chapter: str, scale: str, cell: Cell) -> bool:
-    """Return whether a cell's rows are there and were made with the parameters that it has now.
-
-    Where files lie does not count. Whether the code still gives the same is for `verify` to say.
+    Its name holds a hash of the parameters and of the code behind the experiment, so that a cell
+    is run anew when either changed, and is found again when neither did.
     """
-    name = find(chapter).name
-    try:
-        rows = read(folder(name, scale) / f"{cell.name}.jsonl")
-    except InputError:
-        return False
-    values = {**scale_values(name, scale), **cell.parameters}
-    wanted = check_values(find(name).script, values).hash
-    made = {row.provenance.parameters for row in rows}
-    return made == {wanted}
+    home = find(chapter)
+    values = check_values(home.script, {**scale_values(home.name, scale), **cell.parameters})
+    key = key_hash({"parameters": values.hash, "code": _experiment(home.name)})
+    return Path("_build", "grid", scale, home.name, f"{cell.name}.{key}.jsonl")
+
+
+@cache
+def _experiment(chapter: str) -> str:
+    """Return the hash of the code that makes a chapter's rows."""
+    notebook = convert(find(chapter))
+    return code_behind(code_cells(notebook, "experiment"), code_cells(notebook))
+
+
+def snakemake(targets: Iterable[Path], jobs: int) -> int:
+    """Let Snakemake make files of ``workflow/Snakefile``; return its exit code.
+
+    All that can be made is made, also if some fail. A kill leaves what is whole.
+    """
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
+    command += ["--directory", str(root()), "--rerun-triggers", "mtime", "--quiet", "all"]
+    command += ["--rerun-incomplete", "--nolock", "--keep-going", "--cores", str(jobs)]
+    command += [str(path.relative_to(root()) if path.is_absolute() else path) for path in targets]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SYNTHBOOK_ROOT": str(root())}
+    return subprocess.run(command, cwd=root(), env=environment).returncode
 
 
 def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -> None:
     """Run what is missing of a grid and merge its rows into ``results/<scale>/<chapter>.jsonl``.
 
-    A finished cell is not run again unless its parameters changed; after a kill the same call
-    goes on where it was. A dry run writes nothing.
+    A finished cell is not run again unless its parameters, or the code behind the experiment,
+    changed; after a kill the same call goes on where it was. A dry run writes nothing.
 
     Raises:
         InputError: if there is no such grid, a cell's parameters are not valid, or jobs is below 1.
@@ -121,36 +136,22 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     if jobs < 1:
         raise InputError(f"jobs = {jobs} runs nothing; give at least 1")
     name = find(chapter).name
-    every = cells(name, scale)
-    place = folder(name, scale)
-    for cell in every:
-        check_values(find(name).script, {**scale_values(name, scale), **cell.parameters})
-    left = [cell for cell in every if not fresh(name, scale, cell)]
+    targets = {cell.name: target(name, scale, cell) for cell in cells(name, scale)}
+    left = {cell: path for cell, path in targets.items() if not (root() / path).is_file()}
     minutes = math.ceil(len(left) / jobs) * grid(name, scale).minutes
     print(
-        f"{name} at scale {scale}: {len(every)} runs, {len(every) - len(left)} already there, "
+        f"{name} at scale {scale}: {len(targets)} runs, {len(targets) - len(left)} already there, "
         f"{len(left)} to run, about {minutes:.0f} minutes with {jobs} at a time",
         flush=True,
     )
     if dry_run:
         for cell in left:
-            print(f"  {cell.name}")
+            print(f"  {cell}")
         return
-    if not _merged(every, place, root() / "results" / scale / f"{name}.jsonl"):
-        (place / "merged").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
-    command += ["--directory", str(root()), "--cores", str(jobs), "--rerun-incomplete"]
-    command += ["--nolock", "--keep-going", "--quiet", "rules"]
-    # What is stale is decided above: a moved clone or another Python is no reason to run anew.
-    command += ["--rerun-triggers", "mtime", "input"]
-    command += ["--config", f"chapter={name}", f"scale={scale}"]
-    stale = [place / f"{cell.name}.jsonl" for cell in left]
-    if stale := [_short(path) for path in stale if path.is_file()]:
-        command += ["--forcerun", *stale]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SYNTHBOOK_ROOT": str(root())}
-    done = subprocess.run(command, cwd=root(), env=environment)
-    if done.returncode:
-        sys.exit(f"some runs failed; their logs and partial notebooks are in {_short(place)}")
+    if left and snakemake(left.values(), jobs):
+        place = next(iter(left.values())).parent
+        sys.exit(f"some runs failed; their logs and partial notebooks are in {place}")
+    collect(name, scale)
 
 
 def collect(chapter: str, scale: str) -> None:
@@ -159,20 +160,38 @@ def collect(chapter: str, scale: str) -> None:
     Rows of other grids (a GPU's, more seeds) stay; of two alike the newer one does.
     """
     name = find(chapter).name
-    target = root() / "results" / scale / f"{name}.jsonl"
-    files = [folder(name, scale) / f"{cell.name}.jsonl" for cell in cells(name, scale)]
-    merge([*([target] if target.is_file() else []), *files], target)
-    print(f"the rows are in {_short(target)}")
+    path = root() / "results" / scale / f"{name}.jsonl"
+    files = [root() / target(name, scale, cell) for cell in cells(name, scale)]
+    merge([*([path] if path.is_file() else []), *files], path)
+    print(f"the rows are in {path.relative_to(root())}")
 
 
-def _merged(every: list[Cell], place: Path, target: Path) -> bool:
-    """Return whether ``target`` holds the rows of all cells, which a checkout may have undone."""
-    files = [place / f"{cell.name}.jsonl" for cell in every]
-    if not all(path.is_file() for path in [target, *files]):
-        return False
-    held = set(target.read_bytes().splitlines())
-    return all(held.issuperset(path.read_bytes().splitlines()) for path in files)
+def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
+    """Run a recorded cell again and compare its rows with the recorded ones.
 
+    Args:
+        chapter, scale: whose grid.
+        name: of the cell; "" for the first.
 
-def _short(path: Path) -> str:
-    return str(path.relative_to(root()))
+    Returns:
+        The cell's name, and how far the rows agree.
+
+    Raises:
+        InputError: if there is no such cell, nothing is on record, or the run fails.
+    """
+    home, every = find(chapter), {cell.name: cell for cell in cells(chapter, scale)}
+    name = name or next(iter(every))
+    if name not in every:
+        raise InputError(
+            f"{home.name} has no cell '{name}' at scale {scale}{did_you_mean(name, every)}; "
+            f"it has {', '.join(every)}"
+        )
+    recorded = recorded_rows(home.name, scale)
+    if not recorded:
+        raise InputError(f"{home.name} has no rows on record at scale {scale}; make results first")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder, "rows.jsonl")
+        values = {**scale_values(home.name, scale), **every[name].parameters, "rows": str(rows)}
+        if fault := run(home, values, Path(folder, "out.ipynb"), bar=sys.stderr.isatty()):
+            raise InputError(f"the run of {name} failed: {fault}; look at it: synthbook run")
+        return name, compare(read(rows), recorded)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 
@@ -87,28 +86,3 @@ def convert(chapter: Chapter) -> nbformat.NotebookNode:
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
-
-
-def execute(
-    source: Path, target: Path, parameters: dict[str, Any] | None = None, *, progress: bool = False
-) -> None:
-    """Run the notebook ``source`` with papermill and save it as ``target`` cell by cell.
-
-    The kernel's working folder is the caller's, so that relative paths of a user's data mean what
-    they mean in the shell (as with papermill itself).
-
-    Raises:
-        papermill.PapermillExecutionError: if a cell raises; ``target`` holds what was reached.
-    """
-    import papermill
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(
-        str(source),
-        str(target),
-        parameters=parameters or {},
-        kernel_name="python3",
-        progress_bar=progress,
-        # Not what every kernel says on starting up (that it listens on an unencrypted port).
-        extra_arguments=["--log-level=ERROR"],
-    )
