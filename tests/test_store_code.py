@@ -31,13 +31,17 @@ FILES = {
     "sub/middle.py": """
         FACTOR = 2
 
+        BY_NAME = {"plain": "near:plain"}
+
         def double(x):
+            find(BY_NAME)
             from synthbook_t.bottom import Adder
             return Adder().add(FACTOR * x)
 
         def unused():
             return 0
         """,
+    "sub/near.py": "def plain(x):\n    return x\n",
     "bottom.py": """
         class Adder:
             def add(self, x):
@@ -102,6 +106,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
         ("sub/middle.py", "FACTOR = 2", "FACTOR = 3"),  # a constant that it names
         ("bottom.py", "x + 1", "x + 2"),  # a class that is imported inside a function
         ("registry.py", '("synthbook_t.lazy")', '("synthbook_t.island")'),  # through a registry
+        ("sub/near.py", "return x", "return -x"),  # a neighbour by its stem and a function
         ("lazy.py", "3 * x", "4 * x"),  # a module named in a text, to be imported when needed
     ],
 )

@@ -189,6 +189,7 @@ class _Statement(NamedTuple):
 class _Module(NamedTuple):
     """A file of the package: name -> its top-level statements, and alias -> (module, name)."""
 
+    folder: Path
     statements: dict[str, list[_Statement]]
     aliases: dict[str, tuple[str, str | None]]
 
@@ -325,10 +326,10 @@ def _module(name: str) -> _Module:
 @functools.cache
 def _parsed(path: Path, stamp: int) -> _Module:
     """Return the index of a file; ``stamp`` is its time of change."""
-    return _indexed(ast.parse(path.read_text(encoding="utf-8")))
+    return _indexed(ast.parse(path.read_text(encoding="utf-8")), path.parent)
 
 
-def _indexed(tree: ast.Module) -> _Module:
+def _indexed(tree: ast.Module, folder: Path = Path()) -> _Module:
     aliases: dict[str, tuple[str, str | None]] = {}
     for node in ast.walk(tree):  # at any depth: heavy packages are imported where they are used
         if isinstance(node, ast.Import):
@@ -348,7 +349,7 @@ def _indexed(tree: ast.Module) -> _Module:
             names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
             for name in dict.fromkeys(n.id for n in names if isinstance(n.ctx, ast.Store)):
                 statements.setdefault(name, []).append(statement)
-    return _Module(statements, aliases)
+    return _Module(folder, statements, aliases)
 
 
 def _statement(node: ast.stmt) -> _Statement:
@@ -374,7 +375,7 @@ def _reached(module: _Module, statements: Iterable[_Statement]) -> set[str]:
         for name, attribute in statement.names:
             todo += _resolved(module, name, attribute)
         for text in statement.texts:
-            todo += _imported_later(text)
+            todo += _imported_later(module, text)
     return dumps
 
 
@@ -393,13 +394,18 @@ def _resolved(
     return _whole(other) if member is None else _resolved(other, member, None)
 
 
-def _imported_later(text: str) -> list[tuple[_Module, _Statement]]:
-    """Return the modules that a text names: "synthbook.gans.train", or all of a room."""
-    name = text.partition(":")[0].rstrip(".")
-    if not name.startswith(f"{PACKAGE.name}.") or not (path := _file(name)):
-        return []
-    paths = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
-    return [one for file in paths for one in _whole(_parsed(file, file.stat().st_mtime_ns))]
+def _imported_later(module: _Module, text: str) -> list[tuple[_Module, _Statement]]:
+    """Return the modules that a text names, to be imported when they are needed.
+
+    "synthbook.gans.train"; "synthbook.gans" for all of a room; "dann:train" for a neighbour.
+    """
+    name, colon, _ = text.partition(":")
+    paths: list[Path] = []
+    if name.startswith(f"{PACKAGE.name}.") and (path := _file(name.rstrip("."))):
+        paths = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
+    elif colon and name.isidentifier() and PACKAGE in module.folder.parents:
+        paths = [path for path in [module.folder / f"{name}.py"] if path.is_file()]
+    return [one for path in paths for one in _whole(_parsed(path, path.stat().st_mtime_ns))]
 
 
 def _whole(module: _Module) -> list[tuple[_Module, _Statement]]:
