@@ -21,8 +21,6 @@ from pathlib import Path
 import nbformat
 
 from synthbook.errors import InputError
-from synthbook.page.progress import without_litter
-from synthbook.page.slim import slim_table
 from synthbook.record.chapters import Chapter, chapters, convert, execute
 from synthbook.store import atomic_write, closure, code_hash, imports, root
 
@@ -64,13 +62,9 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if not cell.metadata.get("tags", True):
             del cell.metadata["tags"]
         if cell.cell_type == "code":
-            cell.outputs = without_litter(cell.outputs)
             for output in cell.outputs:
                 data = output.get("data", {})
-                if "text/html" in data:
-                    data["text/html"] = slim_table(data["text/html"])
-                # The plain form of a table from great_tables is all its insides, longer than the
-                # table; what shows HTML does not need it.
+                # What shows HTML does not need a long plain form beside it.
                 if "text/html" in data and len(data.get("text/plain", "")) > 1000:
                     data["text/plain"] = "a table"
     return notebook
