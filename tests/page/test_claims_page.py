@@ -7,8 +7,7 @@ import re
 import matplotlib as mpl
 import pytest
 
-from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of, claims, verdicts
-from synthbook.claims.parts import Part
+from synthbook.claims.decide import PAPERS, VERDICTS, Part, Verdict, chapters_of, claims, verdicts
 from synthbook.page.claims_page import (
     STUDIES,
     badge,
@@ -22,10 +21,15 @@ mpl.use("Agg")
 SCALES = ["mini", "small"]
 
 
+def verdict(name: str, scale: str, word: str, *numbers: float, **more: object) -> Verdict:
+    named = dict(zip(("effect", "low", "high", "seeds"), numbers, strict=False))
+    return Verdict(id=name, paper="gap", scale=scale, verdict=word, **named, **more)
+
+
 @pytest.fixture(scope="module")
 def found() -> list[Verdict]:
     rest = [one for scale in SCALES for one in verdicts(scale=scale, rows=[]) if one.id != "gap-01"]
-    known = Verdict("gap-01", "gap", "mini", "holds", 3.0, 1.0, 5.0, 3)
+    known = verdict("gap-01", "mini", "holds", 3.0, 1.0, 5.0, 3)
     return [*rest, known]
 
 
@@ -42,7 +46,7 @@ def test_every_claim_is_a_line_with_its_evidence(found: list[Verdict]) -> None:
 
 
 def test_a_scale_without_any_verdict_is_left_out(found: list[Verdict]) -> None:
-    small = Verdict("gap-02", "gap", "small", "fails")
+    small = verdict("gap-02", "small", "fails")
     assert ">small</th>" not in claims_table(claims("gap"), found, SCALES, "").html
     assert ">small</th>" in claims_table(claims("gap"), [*found, small], SCALES, "").html
     assert ">mini</th>" in claims_table(claims("dip"), found, SCALES, "").html
@@ -53,21 +57,21 @@ def test_a_verdict_says_effect_seeds_and_reason(found: list[Verdict]) -> None:
     assert "holds" in text
     assert "+3 [+1, +5], 3 seeds" in text
     assert "not run" in badge(None)
-    undecided = Verdict("gap-01", "gap", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
+    undecided = verdict("gap-01", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
     assert "A &lt; B &amp; C" in badge(undecided)
     assert "+1, 1 seed<" in badge(undecided)
 
 
 def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
     one, two = (claim for claim in claims("gap") if claim.id in ("gap-01", "gap-07"))
-    parts = (Part("RS - SR > 0", "G=gan, digits", "fails", -1.0, -2.0, -0.5, 5),)
+    parts = (Part(text="RS - SR > 0", cell="G=gan, digits", verdict="fails", effect=-1.0),)
     shown = claims_display(
         [one, two],
         [
-            Verdict("gap-01", "gap", "mini", "fails", -1.0, -2.0, -0.5, 5, "RS < SR", parts),
-            Verdict("gap-01", "gap", "small_cpu", "holds", 1.0, 0.5, 2.0, 3),
-            Verdict("gap-07", "gap", "mini", "not run", reason="no rows of it"),
-            Verdict("gap-07", "gap", "small_cpu", "not run"),
+            verdict("gap-01", "mini", "fails", -1.0, -2.0, -0.5, 5, reason="RS < SR", parts=parts),
+            verdict("gap-01", "small_cpu", "holds", 1.0, 0.5, 2.0, 3),
+            verdict("gap-07", "mini", "not run", reason="no rows of it"),
+            verdict("gap-07", "small_cpu", "not run"),
         ],
     )
     assert str(shown) == "gap-01 fails\ngap-07 not run"

@@ -26,6 +26,10 @@ def rows_of_a_run(**more: object) -> pd.DataFrame:
     )  # fmt: skip
 
 
+def verdict(name: str, word: str, **numbers: float) -> decide.Verdict:
+    return decide.Verdict(id=name, paper="gap", scale="mini", verdict=word, **numbers)
+
+
 def page(scale: str = "mini", rows: pd.DataFrame | None = None, chapter: str = CHAPTER) -> Page:
     frame = rows_of_a_run(scale=scale) if rows is None else rows
     return Page(SimpleNamespace(chapter=chapter, scale=scale, frame=lambda: frame))
@@ -109,8 +113,8 @@ def test_an_answer_counts_verdicts_and_says_what_is_decided(
 ) -> None:
     told = {"gap-09": ("holds", 5.0), "gap-03": ("fails", -1.0), "gap-01": ("fails", -2.0)}
     found = [
-        decide.Verdict(name, "gap", "mini", verdict, effect, effect - 0.5, effect + 0.5, 5)
-        for name, (verdict, effect) in told.items()
+        verdict(name, word, effect=effect, low=effect - 0.5, high=effect + 0.5, seeds=5)
+        for name, (word, effect) in told.items()
     ]
     asked = []
     monkeypatch.setattr(decide, "verdicts", lambda scale, ids: asked.append(scale) or found)
@@ -122,7 +126,7 @@ def test_an_answer_counts_verdicts_and_says_what_is_decided(
     assert [line.split(":")[0] for line in lines] == ["holds", "fails", "fails"]
     assert "(gap-09, +5 [+4.5, +5.5])." in lines[0]
     assert asked == ["mini"]
-    found[:] = [decide.Verdict("gap-01", "gap", "mini", "not run")]
+    found[:] = [verdict("gap-01", "not run")]
     one = "The claim asked here, at mini, was not run (gap-01)."
     assert str(answer(CHAPTER, "gap-01")) == one
 

@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthbook.claims.decide import Verdict
-from synthbook.claims.parts import Part
+from synthbook.claims.decide import Part, Verdict
 from synthbook.errors import InputError
 from synthbook.page.tables import comparison, parts_table, plain, verdict_table
 
@@ -25,6 +24,16 @@ PRINTED = pd.DataFrame(
     [{"table": "T1", "method": "plain", "train": "real", "test": "real", "value": 96.34}]
 )
 INDEX = ["method", "train"]
+
+
+def verdict(name="gap-01", scale="mini", word="holds", numbers=(), **more):
+    numbers = dict(zip(("effect", "low", "high", "seeds"), numbers, strict=False))
+    return Verdict(id=name, paper="gap", scale=scale, verdict=word, **numbers, **more)
+
+
+def part(text, cell, word, *numbers):
+    numbers = dict(zip(("effect", "low", "high"), numbers, strict=True))
+    return Part(text=text, cell=cell, verdict=word, **numbers)
 
 
 def tree(display):
@@ -170,7 +179,7 @@ def test_a_table_is_small_and_takes_its_colours_from_the_page():
     scales = [measured(scale, 3) for scale in ("mini", "small", "paper")]
     tables = [
         comparison(measured("mini", 3), scales, PRINTED, index=INDEX, columns="test"),
-        verdict_table([Verdict("gap-01", "gap", "mini", "holds")], statements={}),
+        verdict_table([verdict()], statements={}),
         plain(pd.DataFrame({"a": [1]})),
     ]
     for table in tables:
@@ -193,9 +202,9 @@ def test_a_spread_stands_below_its_number_where_there_are_many():
 
 def test_verdicts_say_what_why_and_how_sure():
     found = [
-        Verdict("gap-01", "gap", "mini", "holds", 3.2, 1.1, 5.0, 5),
-        Verdict("gap-02", "gap", "mini", "not run", reason="no rows of RG"),
-        Verdict("gap-03", "gap", "small", "fails", -1.0, -2.0, -0.5, 3),
+        verdict(numbers=(3.2, 1.1, 5.0, 5)),
+        verdict("gap-02", word="not run", reason="no rows of RG"),
+        verdict("gap-03", "small", "fails", (-1.0, -2.0, -0.5, 3)),
     ]
     table = verdict_table(found, statements={"gap-01": "A < B"}, title="Claims")
     lines = body(table)
@@ -207,14 +216,14 @@ def test_verdicts_say_what_why_and_how_sure():
 
 def test_parts_that_hold_can_be_left_out():
     parts = (
-        Part("A - B > 0", "G=gan", "holds", 2.0, 1.0, 3.0),
-        Part("A - B > 0", "G=diffusion", "fails", -2.0, -3.0, -1.0),
-        Part("A - C > 0", "", "undecided", 0.5, -1.0, 2.0),
+        part("A - B > 0", "G=gan", "holds", 2.0, 1.0, 3.0),
+        part("A - B > 0", "G=diffusion", "fails", -2.0, -3.0, -1.0),
+        part("A - C > 0", "", "undecided", 0.5, -1.0, 2.0),
     )
-    found = [Verdict("gap-01", "gap", "mini", "fails", parts=parts)]
+    found = [verdict(word="fails", parts=parts)]
     assert len(body(parts_table(found))) == 3
     left = body(parts_table(found, holding=False))
     assert [line[3] for line in left] == ["✗ fails", "~ undecided"]
-    both = body(parts_table([*found, Verdict("gap-02", "gap", "mini", "fails", parts=parts)]))
+    both = body(parts_table([*found, verdict("gap-02", word="fails", parts=parts)]))
     assert [line[0] for line in both] == ["gap-01"] * 3 + ["gap-02"] * 3
     assert parts_table([]).html

@@ -186,19 +186,19 @@ def count_bars(counts: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(len(scales), sharex=True, squeeze=False, figsize=size)
     for scale, ax in zip(scales, panels[:, 0], strict=True):
         held = counts[counts["scale"] == scale].iloc[::-1]  # the first study on top
-        left = held[VERDICTS[0]] * 0
-        for word in VERDICTS:
-            face, hatch = LOOKS[word]
-            bars = ax.barh(
-                held["study"], held[word], left=left, label=word, color=face, hatch=hatch,
-                edgecolor="black", linewidth=0.6,
-            )  # fmt: skip
+        colors = [LOOKS[word][0] for word in VERDICTS]
+        held.plot.barh(
+            "study", list(VERDICTS), ax=ax, stacked=True, color=colors, edgecolor="black",
+            linewidth=0.6, width=0.8, legend=False, ylabel="",
+        )  # fmt: skip
+        for word, bars in zip(VERDICTS, ax.containers, strict=True):
+            for bar in bars:
+                bar.set_hatch(LOOKS[word][1])
             ax.bar_label(
                 bars, [str(number or "") for number in held[word]], label_type="center",
                 fontsize=11,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.9},
             )  # fmt: skip
-            left = left + held[word]
         ax.set_title(scale, loc="left")
         ax.grid(False)
     panels[-1, 0].set_xlabel("claims")
