@@ -43,19 +43,18 @@ from synthbook.record.parameters import parameters
 p = parameters(globals())
 
 # %% tags=["hide-input"]
-from IPython.display import HTML
-
 from synthbook.claims.decide import claims, verdicts
 from synthbook.page import claims_page as overview
 from synthbook.page import figures
+from synthbook.page.tables import Display, plain
 
 figures.style()
 found = [one for scale in p.scales for one in verdicts(scale=scale)]
 
 
-def table(study: str) -> HTML:
+def table(study: str) -> Display:
     """Show the claims of a study with their verdicts."""
-    return HTML(overview.claims_html(claims(study), found, p.scales, overview.STUDIES[study]))
+    return overview.claims_table(claims(study), found, p.scales, overview.STUDIES[study])
 
 
 # %% [markdown]
@@ -69,7 +68,7 @@ counts = overview.counts_table(found, p.scales)
 figure = overview.count_bars(counts)
 
 # %% tags=["hide-input", "nbval-check-output"]
-HTML(counts.to_html(index=False, border=0))
+plain(counts)
 
 # %% [markdown]
 # ## gap: why generated images train worse classifiers

@@ -1,51 +1,93 @@
-"""The page of all claims: every claim once, every verdict told in words."""
+"""Every claim once, every verdict told in words, and the way back to the rows."""
 
 from __future__ import annotations
 
 import re
 
+import matplotlib as mpl
 import pytest
 
-from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of, claims, verdicts
+from synthbook.claims.decide import PAPERS, VERDICTS, Part, Verdict, chapters_of, claims, verdicts
 from synthbook.page.claims_page import (
     STUDIES,
     badge,
-    claims_html,
+    claims_display,
     claims_table,
     count_bars,
     counts_table,
 )
 
+mpl.use("Agg")
 SCALES = ["mini", "small"]
+
+
+def verdict(name: str, scale: str, word: str, *numbers: float, **more: object) -> Verdict:
+    named = dict(zip(("effect", "low", "high", "seeds"), numbers, strict=False))
+    return Verdict(id=name, paper="gap", scale=scale, verdict=word, **named, **more)
 
 
 @pytest.fixture(scope="module")
 def found() -> list[Verdict]:
     rest = [one for scale in SCALES for one in verdicts(scale=scale, rows=[]) if one.id != "gap-01"]
-    known = Verdict("gap-01", "gap", "mini", "holds", 3.0, 1.0, 5.0, 3)
+    known = verdict("gap-01", "mini", "holds", 3.0, 1.0, 5.0, 3)
     return [*rest, known]
 
 
 def test_every_claim_is_a_line_with_its_evidence(found: list[Verdict]) -> None:
     for paper in PAPERS:
         chosen = claims(paper)
-        text = claims_html(chosen, found, SCALES, STUDIES[paper])
-        assert re.findall(r"<b>([a-z]+-\d\d)</b>", text) == [one.id for one in chosen]
-        assert text.count("<tr>") == len(chosen)
+        text = claims_table(chosen, found, SCALES, STUDIES[paper]).html
+        assert re.findall(r'<b id="([a-z]+-\d\d)">', text) == [one.id for one in chosen]
+        assert text.count("<tr>") == len(chosen) + 1
         assert len(text) < 60_000
-    table = claims_table(claims("gap"), found, SCALES)
-    assert list(table) == ["claim", *SCALES, "what the paper reports"]
-    assert "93.54 real-&gt;synthetic" in table.loc[0, "what the paper reports"]
+    text = claims_table(claims("gap"), found, SCALES, "").html
+    assert "93.54 real-&gt;synthetic" in text
+    assert '<a href="12_not_mutual.html#gap-01">' in text
 
 
-def test_a_verdict_says_effect_seeds_and_age(found: list[Verdict]) -> None:
+def test_a_scale_without_any_verdict_is_left_out(found: list[Verdict]) -> None:
+    small = verdict("gap-02", "small", "fails")
+    assert ">small</th>" not in claims_table(claims("gap"), found, SCALES, "").html
+    assert ">small</th>" in claims_table(claims("gap"), [*found, small], SCALES, "").html
+    assert ">mini</th>" in claims_table(claims("dip"), found, SCALES, "").html
+
+
+def test_a_verdict_says_effect_seeds_and_reason(found: list[Verdict]) -> None:
     text = badge(found[-1])
     assert "holds" in text
     assert "+3 [+1, +5], 3 seeds" in text
     assert "not run" in badge(None)
-    undecided = Verdict("gap-01", "gap", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
+    undecided = verdict("gap-01", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
     assert "A &lt; B &amp; C" in badge(undecided)
     assert "+1, 1 seed<" in badge(undecided)
+
+
+def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
+    one, two = (claim for claim in claims("gap") if claim.id in ("gap-01", "gap-07"))
+    parts = (Part(text="RS - SR > 0", cell="G=gan, digits", verdict="fails", effect=-1.0),)
+    shown = claims_display(
+        [one, two],
+        [
+            verdict("gap-01", "mini", "fails", -1.0, -2.0, -0.5, 5, reason="RS < SR", parts=parts),
+            verdict("gap-01", "small_cpu", "holds", 1.0, 0.5, 2.0, 3),
+            verdict("gap-07", "mini", "not run", reason="no rows of it"),
+            verdict("gap-07", "small_cpu", "not run"),
+        ],
+    )
+    assert str(shown) == "gap-01 fails\ngap-07 not run"
+    first, second = shown.html.split('<div class="book-claim"')[1:]
+    assert "-1 [-2, -0.5], 5 seeds <small>RS &lt; SR</small>" in first
+    assert "+1 [+0.5, +2], 3 seeds" in first
+    folded = first.partition("<details>")[2]
+    assert "RS - SR &gt; 0" in folded
+    for scale in ("mini", "small_cpu"):
+        assert f"<code>results/{scale}/12_not_mutual.jsonl</code>" in folded
+    assert "metric=top1_accuracy" in folded
+    assert "<code>SR</code>: train={G}, test=real" in folded
+    assert "<code>{G}</code> is each of diffusion, gan" in folded
+    assert "synthbook claims --json" in folded
+    assert second.count("verdict-not-run") == 1 + second.count("<td")  # once, in its first scale
+    assert "Also the parts of" in second
 
 
 def test_counts_add_up_to_the_claims(found: list[Verdict]) -> None:
@@ -55,11 +97,7 @@ def test_counts_add_up_to_the_claims(found: list[Verdict]) -> None:
 
 
 def test_bars_are_the_counts(found: list[Verdict]) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    counts = counts_table(found, ["mini"])
-    figure = count_bars(counts)
+    figure = count_bars(counts_table(found, ["mini"]))
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert sum(widths) == 139
     mpl.pyplot.close(figure)

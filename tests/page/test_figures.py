@@ -1,9 +1,12 @@
 import base64
 import io
+import json
+import re
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -11,8 +14,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from synthbook.errors import InputError
+from synthbook.intervals import interval
 from synthbook.page import figures
-from synthbook.page.looks import COLORS, LABELS, PALETTE, SHAPES, canonical
+from synthbook.page.looks import LOOKS, PALETTE, canonical, look
 from synthbook.record.published import papers, published
 
 REPOSITORY = Path(__file__).parents[2]
@@ -71,7 +75,7 @@ def test_colour_images_keep_their_colours(axes):
 
 
 def test_colours_do_not_depend_on_case_or_separators():
-    for one, two in [("PG-KL", "pg_kl"), ("CT LE+CF", "ct-le+cf"), ("Baseline (Aug.)", "aug")]:
+    for one, two in [("PG-KL", "pg_kl"), ("CT LE + CF", "ct-le+cf"), ("Baseline (Aug.)", "aug")]:
         assert figures.color(one) == figures.color(two)
     assert canonical("Baseline (Aug.)") == "baseline-aug"
 
@@ -88,11 +92,29 @@ def test_names_within_a_study_look_different():
         ["p_c = c", "p_c = c, h_c", "p_c = c, d_c", "p_c = c, h_c inside b"],
     ]  # fmt: skip
     for names in studies:
-        assert {canonical(name) for name in names} <= set(COLORS), names
-        looks = [tuple(figures.mark(name).values()) for name in names]
-        assert len(set(looks)) == len(names)
-        shapes = [SHAPES[canonical(name)] for name in names]
-        assert len(set(shapes)) >= len(names) - 4  # mostly readable without colour
+        drawn = [look(name) for name in names]
+        assert len({(one.color, one.marker, one.line) for one in drawn}) == len(names)
+        shapes = {(one.marker, one.line) for one in drawn}
+        assert len(shapes) >= len(names) - 4  # mostly readable without colour
+
+
+def test_a_mixture_looks_like_its_parts():
+    mixed = look("Real+GAN")
+    assert mixed == (figures.color("gan"), figures.mark("gan")["marker"], "--", "real + GAN")
+    both = look("FreezeD + DIP-SimCLR")
+    assert (both.color, both.marker) == (figures.color("FreezeD"), look("DIP-SimCLR").marker)
+    assert both.label == "FreezeD + DIP (SimCLR)"
+
+
+def test_every_look_is_of_a_name_in_rows_papers_or_chapters():
+    known = {name for table in map(published, papers()) for name in (*table.method, *table.source)}
+    for path in (REPOSITORY / "results").glob("*/*.jsonl"):
+        rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        known |= {row[field] for row in rows for field in ("method", "train", "test", "backbone")}
+    for path in (REPOSITORY / "notebooks").glob("*.py"):
+        known |= set(re.findall(r'"([^"\n]+)"', path.read_text(encoding="utf-8")))
+    known |= {part for name in known for part in name.split("+")}
+    assert set(LOOKS) <= set(map(canonical, known))
 
 
 def test_a_new_name_has_a_look_that_stays():
@@ -114,13 +136,12 @@ def test_every_published_method_and_source_has_a_look(monkeypatch):
             assert figures.label(name) or not name
 
 
-def test_the_tables_of_looks_agree():
-    assert set(COLORS) == set(LABELS) == set(SHAPES)
-    assert all(name == canonical(name) for name in COLORS)
+def test_looks_have_canonical_names():
+    assert all(name == canonical(name) for name in LOOKS)
 
 
 def test_no_colour_is_lost_on_white():
-    for color in {*PALETTE, *COLORS.values()}:
+    for color in {*PALETTE, *(one.color for one in LOOKS.values())}:
         assert min(mpl.colors.to_rgb(color)) < 0.4 or color == "#7F7F7F" or color == "#CC79A7"
 
 
@@ -141,9 +162,52 @@ def test_one_seed_has_no_band(axes):
     assert axes.lines[0].get_label() == "mine"
 
 
-def test_band_refuses_other_shapes(axes):
-    with pytest.raises(InputError, match=r"\[2, 3\] over 2 points"):
-        figures.band(axes, [1, 2], np.zeros((2, 3)), "gan")
+def test_dots_and_interval_show_every_seed_and_the_interval_of_their_mean(axes):
+    values = [1.0, 4.0, 2.5]
+    assert figures.dots_and_interval(axes, 3, values, "#0072B2", "^") == interval(values)
+    dots, bar, mean = axes.lines
+    assert dots.get_xdata().tolist() == values
+    assert set(dots.get_ydata()) != {3}
+    assert tuple(bar.get_xdata()) == interval(values)[1:]
+    assert (mean.get_xdata(), mean.get_ydata(), mean.get_marker()) == ([2.5], [3], "^")
+    figures.dots_and_interval(axes, 4, [7.0], "#0072B2")
+    assert np.isnan(axes.lines[4].get_xdata()).all()  # one seed has no interval
+
+
+def test_means_have_their_intervals_as_error_bars(axes):
+    groups = [[1.0, 2.0, 6.0], [4.0]]
+    figures.means_and_intervals(axes, [10, 20], groups, color="black", label="x")
+    (container,) = axes.containers
+    assert container.lines[0].get_ydata().tolist() == [3.0, 4.0]
+    first, second = container.lines[2][0].get_segments()
+    assert tuple(first[:, 1]) == pytest.approx(interval(groups[0])[1:])
+    assert np.ptp(second[:, 1]) == 0
+    figures.means_and_intervals(axes, [10], [[4.0]])
+    assert not axes.containers[1].lines[2]
+
+
+def test_an_interval_in_words():
+    assert figures.interval_text(1.04, -0.2, 2.06) == "+1.0 [−0.2, +2.1]"
+    assert figures.interval_text(-0.004, float("nan"), float("nan"), 2) == "+0.00"
+    assert figures.interval_text(-0.04, -1, 0) == "+0.0 [−1.0, +0.0]"
+
+
+def test_a_light_sheet_has_few_colours_and_looks_the_same():
+    x, y = np.meshgrid(np.arange(64), np.arange(64))
+    image = np.stack([4 * x, 4 * y, 2 * (x + y)], -1).astype(np.uint8)
+    light = figures.light(image[None] // k for k in (1, 2))
+    assert light.shape == (2, 64, 64, 3)
+    assert len(np.unique(light.reshape(-1, 3), axis=0)) <= 192
+    assert np.abs(light[0].astype(int) - image).mean() < 8
+
+
+def test_a_sheet_is_a_row_of_images_for_each_name():
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    axes = figures.sheet([("gan", images), ("mine", images[::-1])], 3)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["GAN", "mine"]
+    shown = axes.images[0].get_array()
+    assert shown.shape[1] / shown.shape[0] == pytest.approx(3 / 2, abs=0.1)
+    plt.close(axes.figure)
 
 
 def test_the_grid_holds_the_images_in_reading_order(axes):
@@ -186,8 +250,9 @@ def luminance(color):
 
 
 def test_heatmap_numbers_can_be_read_on_every_cell(axes):
-    matrix = np.linspace(0, 100, 24).reshape(4, 6)
-    figures.heatmap(matrix, axes, rows=["real", "gan", "x", "y"], unit="percent")
+    names = ["real", "gan", "x", "y"]
+    matrix = pd.DataFrame(np.linspace(0, 100, 24).reshape(4, 6), index=names)
+    figures.heatmap(matrix, axes, unit="percent")
     faces = axes.collections[0].get_facecolors()
     for text, face in zip(axes.texts, faces, strict=True):
         light, dark = sorted([luminance(text.get_color()), luminance(face)], reverse=True)
@@ -196,8 +261,6 @@ def test_heatmap_numbers_can_be_read_on_every_cell(axes):
 
 
 def test_heatmap_takes_a_frame_and_leaves_gaps(axes):
-    import pandas as pd
-
     table = pd.DataFrame([[1.0, np.nan], [3.0, 4.0]], index=["real", "gan"], columns=["a", "gan"])
     figures.heatmap(table, axes)
     assert [t.get_text() for t in axes.texts] == ["1.0", "3.0", "4.0"]

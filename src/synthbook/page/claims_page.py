@@ -1,13 +1,14 @@
-"""All claims on one page: a compact table a study, and the counts of verdicts as a picture."""
+"""Claims with their verdicts: those of a chapter, with the way back to rows, and all on a page."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of
 from synthbook.claims.language import Claim
+from synthbook.page.tables import Display, parts_table, plain, seeds_text, verdict_html
 from synthbook.store import root
 
 if TYPE_CHECKING:
@@ -25,115 +26,155 @@ STUDIES = {
 LOOKS = {
     "holds": ("#0072B2", ""),
     "fails": ("#D55E00", "///"),
+    "no effect": ("#56B4E9", "\\\\"),
     "undecided": ("#F0E442", "..."),
     "not run": ("#E6E6E6", ""),
 }
 
 
-# Jupyter sets the cells of tables right-aligned and in one line.
-STYLE = """<style>
-table.claims {font-size: 0.85em}
-table.claims td, table.claims th {text-align: left !important; vertical-align: top !important;
-  white-space: normal !important}
-</style>"""
+def badge(verdict: Verdict | None) -> str:
+    """Return a verdict as HTML: its word, the effect with its interval, and, folded, the reason."""
+    if verdict is None or verdict.verdict == "not run":
+        return verdict_html("not run")
+    why = f"<small>{html.escape(verdict.reason)}</small>"
+    folded = f"<details><summary>why</summary>{why}</details>" if verdict.reason else ""
+    effect = f"<br>{_effect(verdict)}" if verdict.effect_text else ""
+    return f"{verdict_html(verdict.verdict)}{effect}{folded}"
 
 
-def badge(one: Verdict | None) -> str:
-    """Return a verdict as HTML: its word, the effect with its interval, and why, if it matters."""
-    if one is None or one.verdict == "not run":
-        return '<span class="verdict verdict-not-run">not run</span>'
-    parts = [f'<span class="verdict verdict-{one.verdict}">{one.verdict}</span>']
-    if one.effect_text:
-        seeds = f"{one.seeds} seed{'s' if one.seeds != 1 else ''}"
-        parts.append(f"{one.effect_text}, {seeds}")
-    if one.reason:
-        parts.append(f"<small>{html.escape(one.reason)}</small>")
-    return "<br>".join(parts)
+def _effect(verdict: Verdict) -> str:
+    return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}"
 
 
-def chapter_links(claim: Claim) -> str:
-    """Return links to the chapters whose rows a claim reads; those not yet written are named."""
-    links = []
-    for chapter in chapters_of(claim):
-        written = (root() / "notebooks" / f"{chapter}.py").is_file()
-        links.append(f'<a href="{chapter}.html">{chapter}</a>' if written else chapter)
-    return ", ".join(links)
+def _fields(fields: Mapping[str, Any]) -> str:
+    return html.escape(", ".join(f"{name}={value}" for name, value in fields.items()))
 
 
-def _claim(claim: Claim) -> str:
-    links = chapter_links(claim)
-    parts = [
-        f"<b>{claim.id}</b> {html.escape(claim.statement)}",
-        f"<small>{html.escape(claim.where)}{'; ' if links else ''}{links}</small>",
+def _way_back(claim: Claim, scales: Sequence[str]) -> str:
+    """Return which rows a claim reads and how to print what was made of them, as HTML."""
+    files = [
+        f"<code>results/{scale}/{chapter}.jsonl</code>"
+        for scale in scales
+        for chapter in chapters_of(claim)
+        if (root() / "results" / scale / f"{chapter}.jsonl").is_file()
     ]
-    if claim.note:
-        parts.append(f"<small>Note: {html.escape(claim.note)}</small>")
-    return "<br>".join(parts)
+    lines = [f"Rows: {', '.join(files) or 'none yet'}."]
+    if check := claim.check:
+        lines += [f"All with {_fields(check.where)}."] if check.where else []
+        lines += [f"<code>{name}</code>: {_fields(fields)}" for name, fields in check.let.items()]
+        lines += [
+            f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}."
+            for name, values in check.each.items()
+        ]
+        lines += [f"Also the parts of {', '.join(check.include)}."] if check.include else []
+    lines.append("As data: <code>synthbook claims --json</code>.")
+    return f"<p><small>{'<br>'.join(lines)}</small></p>"
 
 
-def _evidence(claim: Claim) -> str:
-    parts = [html.escape(claim.paper_evidence)]
-    if claim.exceptions:
-        parts.append(f"<small>Against or open: {html.escape(claim.exceptions)}</small>")
-    return "<br>".join(parts)
+def claim_html(claim: Claim, verdicts: Sequence[Verdict]) -> str:
+    """Return a claim as HTML: its verdict at each scale and, folded, its parts and its rows."""
+    run = [one for one in verdicts if one.verdict != "not run"] or list(verdicts[:1])
+    lines = [
+        f"<b>{claim.id}</b> {html.escape(claim.statement)} "
+        f"<small>{html.escape(claim.where)}</small>"
+    ]
+    lines += [
+        f"{verdict_html(one.verdict)} <b>{one.scale}</b> {_effect(one) if one.effect_text else ''} "
+        f"<small>{html.escape(one.reason)}</small>"
+        for one in run
+    ]
+    summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
+    folded = parts_table(run).html + _way_back(claim, [one.scale for one in verdicts])
+    return (
+        f'<div class="book-claim" id="{claim.id}"><p>{"<br>".join(lines)}</p>\n'
+        f"<details><summary>{summary}</summary>{folded}</details></div>"
+    )
+
+
+def claims_display(
+    claims: Sequence[Claim], verdicts: Iterable[Verdict], scale: str = "mini"
+) -> Display:
+    """Return claims with what the recorded rows of every scale say of them.
+
+    Its plain text has a line a claim, "gap-01 holds", with the verdict at ``scale``.
+    """
+    by_id: dict[str, list[Verdict]] = {claim.id: [] for claim in claims}
+    for one in verdicts:
+        by_id[one.id].append(one)
+    text = [
+        f"{name} {next((one.verdict for one in held if one.scale == scale), 'not run')}"
+        for name, held in by_id.items()
+    ]
+    blocks = [claim_html(claim, by_id[claim.id]) for claim in claims]
+    note = (
+        '<p class="book-note"><small>Of the recorded rows. Effect: of the weakest part, mean over '
+        "seeds [95 % interval]; above 0 supports the claim.</small></p>"
+    )
+    return Display("\n".join([*blocks, note]), "\n".join(text))
+
+
+def _linked(claim: Claim) -> str:
+    """Return a claim with links to the chapters whose rows it reads; unwritten ones are named."""
+    links = [
+        f'<a href="{chapter}.html#{claim.id}">{chapter}</a>'
+        if (root() / "notebooks" / f"{chapter}.py").is_file()
+        else chapter
+        for chapter in chapters_of(claim)
+    ]
+    where = "; ".join([html.escape(claim.where), *([", ".join(links)] if links else [])])
+    lines = [f'<b id="{claim.id}">{claim.id}</b> {html.escape(claim.statement)}']
+    lines.append(f"<small>{where}</small>")
+    lines += [f"<small>Note: {html.escape(claim.note)}</small>"] if claim.note else []
+    return "<br>".join(lines)
+
+
+def _in_paper(claim: Claim) -> str:
+    against = f"<br><small>Against or open: {html.escape(claim.exceptions)}</small>"
+    return html.escape(claim.paper_evidence) + (against if claim.exceptions else "")
 
 
 def claims_table(
-    chosen: Iterable[Claim], found: Iterable[Verdict], scales: Sequence[str]
-) -> pd.DataFrame:
-    """Return claims, a line each, with HTML in the cells.
+    claims: Iterable[Claim], verdicts: Iterable[Verdict], scales: Sequence[str], caption: str
+) -> Display:
+    """Return claims, a line each: with the paper's evidence, and a column of verdicts a scale.
 
     Args:
-        chosen: claims in the order of the lines.
-        found: their verdicts at any scales.
-        scales: the scales that become columns; a scale without a verdict reads "not run".
+        claims: in the order of the lines.
+        verdicts: theirs, at any scales.
+        scales: those that become columns. At the first, a claim without a verdict reads "not run";
+            another at which none of the claims was run is left out.
+        caption: above the table.
     """
     import pandas as pd
 
-    at = {(one.id, one.scale): one for one in found}
+    claims = list(claims)
+    names = {claim.id for claim in claims}
+    at = {(v.id, v.scale): v for v in verdicts if v.id in names and v.verdict != "not run"}
+    scales = [name for name in scales if name == scales[0] or any(name == s for _, s in at)]
     lines = [
         {
-            "claim": _claim(claim),
+            "claim": _linked(claim),
+            "what the paper reports": _in_paper(claim),
             **{scale: badge(at.get((claim.id, scale))) for scale in scales},
-            "what the paper reports": _evidence(claim),
         }
-        for claim in chosen
+        for claim in claims
     ]
-    return pd.DataFrame(lines, columns=["claim", *scales, "what the paper reports"])
+    return plain(pd.DataFrame(lines), caption=caption, markup=True)
 
 
-def claims_html(
-    chosen: Iterable[Claim], found: Iterable[Verdict], scales: Sequence[str], caption: str
-) -> str:
-    """Return `claims_table` as an HTML table that takes its look from the page."""
-    import pandas as pd
-
-    with pd.option_context("display.max_colwidth", None):
-        text = claims_table(chosen, found, scales).to_html(
-            escape=False, index=False, border=0, classes="claims", justify="left"
-        )
-    head, rest = text.split("\n", 1)
-    return f"{STYLE}\n{head}\n<caption>{html.escape(caption)}</caption>\n{rest}"
-
-
-def counts_table(found: Iterable[Verdict], scales: Sequence[str]) -> pd.DataFrame:
+def counts_table(verdicts: Iterable[Verdict], scales: Sequence[str]) -> pd.DataFrame:
     """Return how many claims of each study have each verdict at each scale."""
     import pandas as pd
 
-    held = list(found)
-    lines = [
-        {
-            "study": paper,
-            "scale": scale,
-            **{
-                word: sum((v.paper, v.scale, v.verdict) == (paper, scale, word) for v in held)
-                for word in VERDICTS
-            },
-        }
-        for scale in scales
-        for paper in PAPERS
-    ]
-    return pd.DataFrame(lines)
+    held = [(one.scale, one.paper, one.verdict) for one in verdicts]
+    return pd.DataFrame(
+        [
+            {"study": paper, "scale": scale}
+            | {word: held.count((scale, paper, word)) for word in VERDICTS}
+            for scale in scales
+            for paper in PAPERS
+        ]
+    )
 
 
 def count_bars(counts: pd.DataFrame) -> Figure:
@@ -145,19 +186,19 @@ def count_bars(counts: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(len(scales), sharex=True, squeeze=False, figsize=size)
     for scale, ax in zip(scales, panels[:, 0], strict=True):
         held = counts[counts["scale"] == scale].iloc[::-1]  # the first study on top
-        left = held[VERDICTS[0]] * 0
-        for word in VERDICTS:
-            face, hatch = LOOKS[word]
-            bars = ax.barh(
-                held["study"], held[word], left=left, label=word, color=face, hatch=hatch,
-                edgecolor="black", linewidth=0.6,
-            )  # fmt: skip
-            labels = [str(number) if number else "" for number in held[word]]
+        colors = [LOOKS[word][0] for word in VERDICTS]
+        held.plot.barh(
+            "study", list(VERDICTS), ax=ax, stacked=True, color=colors, edgecolor="black",
+            linewidth=0.6, width=0.8, legend=False, ylabel="",
+        )  # fmt: skip
+        for word, bars in zip(VERDICTS, ax.containers, strict=True):
+            for bar in bars:
+                bar.set_hatch(LOOKS[word][1])
             ax.bar_label(
-                bars, labels, label_type="center", fontsize=11,
+                bars, [str(number or "") for number in held[word]], label_type="center",
+                fontsize=11,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.9},
             )  # fmt: skip
-            left = left + held[word]
         ax.set_title(scale, loc="left")
         ax.grid(False)
     panels[-1, 0].set_xlabel("claims")

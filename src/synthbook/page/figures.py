@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthbook.errors import InputError
-from synthbook.page.looks import COLORS, LABELS, LINES, MARKERS, PALETTE, SHAPES, canonical
+from synthbook.intervals import Interval, interval
+from synthbook.page import looks
+from synthbook.page.looks import PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLORS", "LABELS", "PALETTE", "band", "color", "heatmap", "image_grid", "label", "mark", "png",
-    "style",
-]  # fmt: skip
-
 # Without these a PNG differs between two runs of the same code.
 METADATA = {"Software": None, "Creation Time": None}
 VISIBLE = 1.0  # of 255, on average over the pixels
+SHEET_COLORS = 192  # of a sheet of images, which leaves some of a PNG's 256 for lines and text
 SETTINGS: dict[str, Any] = {
     "figure.figsize": (6.4, 3.0),
     "figure.dpi": 110,
-    "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 110,
-    "savefig.facecolor": "white",
-    "savefig.bbox": "tight",
-    "axes.facecolor": "white",
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -52,7 +44,6 @@ SETTINGS: dict[str, Any] = {
     "lines.linewidth": 2.0,
     "lines.markersize": 7,
     "image.interpolation": "nearest",
-    "svg.hashsalt": "synthbook",
 }
 
 
@@ -95,18 +86,14 @@ def png(figure: Figure) -> bytes:
     return result.getvalue()
 
 
-def _digest(name: str) -> bytes:
-    return hashlib.sha256(canonical(name).encode()).digest()
-
-
 def color(name: str) -> str:
     """Return the colour of a method or source, as "#rrggbb"; a new name always gets the same."""
-    return COLORS.get(canonical(name)) or PALETTE[_digest(name)[0] % len(PALETTE)]
+    return looks.look(name).color
 
 
 def label(name: str) -> str:
     """Return how a method or source is written in a figure or table."""
-    return LABELS.get(canonical(name), name)
+    return looks.look(name).label
 
 
 def mark(name: str) -> dict[str, str]:
@@ -114,17 +101,42 @@ def mark(name: str) -> dict[str, str]:
 
     Shape and line tell two names apart where colour cannot, in print or for colour-blind readers.
     """
-    key, digest = canonical(name), _digest(name)
-    marker, line = SHAPES.get(
-        key, (MARKERS[digest[1] % len(MARKERS)], LINES[digest[2] % len(LINES)])
-    )
-    return {"color": color(name), "marker": marker, "linestyle": line}
+    look = looks.look(name)
+    return {"color": look.color, "marker": look.marker, "linestyle": look.line}
+
+
+def seeds(table: pd.DataFrame) -> str:
+    """Return how many seeds the rows of a table have, in words: "1 seed", "5 seeds"."""
+    count = table["seed"].nunique()
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def interval_text(mean: float, low: float, high: float, decimals: int = 1) -> str:
+    """Return a difference with its interval, "+1.0 [−0.2, +2.1]"; without one, "+1.0"."""
+    texts = [
+        f"{round(x, decimals) + 0.0:+.{decimals}f}".replace("-", "−") for x in (mean, low, high)
+    ]
+    return texts[0] if np.isnan(low) else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def _axes(ax: Axes | None) -> Axes:
     import matplotlib.pyplot as plt
 
     return plt.gca() if ax is None else ax
+
+
+def light(images: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
+    """Return uint8 images ``[N, H, W, 3]`` in few colours, for a page of half the size.
+
+    Args:
+        images: such images, or several arrays of them, which are put one after the other.
+    """
+    from PIL import Image
+
+    sheet = images if isinstance(images, np.ndarray) else np.concatenate(list(images))
+    flat = Image.fromarray(sheet.reshape(-1, *sheet.shape[2:]))  # one below the other
+    few = flat.quantize(SHEET_COLORS, dither=Image.Dither.NONE).convert("RGB")
+    return np.asarray(few).reshape(sheet.shape)
 
 
 def image_grid(
@@ -154,23 +166,21 @@ def image_grid(
         raise InputError(
             f"images are {images.dtype} {list(images.shape)}; give uint8 [N, H, W, 1 or 3]"
         )
-    for held, wanted, what in ((titles, columns, "columns"), (row_titles, rows, "rows")):
-        if held is not None and len(held) != wanted:
-            raise InputError(f"{len(held)} titles for {wanted} {what}; give one each")
-    _, height, width, channels = images.shape
+    for given, wanted, sides in ((titles, columns, "columns"), (row_titles, rows, "rows")):
+        if given is not None and len(given) != wanted:
+            raise InputError(f"{len(given)} titles for {wanted} {sides}; give one each")
+    height, width = images.shape[1:3]
     # Small images are blown up here, so that the gap between them can be thin.
     factor = max(1, round(64 / max(height, width)))
     gap = max(2, factor)
     step_y, step_x = height * factor + gap, width * factor + gap
-    sheet = np.full((rows * step_y - gap, columns * step_x - gap, 3), 255, np.uint8)
-    for place, image in enumerate(images[: rows * columns]):
-        y, x = place // columns * step_y, place % columns * step_x
-        large = image.repeat(factor, axis=0).repeat(factor, axis=1)
-        sheet[y : y + height * factor, x : x + width * factor] = (
-            large if channels == 3 else large.repeat(3, axis=2)
-        )
+    images = images[: rows * columns].repeat(factor, axis=1).repeat(factor, axis=2)
+    tiles = np.full((rows * columns, step_y, step_x, 3), 255, np.uint8)
+    tiles[: len(images), :-gap, :-gap] = images
+    tiles = tiles.reshape(rows, columns, step_y, step_x, 3).swapaxes(1, 2)
+    sheet = tiles.reshape(rows * step_y, columns * step_x, 3)[:-gap, :-gap]
     ax = _axes(ax)
-    ax.imshow(sheet, interpolation="nearest")
+    ax.imshow(sheet)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -182,6 +192,22 @@ def image_grid(
     return ax
 
 
+def sheet(lines: Iterable[tuple[str, np.ndarray]], columns: int, side: float = 0.42) -> Axes:
+    """Draw names and images, a row each, in a figure of their own.
+
+    Args:
+        lines: names, written as in `label`, and uint8 ``[N, H, W, 3]`` with N at least ``columns``.
+        columns: images a row.
+        side: of an image, in inches.
+    """
+    import matplotlib.pyplot as plt
+
+    names, rows = zip(*lines, strict=True)
+    _, ax = plt.subplots(figsize=(side * (columns + 3), side * len(rows) + 0.1))
+    grid = light(images[:columns] for images in rows)
+    return image_grid(grid, len(rows), columns, ax=ax, row_titles=[label(name) for name in names])
+
+
 def band(ax: Axes | None, x: Sequence[float], curves: np.ndarray, name: str, **line: Any) -> Axes:
     """Draw the mean curve over seeds, in a band of one standard deviation to either side.
 
@@ -191,16 +217,8 @@ def band(ax: Axes | None, x: Sequence[float], curves: np.ndarray, name: str, **l
         curves: ``[seeds, epochs]``, or ``[epochs]`` for one seed; one seed has no band.
         name: method or source: gives colour, line and the entry of the legend.
         line: further keywords for ``Axes.plot``, such as ``linestyle`` or ``label``.
-
-    Raises:
-        InputError: if x and curves differ in length.
     """
     curves = np.atleast_2d(np.asarray(curves, dtype=float))
-    if curves.ndim != 2 or curves.shape[1] != len(x):
-        raise InputError(
-            f"curves of '{name}' have the shape {list(curves.shape)} over {len(x)} points of x; "
-            "give [seeds, points]"
-        )
     ax = _axes(ax)
     look = mark(name) | {"label": label(name), "markevery": max(1, len(x) // 8)} | line
     mean = curves.mean(axis=0)
@@ -213,25 +231,45 @@ def band(ax: Axes | None, x: Sequence[float], curves: np.ndarray, name: str, **l
     return ax
 
 
-def _luminance(color: Sequence[float]) -> float:
-    """Return the relative luminance of WCAG 2.2: black and white contrast alike with 0.18."""
-    rgb = np.asarray(color[:3])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+def dots_and_interval(
+    ax: Axes, place: float, values: Iterable[float], color: str, marker: str = "o"
+) -> Interval:
+    """Draw values over seeds in a line of a horizontal chart; return their mean and interval.
+
+    Args:
+        ax: axes to draw on; with its y axis from top to bottom the dots lie below the bar.
+        place: height of the line: mean and bar of the interval stand on it, seeds beside it.
+        values: one finite number a seed, at least one.
+        color, marker: of mean and interval; seeds are black dots.
+    """
+    values = list(values)
+    mean, low, high = interval(values)
+    ax.plot(values, [place + 0.2] * len(values), ".", color="black", markersize=4)
+    ax.plot([low, high], [place, place], color=color, linewidth=5, alpha=0.5)
+    ax.plot(mean, place, marker, color=color)
+    return Interval(mean, low, high)
 
 
-def seeds(table: pd.DataFrame) -> str:
-    """Return how many seeds the rows of a table have, in words: "1 seed", "5 seeds"."""
-    count = table["seed"].nunique()
-    return "1 seed" if count == 1 else f"{count} seeds"
+def means_and_intervals(
+    ax: Axes, x: Sequence[float], groups: Sequence[Iterable[float]], **look: Any
+) -> None:
+    """Draw a line of means over seeds with their intervals, where there is more than one seed.
+
+    Args:
+        ax: axes to draw on.
+        x: ``[points]``.
+        groups: for each point the values, one a seed.
+        look: keywords for ``Axes.errorbar``, such as those of `mark` and ``label``.
+    """
+    mean, low, high = np.array([interval(values) for values in groups]).T
+    reach = np.nan_to_num([mean - low, high - mean])
+    ax.errorbar(x, mean, reach if reach.any() else None, elinewidth=1, **look)
 
 
 def heatmap(
-    matrix: Any,
+    matrix: pd.DataFrame,
     ax: Axes | None = None,
     *,
-    rows: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
     fmt: str = ".1f",
     unit: str = "",
     low: float | None = None,
@@ -243,28 +281,27 @@ def heatmap(
     is dark on light or light on dark. NaN stays white: not run.
 
     Args:
-        matrix: ``[R, C]`` or a DataFrame, whose index and columns then name rows and columns.
+        matrix: its index and columns name the sides, written as in `label`.
         ax: axes to draw on; None: the current ones.
-        rows, columns: names along the sides, written as in `label`.
         fmt: format of the numbers.
         unit: written beside the colour bar; "" draws none.
         low, high: ends of the colour scale; None: the smallest and largest number.
     """
     import seaborn as sns
+    from seaborn.utils import relative_luminance
 
-    rows = rows if rows is not None else getattr(matrix, "index", None)
-    columns = columns if columns is not None else getattr(matrix, "columns", None)
-    numbers = np.asarray(matrix, dtype=float)
+    numbers = matrix.to_numpy(float)
     ax = sns.heatmap(
         numbers, ax=_axes(ax), annot=True, fmt=fmt, cmap="cividis", vmin=low, vmax=high,
         linewidths=1, linecolor="white", mask=np.isnan(numbers), cbar=bool(unit),
         cbar_kws={"label": unit} if unit else None,
-        xticklabels="auto" if columns is None else [label(str(name)) for name in columns],
-        yticklabels="auto" if rows is None else [label(str(name)) for name in rows],
+        xticklabels=[label(str(name)) for name in matrix.columns],
+        yticklabels=[label(str(name)) for name in matrix.index],
     )  # fmt: skip
     faces = ax.collections[0].get_facecolors()[~np.isnan(numbers).ravel()]
     for text, face in zip(ax.texts, faces, strict=True):
-        text.set_color("black" if _luminance(face) > 0.18 else "white")
+        # black and white contrast alike with 0.18 (WCAG 2.2)
+        text.set_color("black" if relative_luminance(face) > 0.18 else "white")
     ax.grid(False)
     ax.tick_params(length=0)
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)

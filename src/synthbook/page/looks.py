@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import cache
+from typing import NamedTuple
 
 # Okabe and Ito (2008), told apart with the common kinds of colour blindness. Their yellow is left
 # out: a yellow line on white is invisible to everybody. Grey stands in for it.
@@ -13,126 +16,132 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", "--", "-.", ":")
 
 
-def canonical(name: str) -> str:
-    """Return a name in lower case with single hyphens: "CT LE+CF" -> "ct-le+cf"."""
-    return re.sub(r"[\s_()\-]+", "-", name.strip().lower()).strip("-.")
+class Look(NamedTuple):
+    """How a name is drawn and written."""
+
+    color: str
+    marker: str
+    line: str
+    label: str
 
 
-# name: (colour, marker, line, how it is written); "" is the name itself.
-_LOOKS: dict[str, tuple[str, str, str, str]] = {
+LOOKS: dict[str, Look] = {
     # image sources
-    "real": (BLACK, "o", "-", "real"),
-    "diffusion": (BLUE, "s", "-", "diffusion"),
-    "gan": (RED, "^", "-", "GAN"),
-    "real+diffusion": (BLUE, "s", "--", "real + diffusion"),
-    "real+gan": (RED, "^", "--", "real + GAN"),
-    "lsgm": (BLUE, "s", "-", "LSGM"),
-    "sg-xl": (RED, "^", "-", "StyleGAN-XL"),
-    "proj-gan": (ORANGE, "v", "-", "Projected GAN"),
-    "dt-gan": (PURPLE, "D", "-", "DT-GAN"),
-    "real+lsgm": (BLUE, "s", "--", "real + LSGM"),
-    "real+sg-xl": (RED, "^", "--", "real + StyleGAN-XL"),
-    "real+proj-gan": (ORANGE, "v", "--", "real + Projected GAN"),
-    "real+dt-gan": (PURPLE, "D", "--", "real + DT-GAN"),
-    "synthetic-glide": (BLUE, "s", "-", "GLIDE"),
-    "real+synthetic-glide": (BLUE, "s", "--", "real + GLIDE"),
-    "pinknoise": (PURPLE, "D", "-", "pink noise"),
-    "pinknoise-+-ps": (PURPLE, "D", "--", "pink noise + PS"),
-    "primitives": (ORANGE, "o", "-", "Primitives"),
-    "primitives-s": (GREEN, "s", "-", "Primitives-S"),
-    "primitives-ps": (BLUE, "^", "-", "Primitives-PS"),
-    "ffhq": (BLACK, "P", "-", "FFHQ"),
-    "imagenet-100": (BLACK, "o", "-", "ImageNet-100"),
-    "imagenet-1k": (BLACK, "o", "--", "ImageNet-1K"),
-    "imagenet-100-sd": (BLUE, "s", "-", "ImageNet-100-SD"),
-    "imagenet-1k-sd": (BLUE, "s", "--", "ImageNet-1K-SD"),
+    "real": Look(BLACK, "o", "-", "real"),
+    "real-few": Look(BLACK, "x", ":", "few real"),
+    "diffusion": Look(BLUE, "s", "-", "diffusion"),
+    "gan": Look(RED, "^", "-", "GAN"),
+    "lsgm": Look(BLUE, "s", "-", "LSGM"),
+    "sg-xl": Look(RED, "^", "-", "StyleGAN-XL"),
+    "proj-gan": Look(ORANGE, "v", "-", "Projected GAN"),
+    "dt-gan": Look(PURPLE, "D", "-", "DT-GAN"),
+    "synthetic-glide": Look(BLUE, "s", "-", "GLIDE"),
+    "pinknoise": Look(PURPLE, "D", "-", "pink noise"),
+    "pinknoise+ps": Look(PURPLE, "D", "--", "pink noise + PS"),
+    "primitives": Look(ORANGE, "o", "-", "Primitives"),
+    "primitives-s": Look(GREEN, "s", "-", "Primitives-S"),
+    "primitives-ps": Look(BLUE, "^", "-", "Primitives-PS"),
+    "ffhq": Look(BLACK, "P", "-", "FFHQ"),
+    "imagenet-100": Look(BLACK, "o", "-", "ImageNet-100"),
+    "imagenet-1k": Look(BLACK, "o", "--", "ImageNet-1K"),
+    "imagenet-100-sd": Look(BLUE, "s", "-", "ImageNet-100-SD"),
+    "imagenet-1k-sd": Look(BLUE, "s", "--", "ImageNet-1K-SD"),
     # training with both kinds of images
-    "plain": (GREY, "o", "-", "plain"),
-    "baseline": (GREY, "o", "-", "baseline"),
-    "baseline-real": (BLACK, "o", "-", "baseline (real)"),
-    "baseline-fake": (GREY, "s", "--", "baseline (synthetic)"),
-    "aug": (ORANGE, "s", "-", "Aug"),
-    "baseline-aug": (ORANGE, "s", "-", "Aug"),
-    "adp": (SKY, "D", "-", "Adp"),
-    "baseline-adp": (SKY, "D", "-", "Adp"),
-    "pg": (GREEN, "^", "-", "PG"),
-    "pg-l1": (GREEN, "^", "-", "PG-L1"),
-    "pg-kl": (GREEN, "v", "--", "PG-KL"),
-    "pg-r": (GREEN, "<", "-.", "PG-R"),
-    "pg-f": (GREEN, ">", ":", "PG-F"),
-    "rg": (PURPLE, "P", "-", "RG"),
-    "pg-r+pg-f": (GREEN, "^", "-", "PG-R + PG-F"),
-    "rg+pg-r": (PURPLE, "<", "-.", "RG + PG-R"),
-    "rg+pg-f": (PURPLE, ">", ":", "RG + PG-F"),
-    "rg+pg-r+pg-f": (BLUE, "*", "-", "RG + PG-R + PG-F"),
-    "sum": (GREY, "D", "--", "sum"),
-    "pcgrad": (ORANGE, "P", ":", "PCGrad"),
-    "pg+rg": (BLUE, "*", "-", "PG + RG"),
-    "pg-l1+rg": (BLUE, "*", "-", "PG-L1 + RG"),
-    "pg-kl+rg": (BLUE, "X", "--", "PG-KL + RG"),
-    "ours": (BLUE, "*", "-", "PG + RG"),
-    "asg": (RED, "s", "-", "ASG"),
-    "csg": (RED, "D", "--", "CSG"),
-    "dann": (BLACK, "v", "-.", "DANN"),
-    "adda": (BLACK, "<", ":", "ADDA"),
-    "dada": (RED, ">", "-.", "DADA"),
-    "ltda": (ORANGE, "X", "-.", "LTDA"),
-    "a-gem": (SKY, "P", "--", "A-GEM"),
+    "plain": Look(GREY, "o", "-", "plain"),
+    "baseline": Look(GREY, "o", "-", "baseline"),
+    "baseline-real": Look(BLACK, "o", "-", "baseline (real)"),
+    "baseline-fake": Look(GREY, "s", "--", "baseline (synthetic)"),
+    "aug": Look(ORANGE, "s", "-", "Aug"),
+    "baseline-aug": Look(ORANGE, "s", "-", "Aug"),
+    "adp": Look(SKY, "D", "-", "Adp"),
+    "baseline-adp": Look(SKY, "D", "-", "Adp"),
+    "pg": Look(GREEN, "^", "-", "PG"),
+    "pg-l1": Look(GREEN, "^", "-", "PG-L1"),
+    "pg-kl": Look(GREEN, "v", "--", "PG-KL"),
+    "pg-r": Look(GREEN, "<", "-.", "PG-R"),
+    "pg-f": Look(GREEN, ">", ":", "PG-F"),
+    "rg": Look(PURPLE, "P", "-", "RG"),
+    "rg+pg-r+pg-f": Look(BLUE, "*", "-", "RG + PG-R + PG-F"),
+    "sum": Look(GREY, "D", "--", "sum"),
+    "pcgrad": Look(ORANGE, "P", ":", "PCGrad"),
+    "pg+rg": Look(BLUE, "*", "-", "PG + RG"),
+    "ours": Look(BLUE, "*", "-", "PG + RG"),
+    "asg": Look(RED, "s", "-", "ASG"),
+    "csg": Look(RED, "D", "--", "CSG"),
+    "dann": Look(BLACK, "v", "-.", "DANN"),
+    "adda": Look(BLACK, "<", ":", "ADDA"),
+    "dada": Look(RED, ">", "-.", "DADA"),
+    "ltda": Look(ORANGE, "X", "-.", "LTDA"),
+    "a-gem": Look(SKY, "P", "--", "A-GEM"),
     # recognition with CLIP
-    "clip-zero-shot": (GREY, "o", "-", "CLIP zero-shot"),
-    "zero-shot": (GREY, "o", "-", "zero-shot"),
-    "ct-b": (SKY, "s", "-", "CT with B"),
-    "ct-le": (ORANGE, "D", "-", "CT with LE"),
-    "ct-le+cf": (GREEN, "^", "-", "CT with LE + CF"),
-    "ct-le+cf+sce": (BLUE, "*", "-", "CT with LE + CF + SCE"),
-    "ct": (PURPLE, "P", "-", "CT"),
-    "ct-rf": (GREEN, "<", "--", "CT with RF"),
-    "ct-rg": (RED, "v", "-", "CT with RG"),
-    "ct-rg-mix": (RED, "v", "--", "CT with RG, mixed"),
-    "ct-rg-phase-wise-syn->real": (RED, ">", "-.", "CT with RG, synthetic then real"),
-    "ct-rg-phase-wise-real->syn": (RED, "<", ":", "CT with RG, real then synthetic"),
-    "b": (SKY, "s", "-", "B"),
-    "le": (ORANGE, "D", "-", "LE"),
-    "classifier-tuning": (BLUE, "s", "-", "classifier tuning"),
-    "encoder-tuning": (RED, "o", "--", "encoder tuning"),
+    "clip-zero-shot": Look(GREY, "o", "-", "CLIP zero-shot"),
+    "ct-b": Look(SKY, "s", "-", "CT with B"),
+    "ct-le": Look(ORANGE, "D", "-", "CT with LE"),
+    "ct-le+cf": Look(GREEN, "^", "-", "CT with LE + CF"),
+    "ct-le+cf+sce": Look(BLUE, "*", "-", "CT with LE + CF + SCE"),
+    "ct": Look(PURPLE, "P", "-", "CT"),
+    "ct-rf": Look(GREEN, "<", "--", "CT with RF"),
+    "ct-rg": Look(RED, "v", "-", "CT with RG"),
+    "ct-rg-mix": Look(RED, "v", "--", "CT with RG, mixed"),
+    "ct-rg-phase-wise-syn->real": Look(RED, ">", "-.", "CT with RG, synthetic then real"),
+    "ct-rg-phase-wise-real->syn": Look(RED, "<", ":", "CT with RG, real then synthetic"),
+    "b": Look(SKY, "s", "-", "B"),
+    "le": Look(ORANGE, "D", "-", "LE"),
+    "classifier-tuning": Look(BLUE, "s", "-", "classifier tuning"),
+    "encoder-tuning": Look(RED, "o", "--", "encoder tuning"),
     # GANs from few images
-    "from-scratch": (GREY, "o", "-", "from scratch"),
-    "scratch": (GREY, "o", "-", "from scratch"),
-    "transfergan": (SKY, "s", "-", "TransferGAN"),
-    "freezed": (ORANGE, "D", "-", "FreezeD"),
-    "diffaugment": (PURPLE, "v", "-", "DiffAugment"),
-    "diffaug": (PURPLE, "v", "-", "DiffAugment"),
-    "dip-vgg16": (GREEN, "^", "-", "DIP (VGG-16)"),
-    "dip-simclr": (BLUE, "*", "-", "DIP (SimCLR)"),
-    "dip": (GREEN, "^", "-", "DIP"),
-    "from-scratch-+-dip-vgg16": (GREY, "^", "--", "from scratch + DIP (VGG-16)"),
-    "transfergan-+-dip-vgg16": (SKY, "^", "--", "TransferGAN + DIP (VGG-16)"),
-    "freezed-+-dip-vgg16": (ORANGE, "^", "--", "FreezeD + DIP (VGG-16)"),
-    "freezed-+-dip-simclr": (ORANGE, "*", "-.", "FreezeD + DIP (SimCLR)"),
-    "diffaugment-+-dip-vgg16": (PURPLE, "^", "--", "DiffAugment + DIP (VGG-16)"),
-    "diffaugment-+-dip-simclr": (PURPLE, "*", "-.", "DiffAugment + DIP (SimCLR)"),
-    "diffaugment-+-dip": (PURPLE, "^", "--", "DiffAugment + DIP"),
-    "bsa": (RED, "s", "-", "BSA"),
-    "minegan": (RED, "D", "--", "MineGAN"),
-    "ssgan": (RED, "v", "-.", "SSGAN"),
-    "self-cond-gan": (BLACK, "s", "-", "Self-Cond GAN"),
-    "scratch-+-diffaug": (GREY, "o", "-", "from scratch + DiffAugment"),
-    "finetune-+-diffaug": (BLUE, "s", "-", "fine-tuned + DiffAugment"),
-    "transfergan-+-diffaug": (SKY, "s", "-", "TransferGAN + DiffAugment"),
-    "freezed-+-diffaug": (ORANGE, "D", "-", "FreezeD + DiffAugment"),
-    "pretrained-model": (BLACK, "P", ":", "pretrained, not tuned"),
-    "biggan": (GREY, "X", "-", "BigGAN"),
-    "biggan-+-diffaug": (PURPLE, "X", "--", "BigGAN + DiffAugment"),
-    "biggan-+-finetune": (GREEN, "X", "-.", "BigGAN, fine-tuned"),
+    "from-scratch": Look(GREY, "o", "-", "from scratch"),
+    "scratch": Look(GREY, "o", "-", "from scratch"),
+    "transfergan": Look(SKY, "s", "-", "TransferGAN"),
+    "freezed": Look(ORANGE, "D", "-", "FreezeD"),
+    "diffaugment": Look(PURPLE, "v", "-", "DiffAugment"),
+    "diffaug": Look(PURPLE, "v", "-", "DiffAugment"),
+    "finetune": Look(BLUE, "*", "-", "fine-tuned"),
+    "dip-vgg16": Look(GREEN, "^", "-", "DIP (VGG-16)"),
+    "dip-simclr": Look(BLUE, "*", "-", "DIP (SimCLR)"),
+    "dip": Look(GREEN, "^", "-", "DIP"),
+    "bsa": Look(RED, "s", "-", "BSA"),
+    "minegan": Look(RED, "D", "--", "MineGAN"),
+    "ssgan": Look(RED, "v", "-.", "SSGAN"),
+    "self-cond-gan": Look(BLACK, "s", "-", "Self-Cond GAN"),
+    "pretrained-model": Look(BLACK, "P", ":", "pretrained, not tuned"),
+    "biggan": Look(GREY, "X", "-", "BigGAN"),
+    "biggan+diffaug": Look(PURPLE, "v", "--", "BigGAN + DiffAugment"),
+    "biggan+finetune": Look(GREEN, "X", "-.", "BigGAN, fine-tuned"),
+    "biggan+ps": Look(GREEN, "D", ":", "BigGAN + Primitives-PS"),
+    "biggan+diffaug+ps": Look(BLUE, "^", "-", "BigGAN + DiffAugment + Primitives-PS"),
     # training on clones
-    "baseline-real-images": (BLACK, "o", "-", "real images"),
-    "p-c-=-c": (GREY, "o", "-", "class name"),
-    "p-c-=-c,-h-c": (ORANGE, "s", "-", "class name, hypernym"),
-    "p-c-=-c,-d-c": (GREEN, "^", "-", "class name, description"),
-    "p-c-=-c,-h-c-inside-b": (BLUE, "D", "-", "class name, hypernym, background"),
-    "random-weights": (GREY, "X", ":", "random weights"),
+    "baseline-real-images": Look(BLACK, "o", "-", "real images"),
+    "p-c-=-c": Look(GREY, "o", "-", "class name"),
+    "p-c-=-c,-h-c": Look(ORANGE, "s", "-", "class name, hypernym"),
+    "p-c-=-c,-d-c": Look(GREEN, "^", "-", "class name, description"),
+    "p-c-=-c,-h-c-inside-b": Look(BLUE, "D", "-", "class name, hypernym, background"),
+    "random-weights": Look(GREY, "X", ":", "random weights"),
 }
 
-COLORS: dict[str, str] = {name: look[0] for name, look in _LOOKS.items()}
-SHAPES: dict[str, tuple[str, str]] = {name: look[1:3] for name, look in _LOOKS.items()}
-LABELS: dict[str, str] = {name: look[3] for name, look in _LOOKS.items()}
+
+def canonical(name: str) -> str:
+    """Return a name in lower case with single hyphens: "CT LE + CF" -> "ct-le+cf"."""
+    return re.sub(r"[\s_()\-]+", "-", name.strip().lower()).strip("-.").replace("-+-", "+")
+
+
+@cache
+def look(name: str) -> Look:
+    """Return the look of a method or source; a new name always gets the same one.
+
+    "A + B" that has no look of its own takes colour of A (of B where A is real images), marker of B
+    and a dashed line.
+    """
+    key = canonical(name)
+    if key in LOOKS:
+        return LOOKS[key]
+    first, _, second = key.rpartition("+")
+    if first in LOOKS and second in LOOKS:
+        one, other = LOOKS[first], LOOKS[second]
+        color = other.color if first.startswith("real") else one.color
+        return Look(color, other.marker, "--", f"{one.label} + {other.label}")
+    digest = hashlib.sha256(key.encode()).digest()
+    return Look(
+        PALETTE[digest[0] % len(PALETTE)], MARKERS[digest[1] % len(MARKERS)],
+        LINES[digest[2] % len(LINES)], name,
+    )  # fmt: skip

@@ -1,0 +1,146 @@
+"""A page shows recorded rows where there are any, this run's else, and says which."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from synthbook.claims import decide
+from synthbook.errors import InputError
+from synthbook.page.page import Page, answer, matching, recorded_scales
+from synthbook.record.rows import recorded_rows
+
+CHAPTER = "12_not_mutual"
+IDS = ("gap-09", "gap-03", "gap-01")
+
+
+def rows_of_a_run(**more: object) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"chapter": CHAPTER, "method": "plain", "train": train, "test": "real", "value": 50.0,
+             "metric": "top1_accuracy", "split": "test", "seed": 0, "scale": "mini"} | more
+            for train in ("real", "gan")
+        ]
+    )  # fmt: skip
+
+
+def verdict(name: str, word: str, **numbers: float) -> decide.Verdict:
+    return decide.Verdict(id=name, paper="gap", scale="mini", verdict=word, **numbers)
+
+
+def page(scale: str = "mini", rows: pd.DataFrame | None = None, chapter: str = CHAPTER) -> Page:
+    frame = rows_of_a_run(scale=scale) if rows is None else rows
+    return Page(SimpleNamespace(chapter=chapter, scale=scale, frame=lambda: frame))
+
+
+def test_scales_are_those_with_rows_of_the_chapter() -> None:
+    assert recorded_scales(CHAPTER) == ["mini", "small_cpu"]
+    assert recorded_scales("53_why_it_works") == ["mini"]
+    assert recorded_scales("99_nothing") == []
+    assert list(page().recorded) == ["mini", "small_cpu"]
+
+
+def test_matching_takes_one_value_or_several_and_forgives_a_missing_column() -> None:
+    rows = rows_of_a_run()
+    assert list(matching(rows, train="gan", seed=0).train) == ["gan"]
+    assert len(matching(rows, train=["gan", "real"])) == 2
+    assert len(matching(rows, part="methods")) == 0
+    assert len(matching(rows)) == 2
+
+
+def test_recorded_rows_are_shown_where_there_are_any() -> None:
+    table, words = page().shown("top1_accuracy", split="test", test="real")
+    assert words == "5 seeds, recorded runs"
+    assert set(table.seed) == {0, 1, 2, 3, 4}
+    assert set(table.metric) == {"top1_accuracy"}
+
+
+def test_this_run_is_shown_where_its_scale_has_none() -> None:
+    table, words = page("custom").shown("top1_accuracy", train="gan")
+    assert (list(table.value), words) == ([50.0], "1 seed, this run")
+    new = rows_of_a_run(metric="new_metric")
+    assert page(rows=new).shown(["new_metric"])[1] == "1 seed, this run"
+    nothing, words = page().shown("new_metric")
+    assert (len(nothing), words) == (0, "")
+
+
+def test_a_table_has_the_paper_this_run_and_every_scale() -> None:
+    paper = pd.DataFrame([{"table": "T1", "train": "gan", "value": 79.0}])
+    where = {"metric": "top1_accuracy", "split": "test", "test": "real"}
+    shown = page().table(["train"], paper=paper, select=where)
+    places = [
+        shown.html.index(text)
+        for text in ("paper: T1", "this run: mini", "recorded: mini, 5", "recorded: small_cpu, 3")
+    ]
+    assert places == sorted(places)
+    same = page().table(["train"], paper=paper, select=lambda table: matching(table, **where))
+    assert same == shown
+    assert "this run" not in page().table(["train"], select=where, live=False).html
+    titled = page().table(["train"], select=where, title="A", headings={"train": "of"})
+    assert "<caption>A</caption>" in titled.html
+
+
+def test_a_function_is_not_asked_about_a_run_without_rows() -> None:
+    seen = []
+    page(rows=rows_of_a_run().iloc[:0]).table(
+        ["train"], select=lambda table: seen.append(len(table)) or table.iloc[:0]
+    )
+    assert len(seen) == 2
+    assert min(seen) > 0
+
+
+def test_claims_are_the_asked_ones_in_their_order() -> None:
+    shown = page().claims(*IDS)
+    lines = str(shown).splitlines()
+    found = {one.id: one.verdict for one in decide.verdicts("mini", ids=IDS)}
+    assert lines == [f"{name} {found[name]}" for name in IDS]
+    assert shown == page("custom").claims(*IDS)  # a run does not change what is recorded
+    with pytest.raises(InputError, match="no claim 'gap-1'; did you mean"):
+        page().claims("gap-1")
+
+
+def test_by_default_all_claims_of_the_chapter_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [claim for claim in decide.claims("gap") if claim.id in IDS]
+    monkeypatch.setattr(decide, "claims_of", {CHAPTER: chosen}.get, raising=False)
+    assert [line.split()[0] for line in str(page().claims()).splitlines()] == sorted(IDS)
+    assert str(answer(CHAPTER)).startswith("Of the 3 claims asked here")
+
+
+def test_an_answer_counts_verdicts_and_says_what_is_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = {"gap-09": ("holds", 5.0), "gap-03": ("fails", -1.0), "gap-01": ("fails", -2.0)}
+    found = [
+        verdict(name, word, effect=effect, low=effect - 0.5, high=effect + 0.5, seeds=5)
+        for name, (word, effect) in told.items()
+    ]
+    asked = []
+    monkeypatch.setattr(decide, "verdicts", lambda scale, ids: asked.append(scale) or found)
+    first, *lines = str(answer(CHAPTER, *IDS)).splitlines()
+    assert first == (
+        "Of the 3 claims asked here, at mini over 5 seeds, 1 holds (gap-09) and "
+        "2 fail (gap-03, gap-01)."
+    )
+    assert [line.split(":")[0] for line in lines] == ["holds", "fails", "fails"]
+    assert "(gap-09, +5 [+4.5, +5.5])." in lines[0]
+    assert asked == ["mini"]
+    found[:] = [verdict("gap-01", "not run")]
+    one = "The claim asked here, at mini, was not run (gap-01)."
+    assert str(answer(CHAPTER, "gap-01")) == one
+
+
+def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:
+    recorded = [row for row in recorded_rows(CHAPTER, "mini") if row.seed == 0]
+    count = len(recorded)
+    made = page()
+    made.run.rows = lambda: recorded
+    said = f"✓ {count} rows, {count} on record for the same seed, {count} equal."
+    assert str(made.agreement()) == said
+    other = [row.model_copy(update={"value": row.value + 50}) for row in recorded]
+    made.run.rows = lambda: other
+    assert str(made.agreement()).startswith(f"✗ {count} rows")
+    made = page("custom")
+    made.run.rows = lambda: recorded
+    assert "none of them on record" in str(made.agreement())
