@@ -22,7 +22,6 @@ from synthbook.errors import InputError, did_you_mean
 from synthbook.record.chapters import find
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import merge, read
-from synthbook.record.scales import scale_values
 from synthbook.store import root
 
 
@@ -102,8 +101,7 @@ def fresh(chapter: str, scale: str, cell: Cell) -> bool:
         rows = read(folder(name, scale) / f"{cell.name}.jsonl")
     except InputError:
         return False
-    values = {**scale_values(name, scale), **cell.parameters}
-    wanted = check_values(find(name).script, values).hash
+    wanted = check_values(name, cell.parameters, scale).hash
     made = {row.provenance.parameters for row in rows}
     return made == {wanted}
 
@@ -124,7 +122,7 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     every = cells(name, scale)
     place = folder(name, scale)
     for cell in every:
-        check_values(find(name).script, {**scale_values(name, scale), **cell.parameters})
+        check_values(name, cell.parameters, scale)
     left = [cell for cell in every if not fresh(name, scale, cell)]
     minutes = math.ceil(len(left) / jobs) * grid(name, scale).minutes
     print(
