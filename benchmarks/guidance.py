@@ -39,8 +39,8 @@ from synthbook.recognize.methods.guide import Guide, trainable
 from synthbook.recognize.methods.guided import aggregated, guided_step, real_guidance
 from synthbook.recognize.methods.task import Settings
 from synthbook.recognize.models import Classifier, create_classifier
-from synthbook.recognize.recipe import Recipe, create_optimizer
-from synthbook.recognize.train import report
+from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import create_optimizer, report
 
 BATCH, CLASSES = 64, 10
 NETWORKS = (("small_cnn", 8), ("small_cnn", 32), ("efficientnet_lite0", 32))

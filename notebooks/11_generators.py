@@ -68,7 +68,7 @@ neighbours: int = 5  # k of the nearest-neighbour measures
 from synthbook.data import check, load
 from synthbook.record.parameters import parameters
 
-p = parameters(globals())
+p = parameters("11_generators", globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 
 # %% [markdown]
@@ -122,7 +122,7 @@ real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 families = [source for source in p.sources if source != "real"]
 reference = at_most(real.train, p.measured)
 fresh = at_most(real.test, len(reference))
-run = Run("11_generators", p)
+run = Run(p)
 pretrained_features = extractor_named(p.extractor, device, size=p.extractor_size)
 
 for seed in progress(p.seeds_list, "seeds"):

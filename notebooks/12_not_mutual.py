@@ -69,7 +69,7 @@ from synthbook.data import check, load
 from synthbook.errors import InputError
 from synthbook.record.parameters import parameters
 
-p = parameters(globals())
+p = parameters("12_not_mutual", globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 if "real" not in p.sources or len(p.sources) < 2:
     raise InputError(f"sources = {list(p.sources)}; give real and a generator, as in real,gan")
@@ -117,7 +117,7 @@ from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
-run = Run("12_not_mutual", p)
+run = Run(p)
 for seed in progress(p.seeds_list, "seeds"):
     where = {"dataset": p.data, "backbone": p.backbone, "seed": seed}
     sets = training_sets(real, p, seed=seed, device=device)

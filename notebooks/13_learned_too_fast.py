@@ -66,7 +66,7 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 from synthbook.data import check, load
 from synthbook.record.parameters import parameters
 
-p = parameters(globals())
+p = parameters("13_learned_too_fast", globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 
 # %% [markdown]
@@ -97,7 +97,7 @@ from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
-run = Run("13_learned_too_fast", p)
+run = Run(p)
 curves = {source: [] for source in p.sources}
 shown = sorted({round(k * (p.epochs - 1) / 19) for k in range(20)})  # at most 20 epochs a curve
 

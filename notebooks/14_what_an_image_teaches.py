@@ -73,9 +73,9 @@ neighbours: int = 5  # k of the nearest-neighbour measures
 # %%
 from synthbook.data import check, load
 from synthbook.errors import InputError
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 
-p = parameters(globals(), equal=Rule(choices=("steps", "epochs")))
+p = parameters("14_what_an_image_teaches", globals())
 summary = check(p.data, data_root=p.data_root, image_size=p.image_size)
 print(summary)
 if "real" not in p.sources or len(p.sources) < 2:
@@ -131,7 +131,7 @@ from synthbook.studies.gap import at_most, train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
-run = Run("14_what_an_image_teaches", p)
+run = Run(p)
 families = [source for source in p.sources if source != "real"]
 read = {"device": device, "input_size": p.input_size}
 

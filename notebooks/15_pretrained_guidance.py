@@ -80,16 +80,9 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 # %%
 from synthbook.data import check, load
 from synthbook.errors import InputError
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 
-p = parameters(
-    globals(),
-    parts=Rule(
-        choices=("scratch", "pretrained", "other_architecture", "sensitivity", "readings"),
-        unique=True,
-    ),
-    methods=Rule(choices=("plain", "ASG", "CSG", "PG-L1", "PG-KL"), unique=True),
-)
+p = parameters("15_pretrained_guidance", globals())
 print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 if not set(p.sources) - {"real"}:
     raise InputError(f"sources = {list(p.sources)}; give a generator too, as in real,gan")
@@ -175,7 +168,7 @@ from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
-run = Run("15_pretrained_guidance", p)
+run = Run(p)
 families = [source for source in p.sources if source != "real"]
 guide = guide_of(p, channels=real.train.channels, device=device)
 

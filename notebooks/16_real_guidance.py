@@ -87,40 +87,9 @@ synthetic_ratio: float = 0.0  # generated images for each real one; 0 for all th
 # %%
 from synthbook.data import check, few_shot, load
 from synthbook.errors import InputError
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 
-p = parameters(
-    globals(),
-    parts=Rule(
-        choices=("methods", "real_images", "sensitivity", "readings"),
-        unique=True,
-        example="methods,readings",
-    ),
-    methods=Rule(
-        choices=(
-            "plain",
-            "Adp",
-            "Aug",
-            "ADDA",
-            "DADA",
-            "DANN",
-            "LTDA",
-            "A-GEM",
-            "PG-R+PG-F",
-            "RG",
-            "RG+PG-R",
-            "RG+PG-F",
-            "RG+PG-R+PG-F",
-            "sum",
-            "PCGrad",
-        ),
-        unique=True,
-        example="Aug,RG",
-    ),
-    shots=Rule(minimum=1, maximum=1000000, also=(0,), example=10),
-    n_real=Rule(minimum=1, maximum=1000000, unique=True, example=5),
-    synthetic_ratio=Rule(minimum=0, maximum=1000, example=1.0),
-)
+p = parameters("16_real_guidance", globals())
 OF_PART = {  # the methods that each part compares, as far as they are asked for
     "methods": p.methods,
     "real_images": ("Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum"),
@@ -335,7 +304,7 @@ from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 few_shot(real.train, max(1, *asked.values()), seed=0)  # tells now which class has too few
-run = Run("16_real_guidance", p)
+run = Run(p)
 guided = any("PG" in method for method in p.methods)
 guide = guide_of(p, channels=real.train.channels, device=device) if guided else None
 recipe = classifier_recipe(p)

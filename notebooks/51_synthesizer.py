@@ -48,7 +48,7 @@ from synthbook.errors import InputError
 from synthbook.generate.primitives import Primitives, check_resolution
 from synthbook.record.parameters import parameters
 
-p = parameters(globals())
+p = parameters("51_synthesizer", globals())
 check_resolution(p.resolution)
 common = {
     "shapes": p.shapes,
@@ -159,7 +159,7 @@ from synthbook.randomness import numpy_generator
 from synthbook.record.rows import Run
 
 device = prepare(p.device, p.threads)
-run = Run("51_synthesizer", p)
+run = Run(p)
 curves = {}  # of the last seed, for the figure
 counts = [0, 10, 50, 100, 500]
 exponents = np.linspace(p.exponent_low, p.exponent_high, p.exponent_steps)

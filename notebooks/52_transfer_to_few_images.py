@@ -71,14 +71,10 @@ from synthbook.gans.networks import create_config
 from synthbook.gans.recipes import published as published_training
 from synthbook.generate.primitives import Primitives
 from synthbook.measure.features import extractor as extractor_of
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 from synthbook.studies.targets import check_target
 
-p = parameters(
-    globals(),
-    parts=Rule(choices=("synthesizers", "sources"), unique=True, example="synthesizers"),
-    image_size=Rule(8, 256, example=16),
-)
+p = parameters("52_transfer_to_few_images", globals())
 if p.image_size & (p.image_size - 1):
     raise InputError(f"image_size = {p.image_size} is no power of two; give 16, 32, 64, 128 or 256")
 if p.evaluate_every > p.finetune_steps:
@@ -317,7 +313,7 @@ from synthbook.studies.few_images import Judge, finetuned, pretrained
 
 CHAPTER = "52_transfer_to_few_images"
 device = prepare(p.device, p.threads)
-run = Run(CHAPTER, p)
+run = Run(p)
 measure = extractor_of(p.extractor, device, size=p.extractor_size)
 inside, alone = ({one.rstrip("/") for one in names} for names in (p.in_domain, p.single_object))
 models = {"scratch": ("scratch", "none")}  # the name in figures: method and training source

@@ -84,18 +84,10 @@ from synthbook.data import check, few_shot, load
 from synthbook.errors import InputError
 from synthbook.gans.networks import create_config
 from synthbook.gans.recipes import published as recipe_of
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 from synthbook.studies.targets import check_target
 
-p = parameters(
-    globals(),
-    parts=Rule(choices=("ablation", "shares", "filters"), unique=True, example="shares,filters"),
-    methods=Rule(
-        choices=("BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"),
-        unique=True,
-        example="BigGAN,BigGAN+DiffAug",
-    ),
-)
+p = parameters("53_why_it_works", globals())
 ALL = ("BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS")
 style_network = {
     "name": "stylegan2",
@@ -354,7 +346,7 @@ from synthbook.studies.targets import stream, target
 
 CHAPTER = "53_why_it_works"
 device = prepare(p.device, p.threads)
-run = Run(CHAPTER, p)
+run = Run(p)
 extract = features.extractor(p.extractor, device, size=p.extractor_size)
 PS, REAL = "Primitives-PS", "real"
 where = {"device": device}

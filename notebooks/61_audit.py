@@ -76,38 +76,10 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %%
 from synthbook import data
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 from synthbook.studies import audit
 
-p = parameters(
-    globals(),
-    real=Rule(example="digits"),
-    generated=Rule(example="gan"),
-    extractor=Rule(choices=("efficientnet_lite0", "inception"), example="efficientnet_lite0"),
-    most_images=Rule(minimum=50, maximum=100000, example=1000),
-    remedies=Rule(
-        choices=(
-            "Aug",
-            "Adp",
-            "ADDA",
-            "DADA",
-            "DANN",
-            "LTDA",
-            "A-GEM",
-            "PG-R+PG-F",
-            "RG",
-            "RG+PG-R",
-            "RG+PG-F",
-            "RG+PG-R+PG-F",
-            "sum",
-            "PCGrad",
-            "PG-L1",
-            "PG-KL",
-        ),
-        unique=True,
-        example="RG,DANN",
-    ),
-)
+p = parameters("61_audit", globals())
 print(
     audit.check(
         p.real,
@@ -138,7 +110,7 @@ real = data.load(
 )
 guide = audit.guide_for(p, real, device=device)
 pool = audit.load_generated(p.generated, real, p, device=device)
-run = Run("61_audit", p)
+run = Run(p)
 print(
     f"real: {len(real.train):,} to train on, {len(real.test):,} unseen; generated: {len(pool.everything):,}. {pool.note}"
 )

@@ -40,7 +40,7 @@ scales: list[str] = ["mini", "small_cpu", "small"]  # scales to show, a column e
 # %%
 from synthbook.record.parameters import parameters
 
-p = parameters(globals())
+p = parameters("62_claims", globals())
 
 # %% tags=["hide-input"]
 from synthbook.claims.decide import claims, verdicts

@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
+
+from synthbook.record.vocabulary import CHAPTERS
 
 CHAPTER = """\
 # ---
 # jupyter:
-#   kernelspec: {name: python3}
+#   kernelspec: {name: python3, display_name: p, language: python}
 # ---
 
 # %% [markdown]
@@ -24,9 +28,9 @@ weight: float = 0.5  # weight of the guidance
 rows: str = ""  # file that rows go to
 
 # %%
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 
-p = parameters(globals(), weight=Rule(0, 2, example=0.5))
+p = parameters("90_tiny", globals())
 
 # %% tags=["experiment"]
 from synthbook import randomness
@@ -64,4 +68,6 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (top / "notebooks/90_tiny.ipynb").write_text(to_ipynb(CHAPTER))
     (top / "params/90_tiny/small.yaml").write_text("epochs: 20\nseeds: 5\n")
     monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+    weight = Annotated[float, Field(ge=0, le=2, description="a weight", examples=[0.5])]
+    monkeypatch.setitem(CHAPTERS, "90_tiny", {"weight": weight})
     return top

@@ -6,16 +6,19 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Annotated
 
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import Field
 
 from synthbook import cli
 from synthbook.cli import main
 from synthbook.press import execute as press
 from synthbook.record.chapters import convert, find
+from synthbook.record.vocabulary import CHAPTERS
 
 CHAPTER = """\
 # %% [markdown]
@@ -34,11 +37,9 @@ rows: str = ""
 # %%
 from synthbook.data import check
 from synthbook.errors import InputError
-from synthbook.record.parameters import Rule, parameters
+from synthbook.record.parameters import parameters
 
-p = parameters(
-    globals(), seeds=Rule(1, 7, example=2)
-)
+p = parameters("90_tiny", globals())
 print(check(p.data, image_size=p.image_size))
 if p.seeds == 6:
     raise InputError("seeds = 6 is unlucky; give 5")
@@ -52,7 +53,7 @@ from synthbook.record.rows import Run
 print("before", p.seeds, p.learning_rate, p.data)
 if p.fail:
     raise ValueError("broken")
-run = Run("90_tiny", p)
+run = Run(p)
 run.add(method="m", train="", test="", dataset=p.data, metric="x", value=2.0, seed=0)
 print("after")
 """
@@ -67,6 +68,8 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (top / "_toc.yml").write_text("")
     (top / "params/90_tiny/small.yaml").write_text("seeds: 3\nlearning_rate: 0.5\n")
     monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+    seeds = Annotated[int, Field(ge=1, le=7, examples=[2])]
+    monkeypatch.setitem(CHAPTERS, "90_tiny", {"seeds": seeds})
     script = top / "notebooks/90_tiny.py"
     script.write_text(CHAPTER.replace('"before"', '"outdated"'))
     nbformat.write(convert(find("90")), top / "notebooks/90_tiny.ipynb")

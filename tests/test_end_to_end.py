@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthbook.record.notebook import cells
+from synthbook.record.chapters import cells
 from synthbook.store import root
 
 CHAPTERS = (

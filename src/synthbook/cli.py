@@ -77,8 +77,7 @@ def _print_json(value: Any) -> None:
 
 def show_chapters(given: argparse.Namespace) -> None:
     """Print the chapters, their scales and their parameters."""
-    from synthbook.record.chapters import chapters, find
-    from synthbook.record.parameters import declared
+    from synthbook.record.chapters import chapters, declared, find
 
     every = [find(given.chapter)] if given.chapter else chapters()
     entries = [
@@ -111,23 +110,25 @@ def run_chapter(given: argparse.Namespace) -> int:
     import time
 
     from synthbook.press.execute import run
-    from synthbook.record.chapters import find
-    from synthbook.record.parameters import check_values, declared
+    from synthbook.record.chapters import declaration, find, scale_values
+    from synthbook.record.parameters import check_values
     from synthbook.record.provenance import provenance
-    from synthbook.record.scales import scale_values
     from synthbook.store import atomic_write, root
 
     chapter = find(given.chapter)
-    values = dict(scale_values(chapter.name, given.scale))
-    types = {field.name: field.type for field in declared(chapter.script)}
+    name, fields = declaration(chapter.script)
+    types = {field.name: field.type for field in fields}
+    scale, values = scale_values(name, given.scale), {}
     for text in given.parameters:
-        name, equals, value = text.partition("=")
+        parameter, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
-        values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
-    if os.environ.get("SYNTHBOOK_DATA") and "data_root" in types:
+        parameter = parameter.strip()
+        values[parameter] = _value(value.strip(), types.get(parameter, ""))
+    if os.environ.get("SYNTHBOOK_DATA") and "data_root" in types.keys() - scale.keys():
         values.setdefault("data_root", os.environ["SYNTHBOOK_DATA"])
-    checked = check_values(chapter.script, values)
+    checked = check_values(chapter.script, values, given.scale)
+    values = scale | values
     _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():
@@ -141,7 +142,7 @@ def run_chapter(given: argparse.Namespace) -> int:
         "parameters": checked.as_dict(),
         "completed": not fault,
         "seconds": round(time.monotonic() - start, 1),
-        "provenance": provenance(checked, checked.get("device", "auto")).model_dump(),
+        "provenance": provenance(checked).model_dump(),
     }
     with atomic_write(output.with_suffix(".json")) as stream:
         json.dump(record, stream, indent=1, default=str)
@@ -175,15 +176,13 @@ def _rehearse(script: Path, values: dict[str, Any]) -> None:
     """
     import contextlib
     import io
-    import re
 
-    from synthbook.record.notebook import cells
+    from synthbook.record.chapters import CHECKS, cells
 
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells(script):
         given = "parameters" in cell.tags
-        checks = re.search(r"\bparameters\(\s*globals\(\)", cell.source)
-        if cell.kind != "code" or not (given or checks):
+        if cell.kind != "code" or not (given or CHECKS.search(cell.source)):
             continue
         try:
             with contextlib.redirect_stdout(io.StringIO()):

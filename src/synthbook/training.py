@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from synthbook.data import ImageSet
 
 OnStep = Callable[[int, dict[str, float]], None]
-SCHEDULES = ("constant", "linear", "cosine")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class TrainingError(RuntimeError):
@@ -40,14 +38,6 @@ def check_choice(name: str, value: str, known: Mapping[str, Any] | tuple[str, ..
             f"{name} '{value}' is not known; choose one of {', '.join(known)}"
             f"{did_you_mean(str(value), known)}"
         )
-
-
-def check_positive(settings: object, *names: str) -> None:
-    """Raise InputError unless the attributes ``names`` of ``settings`` are above zero."""
-    for name in names:
-        value = getattr(settings, name)
-        if isinstance(value, str) or not value > 0:
-            raise InputError(f"{name} is {value!r}; give a number above 0")
 
 
 @contextmanager

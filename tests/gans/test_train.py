@@ -188,7 +188,7 @@ def test_mixed_precision_trains():
 
 @pytest.mark.parametrize(
     ("settings", "says"),
-    [({"loss": "hinges"}, "did you mean 'hinge'"), ({"steps": 0}, "above 0")],
+    [({"loss": "hinges"}, "did you mean 'hinge'"), ({"steps": 0}, "steps = 0")],
 )
 def test_bad_recipes_say_what_is_wrong(settings, says):
     with pytest.raises(InputError, match=says):

@@ -217,11 +217,11 @@ def test_not_finite_stops_with_the_step(tmp_path):
     ("settings", "says"),
     [
         ({"channels": (8, 8, 8)}, "image size 10 is not divisible by 4"),
-        ({"channels": (8, 6)}, "multiples of 4"),
+        ({"channels": (8, 6)}, "holds 6.* multiple of 4"),
         ({"attention": (2,)}, "levels are 0..1"),
         ({"prediction": "v_predict"}, "did you mean 'v_prediction'"),
-        ({"condition_dropout": 1.5}, "0..1"),
-        ({"steps": 0}, "above 0"),
+        ({"condition_dropout": 1.5}, "from 0 to 1"),
+        ({"steps": 0}, "steps = 0"),
     ],
 )
 def test_bad_recipes_say_what_is_wrong(settings, says):

@@ -182,14 +182,14 @@ def test_a_gpu_draws_the_same_shapes_and_noise_of_its_own():
     [
         ({"variant": "Primitive-PS"}, "did you mean 'Primitives-PS'"),
         ({"size_policy": "decay"}, "did you mean 'Decay'"),
-        ({"quirks": ("grey",)}, "no quirk 'grey'"),
-        ({"shapes": -1}, "shapes = -1; give from 0 to 1000"),
-        ({"shapes": 1001}, "give from 0 to 1000"),
-        ({"shapes": 2.5}, "no whole number"),
+        ({"quirks": ("grey",)}, "holds 'grey'"),
+        ({"shapes": -1}, "shapes = -1.* from 0 to 1000"),
+        ({"shapes": 1001}, "from 0 to 1000"),
+        ({"shapes": 2.5}, "not a whole number"),
         ({"exponents": (3.5, 0.5)}, "give the lower end first"),
-        ({"exponents": (0.5, float("nan"))}, "give two numbers"),
-        ({"exponents": (1.0,)}, "give two numbers"),
-        ({"exponents": (-1, 2)}, "no range within 0 to 10"),
+        ({"exponents": (0.5, float("nan"))}, "not finite"),
+        ({"exponents": (1.0,)}, "is not 2 numbers"),
+        ({"exponents": (-1, 2)}, "holds -1.* from 0 to 10"),
     ],
 )
 def test_bad_recipes_are_refused(change, message):

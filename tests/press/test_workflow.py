@@ -36,7 +36,7 @@ rows: str = ""
 # %%
 from synthbook.record.parameters import parameters
 
-p = parameters(globals())
+p = parameters("90_tiny", globals())
 
 # %% tags=["experiment"]
 import os, time
@@ -54,7 +54,7 @@ def note(word):
 
 
 note("start")
-run = Run("90_tiny", p)
+run = Run(p)
 where = {"method": "m", "train": "real", "test": "real", "dataset": "d", "seed": p.first_seed}
 run.add(metric="first", value=p.epochs + p.first_seed, **where)
 while "done" in before and (top / "gate").exists():

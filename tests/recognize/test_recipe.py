@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.recognize.recipe import Recipe, create_optimizer, learning_rate_at
+from synthbook.recognize.recipe import Recipe, learning_rate_at
+from synthbook.recognize.train import create_optimizer
 
 RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
 
@@ -41,15 +42,15 @@ def test_sgd_steps_are_those_of_the_formula() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs is 0"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"learning_rate": math.nan}, "learning_rate is nan"),
-        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"epochs": 0}, "epochs = 0"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"learning_rate": 0.0}, "learning_rate = 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate = nan"),
+        ({"weight_decay": -1.0}, "weight_decay = -1.0"),
         ({"optimizer": "adamm"}, "did you mean 'adam"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
-        ({"crop_padding": -1}, "crop_padding is -1"),
-        ({"input_size": -8}, "input_size is -8"),
+        ({"crop_padding": -1}, "crop_padding = -1"),
+        ({"input_size": -8}, "input_size = -8"),
     ],
 )
 def test_bad_recipes_are_refused(change: dict, message: str) -> None:

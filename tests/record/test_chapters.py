@@ -1,73 +1,179 @@
-from __future__ import annotations
-
-from pathlib import Path
-
 import nbformat
 import pytest
 
 from synthbook.errors import InputError
 from synthbook.record import chapters
-
-SCRIPT = """# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
-# %% [markdown]
-# # A chapter
-# Its question.
-
-# %% tags=["parameters"]
-seeds: int = 1  # how many
-
-# %%
-print(seeds)
-
-# %%
-print(seeds)
-"""
+from synthbook.record.chapters import FREE_NAMES, cells, declared, find, scale_of, scale_values
+from synthbook.record.parameters import check_values
+from synthbook.record.vocabulary import help_of
 
 
-@pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "params" / "12_thing").mkdir(parents=True)
-    (tmp_path / "params" / "12_thing" / "small.yaml").write_text("seeds: 3\n")
-    (tmp_path / "_toc.yml").write_text("")
-    (tmp_path / "notebooks" / "12_thing.py").write_text(SCRIPT)
-    monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
-    return tmp_path
+def test_a_chapter_is_found_by_number_name_or_path(book):
+    for name in ("90", "90_tiny", "notebooks/90_tiny.ipynb"):
+        assert find(name).name == "90_tiny"
+    assert find("90").title == "A chapter"
+    assert find("90").scales == ("mini", "small")
+    assert [chapter.name for chapter in chapters.chapters()] == ["90_tiny"]
 
 
-def test_a_chapter_is_found_by_number_name_or_path(book: Path) -> None:
-    for name in ("12", "12_thing", "notebooks/12_thing.ipynb"):
-        assert chapters.find(name).name == "12_thing"
-    assert chapters.find("12").title == "A chapter"
-    assert chapters.find("12").scales == ("mini", "small")
+def test_an_unknown_chapter_names_the_nearest(book):
+    with pytest.raises(InputError, match="no chapter '90_tinny'; did you mean '90_tiny'"):
+        find("90_tinny")
 
 
-def test_an_unknown_chapter_names_the_nearest(book: Path) -> None:
-    with pytest.raises(InputError, match="did you mean '12_thing'"):
-        chapters.find("12_thin")
+# reading
 
 
-def test_conversion_is_the_same_every_time_with_valid_unique_ids(book: Path) -> None:
-    once, twice = (nbformat.writes(chapters.convert(chapters.find("12"))) for _ in range(2))
+@pytest.mark.parametrize("suffix", ["py", "ipynb"])
+def test_cells_are_those_that_jupytext_reads(book, suffix):
+    wanted = chapters.convert(find("90")).cells
+    read = cells(book / f"notebooks/90_tiny.{suffix}")
+    assert [cell.kind for cell in read] == [cell.cell_type for cell in wanted]
+    assert [list(cell.tags) for cell in read] == [cell.metadata.get("tags", []) for cell in wanted]
+    code = [(a.source, b.source) for a, b in zip(read, wanted, strict=True) if a.kind == "code"]
+    assert all(ours == theirs for ours, theirs in code)
+
+
+@pytest.mark.parametrize("chapter", chapters.chapters(), ids=lambda chapter: chapter.name)
+def test_the_reader_agrees_with_jupytext_on_the_books_own(chapter):
+    wanted = [cell for cell in chapters.convert(chapter).cells if cell.source]
+    read = cells(chapter.script)
+    assert [(c.kind, list(c.tags)) for c in read] == [
+        (c.cell_type, c.metadata.get("tags", [])) for c in wanted
+    ]
+    named = [found[1] for c in read if (found := chapters.CHECKS.search(c.source))]
+    assert named == [chapter.name]
+
+
+@pytest.mark.parametrize("suffix", ["py", "ipynb"])
+def test_declared_reads_the_cell(book, suffix):
+    fields = {field.name: field for field in declared(book / f"notebooks/90_tiny.{suffix}")}
+    assert list(fields) == [
+        "seeds", "first_seed", "methods", "sources", "epochs", "weight", "rows",
+    ]  # fmt: skip
+    assert fields["seeds"] == ("seeds", "int", 1, "number of seeds")
+    assert fields["methods"].default == ["plain", "PG-KL"]
+    assert fields["methods"].type == "list[str]"
+    assert fields["first_seed"].help == help_of("90_tiny", "first_seed")
+
+
+@pytest.mark.parametrize(
+    ("cell", "match"),
+    [
+        ("seeds = 3", "'seeds = 3'"),
+        ("seeds: int", "'seeds: int'"),
+        ("seeds: int = f()", "write it so"),
+        ("print(3)", "write it so"),
+        ("seeds: dict = {}", "has the type dict"),
+    ],
+)
+def test_declared_refuses_other_lines(tmp_path, cell, match):
+    path = tmp_path / "n.py"
+    path.write_text(f'# %% tags=["parameters"]\n{cell}\n')
+    with pytest.raises(InputError, match=match):
+        declared(path)
+
+
+def test_a_help_text_may_hold_any_sign(tmp_path):
+    path = tmp_path / "n.py"
+    path.write_text('# %% tags=["parameters"]\n"""Which."""\nname: str = "ü#"  # größer # als\n')
+    assert declared(path) == [("name", "str", "ü#", "größer # als")]
+
+
+def test_declared_needs_the_tag_and_the_file(tmp_path):
+    (tmp_path / "n.py").write_text("# %%\nseeds: int = 1\n")
+    with pytest.raises(InputError, match="tagged 'parameters'"):
+        declared(tmp_path / "n.py")
+    with pytest.raises(InputError, match=r"no notebook '.*m\.ipynb'"):
+        declared(tmp_path / "m.ipynb")
+    (tmp_path / "broken.ipynb").write_text('{"cells": [{}]}')
+    with pytest.raises(InputError, match="is no Jupyter notebook"):
+        declared(tmp_path / "broken.ipynb")
+
+
+# scales
+
+
+def scale(book, **values):
+    return scale_of("90_tiny", check_values("90_tiny", values))
+
+
+def test_defaults_are_mini_and_free_names_change_nothing(book):
+    assert scale(book) == "mini"
+    assert scale(book, seeds=7, first_seed=3, sources="gan", methods="x", rows="r") == "mini"
+
+
+def test_a_file_is_a_scale(book):
+    assert scale(book, epochs=20) == "small"
+    assert scale(book, epochs=20, seeds=5) == "small"
+
+
+def test_anything_else_is_custom(book):
+    assert scale(book, epochs=4) == "custom"
+    assert scale(book, epochs=20, weight=0.1) == "custom"
+
+
+def test_every_scale_is_its_own_under_any_free_values(book):
+    (book / "params/90_tiny/paper.yaml").write_text("epochs: 200\nweight: 1\n")
+    for name in find("90").scales:
+        assert scale(book, **scale_values("90_tiny", name)) == name
+
+
+def test_a_chapter_that_is_not_in_the_book_has_only_custom_runs(book):
+    assert scale_of("99_copy", check_values("90_tiny", {})) == "custom"
+
+
+def test_scale_values(book):
+    assert scale_values("90_tiny", "mini") == {}
+    assert scale_values("90_tiny", "small") == {"epochs": 20, "seeds": 5}
+    (book / "params/90_tiny/empty.yaml").write_text("# nothing\n")
+    assert scale_values("90_tiny", "empty") == {}
+
+
+def test_an_unknown_scale_names_the_nearest(book):
+    with pytest.raises(InputError, match=r"no scale 'smal'; did you mean 'small'.*mini, small"):
+        scale_values("90_tiny", "smal")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("epochs: [\n", "is no YAML"),
+        ("- epochs\n", "name: value"),
+        ("epochs: !!python/object/apply:os.getcwd []\n", "is no YAML"),
+    ],
+)
+def test_bad_files_are_named(book, text, match):
+    (book / "params/90_tiny/bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=match):
+        scale_values("90_tiny", "bad")
+
+
+def test_free_names_say_what_the_grid_may_vary():
+    assert {"seeds", "first_seed", "generators", "sources", "methods", "device", "threads",
+            "data_root", "rows"} <= FREE_NAMES  # fmt: skip
+    assert not {"epochs", "data", "backbone", "image_size"} & FREE_NAMES
+
+
+# converting
+
+
+def test_conversion_is_the_same_every_time_with_valid_unique_ids(book):
+    script = find("90").script
+    script.write_text(script.read_text() + "\n# %%\ntotal\n\n# %%\ntotal\n")
+    once, twice = (nbformat.writes(chapters.convert(find("90"))) for _ in range(2))
     assert once == twice
     notebook = nbformat.reads(once, as_version=4)
     nbformat.validate(notebook)
     ids = [cell.id for cell in notebook.cells]
-    assert len(set(ids)) == len(ids) == 4
+    assert len(set(ids)) == len(ids) == 6
     assert notebook.cells[1].metadata.tags == ["parameters"]
     assert "jupytext_version" not in once
 
 
-def test_an_edit_of_one_cell_changes_one_id(book: Path) -> None:
-    before = [cell.id for cell in chapters.convert(chapters.find("12")).cells]
-    script = book / "notebooks" / "12_thing.py"
-    script.write_text(SCRIPT.replace("Its question.", "Another question."))
-    after = [cell.id for cell in chapters.convert(chapters.find("12")).cells]
+def test_an_edit_of_one_cell_changes_one_id(book):
+    before = [cell.id for cell in chapters.convert(find("90")).cells]
+    script = find("90").script
+    script.write_text(script.read_text().replace("# # A chapter", "# # Another chapter"))
+    after = [cell.id for cell in chapters.convert(find("90")).cells]
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1

@@ -52,12 +52,6 @@ class TestTiny:
             published(*arguments, **where)
 
 
-def test_a_file_with_other_columns_is_named(book):
-    (book / "book/paper/values_bad.csv").write_text("paper,value\nbad,1\n")
-    with pytest.raises(InputError, match=r"values_bad\.csv"):
-        published("bad")
-
-
 def test_a_book_without_values(book):
     with pytest.raises(InputError, match="has none"):
         published("gap")

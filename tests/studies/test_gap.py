@@ -18,7 +18,6 @@ from synthbook.generate import generators as sources
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.recognize.recipe import Recipe
 from synthbook.record.parameters import check_values, declared
-from synthbook.record.scales import notebook_path
 from synthbook.studies import gap as experiments
 
 torch.set_num_threads(1)
@@ -32,7 +31,7 @@ TINY = {
 
 def parameters(chapter: str = "12_not_mutual", **values):
     """Return a chapter's parameters with ``values`` over its defaults."""
-    return check_values(notebook_path(chapter), values)
+    return check_values(chapter, values)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +137,7 @@ def test_every_parameter_of_a_generator_reaches_its_recipe(chapter: str) -> None
     for family, kind in sources.RECIPES.items():
         names = {field.name for field in dataclasses.fields(kind)} | {"learning_rate"}
         prefix = f"{family}_"
-        for field in declared(notebook_path(chapter)):
+        for field in declared(chapter):
             if field.name.startswith(prefix):
                 assert field.name.removeprefix(prefix) in names, field.name
         recipe = experiments.generator_recipe(family, p)

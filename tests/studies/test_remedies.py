@@ -15,7 +15,6 @@ from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 from synthbook.recognize.methods import Settings
 from synthbook.record.parameters import check_values
-from synthbook.record.scales import notebook_path
 from synthbook.studies.gap import classifier_recipe, train_classifier
 from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
@@ -26,7 +25,7 @@ CHAPTER = "15_pretrained_guidance"
 def parameters(**values):
     """Return the chapter's parameters with a short training and a small guide of no knowledge."""
     short = {"epochs": 2, "batch_size": 16, "guide_backbone": "small_cnn", "guide_input_size": 8}
-    return check_values(notebook_path(CHAPTER), short | {"guide_pretrained": False} | values)
+    return check_values(CHAPTER, short | {"guide_pretrained": False} | values)
 
 
 def stripes(count: int, *, seed: int = 0) -> ImageSet:
@@ -149,4 +148,4 @@ def test_what_is_missing_is_said_before_work_starts() -> None:
 )
 def test_unknown_names_stop_the_chapter_before_it_runs(values, told) -> None:
     with pytest.raises(InputError, match=told):
-        check_values(notebook_path(CHAPTER), values)
+        check_values(CHAPTER, values)

@@ -7,26 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from synthbook.errors import InputError
-from synthbook.training import check_choice
+from synthbook.settings import augmentations
 
-POLICIES = ("color", "translation", "cutout")
 SHIFT, CUT = 0.125, 0.5  # of the side
 Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-
-def policies(policy: str) -> tuple[str, ...]:
-    """Return the names in ``policy`` ("color,translation,cutout", any order, "" for none).
-
-    Raises:
-        InputError: if a name is not known or given twice.
-    """
-    names = [name.strip() for name in policy.split(",") if name.strip()]
-    for name in names:
-        check_choice("augmentation", name, POLICIES)
-        if names.count(name) > 1:
-            raise InputError(f"augmentation '{name}' is given twice in '{policy}'; give it once")
-    return tuple(name for name in POLICIES if name in names)
 
 
 def diff_augment(images: Tensor, policy: str, draw: torch.Generator) -> Tensor:
@@ -38,7 +22,7 @@ def diff_augment(images: Tensor, policy: str, draw: torch.Generator) -> Tensor:
     side in both directions, zeros enter. Cutout: a square of half the side, with its centre
     anywhere, becomes zero (Zhao et al. 2020, Appendix). ``draw`` is a generator on the CPU.
     """
-    names = policies(policy)
+    names = augmentations(policy)
     if "color" in names:
         images = color(images, torch.rand(3, len(images), generator=draw).to(images))
     if "translation" not in names and "cutout" not in names:
@@ -112,6 +96,6 @@ def augmentation(policy: str) -> Augment:
     Raises:
         InputError: if a name in ``policy`` is not known.
     """
-    if not policies(policy):
+    if not augmentations(policy):
         return lambda images, draw: images
     return lambda images, draw: diff_augment(images, policy, draw)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +12,14 @@ from torch.nn.functional import avg_pool2d, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbook.errors import InputError
-from synthbook.training import check_positive
+from synthbook.settings import Latent, Whole, Width, settings
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Embedding)
 Finish = Callable[[nn.Module], nn.Module]  # sets the first weights of a layer, and wraps it
 BOTTOM = 4  # pixels: the first feature map of a generator, the last of a discriminator
 
 
-@dataclass(frozen=True)
+@settings
 class NetworkConfig:
     """The settings that every architecture has; generator and discriminator share one config.
 
@@ -34,23 +33,15 @@ class NetworkConfig:
     largest: ClassVar[int] = 128
     channels_last: ClassVar[bool] = True  # the memory order that trains faster on a CPU too
 
-    image_size: int = 32
-    image_channels: int = 3
-    num_classes: int = 0
-    condition_size: int = 0
-    channels: int = 64
-    latent: int = 128
+    image_size: Whole = 32
+    image_channels: Literal[1, 3] = 3  # grey, or RGB
+    num_classes: Whole = 0
+    condition_size: Whole = 0
+    channels: Width = 64
+    latent: Latent = 128
 
     def __post_init__(self) -> None:
         check_size(self.image_size, self.smallest, self.largest)
-        check_positive(self, "channels", "latent")
-        if self.image_channels not in (1, 3):
-            raise InputError(f"image_channels is {self.image_channels}; give 1 (grey) or 3 (RGB)")
-        if self.num_classes < 0 or self.condition_size < 0:
-            raise InputError(
-                f"num_classes {self.num_classes} and condition_size {self.condition_size}: give 0 "
-                "or more"
-            )
         if self.num_classes and self.condition_size:
             raise InputError(
                 f"num_classes {self.num_classes} and condition_size {self.condition_size} exclude "

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from synthbook.errors import InputError
-from synthbook.gans.augment import policies
-from synthbook.gans.losses import LOSSES
-from synthbook.gans.networks import ARCHITECTURES
-from synthbook.training import PRECISIONS, SCHEDULES, check_choice, check_positive
+from synthbook.settings import (
+    Augmentations,
+    Batch,
+    Count,
+    HalfLife,
+    Latent,
+    Listed,
+    Precision,
+    Rate,
+    Share,
+    Weight,
+    Whole,
+    Width,
+    settings,
+)
 
 
-@dataclass(frozen=True)
+@settings
 class Training:
     """How a pair of networks is trained; the defaults suit 8 x 8 grey digits on a CPU.
 
@@ -38,45 +47,27 @@ class Training:
         precision: "float32", or "bfloat16" for mixed precision.
     """
 
-    steps: int = 1000
-    batch_size: int = 32
-    generator_learning_rate: float = 6e-3
-    discriminator_learning_rate: float = 6e-3
-    betas: tuple[float, float] = (0.0, 0.9)
-    schedule: str = "linear"
-    discriminator_steps: int = 1
-    ema_decay: float = 0.99
-    ema_half_life: float = 0.0
-    ema_start: int = 0
-    loss: str = "hinge"
-    augment: str = ""
-    consistency: float = 0.0
-    r1: float = 0.0
-    r1_interval: int = 16
-    path_length: float = 0.0
-    path_length_interval: int = 4
-    frozen_blocks: int = 0
-    standing_images: int = 4000
+    steps: Count = 1000
+    batch_size: Batch = 32
+    generator_learning_rate: Rate = 6e-3
+    discriminator_learning_rate: Rate = 6e-3
+    betas: Annotated[tuple[Share, Share], Listed] = (0.0, 0.9)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    discriminator_steps: Count = 1
+    ema_decay: Share = 0.99
+    ema_half_life: HalfLife = 0.0
+    ema_start: Whole = 0
+    loss: Literal["hinge", "non_saturating", "wasserstein"] = "hinge"
+    augment: Augmentations = ""
+    consistency: Weight = 0.0
+    r1: Weight = 0.0
+    r1_interval: Count = 16
+    path_length: Weight = 0.0
+    path_length_interval: Count = 4
+    frozen_blocks: Whole = 0
+    standing_images: Count = 4000
     flip: bool = False
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # YAML and JSON have lists only
-        check_positive(
-            self, "steps", "batch_size", "discriminator_steps", "generator_learning_rate",
-            "discriminator_learning_rate", "r1_interval", "path_length_interval",
-            "standing_images",
-        )  # fmt: skip
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("loss", self.loss, LOSSES)
-        check_choice("precision", self.precision, PRECISIONS)
-        policies(self.augment)
-        if not 0 <= self.ema_decay <= 1:
-            raise InputError(f"ema_decay is {self.ema_decay}; give a number in 0..1")
-        for name in ("ema_half_life", "ema_start", "consistency", "r1", "path_length"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not 0 <= value < math.inf:
-                raise InputError(f"{name} is {value!r}; give 0 or a finite number above it")
+    precision: Precision = "float32"
 
     @property
     def decay(self) -> float:
@@ -86,7 +77,7 @@ class Training:
         return 0.5 ** (self.batch_size / self.ema_half_life)
 
 
-@dataclass(frozen=True)
+@settings
 class GanRecipe(Training):
     """How a class-conditional GAN is built and trained.
 
@@ -94,14 +85,9 @@ class GanRecipe(Training):
     architecture's other settings are its defaults.
     """
 
-    channels: int = 16
-    latent: int = 32
-    architecture: str = "resnet"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "channels", "latent")
-        check_choice("architecture", self.architecture, ARCHITECTURES)
+    channels: Width = 16
+    latent: Latent = 32
+    architecture: Literal["resnet", "sngan", "biggan", "stylegan2"] = "resnet"
 
 
 # What the papers or their public code say; steps are the user's.
@@ -124,8 +110,8 @@ _PUBLISHED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def published(architecture: str, **settings: Any) -> Training:
-    """Return the published training of an architecture with ``settings`` over it.
+def published(architecture: str, **changes: Any) -> Training:
+    """Return the published training of an architecture with ``changes`` over it.
 
     "sngan": CIFAR-10 (Miyato et al. 2018). "biggan": CIFAR with DiffAugment (Zhao et al. 2020,
     public code). "stylegan2": 100 images at 256 pixels with DiffAugment (likewise).
@@ -133,5 +119,8 @@ def published(architecture: str, **settings: Any) -> Training:
     Raises:
         InputError: if nothing is known of the architecture.
     """
-    check_choice("architecture", architecture, _PUBLISHED)
-    return Training(**{**_PUBLISHED[architecture], **settings})
+    if architecture not in _PUBLISHED:
+        raise InputError(
+            f"architecture '{architecture}' is not known; give {', '.join(_PUBLISHED)}"
+        )
+    return Training(**{**_PUBLISHED[architecture], **changes})

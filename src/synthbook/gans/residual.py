@@ -7,9 +7,8 @@ discriminator. The two architectures are two sets of defaults, and every part ha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ from synthbook.gans.blocks import (
     xavier,
     zero_bias,
 )
-from synthbook.training import check_choice, check_positive
+from synthbook.settings import Latent, Whole, Width, settings
 
 
 def orthogonal(layer: Layer) -> Layer:
@@ -46,10 +45,11 @@ def normal(layer: Layer) -> Layer:
     return zero_bias(layer)
 
 
+Init = Literal["xavier", "orthogonal", "normal"]
 INITS = {"xavier": xavier, "orthogonal": orthogonal, "normal": normal}
 
 
-@dataclass(frozen=True)
+@settings
 class SNGANConfig(NetworkConfig):
     """SNGAN; the defaults are the 32-pixel networks (Miyato et al. 2018, Table 4).
 
@@ -67,18 +67,16 @@ class SNGANConfig(NetworkConfig):
 
     architecture: ClassVar[str] = "sngan"
 
-    channels: int = 256
-    discriminator_channels: int = 128
-    embedding: int = 128
+    channels: Width = 256
+    discriminator_channels: Width = 128
+    embedding: Latent = 128
     hierarchical: bool = False
-    attention: int = 0
+    attention: Whole = 0
     spectral_generator: bool = False
-    init: str = "xavier"
+    init: Init = "xavier"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "discriminator_channels", "embedding")
-        check_choice("init", self.init, INITS)
         if self.attention and self.attention not in _sizes(self.image_size)[1:-1]:
             inside = ", ".join(str(size) for size in _sizes(self.image_size)[1:-1])
             raise InputError(
@@ -97,7 +95,7 @@ class SNGANConfig(NetworkConfig):
         return widths(channels, self.image_size, 1 if self.image_size <= 32 else 16)
 
 
-@dataclass(frozen=True)
+@settings
 class BigGANConfig(SNGANConfig):
     """BigGAN; the defaults are the 32-pixel networks.
 
@@ -107,10 +105,10 @@ class BigGANConfig(SNGANConfig):
 
     architecture: ClassVar[str] = "biggan"
 
-    discriminator_channels: int = 256
+    discriminator_channels: Width = 256
     hierarchical: bool = True
     spectral_generator: bool = True
-    init: str = "orthogonal"
+    init: Init = "orthogonal"
 
 
 def _sizes(image_size: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -20,18 +19,19 @@ from synthbook.gans.blocks import (
     widths,
     xavier,
 )
+from synthbook.settings import Latent, Whole, Width, settings
 
 
-@dataclass(frozen=True)
+@settings
 class ResnetConfig(NetworkConfig):
     """Settings of the small pair; it takes labels, and a map is at most 4 x ``channels`` wide."""
 
     architecture: ClassVar[str] = "resnet"
     channels_last: ClassVar[bool] = False  # another order of sums would change results bit by bit
 
-    num_classes: int = 10
-    channels: int = 16
-    latent: int = 32
+    num_classes: Whole = 10
+    channels: Width = 16
+    latent: Latent = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()

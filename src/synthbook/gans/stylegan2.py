@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from synthbook.errors import InputError
 from synthbook.gans.blocks import BOTTOM, NetworkConfig, widths
 from synthbook.gans.modulated import (
     EqualConv,
@@ -20,10 +18,10 @@ from synthbook.gans.modulated import (
     unit,
     upsample,
 )
-from synthbook.training import check_positive
+from synthbook.settings import Batch, Latent, Layers, Rate, Share, Whole, Width, settings
 
 
-@dataclass(frozen=True)
+@settings
 class StyleGAN2Config(NetworkConfig):
     """StyleGAN2; the defaults are those of the paper at 256 pixels.
 
@@ -41,21 +39,15 @@ class StyleGAN2Config(NetworkConfig):
     architecture: ClassVar[str] = "stylegan2"
     largest: ClassVar[int] = 256
 
-    image_size: int = 256
-    channels: int = 128
-    latent: int = 512
-    widest: int = 512
-    style: int = 512
-    mapping_layers: int = 8
-    mapping_rate: float = 0.01
-    style_mixing: float = 0.9
-    deviation_group: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "widest", "style", "mapping_layers", "mapping_rate", "deviation_group")
-        if not 0 <= self.style_mixing <= 1:
-            raise InputError(f"style_mixing is {self.style_mixing}; give a probability in 0..1")
+    image_size: Whole = 256
+    channels: Width = 128
+    latent: Latent = 512
+    widest: Width = 512
+    style: Latent = 512
+    mapping_layers: Layers = 8
+    mapping_rate: Rate = 0.01
+    style_mixing: Share = 0.9
+    deviation_group: Batch = 4
 
     def widths(self) -> list[int]:
         """Return the widths at 4, 8, ..., ``image_size`` pixels."""

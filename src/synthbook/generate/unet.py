@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from synthbook.errors import InputError
-from synthbook.training import PRECISIONS, SCHEDULES, check_choice, check_positive, seeded
+from synthbook.settings import (
+    Batch,
+    Count,
+    Level,
+    Listed,
+    Precision,
+    Rate,
+    Share,
+    Whole,
+    Width,
+    settings,
+)
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DModel
 
-PREDICTIONS = ("epsilon", "v_prediction")
 
-
-@dataclass(frozen=True)
+@settings
 class DiffusionRecipe:
     """How a diffusion model is built and trained; the defaults suit 8 x 8 grey digits on a CPU.
 
@@ -25,38 +35,24 @@ class DiffusionRecipe:
     knows no classes. ``precision`` "bfloat16" uses mixed precision.
     """
 
-    channels: tuple[int, ...] = (16, 32)
-    layers_per_block: int = 1
-    attention: tuple[int, ...] = ()
-    attention_head_dim: int = 32
-    steps: int = 450
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    schedule: str = "cosine"
-    warmup_steps: int = 20
-    condition_dropout: float = 0.2
-    ema_decay: float = 0.95
-    num_train_timesteps: int = 1000
-    prediction: str = "v_prediction"
+    channels: Annotated[tuple[Level, ...], Listed, Field(min_length=1)] = (16, 32)
+    layers_per_block: Count = 1
+    attention: Annotated[tuple[Whole, ...], Listed] = ()
+    attention_head_dim: Width = 32
+    steps: Count = 450
+    batch_size: Batch = 64
+    learning_rate: Rate = 3e-3
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_steps: Whole = 20
+    condition_dropout: Share = 0.2
+    ema_decay: Share = 0.95
+    num_train_timesteps: Count = 1000
+    prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
     flip: bool = False
-    precision: str = "float32"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("channels", "attention"):  # YAML and JSON have lists only
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_positive(
-            self, "layers_per_block", "attention_head_dim", "steps", "batch_size",
-            "learning_rate", "num_train_timesteps",
-        )  # fmt: skip
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("prediction", self.prediction, PREDICTIONS)
-        check_choice("precision", self.precision, PRECISIONS)
-        for name in ("condition_dropout", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is {getattr(self, name)}; give a number in 0..1")
-        if not self.channels or any(c < 4 or c % 4 for c in self.channels):
-            raise InputError(f"channels is {self.channels}; give multiples of 4, one a level")
-        if any(not 0 <= level < len(self.channels) for level in self.attention):
+        if any(level >= len(self.channels) for level in self.attention):
             raise InputError(
                 f"attention is {self.attention}; its levels are 0..{len(self.channels) - 1}"
             )
@@ -71,6 +67,8 @@ def build_unet(
         InputError: if the image cannot be halved as often as the recipe has levels.
     """
     from diffusers import UNet2DModel
+
+    from synthbook.training import seeded
 
     factor = 2 ** (len(recipe.channels) - 1)
     if image_size % factor:

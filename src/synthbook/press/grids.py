@@ -23,10 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from synthbook.errors import InputError, did_you_mean
 from synthbook.press.execute import code_cells, run
 from synthbook.record.agreement import Agreement, compare
-from synthbook.record.chapters import convert, find
+from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import merge, read, recorded_rows
-from synthbook.record.scales import scale_values
 from synthbook.store import code_behind, key_hash, root
 
 
@@ -98,7 +97,7 @@ def target(chapter: str, scale: str, cell: Cell) -> Path:
     is run anew when either changed, and is found again when neither did.
     """
     home = find(chapter)
-    values = check_values(home.script, {**scale_values(home.name, scale), **cell.parameters})
+    values = check_values(home.name, cell.parameters, scale)
     key = key_hash({"parameters": values.hash, "code": _experiment(home.name)})
     return Path("_build", "grid", scale, home.name, f"{cell.name}.{key}.jsonl")
 

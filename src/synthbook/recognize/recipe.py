@@ -1,21 +1,14 @@
-"""How a classifier is trained: the numbers, the learning rate of each step, the optimizer."""
+"""How a classifier is trained: the numbers, and the learning rate of each step."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Literal
 
-import torch
-from torch import nn
-
-from synthbook.errors import InputError, did_you_mean
-
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine")
-MOMENTUM = 0.9  # of sgd
+from synthbook.settings import Batch, Count, Padding, Rate, Schedule, Share, Side, Zero, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Recipe:
     """How a classifier is trained; the weights of the last epoch are kept.
 
@@ -32,30 +25,15 @@ class Recipe:
         input_size: side in pixels to which batches are resized after the crop; 0 = no resizing.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    optimizer: str = "adam"
-    schedule: str = "constant"
-    crop_padding: int = 0
+    epochs: Count
+    batch_size: Batch
+    learning_rate: Rate
+    weight_decay: Share = 0.0
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Schedule = "constant"
+    crop_padding: Padding = 0
     flip: bool = False
-    input_size: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the fields; raise InputError for a value out of range."""
-        least = {"epochs": 1, "batch_size": 1, "weight_decay": 0, "crop_padding": 0}
-        for name, bound in {**least, "input_size": 0}.items():
-            if not getattr(self, name) >= bound:
-                raise InputError(f"{name} is {getattr(self, name)}; give at least {bound}")
-        if not (0 < self.learning_rate < math.inf):
-            raise InputError(f"learning_rate is {self.learning_rate}; give a positive number")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name} is '{getattr(self, name)}'{did_you_mean(getattr(self, name), known)}"
-                    f"; known are {', '.join(known)}"
-                )
+    input_size: Zero | Side = 0
 
 
 def learning_rate_at(recipe: Recipe, step: int, steps: int) -> float:
@@ -66,19 +44,3 @@ def learning_rate_at(recipe: Recipe, step: int, steps: int) -> float:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     return recipe.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer over the parameters that require gradients.
-
-    The fused implementations are used: one pass over all parameters, also on a CPU.
-    """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        raise InputError("the model has no parameter that requires a gradient; unfreeze one")
-    options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(trained, momentum=MOMENTUM, **options)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
-        trained, **options
-    )

@@ -16,7 +16,7 @@ from synthbook.errors import InputError
 from synthbook.randomness import derive
 from synthbook.recognize.batches import Batch, Stream, checked_device, cuts, steps
 from synthbook.recognize.predict import accuracy, features, predict, sample_losses, scores
-from synthbook.recognize.recipe import Recipe, create_optimizer, learning_rate_at
+from synthbook.recognize.recipe import Recipe, learning_rate_at
 from synthbook.training import TrainingError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "Step",
     "TrainingError",
     "accuracy",
+    "create_optimizer",
     "cross_entropy_step",
     "features",
     "fit",
@@ -37,6 +38,7 @@ __all__ = [
     "sample_losses",
 ]
 
+MOMENTUM = 0.9  # of sgd
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 Step = Callable[[nn.Module, dict[str, Batch], torch.optim.Optimizer], dict[str, Tensor]]
@@ -60,6 +62,22 @@ class History:
     seconds: float = 0.0
     images: int = 0
     extra: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer over the parameters that require gradients.
+
+    The fused implementations are used: one pass over all parameters, also on a CPU.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise InputError("the model has no parameter that requires a gradient; unfreeze one")
+    options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(trained, momentum=MOMENTUM, **options)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
+        trained, **options
+    )
 
 
 def joined(batches: Mapping[str, Batch]) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,57 @@
-"""The chapters as files: finding them, converting and running them."""
+"""The chapters as files: found by name, read, converted and run; and the scales of each.
+
+A notebook's own defaults are the scale ``mini``; each ``params/<chapter>/<scale>.yaml`` is another.
+A run has the scale whose defining values it has; any other is ``custom``.
+"""
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import nbformat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbook.errors import InputError, did_you_mean
+from synthbook.record.vocabulary import help_of, type_name
 from synthbook.store import root
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+MINI, CUSTOM = "mini", "custom"
+
+# What a scale may vary without becoming another: which part of its grid is run, how often, and
+# where. The other parameters decide what a row means.
+FREE_NAMES = frozenset({
+    "seeds", "first_seed", "generators", "sources", "methods", "parts", "variants", "targets",
+    "policies", "counts", "shares", "device", "threads", "data_root", "rows", "skip_unreadable",
+})  # fmt: skip
+
+CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")
+"""What a chapter's checking cell calls; the group is the chapter that it says it is."""
+_MARKER = re.compile(r"^# %%(.*)\n", re.MULTILINE)
+_TAGS = re.compile(r"\btags=(\[[^\]]*\])")
+
+
+class Cell(NamedTuple):
+    """One cell: ``kind`` is "code" or "markdown"."""
+
+    kind: str
+    tags: tuple[str, ...]
+    source: str
+
+
+class Field(NamedTuple):
+    """One line of a parameters cell; ``type`` is as text."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
 
 
 @dataclass(frozen=True)
@@ -26,21 +68,19 @@ class Chapter:
     @property
     def notebook(self) -> Path:
         """The executed notebook."""
-        return root() / "notebooks" / f"{self.name}.ipynb"
+        return self.script.with_suffix(".ipynb")
 
     @property
     def title(self) -> str:
         """The first heading of the source."""
-        for line in self.script.read_text(encoding="utf-8").splitlines():
-            if line.startswith("# # "):
-                return line.removeprefix("# # ").strip()
-        return self.name
+        heading = re.search(r"^# # (.+)$", self.script.read_text(encoding="utf-8"), re.MULTILINE)
+        return heading[1].strip() if heading else self.name
 
     @property
     def scales(self) -> tuple[str, ...]:
-        """``mini`` and the parameter files that the chapter has."""
+        """``mini``, then those that have a parameter file, by name."""
         files = sorted((root() / "params" / self.name).glob("*.yaml"))
-        return ("mini", *(file.stem for file in files))
+        return (MINI, *(file.stem for file in files))
 
 
 def chapters() -> list[Chapter]:
@@ -54,23 +94,154 @@ def find(name: str) -> Chapter:
     Raises:
         InputError: if there is none, naming the nearest.
     """
-    known = chapters()
+    known = {chapter.name: chapter for chapter in chapters()}
     stem = Path(name).stem
-    for chapter in known:
+    for chapter in known.values():
         if stem in (chapter.name, chapter.name.partition("_")[0]):
             return chapter
-    names = [chapter.name for chapter in known]
-    hint = did_you_mean(stem, names) or f"; the chapters are {', '.join(names)}"
+    hint = did_you_mean(stem, known) or f"; the chapters are {', '.join(known)}"
     raise InputError(f"there is no chapter '{name}'{hint}")
 
 
-def convert(chapter: Chapter) -> nbformat.NotebookNode:
+def cells(notebook: str | Path) -> list[Cell]:
+    """Return the cells of an ``.ipynb`` or of a jupytext percent ``.py``.
+
+    jupytext would read both, but takes longer to import than the command line has.
+
+    Raises:
+        InputError: if the file is missing or is not a notebook.
+    """
+    path = Path(notebook)
+    if not path.is_file():
+        raise InputError(f"no notebook '{path}'; check its name")
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        _, *blocks = _MARKER.split(text)  # what comes before the first marker is a header
+        return [
+            Cell(
+                "markdown" if "[markdown]" in head or "[md]" in head else "code",
+                tuple(json.loads(tags[1])) if (tags := _TAGS.search(head)) else (),
+                body.strip("\n"),
+            )
+            for head, body in zip(blocks[::2], blocks[1::2], strict=True)
+        ]
+    try:
+        return [
+            Cell(
+                cell["cell_type"],
+                tuple(cell.get("metadata", {}).get("tags", ())),
+                "".join(cell["source"]),  # a list of lines, or one text
+            )
+            for cell in json.loads(text)["cells"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}' is no Jupyter notebook ({error!r}); convert it again") from None
+
+
+def declaration(chapter: str | Path) -> tuple[str, list[Field]]:
+    """Return the chapter that a notebook says it is, and its parameters, without running it.
+
+    Args:
+        chapter: its name, or the path of an ``.ipynb`` or percent ``.py``: a copy under another
+            name is the chapter that its checking cell names.
+
+    Raises:
+        InputError: if there is no cell tagged ``parameters``, or a line of it is not
+            ``name: type = default  # help`` with a literal default.
+    """
+    is_file = Path(chapter).suffix in (".py", ".ipynb")
+    notebook = Path(chapter) if is_file else find(str(chapter)).script
+    read = cells(notebook)
+    named = (CHECKS.search(cell.source) for cell in read if cell.kind == "code")
+    name = next((found[1] for found in named if found), notebook.stem)
+    source = next((cell.source for cell in read if "parameters" in cell.tags), None)
+    if source is None:
+        raise InputError(f"'{notebook}' has no cell tagged 'parameters'; tag the one that has them")
+    lines, declared_fields = source.splitlines(), []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue  # a docstring
+        try:
+            default = ast.literal_eval(getattr(node, "value", None))
+            parameter, annotation = ast.unparse(node.target), ast.unparse(node.annotation)
+        except (ValueError, AttributeError):
+            text = ast.get_source_segment(source, node)
+            raise InputError(
+                f"'{text}' in '{notebook}' is not 'name: type = default  # help'; write it so"
+            ) from None
+        comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
+        text = comment.strip("# ") or help_of(name, parameter)
+        declared_fields.append(Field(parameter, type_name(parameter, annotation), default, text))
+    return name, declared_fields
+
+
+def declared(chapter: str | Path) -> list[Field]:
+    """Return the parameters of a chapter or notebook without running it: see `declaration`."""
+    return declaration(chapter)[1]
+
+
+def scale_values(chapter: str, scale: str) -> dict[str, Any]:
+    """Return the parameters that a scale sets, {} for ``mini``; the others keep their defaults.
+
+    Raises:
+        InputError: if the chapter has no such scale, or its file is no YAML mapping. Whether the
+            values pass is for `parameters.check_values` to say.
+    """
+    known = find(chapter).scales
+    if scale not in known:
+        raise InputError(
+            f"chapter '{chapter}' has no scale '{scale}'{did_you_mean(scale, known)}; "
+            f"it has {', '.join(known)}"
+        )
+    if scale == MINI:
+        return {}
+    import yaml
+
+    path = root() / "params" / find(chapter).name / f"{scale}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise InputError(f"'{path}' is no YAML ({where}); mend that line") from None
+    if not isinstance(values, dict):
+        raise InputError(f"'{path}' holds {values!r}; write lines 'name: value'")
+    return values
+
+
+def _defining(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if name not in FREE_NAMES
+    }
+
+
+def scale_of(chapter: str, parameters: Mapping[str, Any]) -> str:
+    """Return the scale whose defining values all equal those of the run, else ``custom``.
+
+    `FREE_NAMES` define no scale. Of several that fit, ``mini`` comes first, then by name. A
+    chapter that is not in the book has only ``custom`` runs.
+    """
+    try:
+        scales = find(chapter).scales
+    except InputError:
+        return CUSTOM
+    defaults = {field.name: field.default for field in declared(chapter)}
+    run = _defining(parameters)
+    for scale in scales:
+        if _defining(defaults | scale_values(chapter, scale)) == run:
+            return scale
+    return CUSTOM
+
+
+def convert(chapter: Chapter) -> NotebookNode:
     """Return the chapter's source as a notebook without outputs, the same bytes every time.
 
     jupytext draws random cell ids; here an id is a hash of the cell's text, so an edit of one
     cell changes one id.
     """
     import jupytext
+    import nbformat
 
     notebook = jupytext.read(chapter.script)
     seen: dict[str, int] = {}

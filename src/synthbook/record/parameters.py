@@ -2,148 +2,235 @@
 
 A parameters cell has lines ``name: type = default  # help``. papermill writes the values given on
 its command line into a cell after it, misspelt ones too, and starts the run all the same. So the
-next cell calls ``p = parameters(globals())``, and what it does not know stops the run.
+next cell calls ``p = parameters("NN_name", globals())``, and what it does not know stops the run.
+Type and range of a name are those of `synthbook.record.vocabulary`.
 """
 
 from __future__ import annotations
 import __future__
 
 import ast
-import io
-import re
-import tokenize
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
-from synthbook.errors import InputError
-from synthbook.record.notebook import cells
-from synthbook.record.validation import Parameters, checked, literal, type_name
-from synthbook.record.vocabulary import RULES, Rule
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-__all__ = ["RULES", "Field", "Parameters", "Rule", "check_values", "declared", "parameters"]
+from synthbook.errors import InputError, did_you_mean
+from synthbook.record.chapters import MINI, declaration, declared, scale_values
+from synthbook.record.vocabulary import kind_of, type_name
+from synthbook.settings import STRICT, all_faults, base_of, fault_text
+from synthbook.store import key_hash
+
+__all__ = ["Parameters", "check_values", "declared", "parameters"]
 
 # Names IPython puts into a notebook's namespace; those that start with "_" are never parameters.
 KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
+PLACES = frozenset({"rows", "data_root"})  # where files lie changes no number
 _SEEN = "__synthbook_parameters__"
 
 
-class Field(NamedTuple):
-    """One line of a parameters cell; ``type`` is as text."""
+class Parameters(Mapping[str, Any]):
+    """The checked parameters of a run: read-only, by attribute (``p.seeds``) or as a mapping.
 
-    name: str
-    type: str
-    default: Any
-    help: str
+    A list is held as a tuple. ``chapter`` is the chapter's name, ``hash`` 16 hex digits over all
+    values but the places of files.
+    """
+
+    __slots__ = ("_values", "chapter", "hash")
+    _values: dict[str, Any]
+    chapter: str
+    hash: str
+
+    def __init__(self, chapter: str, values: Mapping[str, Any]) -> None:
+        """Hold ``values`` (name -> checked value); `parameters` and `check_values` make these."""
+        held = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(values.items())}
+        key = {name: value for name, value in held.items() if name not in PLACES}
+        for name, value in {"_values": held, "chapter": chapter, "hash": key_hash(key)}.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter's value."""
+        if name.startswith("_") or name not in self._values:
+            near = did_you_mean(name, () if name.startswith("_") else self._values)
+            raise AttributeError(f"no parameter '{name}'{near}")
+        return self._values[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse: the rows' provenance says what the run began with."""
+        raise InputError(
+            f"parameter '{name}' cannot become {value!r} here; change it in the parameters cell"
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return int(self.hash, 16)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters, (self.chapter, self.as_dict())
+
+    def __repr__(self) -> str:
+        return f"Parameters({', '.join(f'{k}={v!r}' for k, v in self.as_dict().items())})"
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._values]
+
+    @property
+    def seeds_list(self) -> range:
+        """Seeds of the run: ``seeds`` of them from ``first_seed`` (0 without that parameter)."""
+        first = self._values.get("first_seed", 0)
+        return range(first, first + self._values.get("seeds", 1))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return name -> value, lists as lists, ready for JSON, YAML or papermill."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in self._values.items()}
 
 
-def _annotations(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    found = namespace.get("__annotations__")
-    if found is None and callable(lazy := namespace.get("__annotate__")):
-        found = lazy(1)  # Python 3.14 makes them when asked
-    return dict(found or {})
-
-
-def _variable(name: str, value: Any) -> bool:
-    """Return whether a name can only be a parameter, and no import, function or kernel name."""
-    if name.startswith("_") or name in KERNEL_NAMES or callable(value):
-        return False
-    return not isinstance(value, ModuleType | Parameters | Rule | __future__._Feature)
-
-
-def parameters(namespace: dict[str, Any], /, **extra: Rule) -> Parameters:
-    """Check a notebook's parameters; call it as ``p = parameters(globals())`` right after them.
+def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
+    """Check a notebook's parameters; call it right after them.
 
     When the cell is run again in a living kernel, names that the first check did not see are the
     notebook's own variables and are left alone.
 
     Args:
+        chapter: name of the chapter, which a copy of its notebook keeps.
         namespace: ``globals()`` of the notebook: its annotated names are the parameters, with the
             values that papermill may have injected.
-        extra: a `Rule` for names of this chapter, in place of the shared one in `RULES`.
 
     Raises:
         InputError: if a name is unknown, or a value has the wrong type or lies out of range. The
             first fault is told whole, with a remedy; the names of the others follow.
     """
     seen = namespace.get(_SEEN)
-    declared_types = _annotations(namespace)
-    names = [name for name in declared_types if seen is None or name in seen]
-    types = {name: type_name(name, declared_types[name]) for name in names}
+    annotations = namespace.get("__annotations__")
+    if annotations is None and callable(lazy := namespace.get("__annotate__")):
+        annotations = lazy(1)  # Python 3.14 makes them when asked
+    types = {
+        name: type_name(name, annotation)
+        for name, annotation in (annotations or {}).items()
+        if seen is None or name in seen
+    }
     values = {
         name: value
         for name, value in namespace.items()
         if name in types or (seen is None and _variable(name, value))
     }
-    missing = [name for name in types if name not in values]
-    if missing:
+    if missing := [name for name in types if name not in values]:
         raise InputError(f"parameter '{missing[0]}' has no default; write {missing[0]}: type = ...")
-    found = checked(types, values, extra)
+    checked = _checked(chapter, types, values)
     namespace[_SEEN] = frozenset(types)
-    return found
+    return checked
 
 
-def declared(notebook: str | Path) -> list[Field]:
-    """Return the parameters of a notebook (``.ipynb`` or percent ``.py``) without running it.
-
-    Raises:
-        InputError: if there is no cell tagged ``parameters``, or a line of it is not
-            ``name: type = default  # help`` with a literal default.
-    """
-    source = next((c.source for c in cells(notebook) if "parameters" in c.tags), None)
-    if source is None:
-        raise InputError(f"'{notebook}' has no cell tagged 'parameters'; tag the one that has them")
-    comments = {
-        token.start[0]: token.string.lstrip("# ").strip()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    fields = []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            continue  # a docstring
-        value = node.value if isinstance(node, ast.AnnAssign) else None
-        if value is None or not literal(ast.unparse(value)):
-            text = ast.get_source_segment(source, node)
-            raise InputError(
-                f"'{text}' in '{notebook}' is not 'name: type = default  # help'; write it so"
-            )
-        name, kind = ast.unparse(node.target), ast.unparse(node.annotation)
-        default = ast.literal_eval(value)
-        help_text = comments.get(node.end_lineno or 0) or RULES.get(name, Rule()).help
-        fields.append(Field(name, type_name(name, kind), default, help_text))
-    return fields
-
-
-def _extra_rules(notebook: str | Path) -> dict[str, Rule]:
-    """Return the rules that a notebook's checking cell passes, where they are literals."""
-    rules = {}
-    for cell in cells(notebook):
-        if cell.kind != "code" or not re.search(r"parameters\(\s*globals\(\)", cell.source):
-            continue
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parameters"):
-                for given in node.keywords:
-                    rule = given.value
-                    if given.arg and isinstance(rule, ast.Call):
-                        limits = {k.arg: ast.literal_eval(k.value) for k in rule.keywords}
-                        values = [ast.literal_eval(one) for one in rule.args]
-                        rules[given.arg] = Rule(*values, **limits)
-    return rules
-
-
-def check_values(notebook: str | Path, values: Mapping[str, Any]) -> Parameters:
-    """Check values for a notebook before a kernel starts, as its checking cell would.
+def check_values(chapter: str | Path, values: Mapping[str, Any], scale: str = MINI) -> Parameters:
+    """Check values for a chapter before a kernel starts, as its checking cell would.
 
     Args:
-        notebook: path of the ``.ipynb`` or percent ``.py``.
-        values: name -> value as given; names that are left out keep their defaults.
+        chapter: its name, or the path of its notebook or of a copy.
+        values: name -> value as given; names that are left out keep those of the scale.
+        scale: of the chapter.
 
     Raises:
-        InputError: as `parameters`.
+        InputError: as `parameters`; where the fault lies in the scale's file, that is named.
     """
-    fields = declared(notebook)
+    name, fields = declaration(chapter)
     types = {field.name: field.type for field in fields}
-    given = {field.name: field.default for field in fields} | dict(values)
-    return checked(types, given, _extra_rules(notebook))
+    defaults = {field.name: field.default for field in fields}
+    if scale != MINI:
+        defaults |= scale_values(name, scale)
+        try:
+            _checked(name, types, defaults)
+        except InputError as error:
+            raise InputError(f"params/{name}/{scale}.yaml: {error}") from None
+    return _checked(name, types, defaults | dict(values))
+
+
+def _variable(name: str, value: Any) -> bool:
+    """Return whether a name can only be a parameter, and no import, function or kernel name."""
+    if name.startswith("_") or name in KERNEL_NAMES or callable(value):
+        return False
+    return not isinstance(value, ModuleType | Parameters | __future__._Feature)
+
+
+def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) -> Parameters:
+    """Return the checked parameters; ``types`` maps names, which all have a value, to types."""
+    known = ", ".join(sorted(types)) or "none"
+    faults = {
+        name: f"unknown parameter '{name}' (value {value!r})"
+        f"{did_you_mean(name, types) or '.'} The chapter has {known}"
+        for name, value in values.items()
+        if name not in types
+    }
+    typed = {}
+    for name, text in types.items():
+        if name.startswith("_") or hasattr(Parameters, name):
+            raise InputError(f"no parameter can be called '{name}'; choose another name")
+        kind, value = kind_of(chapter, name, text), values[name]
+        unpacked = Annotated[kind, BeforeValidator(_UNPACK[text])] if text in _UNPACK else kind
+        try:
+            typed[name] = TypeAdapter(unpacked, config=STRICT).validate_python(value)
+        except ValidationError as error:
+            usage = _usage(name, kind, value)
+            faults[name] = fault_text(name, value, kind, error.errors(include_url=False), usage)
+    if faults:
+        raise InputError(all_faults(faults))
+    return Parameters(chapter, typed)
+
+
+def _usage(name: str, kind: Any, value: Any) -> str:
+    """Return how to give an example on the command line, ", for example -p seeds 5"."""
+    if base_of(kind) is str and isinstance(value, int | float):
+        return f", for example -r {name} {value}"  # -p reads digits as a number
+    (example,) = FieldInfo.from_annotation(kind).examples or [""]
+    text = ",".join(map(str, example)) if isinstance(example, list) else str(example)
+    return f", for example -p {name} {text}" if text else ""
+
+
+def _to_bool(value: Any) -> Any:
+    """Return a truth value for the texts that papermill's command line passes."""
+    if not isinstance(value, str):
+        return value
+    return {"true": True, "false": False}.get(value.strip().lower(), value)
+
+
+def _to_list(value: Any, member: type = str) -> Any:
+    """Return a list for the texts and single numbers that papermill's command line passes."""
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith("["):
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                return read(text)
+        return value
+    return [_number(part.strip(), member) for part in text.split(",")] if text else []
+
+
+def _number(text: str, member: type) -> Any:
+    with suppress(ValueError):
+        return member(text)
+    return text
+
+
+_UNPACK = {
+    "bool": _to_bool,
+    "list[str]": _to_list,
+    "list[int]": lambda value: _to_list(value, int),
+    "list[float]": lambda value: _to_list(value, float),
+}

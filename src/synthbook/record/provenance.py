@@ -7,14 +7,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthbook import __version__
 from synthbook.errors import InputError
+from synthbook.settings import STRICT
 from synthbook.store import root
 
 if TYPE_CHECKING:
@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 # What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
 # .py of the same name, which does count.
 PRODUCTS = ("results", "_build", "notebooks/*.ipynb")
-PACKAGES = (
-    "synthbook", "torch", "torchvision", "timm", "diffusers", "open-clip-torch", "torch-fidelity",
-    "numpy", "scipy", "scikit-learn", "pandas", "pydantic", "matplotlib", "papermill",
-)  # fmt: skip
+
+installed = cache(version)
 
 
 class Provenance(BaseModel):
     """What was needed to make one row, apart from what the row itself says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(**STRICT, frozen=True)
 
     time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")  # UTC; sorts as text
     version: str  # of synthbook
@@ -43,11 +41,6 @@ class Provenance(BaseModel):
     threads: int = Field(ge=0)
     parameters: str  # hash of the run's parameters
     seconds: float = Field(ge=0)  # wall time of the measurement
-
-
-def now() -> str:
-    """Return the time as ISO 8601 in UTC with whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _git(*arguments: str) -> str | None:
@@ -70,22 +63,6 @@ def commit() -> tuple[str | None, bool | None]:
     excluded = [f":(exclude,top){path}" for path in PRODUCTS]
     status = _git("status", "--porcelain", "--", ":/", *excluded)
     return name, None if status is None else bool(status)
-
-
-@cache
-def version_of(package: str) -> str | None:
-    """Return the installed version of a package without importing it, or None."""
-    try:
-        return installed(package)
-    except PackageNotFoundError:
-        return None
-
-
-def versions_table() -> dict[str, str]:
-    """Return package -> installed version of what the numbers rest on, in a fixed order."""
-    found = {"python": ".".join(map(str, sys.version_info[:3])), "synthbook": __version__}
-    found |= {name: known for name in PACKAGES if (known := version_of(name))}
-    return found
 
 
 def device_name(device: str) -> str:
@@ -114,28 +91,23 @@ def thread_count(threads: int = 0) -> int:
     return threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def provenance(
-    parameters: Parameters | None = None,
-    device: str = "auto",
-    *,
-    seconds: float = 0.0,
-) -> Provenance:
+def provenance(parameters: Parameters | None = None, *, seconds: float = 0.0) -> Provenance:
     """Return the provenance of a row measured now.
 
     Args:
-        parameters: the run's parameters; their hash is kept. None: no parameters.
-        device: as in the parameter `device`; see `device_name`.
+        parameters: the run's, whose hash is kept, with ``device`` and ``threads``; None: none.
         seconds: wall time of the measurement.
     """
     name, dirty = commit()
+    given = parameters or {}
     return Provenance(
-        time=now(),
+        time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         version=__version__,
         commit=name,
         dirty=dirty,
-        device=device_name(device),
-        torch=version_of("torch"),
-        threads=thread_count(0 if parameters is None else int(parameters.get("threads", 0))),
+        device=device_name(given.get("device", "auto")),
+        torch=installed("torch"),
+        threads=thread_count(given.get("threads", 0)),
         parameters="" if parameters is None else parameters.hash,
         seconds=round(seconds, 3),
     )

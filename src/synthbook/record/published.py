@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError, did_you_mean
@@ -19,24 +18,8 @@ COLUMNS = (
 
 def papers() -> list[str]:
     """Return the keys of the papers whose values the book holds."""
-    found = (root() / "book" / "paper").glob("values_*.csv")
-    return sorted(path.stem.removeprefix("values_") for path in found)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if tuple(table.columns) != COLUMNS:
-        raise InputError(f"'{path}' has the columns {list(table.columns)}; it needs {COLUMNS}")
-    table["value"] = table["value"].astype(float)
-    parts = [
-        dict(part.split("=", 1) for part in text.split(";") if part) for text in table["setting"]
-    ]
-    for name in sorted({name for part in parts for name in part}):
-        column = f"{name}_" if name in COLUMNS else name
-        table[column] = [part.get(name, "") for part in parts]
-    return table
+    files = (root() / "book" / "paper").glob("values_*.csv")
+    return sorted(path.stem.removeprefix("values_") for path in files)
 
 
 def published(paper: str, table: str | None = None, **where: Any) -> pd.DataFrame:
@@ -56,26 +39,31 @@ def published(paper: str, table: str | None = None, **where: Any) -> pd.DataFram
     Raises:
         InputError: for a paper, table or column that is not there; the present ones are named.
     """
-    known = papers()
-    if paper not in known:
+    import pandas as pd
+
+    if paper not in (known := papers()):
         raise InputError(
             f"no published values of '{paper}'{did_you_mean(paper, known)}; "
             f"book/paper has {', '.join(known) or 'none'}"
         )
-    values = _read(root() / "book" / "paper" / f"values_{paper}.csv")
-    tables = list(dict.fromkeys(values["table"]))
-    if table is not None:
-        if table not in tables:
-            raise InputError(f"'{paper}' has no table '{table}'; it has {', '.join(tables)}")
-        values = values[values["table"] == table]
-    for column, wanted in where.items():
+    path = root() / "book" / "paper" / f"values_{paper}.csv"
+    values = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"value": float})
+    if table is not None and table not in set(values["table"]):
+        tables = ", ".join(dict.fromkeys(values["table"]))
+        raise InputError(f"'{paper}' has no table '{table}'; it has {tables}")
+    settings = [
+        dict(pair.split("=", 1) for pair in text.split(";") if pair) for text in values["setting"]
+    ]
+    for name in sorted(set().union(*settings)):
+        column = f"{name}_" if name in COLUMNS else name
+        values[column] = [setting.get(name, "") for setting in settings]
+    for column, wanted in (where if table is None else {"table": table, **where}).items():
         if column not in values:
             raise InputError(
                 f"published values of '{paper}' have no column '{column}'"
                 f"{did_you_mean(column, values.columns)}; they have {', '.join(values.columns)}"
             )
-        several = isinstance(wanted, list | tuple | set | frozenset)
-        kept = {str(one) for one in (wanted if several else [wanted])}
-        values = values[values[column].astype(str).isin(kept)]
+        several = wanted if isinstance(wanted, list | tuple | set) else [wanted]
+        values = values[values[column].astype(str).isin(map(str, several))]
     empty = [name for name in values.columns[len(COLUMNS) :] if not values[name].any()]
     return values.drop(columns=empty).reset_index(drop=True)

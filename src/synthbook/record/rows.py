@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from synthbook.errors import InputError
+from synthbook.record.chapters import scale_of
 from synthbook.record.provenance import Provenance, provenance
+from synthbook.settings import STRICT
 from synthbook.store import atomic_write, root
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ Scalar = str | int | float | bool
 class Row(BaseModel):
     """One measured number with what it measures (`IDENTITY`) and where it comes from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(**STRICT, frozen=True)
 
     chapter: str = Field(min_length=1)  # 12_not_mutual
     method: str = Field(min_length=1)  # plain, PG-KL
@@ -78,8 +80,8 @@ def latest(rows: Iterable[Row]) -> list[Row]:
     return [newest[key] for key in sorted(newest)]
 
 
-def _line(row: Row) -> bytes:
-    return (row.model_dump_json() + "\n").encode()
+def _lines(rows: Iterable[Row]) -> bytes:
+    return "".join(f"{row.model_dump_json()}\n" for row in rows).encode()
 
 
 def _lock(path: Path) -> Any:
@@ -112,7 +114,7 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
     Raises:
         OSError: if the disk is full; the file is then as it was.
     """
-    path, data = Path(path), b"".join(_line(row) for row in rows)
+    path, data = Path(path), _lines(rows)
     if not data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,25 +170,18 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     import pandas as pd
 
     rows = list(rows)
-    names = sorted({name for row in rows for name in row.setting})
-    records = [
-        {
-            **row.model_dump(exclude={"provenance", "setting"}),
-            **row.provenance.model_dump(),
-            "setting": setting_text(row.setting),
-        }
-        for row in rows
-    ]
+    records = [{**vars(row), **vars(row.provenance)} for row in rows]
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     table = table.astype({"value": float, "seed": int, "seconds": float, "threads": int})
-    for name in names:  # as objects, or 4 beside a gap would become 4.0
+    table["setting"] = [setting_text(row.setting) for row in rows]
+    for name in sorted({name for row in rows for name in row.setting}):
         held = [row.setting.get(name, math.nan) for row in rows]
-        table[name] = pd.Series(held, dtype=object)
+        table[name] = pd.Series(held, dtype=object)  # or 4 beside a gap would become 4.0
     return table
 
 
-def merge(paths: Sequence[str | Path], target: str | Path) -> list[Row]:
-    """Write the newest row of each identity in ``paths`` to ``target``, sorted; return them.
+def merge(paths: Sequence[str | Path], target: str | Path) -> None:
+    """Write the newest row of each identity in ``paths`` to ``target``, sorted.
 
     ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too.
 
@@ -198,8 +193,7 @@ def merge(paths: Sequence[str | Path], target: str | Path) -> list[Row]:
     with _lock(target):
         rows = latest(row for path in paths for row in read(path))
         with atomic_write(target, "wb") as stream:
-            stream.writelines(_line(row) for row in rows)
-    return rows
+            stream.write(_lines(rows))
 
 
 def recorded_rows(chapter: str, scale: str) -> list[Row]:
@@ -221,17 +215,15 @@ def _plain(value: Any) -> Any:
 class Run:
     """The rows of one run of a chapter: each is checked and on disk as soon as it is added."""
 
-    def __init__(self, chapter: str, parameters: Parameters) -> None:
-        """Start a run of a chapter (stem of the notebook's name) with its checked parameters.
+    def __init__(self, parameters: Parameters) -> None:
+        """Start a run of the parameters' chapter.
 
         Rows go to the parameter ``rows`` (a path) if it is given, else to ``_build/rows``.
         """
-        from synthbook.record.scales import scale_of
-
-        self.chapter, self.parameters = chapter, parameters
-        chosen = parameters.get("rows", "")
-        self.path = Path(chosen) if chosen else root() / "_build" / "rows" / f"{chapter}.jsonl"
-        self.scale = scale_of(chapter, parameters)
+        self.chapter, self.parameters = parameters.chapter, parameters
+        default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
+        self.path = Path(parameters.get("rows") or default)
+        self.scale = scale_of(self.chapter, parameters)
         self._rows: dict[tuple[str | int, ...], Row] = {}
         self._since = time.perf_counter()
 
@@ -263,11 +255,7 @@ class Run:
             InputError: if a value has the wrong type, is not finite, or was measured already.
         """
         elapsed, self._since = time.perf_counter() - self._since, time.perf_counter()
-        source = provenance(
-            self.parameters,
-            self.parameters.get("device", "auto"),
-            seconds=elapsed if seconds is None else seconds,
-        )
+        source = provenance(self.parameters, seconds=elapsed if seconds is None else seconds)
         try:
             row = Row(
                 chapter=self.chapter, method=method, train=train, test=test, dataset=dataset,

@@ -1,284 +1,280 @@
-"""What a parameter's name means: one range for it in every chapter."""
+"""What a parameter's name means: its type, range and help, once for all chapters."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from types import GenericAlias
+from typing import Annotated, Any, Literal
 
-KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
-    "list[str]": "a list of texts",
-    "list[int]": "a list of whole numbers",
-    "list[float]": "a list of numbers",
-}
+from pydantic import Field
+from pydantic.fields import FieldInfo
 
+from synthbook import settings as s
+from synthbook.errors import InputError
+from synthbook.settings import base_of, noun
 
-@dataclass(frozen=True)
-class Rule:
-    """The values that a parameter may have; for a list, each of its members.
-
-    Attributes:
-        minimum, maximum: ends of the range, in the parameter's own unit; None: open.
-        above, below: True leaves that end itself out.
-        also: single numbers allowed besides the range (``image_size=0``: as it is).
-        choices: the allowed texts; (): any.
-        pattern: regular expression that allows further texts (``cuda:\\d+``).
-        shown: choices as the message shows them, where a pattern adds to them.
-        filled: False allows "" and [].
-        unique: True forbids a list to name something twice.
-        example: value that the message gives as a remedy.
-        help: what the parameter is, for tables and ``--help``.
-    """
-
-    minimum: float | None = None
-    maximum: float | None = None
-    above: bool = False
-    below: bool = False
-    also: tuple[float, ...] = ()
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
-    shown: str = ""
-    filled: bool = True
-    unique: bool = False
-    example: Any = None
-    help: str = ""
-
-    def admits(self, value: float | str) -> bool:
-        """Return whether a single value (a member of a list) is allowed."""
-        if isinstance(value, bool):
-            return True
-        if isinstance(value, str):
-            if self.choices or self.pattern:
-                return value in self.choices or (
-                    bool(self.pattern) and re.fullmatch(self.pattern, value) is not None
-                )
-            return bool(value.strip()) or not self.filled
-        if value in self.also:
-            return True
-        low, high = self.minimum, self.maximum
-        return (low is None or (value > low if self.above else value >= low)) and (
-            high is None or (value < high if self.below else value <= high)
-        )
-
-    def describe(self, kind: str, noun: str = "") -> str:
-        """Return the allowed values in words: "a whole number from 1 to 1000".
-
-        Args:
-            kind: name of the type.
-            noun: word in place of the type's own, where the sentence has named it already.
-        """
-        noun = noun or KINDS[kind]
-        each = ", each once" if self.unique else ""
-        if self.shown or self.choices:
-            one = self.shown or ", ".join(self.choices)
-            return f"some of {one}{each}" if kind.startswith("list") else f"one of {one}"
-        if kind == "bool":
-            return noun
-        if kind.endswith(("str", "str]")):
-            return f"{noun} that is not empty{each}" if self.filled else f"{noun}{each}"
-        words = self._range()
-        if self.also:
-            words = f"{', '.join(map(str, self.also))} or {words}"
-        return f"{noun} {words}".rstrip() + each
-
-    def _range(self) -> str:
-        low, high = self._end(self.minimum), self._end(self.maximum)
-        if low and high and not (self.above or self.below):
-            return f"from {low} to {high}"
-        ends = []
-        if low:
-            ends.append(f"above {low}" if self.above else f"of {low} or more")
-        if high:
-            ends.append(f"below {high}" if self.below else f"up to {high}")
-        return " and ".join(ends)
-
-    @staticmethod
-    def _end(end: float | None) -> str:
-        if end is None or math.isinf(end):
-            return ""
-        return f"{end:,.0f}".replace(",", " ") if end >= 10_000 else f"{end:g}"
-
-
-def listed(*choices: str, **more: Any) -> Rule:
-    """Return the rule of a name that has a few known values."""
-    return Rule(choices=choices, example=more.pop("example", choices[0]), **more)
-
-
-def at_least(minimum: float, example: Any, text: str, maximum: float | None = None) -> Rule:
-    """Return the rule of a number with a closed range."""
-    return Rule(minimum=minimum, maximum=maximum, example=example, help=text)
-
-
-SOURCES = ("real", "diffusion", "gan")
-_WEIGHT = "weight of a term in the loss; 0 turns it off"
-
-RULES: dict[str, Rule] = {
-    # how often and from which seed
-    "seeds": at_least(1, 5, "number of seeds", 1000),
-    "first_seed": at_least(0, 0, "first seed; the others follow it", 2**31 - 1),
-    "generators": at_least(1, 1, "number of generators trained per family", 1000),
-    # training
-    "epochs": at_least(1, 20, "passes over the largest stream of images", 100_000),
-    "steps": at_least(1, 1000, "optimisation steps", 100_000_000),
-    "schedule": listed("constant", "cosine", help="of the learning rate"),
-    "crop_padding": at_least(0, 4, "pixels of padding for random crops", 512),
-    "input_size": Rule(
-        8, 1024, also=(0,), example=224, help="side that batches are resized to; 0: as they are"
-    ),
-    "precision": listed("float32", "bfloat16", help="of the arithmetic in training"),
-    "batch_size": at_least(2, 64, "images a batch", 1_000_000),
-    "learning_rate": Rule(0, 1, above=True, example=0.001, help="step size of the optimiser"),
-    "weight_decay": at_least(0, 0.0, "weight decay of the optimiser", 1),
-    "weight": at_least(0, 1.0, _WEIGHT),
-    "guidance_weight": at_least(0, 1.0, _WEIGHT),
-    "temperature": Rule(0, None, above=True, example=1.0, help="temperature of a softmax"),
-    # generators
-    "diffusion_channels": Rule(4, 4096, example=64, help="widths of the U-Net's levels"),
-    "diffusion_attention": Rule(0, 9, filled=False, example=1, help="levels with self-attention"),
-    "diffusion_steps": at_least(1, 1500, "training steps of the diffusion model", 10**8),
-    "diffusion_batch_size": at_least(2, 64, "images a step", 1_000_000),
-    "diffusion_learning_rate": Rule(0, 1, above=True, example=0.001, help="of Adam"),
-    "diffusion_condition_dropout": at_least(0, 0.1, "share of labels hidden in training", 1),
-    "gan_channels": at_least(1, 64, "width of both networks at full size", 4096),
-    "gan_latent": at_least(1, 64, "numbers in a latent vector", 65_536),
-    "gan_steps": at_least(1, 1500, "training steps of the GAN", 100_000_000),
-    "gan_batch_size": at_least(2, 32, "images a step", 1_000_000),
-    "gan_learning_rate": Rule(0, 1, above=True, example=0.001, help="of both networks"),
-    "unconditional": Rule(
-        choices=("diffusion",), filled=False, unique=True, example="diffusion",
-        help="families sampled without a class",
-    ),
-    # sampling
-    "guidance_scale": at_least(0, 2.0, "0 unconditional, 1 conditional, above 1 guided", 100),
-    "num_inference_steps": at_least(1, 50, "denoising steps", 1000),
-    "images_per_class": at_least(1, 100, "generated images a class", 10_000_000),
-    "synthetic_ratio": Rule(
-        0, 1000, above=True, example=1.0, help="generated images for each real image"
-    ),
-    "confidence": Rule(0, 1, below=True, example=0.8, help="smallest softmax probability kept"),
-    "share": Rule(0, 1, above=True, below=True, example=0.1, help="share of the images"),
-    # drawn images
-    "variants": listed(
-        "PinkNoise", "Primitives", "Primitives-S", "Primitives-PS",
-        unique=True, example="Primitives-PS", help="synthesizers of drawn images",
-    ),
-    "resolution": at_least(8, 256, "side of drawn images in pixels, a power of two", 4096),
-    "shapes": at_least(0, 100, "shapes in a drawn image", 1000),
-    "size_policy": listed(
-        "Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)", help="how sizes of shapes are drawn"
-    ),
-    "exponent_low": at_least(0, 0.5, "lower end of the spectral exponents", 10),
-    "exponent_high": at_least(0, 3.5, "upper end of the spectral exponents", 10),
-    "exponent_steps": at_least(2, 7, "spectral exponents that are checked", 100),
-    # GANs from few images
-    "targets": Rule(unique=True, example="china,mnist5k:3", help="images that a GAN is to learn"),
-    "in_domain": Rule(
-        filled=False, unique=True, example="mnist5k:3", help="targets like the real source"
-    ),
-    "single_object": Rule(
-        filled=False, unique=True, example="mnist5k:3", help="targets with one bright object"
-    ),
-    "real_source": Rule(example="mnist5k", help="real images that a GAN is pretrained on"),
-    "target_images": at_least(2, 100, "images of a target to train on", 1_000_000),
-    "style_channels": at_least(1, 16, "width of StyleGAN2 at full size", 4096),
-    "style_widest": at_least(1, 512, "most channels that a map of StyleGAN2 has", 4096),
-    "style_latent": at_least(1, 512, "numbers in z, and in w", 65_536),
-    "mapping_layers": at_least(1, 2, "layers from z to w", 16),
-    "pretrain_steps": at_least(1, 300, "training steps on the source", 100_000_000),
-    "finetune_steps": at_least(1, 200, "training steps on a target", 100_000_000),
-    "r1": at_least(0, 10.0, "gamma of the R1 penalty; 0 for none", 1e6),
-    "path_length": at_least(0, 2.0, "weight of the path length penalty; 0 for none", 1e6),
-    "ema_half_life": Rule(
-        0, 1e9, above=True, example=500.0, help="of the averaged generator, in images"
-    ),
-    "augment": Rule(filled=False, example="color,translation,cutout", help="DiffAugment"),
-    "frozen_blocks": at_least(0, 4, "blocks of the discriminator that FreezeD keeps", 16),
-    "evaluate_every": at_least(1, 25, "training steps between two measurements", 100_000_000),
-    "generated": at_least(2, 200, "generated images that are measured", 1_000_000),
-    "policies": listed(
-        "Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)",
-        unique=True, example="Decay,Rand", help="how sizes of shapes are drawn",
-    ),
-    "counts": Rule(0, 1000, unique=True, example=100, help="numbers of shapes"),
-    "shares": Rule(0, 1, above=True, unique=True, example=0.1, help="shares of a data set"),
-    "biggan_image_size": at_least(8, 32, "side of BigGAN's images in pixels", 256),
-    "biggan_channels": at_least(1, 64, "width of both networks", 4096),
-    "biggan_latent": at_least(2, 128, "numbers in a latent vector", 65_536),
-    "biggan_steps": at_least(1, 1000, "training steps of BigGAN", 100_000_000),
-    "biggan_pretrain_steps": at_least(1, 1000, "training steps on drawn images", 100_000_000),
-    "biggan_batch_size": at_least(2, 50, "images a step", 1_000_000),
-    "biggan_learning_rate": Rule(0, 1, above=True, example=0.0002, help="of both networks"),
-    "biggan_augment": Rule(filled=False, example="translation,cutout", help="DiffAugment"),
-    "biggan_ema_half_life": at_least(0, 500.0, "of the averaged generator, in images", 1e9),
-    "biggan_ema_start": at_least(0, 1000, "steps before the average begins", 100_000_000),
-    "biggan_evaluate_every": at_least(1, 500, "steps between two measurements", 100_000_000),
-    "discriminator_steps": at_least(1, 4, "discriminator's updates a step", 100),
-    "standing_images": at_least(2, 4000, "images that set the statistics of batch norm", 10**6),
-    # data
-    "data": Rule(example="digits", help="data set: a name, a folder of class folders, an .npz"),
-    "data_root": Rule(filled=False, example="", help="folder of downloaded data sets"),
-    "download": Rule(example=False, help="allow downloads"),
-    "image_size": Rule(
-        8, 1024, also=(0,), example=32, help="side of the images in pixels; 0: as they are"
-    ),
-    "set_size": Rule(
-        10, 10**9, also=(0,), example=5000, help="training images a source; 0: as many as real ones"
-    ),
-    "measured": at_least(10, 1000, "images of each source that are compared", 1_000_000),
-    "extractor_size": Rule(16, 512, example=64, help="side of the extractor's input"),
-    "shots": at_least(1, 16, "real images a class", 1_000_000),
-    "train_images": Rule(2, 10**9, also=(0,), example=200, help="real training images; 0: all"),
-    "n_real": at_least(1, 5, "real images a class in a sweep over them", 1_000_000),
-    # remedies
-    "lambda_1": at_least(0, 1.0, "weight of the real gradient", 1e6),
-    "lambda_2": at_least(0, 1.0, "weight of the synthetic gradient", 1e6),
-    "lambda_3": at_least(0, 1.0, "weight of Pretrained Guidance", 1e6),
-    "lambda_3_kl": at_least(0, 1.0, "weight of Pretrained Guidance with KL", 1e6),
-    "lambda_3_l1": at_least(0, 1.0, "weight of Pretrained Guidance with L1", 1e6),
-    "lambdas": Rule(0, 1e6, unique=True, example=1.0, help="weights of a sensitivity study"),
-    "distance": listed("cosine", "l2", help="between two feature vectors"),
-    "similarity": listed("kl", "l1", help="between two matrices of distances"),
-    "target": listed("guide", "model", help="whose distribution the KL starts from"),
-    "over": listed("row", "matrix", help="what a distribution of the KL is over"),
-    "accumulate": at_least(1, 1, "pieces that a batch is cut into", 65_536),
-    "guide_backbone": Rule(example="efficientnet_lite0", help="frozen network: a timm name"),
-    "guide_input_size": Rule(8, 1024, example=32, help="side of the guide's input in pixels"),
-    "large_input_size": Rule(8, 1024, example=32, help="side of the large network's input"),
-    "large_epochs": at_least(1, 10, "passes over the images for the large network", 100_000),
-    "large_learning_rate": Rule(0, 1, above=True, example=0.001, help="of the large network"),
-    # models and measures
-    "backbone": Rule(example="small_cnn", help="classifier: small_cnn or a timm name"),
-    "pretrained": Rule(example=False, help="start from ImageNet weights"),
-    "extractor": Rule(example="efficientnet_lite0", help="feature extractor of the measures"),
-    "neighbours": at_least(1, 5, "k of the k-nearest-neighbour measures", 10_000),
-    "subsets": at_least(1, 100, "subsets of the kernel distance", 100_000),
-    "subset_size": at_least(2, 1000, "images a subset", 1_000_000),
-    # what to run and where
-    "sources": listed(
-        *SOURCES, unique=True, example="real,gan", help="where training images come from"
-    ),
-    "methods": Rule(unique=True, example="plain", help="methods to run"),
-    "parts": Rule(unique=True, example="methods", help="parts of a chapter's experiment to run"),
-    "device": listed(
-        "auto", "cpu", "cuda", "mps",
-        pattern=r"cuda:\d+", shown="auto, cpu, cuda, cuda:N, mps", help="where to compute",
-    ),
-    "threads": at_least(0, 1, "CPU threads; 0: torch's choice", 4096),
-    "rows": Rule(filled=False, example="rows.jsonl", help="file that rows go to; '': _build/rows"),
+TYPES: dict[str, Any] = {
+    "int": int, "float": float, "bool": bool, "str": str, "list[str]": list[str],
+    "list[int]": list[int], "list[float]": list[float],
 }  # fmt: skip
 
 
-def rule_of(name: str, extra: Mapping[str, Rule] | None = None) -> Rule:
-    """Return the rule of a name: the chapter's own, the shared one, or one without limits."""
-    return (extra or {}).get(name) or RULES.get(name) or Rule(filled=False)
+def _of(kind: Any, help_text: str, example: Any, **limits: Any) -> Any:
+    """Return the annotated type of a name; ``limits`` narrow that of ``kind``."""
+    return Annotated[kind, Field(description=help_text, examples=[example], **limits)]
 
 
-def repeated(values: Sequence[Any]) -> bool:
-    """Return whether a list names something twice."""
-    return len(set(values)) != len(values)
+def _some(kind: Any, help_text: str, example: list[Any], *, least: int = 1) -> Any:
+    """Return the type of a name that holds a list, each member once."""
+    return Annotated[
+        list[kind], s.EachOnce, Field(description=help_text, examples=[example], min_length=least)
+    ]
+
+
+Source = Literal["real", "diffusion", "gan"]
+Batch = Annotated[s.Batch, Field(ge=2)]
+Rate = Annotated[s.Rate, Field(le=1)]
+Positive = Annotated[int, Field(ge=1, le=10**6)]
+Device = (
+    Literal["auto", "cpu", "cuda", "mps"]
+    | Annotated[str, Field(pattern=r"^cuda:\d+$", title="cuda:N")]
+)
+_LAMBDA = "weight of Pretrained Guidance"
+_POLICY = "how sizes of shapes are drawn"
+_HALF_LIFE = "of the averaged generator, in images"
+
+VOCABULARY: dict[str, Any] = {
+    # how often and from which seed
+    "seeds": _of(s.Count, "number of seeds", 5, le=1000),
+    "first_seed": _of(int, "first seed; the others follow it", 0, ge=0, le=2**31 - 1),
+    "generators": _of(s.Count, "number of generators trained per family", 1, le=1000),
+    # training
+    "epochs": _of(s.Count, "passes over the largest stream of images", 20, le=100_000),
+    "schedule": _of(s.Schedule, "of the learning rate", "constant"),
+    "crop_padding": _of(s.Padding, "pixels of padding for random crops", 4),
+    "flip": _of(bool, "mirror half of the training images", False),
+    "input_size": _of(s.Zero | s.Side, "side that batches are resized to; 0: as they are", 224),
+    "precision": _of(s.Precision, "of the arithmetic in training", "float32"),
+    "batch_size": _of(Batch, "images a batch", 64),
+    "learning_rate": _of(Rate, "step size of the optimiser", 0.001),
+    # generators
+    "diffusion_channels": _of(list[s.Level], "widths of the U-Net's levels", [64], min_length=1),
+    "diffusion_attention": _of(
+        list[Annotated[int, Field(ge=0, le=9)]], "levels with self-attention", [1]
+    ),
+    "diffusion_steps": _of(s.Count, "training steps of the diffusion model", 1500),
+    "diffusion_batch_size": _of(Batch, "images a step", 64),
+    "diffusion_learning_rate": _of(Rate, "of Adam", 0.001),
+    "diffusion_condition_dropout": _of(s.Share, "share of labels hidden in training", 0.1),
+    "gan_channels": _of(s.Width, "width of both networks at full size", 64),
+    "gan_latent": _of(s.Latent, "numbers in a latent vector", 64),
+    "gan_steps": _of(s.Count, "training steps of the GAN", 1500),
+    "gan_batch_size": _of(Batch, "images a step", 32),
+    "gan_learning_rate": _of(Rate, "of both networks", 0.001),
+    "unconditional": _some(
+        Literal["diffusion"], "families sampled without a class", ["diffusion"], least=0
+    ),
+    # sampling
+    "guidance_scale": _of(
+        float, "0 unconditional, 1 conditional, above 1 guided", 2.0, ge=0, le=100
+    ),
+    "num_inference_steps": _of(s.Count, "denoising steps", 50, le=1000),
+    "synthetic_ratio": _of(float, "generated images for each real image", 1.0, gt=0, le=1000),
+    "confidence": _of(s.Share, "smallest softmax probability kept", 0.8, lt=1),
+    "share": _of(s.Share, "share of the images", 0.1, gt=0, lt=1),
+    # drawn images
+    "variants": _some(s.Variant, "synthesizers of drawn images", ["Primitives-PS"]),
+    "resolution": _of(int, "side of drawn images in pixels, a power of two", 256, ge=8, le=4096),
+    "shapes": _of(s.Shapes, "shapes in a drawn image", 100),
+    "size_policy": _of(s.SizePolicy, _POLICY, "Decay"),
+    "exponent_low": _of(s.Exponent, "lower end of the spectral exponents", 0.5),
+    "exponent_high": _of(s.Exponent, "upper end of the spectral exponents", 3.5),
+    "exponent_steps": _of(int, "spectral exponents that are checked", 7, ge=2, le=100),
+    # GANs from few images
+    "targets": _some(s.Text, "images that a GAN is to learn", ["china", "mnist5k:3"]),
+    "in_domain": _some(str, "targets like the real source", ["mnist5k:3"], least=0),
+    "single_object": _some(str, "targets with one bright object", ["mnist5k:3"], least=0),
+    "real_source": _of(s.Text, "real images that a GAN is pretrained on", "mnist5k"),
+    "target_images": _of(Positive, "images of a target to train on", 100, ge=2),
+    "style_channels": _of(s.Width, "width of StyleGAN2 at full size", 16),
+    "style_widest": _of(s.Width, "most channels that a map of StyleGAN2 has", 512),
+    "style_latent": _of(s.Latent, "numbers in z, and in w", 512),
+    "mapping_layers": _of(s.Layers, "layers from z to w", 2),
+    "pretrain_steps": _of(s.Count, "training steps on the source", 300),
+    "finetune_steps": _of(s.Count, "training steps on a target", 200),
+    "r1": _of(s.Weight, "gamma of the R1 penalty; 0 for none", 10.0),
+    "path_length": _of(s.Weight, "weight of the path length penalty; 0 for none", 2.0),
+    "ema_half_life": _of(s.HalfLife, _HALF_LIFE, 500.0, gt=0),
+    "augment": _of(s.Augmentations, "DiffAugment", "color,translation,cutout"),
+    "frozen_blocks": _of(
+        int, "blocks of the discriminator that FreezeD keeps", 4, ge=0, le=16
+    ),
+    "evaluate_every": _of(s.Count, "training steps between two measurements", 25),
+    "generated": _of(Positive, "generated images that are measured", 200, ge=2),
+    "policies": _some(s.SizePolicy, _POLICY, ["Decay", "Rand"]),
+    "counts": _some(s.Shapes, "numbers of shapes", [100]),
+    "shares": _some(Annotated[s.Share, Field(gt=0)], "shares of a data set", [0.1]),
+    "biggan_image_size": _of(s.Side, "side of BigGAN's images in pixels", 32, le=256),
+    "biggan_channels": _of(s.Width, "width of both networks", 64),
+    "biggan_latent": _of(s.Latent, "numbers in a latent vector", 128, ge=2),
+    "biggan_steps": _of(s.Count, "training steps of BigGAN", 1000),
+    "biggan_pretrain_steps": _of(s.Count, "training steps on drawn images", 1000),
+    "biggan_batch_size": _of(Batch, "images a step", 50),
+    "biggan_learning_rate": _of(Rate, "of both networks", 0.0002),
+    "biggan_augment": _of(s.Augmentations, "DiffAugment", "translation,cutout"),
+    "biggan_flip": _of(bool, "mirror half of the training images", False),
+    "biggan_ema_half_life": _of(s.HalfLife, _HALF_LIFE, 500.0),
+    "biggan_ema_start": _of(s.Whole, "steps before the average begins", 1000),
+    "biggan_evaluate_every": _of(s.Count, "steps between two measurements", 500),
+    "discriminator_steps": _of(s.Count, "discriminator's updates a step", 4, le=100),
+    "standing_images": _of(Positive, "images that set the statistics of batch norm", 4000, ge=2),
+    # data
+    "data": _of(s.Text, "data set: a name, a folder of class folders, an .npz", "digits"),
+    "data_root": _of(str, "folder of downloaded data sets", ""),
+    "skip_unreadable": _of(bool, "leave out files that cannot be read", False),
+    "image_size": _of(s.Zero | s.Side, "side of the images in pixels; 0: as they are", 32),
+    "set_size": _of(
+        s.Zero | Annotated[int, Field(ge=10, le=10**9)],
+        "training images a source; 0: as many as real ones", 5000,
+    ),
+    "measured": _of(Positive, "images of each source that are compared", 1000, ge=10),
+    "extractor_size": _of(s.Side, "side of the extractor's input", 64, ge=16, le=512),
+    "shots": _of(Positive, "real images a class", 16),
+    "train_images": _of(
+        s.Zero | Annotated[int, Field(ge=2, le=10**9)], "real training images; 0: all", 200
+    ),
+    # remedies
+    "lambda_1": _of(s.Weight, "weight of the real gradient", 1.0),
+    "lambda_2": _of(s.Weight, "weight of the synthetic gradient", 1.0),
+    "lambda_3": _of(s.Weight, _LAMBDA, 1.0),
+    "lambda_3_kl": _of(s.Weight, f"{_LAMBDA} with KL", 1.0),
+    "lambda_3_l1": _of(s.Weight, f"{_LAMBDA} with L1", 1.0),
+    "lambdas": _some(s.Weight, "weights of a sensitivity study", [1.0]),
+    "distance": _of(Literal["cosine", "l2"], "between two feature vectors", "cosine"),
+    "similarity": _of(Literal["kl", "l1"], "between two matrices of distances", "kl"),
+    "target": _of(Literal["guide", "model"], "whose distribution the KL starts from", "guide"),
+    "over": _of(Literal["row", "matrix"], "what a distribution of the KL is over", "row"),
+    "per_layer": _of(bool, "project each tensor's gradient on its own", False),
+    "accumulate": _of(s.Count, "pieces that a batch is cut into", 1, le=65_536),
+    "guide_backbone": _of(s.Text, "frozen network: a timm name", "efficientnet_lite0"),
+    "guide_input_size": _of(s.Side, "side of the guide's input in pixels", 32),
+    "guide_pretrained": _of(bool, "false: random weights, a control", True),
+    "large_input_size": _of(s.Side, "side of the large network's input", 32),
+    "large_epochs": _of(
+        s.Count, "passes over the images for the large network", 10, le=100_000
+    ),
+    "large_learning_rate": _of(Rate, "of the large network", 0.001),
+    # models and measures
+    "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
+    "pretrained": _of(bool, "start from ImageNet weights", False),
+    "extractor": _of(s.Text, "feature extractor of the measures", "efficientnet_lite0"),
+    "neighbours": _of(s.Count, "k of the k-nearest-neighbour measures", 5, le=10_000),
+    # what to run and where
+    "sources": _some(Source, "where training images come from", ["real", "gan"]),
+    "device": _of(Device, "where to compute", "auto"),
+    "threads": _of(int, "CPU threads; 0: torch's choice", 1, ge=0, le=4096),
+    "rows": _of(str, "file that rows go to; '': _build/rows", "rows.jsonl"),
+}  # fmt: skip
+
+
+def _methods(kind: Any, *example: str) -> Any:
+    return _some(kind, "methods to run", list(example))
+
+
+def _parts(kind: Any, *example: str) -> Any:
+    return _some(kind, "parts of the chapter's experiment to run", list(example))
+
+
+Mixing = Literal[
+    "Aug", "Adp", "ADDA", "DADA", "DANN", "LTDA", "A-GEM", "PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F",
+    "RG+PG-R+PG-F", "sum", "PCGrad",
+]  # fmt: skip
+
+# Names whose type or range is a chapter's own.
+CHAPTERS: dict[str, dict[str, Any]] = {
+    "14_what_an_image_teaches": {
+        "equal": _of(
+            Literal["steps", "epochs"], "what all trainings have in common", "steps"
+        ),
+    },
+    "15_pretrained_guidance": {
+        "parts": _parts(
+            Literal["scratch", "pretrained", "other_architecture", "sensitivity", "readings"],
+            "scratch",
+        ),
+        "methods": _methods(Literal["plain", "ASG", "CSG", "PG-L1", "PG-KL"], "plain", "PG-KL"),
+    },
+    "16_real_guidance": {
+        "parts": _parts(
+            Literal["methods", "real_images", "sensitivity", "readings"], "methods", "readings"
+        ),
+        "methods": _methods(Literal["plain", Mixing], "Aug", "RG"),
+        "shots": _of(s.Zero | Positive, "real images a class where there are few; 0: all", 10),
+        "n_real": _some(Positive, "real images a class, one after the other", [5, 10]),
+        "synthetic_ratio": _of(
+            float, "generated images for each real one; 0: all", 1.0, ge=0, le=1000
+        ),
+    },
+    "52_transfer_to_few_images": {
+        "parts": _parts(Literal["synthesizers", "sources"], "synthesizers"),
+        "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
+    },
+    "53_why_it_works": {
+        "parts": _parts(Literal["ablation", "shares", "filters"], "shares", "filters"),
+        "methods": _methods(
+            Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"],
+            "BigGAN", "BigGAN+DiffAug",
+        ),
+    },
+    "61_audit": {
+        "real": _of(s.Text, "real images: a data set, a folder, an .npz", "digits"),
+        "generated": _of(s.Text, "generated images: gan, diffusion, a folder, an .npz", "gan"),
+        "extractor": _of(
+            Literal["efficientnet_lite0", "inception"], "feature extractor", "efficientnet_lite0"
+        ),
+        "most_images": _of(int, "images of each set, for the measures", 1000, ge=50, le=100_000),
+        "remedies": _some(
+            Literal[Mixing, "PG-L1", "PG-KL"], "ways to train, besides mixing", ["RG", "DANN"]
+        ),
+    },
+    "62_claims": {"scales": _some(s.Text, "scales to show, a column each", ["mini"])},
+}  # fmt: skip
+
+
+def type_name(name: str, annotation: Any) -> str:
+    """Return a parameter's type as it is written in `TYPES`, given as text or as the type itself.
+
+    Raises:
+        InputError: for another type.
+    """
+    if isinstance(annotation, str):
+        text = annotation.strip("'\" ").replace(" ", "").replace("List[", "list[")
+    else:
+        generic = isinstance(annotation, GenericAlias)
+        text = str(annotation) if generic else getattr(annotation, "__name__", str(annotation))
+    if text not in TYPES:
+        raise InputError(f"parameter '{name}' has the type {text}; use one of {', '.join(TYPES)}")
+    return text
+
+
+def kind_of(chapter: str, name: str, text: str) -> Any:
+    """Return the annotated type of a name in a chapter, whose notebook gives it the type ``text``.
+
+    A name that the vocabulary does not have has that type and no range.
+
+    Raises:
+        InputError: if the name has another type.
+    """
+    kind = CHAPTERS.get(chapter, {}).get(name, VOCABULARY.get(name))
+    if kind is None:
+        return TYPES[text]
+    listed = noun(kind).startswith("a list")
+    wanted = f"list[{base_of(kind).__name__}]" if listed else base_of(kind).__name__
+    if text != wanted:
+        raise InputError(f"parameter '{name}' has the type {text}; write {name}: {wanted}")
+    return kind
+
+
+def help_of(chapter: str, name: str) -> str:
+    """Return what a name means in a chapter, "" where the vocabulary does not have it."""
+    kind = CHAPTERS.get(chapter, {}).get(name, VOCABULARY.get(name))
+    return "" if kind is None else FieldInfo.from_annotation(kind).description or ""

@@ -35,8 +35,8 @@ from synthbook.recognize.methods.csg import (
 from synthbook.recognize.methods.guide import Guide, create_guide
 from synthbook.recognize.methods.task import Settings, Task, Together
 from synthbook.recognize.models import Classifier, create_classifier
-from synthbook.recognize.recipe import Recipe, create_optimizer
-from synthbook.recognize.train import accuracy
+from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import accuracy, create_optimizer
 
 RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=0.01)
 

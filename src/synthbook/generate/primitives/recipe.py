@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
-from synthbook.errors import InputError, did_you_mean
+from synthbook.errors import InputError
+from synthbook.settings import Exponent, Listed, Shapes, SizePolicy, Variant, settings
 
-VARIANTS = ("PinkNoise", "Primitives", "Primitives-S", "Primitives-PS")
-POLICIES = ("Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)")
+VARIANTS: tuple[str, ...] = get_args(Variant)
+POLICIES: tuple[str, ...] = get_args(SizePolicy)
+Quirk = Literal[
+    "grey_background", "falling_lines", "fixed_canvas", "pixel_frequencies", "worker_streams"
+]
 QUIRKS = {
     "grey_background": "the background of the flat variants is grey: one value for all channels",
     "falling_lines": "end points of lines are sorted, so that every line runs down to the right",
@@ -24,13 +27,7 @@ SMALLEST, LARGEST = 8, 4096  # resolutions
 MOST_SHAPES = 1000  # shapes.py leaves room for the numbers of so many
 
 
-def _known(value: object, known: tuple[str, ...], what: str) -> None:
-    if value not in known:
-        hint = did_you_mean(str(value), known) or f"; give one of {', '.join(known)}"
-        raise InputError(f"there is no {what} '{value}'{hint}")
-
-
-@dataclass(frozen=True)
+@settings
 class Primitives:
     """A synthesizer of Primitives-PS (Baek and Shim 2022, section 3).
 
@@ -51,31 +48,16 @@ class Primitives:
         InputError: if a name is unknown, or a number lies out of its range.
     """
 
-    variant: str = "Primitives-PS"
-    shapes: int = 100
-    size_policy: str = "Decay"
-    exponents: tuple[float, float] = (0.5, 3.5)
+    variant: Variant = "Primitives-PS"
+    shapes: Shapes = 100
+    size_policy: SizePolicy = "Decay"
+    exponents: Annotated[tuple[Exponent, Exponent], Listed] = (0.5, 3.5)
     tied_exponents: bool = False
-    quirks: tuple[str, ...] = ()
+    quirks: Annotated[tuple[Quirk, ...], Listed] = ()
 
     def __post_init__(self) -> None:
-        _known(self.variant, VARIANTS, "variant")
-        _known(self.size_policy, POLICIES, "size policy")
-        for quirk in self.quirks:
-            _known(quirk, tuple(QUIRKS), "quirk")
-        if isinstance(self.shapes, bool) or not isinstance(self.shapes, int | np.integer):
-            raise InputError(f"shapes = {self.shapes!r} is no whole number; give 0 or more")
-        if not 0 <= self.shapes <= MOST_SHAPES:
-            raise InputError(f"shapes = {self.shapes}; give from 0 to {MOST_SHAPES}")
-        pair = tuple(self.exponents)
-        if len(pair) != 2 or not all(math.isfinite(one) for one in pair):
-            raise InputError(f"exponents = {pair}; give two numbers, as in (0.5, 3.5)")
-        if not 0 <= pair[0] <= pair[1] <= 10:
-            raise InputError(
-                f"exponents = {pair} is no range within 0 to 10; give the lower end first"
-            )
-        object.__setattr__(self, "exponents", (float(pair[0]), float(pair[1])))
-        object.__setattr__(self, "quirks", tuple(self.quirks))
+        if self.exponents[0] > self.exponents[1]:
+            raise InputError(f"exponents = {self.exponents}; give the lower end first")
 
     @property
     def fields(self) -> int:

@@ -1,0 +1,75 @@
+"""The vocabulary: every name of every chapter, with its range and help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
+from synthbook.errors import InputError
+from synthbook.record.chapters import chapters, declared
+from synthbook.record.parameters import Parameters
+from synthbook.record.vocabulary import CHAPTERS, TYPES, VOCABULARY, help_of, kind_of, type_name
+from synthbook.settings import STRICT, describe
+
+EVERY = [
+    (chapter, name, kind)
+    for chapter, kinds in {"": VOCABULARY, **CHAPTERS}.items()
+    for name, kind in kinds.items()
+]
+
+
+@pytest.mark.parametrize(("chapter", "name", "kind"), EVERY)
+def test_every_name_has_help_and_an_example_that_it_allows(
+    chapter: str, name: str, kind: Any
+) -> None:
+    assert help_of(chapter, name)
+    (example,) = FieldInfo.from_annotation(kind).examples
+    assert TypeAdapter(kind, config=STRICT).validate_python(example) == example
+    assert describe(kind)
+    assert not hasattr(Parameters, name)
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
+def test_every_parameter_of_a_chapter_has_a_range_and_the_type_that_its_notebook_says(
+    chapter: Any,
+) -> None:
+    for field in declared(chapter.name):
+        assert kind_of(chapter.name, field.name, field.type) is not TYPES[field.type], field.name
+
+
+def test_every_name_is_a_parameter_of_a_chapter() -> None:
+    names = {chapter.name: {f.name for f in declared(chapter.name)} for chapter in chapters()}
+    assert set(VOCABULARY) <= set().union(*names.values())
+    for chapter, kinds in CHAPTERS.items():
+        assert set(kinds) <= names[chapter]
+
+
+def test_a_chapters_own_type_goes_before_the_shared_one() -> None:
+    assert kind_of("61_audit", "generated", "str") is CHAPTERS["61_audit"]["generated"]
+    assert kind_of("52_transfer_to_few_images", "generated", "int") is VOCABULARY["generated"]
+    assert help_of("61_audit", "generated") != help_of("", "generated")
+    assert help_of("", "no such name") == ""
+
+
+def test_a_notebook_cannot_give_a_name_another_type() -> None:
+    with pytest.raises(InputError, match="'seeds' has the type float; write seeds: int"):
+        kind_of("", "seeds", "float")
+    with pytest.raises(InputError, match=r"write sources: list\[str\]"):
+        kind_of("", "sources", "str")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "text"),
+    [(int, "int"), ("int", "int"), ("'list[ int ]'", "list[int]"), (list[float], "list[float]")],
+)
+def test_types_are_texts_or_themselves(annotation: Any, text: str) -> None:
+    assert type_name("names", annotation) == text
+
+
+@pytest.mark.parametrize("annotation", [dict, "dict[str, int]", "Path", None])
+def test_other_types_are_refused(annotation: Any) -> None:
+    with pytest.raises(InputError, match="use one of int, float"):
+        type_name("names", annotation)
