@@ -105,6 +105,7 @@ print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 # %% tags=["experiment"]
 from functools import partial
 
+from synthbook.data import at_most
 from synthbook.generate.generators import clone
 from synthbook.machine import prepare
 from synthbook.measure.copying import copying
@@ -115,7 +116,7 @@ from synthbook.page.progress import progress
 from synthbook.randomness import derive
 from synthbook.recognize.train import accuracy, features
 from synthbook.record.rows import Run
-from synthbook.studies.gap import at_most, generator, train_classifier
+from synthbook.studies.gap import generator, train_classifier
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)

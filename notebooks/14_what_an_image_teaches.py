@@ -113,7 +113,7 @@ loss_profile(np.array([0.001, 0.002, 0.3, 2.5]))
 # into convergence. `-p equal epochs` does so here.)
 
 # %% tags=["experiment"]
-from synthbook.data import concatenate, few_shot
+from synthbook.data import at_most, concatenate, few_shot
 from synthbook.machine import prepare
 from synthbook.measure.fidelity import fidelity
 from synthbook.measure.gap import (
@@ -127,7 +127,7 @@ from synthbook.measure.gap import (
 from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy, features, sample_losses
 from synthbook.record.rows import Run
-from synthbook.studies.gap import at_most, train_classifier, training_sets
+from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)

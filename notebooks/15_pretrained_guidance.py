@@ -272,9 +272,9 @@ for seed in progress(p.seeds_list, "seeds"):
 import matplotlib.pyplot as plt
 import numpy as np
 
+from synthbook.data import at_most
 from synthbook.page import figures
 from synthbook.recognize.train import features
-from synthbook.studies.gap import at_most
 
 figures.style()
 view = chosen[-1]

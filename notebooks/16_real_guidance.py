@@ -294,11 +294,12 @@ from itertools import product
 
 import numpy as np
 
+from synthbook.data import at_most
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy
 from synthbook.record.rows import Run
-from synthbook.studies.gap import at_most, classifier_recipe, training_sets
+from synthbook.studies.gap import classifier_recipe, training_sets
 from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
 device = prepare(p.device, p.threads)

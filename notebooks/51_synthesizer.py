@@ -139,7 +139,7 @@ by_workers = np.concatenate([batch.permute(0, 2, 3, 1).numpy() for batch in load
 from dataclasses import replace
 
 from synthbook.data import load
-from synthbook.data.photographs import crops, photographs
+from synthbook.data.named import crops, photographs
 from synthbook.generate.primitives import POLICIES, layers, pink_noise
 from synthbook.machine import prepare
 from synthbook.measure.spectra import (

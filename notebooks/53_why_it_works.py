@@ -333,6 +333,7 @@ pd.DataFrame(
 # once.
 
 # %% tags=["experiment"]
+from synthbook.data import at_most
 from synthbook.gans import networks
 from synthbook.machine import prepare
 from synthbook.measure import features
@@ -340,7 +341,6 @@ from synthbook.measure.similarity import layer_similarities
 from synthbook.page.progress import progress
 from synthbook.record.rows import Run
 from synthbook.studies.few_images import Judge, finetuned, pretrained, started
-from synthbook.studies.gap import at_most
 from synthbook.studies.targets import real_source as real_images_of
 from synthbook.studies.targets import stream, target
 

@@ -1,16 +1,13 @@
-"""Archives of arrays, and named sets read from files: CIFAR's binary ones, torchvision's."""
+"""Archives of arrays: orders of axes, labels, names, damage."""
 
 from __future__ import annotations
 
-import os
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from synthbook.data import check, fetch, load
+from synthbook.data import check, load, npz
 from synthbook.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -69,11 +66,9 @@ def test_labels_in_a_column_and_of_any_integer_type(tmp_path):
 @pytest.mark.parametrize("compressed", [False, True])
 def test_check_reads_no_images(tmp_path, compressed, monkeypatch):
     (np.savez_compressed if compressed else np.savez)(tmp_path / "x.npz", **PARTS)
-    from synthbook.data import npz as arrays
-
     read = []
-    array = arrays.array
-    monkeypatch.setattr(arrays, "array", lambda path, key: read.append(key) or array(path, key))
+    array = npz.array
+    monkeypatch.setattr(npz, "array", lambda path, key: read.append(key) or array(path, key))
     check(str(tmp_path / "x.npz"))
     assert sorted(read) == ["y_test", "y_train"]
 
@@ -144,149 +139,3 @@ def test_sizes_in_archives(tmp_path):
         with pytest.raises(InputError, match="set image_size"):
             ask(path, image_size=0)
     assert load(path, image_size=6).train.images.shape[1:] == (6, 6, 3)
-
-
-# Named sets
-
-
-def cifar(root: Path, count: int = 40) -> None:
-    """Write CIFAR-10's six binary files with ``count`` records each."""
-    folder = root / "cifar-10-batches-bin"
-    folder.mkdir(parents=True)
-    for k in range(6):
-        rng = np.random.default_rng(k)
-        records = rng.integers(0, 256, (count, 3073), dtype=np.uint8)
-        records[:, 0] = np.arange(count) % 10
-        records.tofile(folder / (f"data_batch_{k}.bin" if k else "test_batch.bin"))
-
-
-def test_cifar10_from_its_binary_files(tmp_path):
-    cifar(tmp_path)
-    assert check("cifar10", data_root=str(tmp_path)).num_classes == 10
-    splits = load("cifar10", data_root=str(tmp_path))
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [180, 20, 40]
-    assert splits.classes[3] == "cat"
-    raw = np.fromfile(tmp_path / "cifar-10-batches-bin/test_batch.bin", np.uint8).reshape(40, 3073)
-    assert (splits.test.labels == raw[:, 0]).all()
-    red, green, blue = raw[7, 1:].reshape(3, 32, 32)
-    assert (splits.test.images[7] == np.dstack([red, green, blue])).all()
-
-
-def test_cifar_files_cut_short_or_with_foreign_labels(tmp_path):
-    cifar(tmp_path)
-    file = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-1])
-    for ask in (load, check):
-        with pytest.raises(InputError, match=r"data_batch_3.bin has 122919 bytes"):
-            ask("cifar10", data_root=str(tmp_path))
-    file.write_bytes(b"\x0b" + whole[1:])
-    with pytest.raises(InputError, match="label 11 in train"):
-        load("cifar10", data_root=str(tmp_path))
-
-
-def test_cifar100_takes_the_fine_label(tmp_path):
-    folder = tmp_path / "cifar-100-binary"
-    folder.mkdir()
-    for part in ("train", "test"):
-        records = np.zeros((200, 3074), np.uint8)
-        records[:, 0] = 19
-        records[:, 1] = np.arange(200) % 100
-        records.tofile(folder / f"{part}.bin")
-    (folder / "fine_label_names.txt").write_text("\n".join(f"name{k}" for k in range(100)) + "\n")
-    splits = load("cifar100", data_root=str(tmp_path))
-    assert splits.test.counts().tolist() == [2] * 100
-    assert splits.classes[99] == "name99"
-
-
-def test_a_named_archive_comes_first_and_gets_the_set_s_classes(tmp_path):
-    cifar(tmp_path)
-    ten = {**PARTS, "y_train": np.arange(40) % 10, "y_test": np.arange(10)}
-    save(tmp_path / "cifar10.npz", **ten)
-    splits = load("cifar10", data_root=str(tmp_path))
-    assert (len(splits.test), splits.name, splits.classes[0]) == (10, "cifar10", "airplane")
-    save(tmp_path / "cifar10.npz", **PARTS)
-    for ask in (load, check):
-        with pytest.raises(InputError, match=r"has 2 classes, but 'cifar10' has 10; if it is a"):
-            ask("cifar10", data_root=str(tmp_path))
-
-
-def test_a_named_folder_and_caltech_s_clutter(tmp_path):
-    blank = Image.new("L", (4, 4))
-    classes = [f"class{k:03}" for k in range(101)]
-    for top in ("caltech101", "caltech101/101_ObjectCategories"):  # the second is the official one
-        for name in (*classes, "BACKGROUND_Google"):
-            (tmp_path / top / name).mkdir(parents=True)
-            for k in range(3):
-                blank.save(tmp_path / top / name / f"{k}.png")
-        splits = load("caltech101", data_root=str(tmp_path))
-        assert splits.classes == tuple(classes)
-        assert [len(part) for part in (splits.train, splits.val, splits.test)] == [101] * 3
-    (tmp_path / "caltech101" / "101_ObjectCategories" / "class007").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match="has 100 classes, but 'caltech101' has 101"):
-        check("caltech101", data_root=str(tmp_path))
-
-
-def idx(path: Path, values: np.ndarray) -> None:
-    """Write MNIST's format: magic, sizes (big-endian), bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    head = struct.pack(f">{1 + values.ndim}i", 0x0800 + values.ndim, *values.shape)
-    path.write_bytes(head + values.astype(np.uint8).tobytes())
-
-
-@pytest.mark.slow
-def test_fashion_mnist_through_torchvision(tmp_path):
-    raw = tmp_path / "FashionMNIST" / "raw"
-    images = RNG.integers(0, 256, (100, 28, 28), dtype=np.uint8)
-    for part, count in (("train", 100), ("t10k", 30)):
-        idx(raw / f"{part}-images-idx3-ubyte", images[:count])
-        idx(raw / f"{part}-labels-idx1-ubyte", np.arange(count) % 10)
-    assert check("fashion_mnist", data_root=str(tmp_path)).size == "28 x 28 pixels"
-    splits = load("fashion_mnist", data_root=str(tmp_path), image_size=0)
-    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [90, 10, 30]
-    assert (splits.test.images[..., 0] == images[:30]).all()
-    assert splits.classes[9] == "Ankle boot"
-    large = load("fashion_mnist", data_root=str(tmp_path), image_size=32, channels=3)
-    assert large.test.images.shape == (30, 32, 32, 3)
-    (raw / "t10k-labels-idx1-ubyte").write_bytes(b"cut")
-    with pytest.raises(InputError, match=r"'fashion_mnist' .* is incomplete"):
-        load("fashion_mnist", data_root=str(tmp_path))
-
-
-@pytest.mark.slow
-def test_fetch_gives_torchvision_the_address_and_the_md5(tmp_path, monkeypatch):
-    from torchvision import datasets
-
-    calls = []
-    monkeypatch.setattr(
-        datasets.utils,
-        "download_and_extract_archive",
-        lambda url, root, md5: calls.append((url, root, md5)),
-    )
-    fetch("cifar10", str(tmp_path / "new"))
-    assert calls[0][0].endswith("cifar-10-binary.tar.gz")
-    assert calls[0][1:] == (str(tmp_path / "new"), "c32a1d4ab5d03f1284b67883e8d87530")
-    cifar(tmp_path)
-    fetch("cifar10", str(tmp_path))  # it is there already
-    assert len(calls) == 1
-
-
-# Real data, where a machine has them
-
-
-@pytest.fixture
-def real_root():
-    root = os.environ.get("SYNTHBOOK_DATA", "")
-    if not (Path(root) / "cifar10.npz").is_file():
-        pytest.skip("SYNTHBOOK_DATA names no folder with cifar10.npz")
-    return root
-
-
-def test_the_papers_split_of_cifar10(real_root):
-    splits = load("cifar10", data_root=real_root)
-    assert splits.train.counts().tolist() == [4500] * 10
-    assert splits.val.counts().tolist() == [500] * 10
-    assert splits.test.counts().tolist() == [1000] * 10
-    assert dict(check("cifar10", data_root=real_root).counts) == {
-        "train": 45_000, "val": 5_000, "test": 10_000,
-    }  # fmt: skip

@@ -120,17 +120,15 @@ def test_spectral_norm_is_looked_through_and_attention_left_out():
 def test_a_layer_with_one_filter_has_no_pairs():
     found = layer_similarities(create_generator("sngan", **{**TINY, "image_channels": 1}))
     assert "last" not in found
+    assert layer_similarities(nn.Sequential(nn.Conv2d(2, 4, 1), nn.Linear(4, 4))) == {}
 
 
 def test_bad_input_is_named():
     weight = filters(5, 4, 2, 3, 3)
-    for shape in [(4, 2, 3), (1, 2, 3, 3), (4, 0, 3, 3)]:
-        with pytest.raises(InputError, match="at least 2 filters"):
-            filter_similarity(torch.ones(shape))
-    for value, words in [(0, "zeros"), (float("nan"), "NaN"), (float("inf"), "infinite")]:
+    for value in (0, float("nan"), float("inf")):
         bad = weight.clone()
         bad[2] = value
-        with pytest.raises(InputError, match=rf"weight\[2\] is .*{words}"):
+        with pytest.raises(InputError, match=r"weight\[2\] is zeros, NaN or infinite"):
             filter_similarity(bad)
     network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3))
     nn.init.zeros_(network[1].weight)
@@ -138,7 +136,3 @@ def test_bad_input_is_named():
         layer_similarities(network)
     with pytest.raises(InputError, match="layer '0' is a transposed convolution"):
         layer_similarities(nn.Sequential(nn.ConvTranspose2d(2, 4, 3)))
-    with pytest.raises(InputError, match="Linear has no convolution"):
-        layer_similarities(nn.Linear(3, 3))
-    with pytest.raises(InputError, match="has no convolution"):
-        layer_similarities(nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 1, 3)))

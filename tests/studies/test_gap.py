@@ -257,26 +257,6 @@ def test_a_classifier_learns_and_repeats(real) -> None:
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-@given(total=st.integers(1, 40), count=st.integers(1, 50), seed=st.integers(0, 5))
-def test_at_most_keeps_order_and_repeats_nothing(total: int, count: int, seed: int) -> None:
-    images = numbered([total]).train
-    drawn = experiments.at_most(images, count, seed=seed)
-    kept = numbers(drawn)
-    assert len(drawn) == min(total, count)
-    assert kept == sorted(set(kept))
-    assert set(kept) <= set(range(total))
-    assert numbers(experiments.at_most(images, count, seed=seed)) == kept
-    if total <= count:
-        assert drawn is images
-
-
-def test_at_most_draws_by_seed_from_all_over() -> None:
-    images = numbered([1000]).train
-    draws = [numbers(experiments.at_most(images, 50, seed=seed)) for seed in (0, 1)]
-    assert draws[0] != draws[1]
-    assert all(min(draw) < 150 and max(draw) > 850 for draw in draws)
-
-
 def test_real_generators_are_trained_and_filtered_once(real, monkeypatch) -> None:
     """The whole way, twice, with a judge that names all classes equally often."""
     import synthbook.generate.clones

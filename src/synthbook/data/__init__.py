@@ -4,14 +4,15 @@
 ``fetch`` downloads one of them (the only function here that uses the network).
 """
 
-from synthbook.data.catalogue import available, fetch
-from synthbook.data.images import ImageSet, Splits, concatenate, few_shot
+from synthbook.data.images import ImageSet, Splits, at_most, concatenate, few_shot
 from synthbook.data.loading import Summary, check, load
+from synthbook.data.named import available, fetch
 
 __all__ = [
     "ImageSet",
     "Splits",
     "Summary",
+    "at_most",
     "available",
     "check",
     "concatenate",

@@ -154,12 +154,8 @@ class Splits:
 
     def of_classes(self, names: Sequence[str]) -> Splits:
         """Return the three parts with the classes ``names`` only, labelled in that order."""
-        return Splits(
-            self.train.of_classes(names),
-            self.val.of_classes(names),
-            self.test.of_classes(names),
-            self.skipped,
-        )
+        parts = (part.of_classes(names) for part in (self.train, self.val, self.test))
+        return Splits(*parts, self.skipped)
 
 
 def concatenate(*sets: ImageSet, name: str | None = None) -> ImageSet:
@@ -214,3 +210,11 @@ def few_shot(images: ImageSet, shots: int, *, seed: int) -> ImageSet:
         for k in range(images.num_classes)
     ]
     return images.subset(np.sort(np.concatenate(chosen)) if chosen else [])
+
+
+def at_most(images: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
+    """Return ``count`` images drawn by ``seed``, in their old order; all if there are no more."""
+    if len(images) <= count:
+        return images
+    drawn = numpy_generator(seed, "at most").permutation(len(images))[:count]
+    return images.subset(np.sort(drawn))

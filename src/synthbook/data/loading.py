@@ -9,13 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.decode import Unreadable, conform, header, in_threads, one_size, refuse, spread
-from synthbook.data.folders import FolderSource, open_folder
+from synthbook.data.files import Part, Unread, conform, one_size, open_folder, refuse, spread
 from synthbook.data.images import ImageSet, Splits
-from synthbook.data.named import cifar_files, open_named, open_own, require
+from synthbook.data.named import REGISTRY, Entry, entry_of, find_named, read_named
 from synthbook.data.npz import open_npz
-from synthbook.data.registry import REGISTRY, Entry, entry
-from synthbook.data.sources import Source
 from synthbook.data.splits import plan
 from synthbook.errors import InputError
 
@@ -48,48 +45,6 @@ class Summary:
         )
 
 
-def where(data: str) -> Entry | Path:
-    """Return the named set or the path that ``data`` means. A name wins; './name' is a path."""
-    if not isinstance(data, str | os.PathLike) or not str(data):
-        raise InputError(
-            f"data is {data!r}; give a name ({', '.join(REGISTRY)}), a folder or an .npz"
-        )
-    text = str(data)
-    if text in REGISTRY:
-        return REGISTRY[text]
-    path = Path(text).expanduser()
-    if path.is_dir() or (path.suffix == ".npz" and path.is_file()):
-        return path
-    if path.exists():
-        raise InputError(
-            f"data '{text}' is a file, but no .npz; give an .npz or a folder of class folders"
-        )
-    if path.suffix == ".npz" or text.startswith((".", "~")) or {"/", os.sep} & set(text):
-        raise InputError(
-            f"data '{text}' does not exist; correct the path, or give a known name "
-            f"({', '.join(REGISTRY)})"
-        )
-    return entry(text)
-
-
-def open_path(path: Path) -> Source:
-    """Return the source of a user's folder or archive."""
-    return open_folder(path) if path.is_dir() else open_npz(path)
-
-
-def options(image_size: int, channels: int) -> None:
-    """Raise InputError for an impossible ``image_size`` or ``channels``."""
-    whole = isinstance(image_size, int | np.integer) and not isinstance(image_size, bool)
-    if not whole or not (image_size == 0 or 4 <= image_size <= 4096):
-        raise InputError(
-            f"image_size is {image_size!r}; give pixels from 4 to 4096, or 0 to keep the size"
-        )
-    if isinstance(channels, bool) or channels not in (0, 1, 3):
-        raise InputError(
-            f"channels is {channels!r}; give 1 (grey), 3 (RGB) or 0 (as the images are)"
-        )
-
-
 def check(
     data: str,
     *,
@@ -107,84 +62,22 @@ def check(
     Raises:
         InputError: one sentence with the thing, the value and the remedy, for every bad input.
     """
-    options(image_size or 0, channels)
-    found = where(data)
+    found = _find(data, data_root, image_size or 0, channels)
     if isinstance(found, Entry):
-        own = None if found.bundled else open_own(found, require(found, data_root))
-        if own is None:
-            return summary_of(found, data_root, image_size)
-        source = own
+        side, num_classes, counts, skipped = found.image_size, found.num_classes, found.counts, ()
+        size = f"{side} x {side} pixels" if side else "of unequal size"
+        if image_size == 0 and not side:
+            raise InputError(
+                f"images of '{found.name}' are of unequal size; set image_size, which crops them "
+                "to squares and resizes them to one size"
+            )
     else:
-        source = open_path(found)
-    shapes, kept, skipped = source.shapes, None, ()
-    if isinstance(source, FolderSource):
-        shapes, kept, skipped = read_headers(source, skip_unreadable)
-    if image_size == 0:
-        one_size(set(shapes), source.name)
-    chosen = plan(source.labels, source.classes, source.name, source.sizes)
-    counts = {}
-    for split, (part, indices) in chosen.items():
-        left = indices if kept is None else indices[kept[part][indices]]
-        counts[split] = len(left)
-        not_emptied(source, split, source.labels[part][left])
-    return Summary(
-        source.name,
-        source.origin,
-        source.licence,
-        len(source.classes),
-        source.classes,
-        counts,
-        f"{spread(shapes)} pixels",
-        skipped,
-    )
-
-
-def summary_of(found: Entry, data_root: str, image_size: int | None) -> Summary:
-    """Return the summary of a bundled or official set, whose files are there."""
-    if found.url:
-        cifar_files(found, Path(data_root).expanduser())
-    if image_size == 0 and not found.image_size:
-        raise InputError(
-            f"images of '{found.name}' are of unequal size; set image_size, which crops them to "
-            "squares and resizes them to one size"
-        )
-    side = found.image_size
-    return Summary(
-        found.name,
-        found.origin,
-        found.licence,
-        found.num_classes,
-        found.classes,
-        dict(found.counts),
-        f"{side} x {side} pixels" if side else "of unequal size",
-    )
-
-
-def read_headers(
-    source: FolderSource, skip_unreadable: bool
-) -> tuple[set[tuple[int, int]], dict[str, np.ndarray], tuple[str, ...]]:
-    """Return the (height, width) that occur, which files are readable, and the names of others."""
-    shapes, kept, bad = set(), {}, []
-    for part, files in source.files.items():
-        sizes = in_threads(header, files)
-        bad += [one for one in sizes if isinstance(one, Unreadable)]
-        kept[part] = np.array([not isinstance(one, Unreadable) for one in sizes], dtype=bool)
-        shapes |= {one[::-1] for one in sizes if not isinstance(one, Unreadable)}
-    if not skip_unreadable or not shapes:
-        refuse(bad, source.name)
-    return shapes, kept, tuple(one.name for one in bad)
-
-
-def not_emptied(source: Source, split: str, labels: np.ndarray) -> None:
-    """Raise InputError if skipping files left a split empty, or a class without training images."""
-    if not len(labels):
-        raise InputError(f"'{source.name}' has no readable image for {split}; replace its files")
-    counts = np.bincount(labels, minlength=len(source.classes))
-    if split == "train" and not counts.all():
-        raise InputError(
-            f"class '{source.classes[int(counts.argmin())]}' of '{source.name}' has no readable "
-            "training image; replace its files"
-        )
+        parts, chosen, skipped = _split(found, None, skip_unreadable, same_size=image_size == 0)
+        shapes = set().union(*(part.shapes for part in parts.values()))
+        size, num_classes = f"{spread(shapes)} pixels", len(found.classes)
+        counts = {split: len(indices) for split, (_, indices) in chosen.items()}
+    terms = found.origin, found.licence
+    return Summary(found.name, *terms, num_classes, found.classes, dict(counts), size, skipped)
 
 
 def load(
@@ -215,29 +108,94 @@ def load(
     Raises:
         InputError: one sentence with the thing, the value and the remedy, for every bad input.
     """
-    options(image_size, channels)
-    found = where(data)
+    found = _find(data, data_root, image_size, channels)
     if isinstance(found, Entry):
-        source = open_named(found, data_root, image_size, channels)
-    else:
-        source = open_path(found)
-    chosen = plan(source.labels, source.classes, source.name, source.sizes)
-    arrays = {part: source.read(part, image_size, channels) for part in source.labels}
-    bad = [one for _, _, unreadable in arrays.values() for one in unreadable]
-    if not skip_unreadable or not any(kept.any() for _, kept, _ in arrays.values()):
-        refuse(bad, source.name)
-    one_size({a.shape[1:3] for a, kept, _ in arrays.values() if kept.any()}, source.name)
-    most = max(images.shape[3] for images, _, _ in arrays.values())
+        found = read_named(found, data_root, image_size, channels)
+    parts, chosen, skipped = _split(found, (image_size, channels), skip_unreadable)
+    most = max(part.images.shape[3] for part in parts.values())
     sets = {}
     for split, (part, indices) in chosen.items():
-        images, kept, _ = arrays[part]
-        left = indices[kept[indices]]
-        not_emptied(source, split, source.labels[part][left])
-        place = np.cumsum(kept) - 1  # where a listed image lies among those that were decoded
-        sets[split] = ImageSet(
-            conform(images[place[left]], 0, most),
-            source.labels[part][left],
-            source.classes,
-            source.name,
+        place = np.cumsum(parts[part].kept) - 1  # of a listed image among those that were decoded
+        images = conform(parts[part].images[place[indices]], 0, most)
+        sets[split] = ImageSet(images, found.labels[part][indices], found.classes, found.name)
+    return Splits(**sets, skipped=skipped)
+
+
+def _find(data: str, data_root: str, image_size: int, channels: int) -> Unread | Entry:
+    """Return the images that ``data`` means, unread; of a named set it may be the entry.
+
+    A name wins over a path; './name' is a path.
+
+    Raises:
+        InputError: if there are none, or ``image_size`` or ``channels`` is impossible.
+    """
+    whole = isinstance(image_size, int | np.integer) and not isinstance(image_size, bool)
+    if not whole or not (image_size == 0 or 4 <= image_size <= 4096):
+        raise InputError(
+            f"image_size is {image_size!r}; give pixels from 4 to 4096, or 0 to keep the size"
         )
-    return Splits(**sets, skipped=tuple(one.name for one in bad))
+    if isinstance(channels, bool) or channels not in (0, 1, 3):
+        raise InputError(
+            f"channels is {channels!r}; give 1 (grey), 3 (RGB) or 0 (as the images are)"
+        )
+    names = ", ".join(REGISTRY)
+    if not isinstance(data, str | os.PathLike) or not str(data):
+        raise InputError(f"data is {data!r}; give a name ({names}), a folder or an .npz")
+    text = str(data)
+    path = Path(text).expanduser()
+    if text in REGISTRY:
+        return find_named(REGISTRY[text], data_root)
+    if path.is_dir():
+        return open_folder(path)
+    if path.suffix == ".npz" and path.is_file():
+        return open_npz(path)
+    if path.exists():
+        raise InputError(
+            f"data '{text}' is a file, but no .npz; give an .npz or a folder of class folders"
+        )
+    if path.suffix == ".npz" or text.startswith((".", "~")) or {"/", os.sep} & set(text):
+        raise InputError(
+            f"data '{text}' does not exist; correct the path, or give a known name ({names})"
+        )
+    return find_named(entry_of(text), data_root)  # which raises and says what names there are
+
+
+def _split(
+    unread: Unread,
+    wanted: tuple[int, int] | None,
+    skip_unreadable: bool,
+    *,
+    same_size: bool = True,
+) -> tuple[dict[str, Part], dict[str, tuple[str, np.ndarray]], tuple[str, ...]]:
+    """Read an ``Unread`` and split it.
+
+    Returns:
+        Part -> what was read; split -> (part, indices of its readable images); the names of the
+        unreadable ones.
+
+    Raises:
+        InputError: if images are unreadable, sizes differ, or skipping files left a split empty
+            or a class without training images.
+    """
+    name, classes = unread.name, unread.classes
+    planned = plan(unread.labels, classes, name, unread.sizes)
+    parts = {part: unread.read(part, wanted) for part in unread.labels}
+    bad = [file for part in parts.values() for file in part.bad]
+    shapes = set().union(*(part.shapes for part in parts.values()))
+    if not skip_unreadable or not shapes:
+        refuse(bad, name)
+    if same_size:
+        one_size(shapes, name)
+    chosen = {}
+    for split, (part, indices) in planned.items():
+        indices = indices[parts[part].kept[indices]]
+        if not len(indices):
+            raise InputError(f"'{name}' has no readable image for {split}; replace its files")
+        counts = np.bincount(unread.labels[part][indices], minlength=len(classes))
+        if split == "train" and not counts.all():
+            raise InputError(
+                f"class '{classes[int(counts.argmin())]}' of '{name}' has no readable "
+                "training image; replace its files"
+            )
+        chosen[split] = part, indices
+    return parts, chosen, tuple(file.name for file in bad)

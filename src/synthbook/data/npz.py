@@ -5,52 +5,37 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.registry import Entry
-from synthbook.data.sources import Source, read_array
+from synthbook.data.files import Part, Unread, conform
 from synthbook.errors import InputError
 
 WANTED = "x_train, y_train, x_test, y_test (and x_val, y_val, names) or images, labels"
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError)
 
 
-@dataclass(frozen=True)
-class Header:
-    """Shape and type of an array in an archive."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
-def headers(path: Path) -> dict[str, Header]:
-    """Return array name -> header of the archive, without reading the arrays.
+def headers(path: Path) -> dict[str, np.ndarray]:
+    """Return array name -> an array of that shape and type without content, in no memory.
 
     Raises:
         InputError: if the file is no archive of arrays, or an array in it is cut short.
     """
-    found = {}
+    form, found = np.lib.format, {}
+    readers = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                if not info.filename.endswith(".npy"):
+                name = info.filename.removesuffix(".npy")
+                if name == info.filename:
                     continue
                 with archive.open(info) as stream:
-                    version = np.lib.format.read_magic(stream)
-                    read = {
-                        (1, 0): np.lib.format.read_array_header_1_0,
-                        (2, 0): np.lib.format.read_array_header_2_0,
-                    }[version]
-                    shape, _, dtype = read(stream)
-                    start = stream.tell()
-                if not dtype.hasobject and (
-                    info.file_size - start != math.prod(shape) * dtype.itemsize
-                ):
-                    raise ValueError(f"the array {info.filename[:-4]} is cut short")
-                found[info.filename.removesuffix(".npy")] = Header(shape, dtype)
+                    shape, _, dtype = readers[form.read_magic(stream)](stream)
+                    size = info.file_size - stream.tell()
+                if not dtype.hasobject and size != math.prod(shape) * dtype.itemsize:
+                    raise ValueError(f"the array {name} is cut short")
+                found[name] = np.broadcast_to(np.empty((), dtype), shape)
     except DAMAGED as error:
         raise InputError(
             f"{path} is no readable .npz archive ({error}); write it with np.savez_compressed"
@@ -70,57 +55,47 @@ def array(path: Path, key: str) -> np.ndarray:
         ) from error
 
 
-def parts_of(path: Path, found: dict[str, Header]) -> dict[str, tuple[str, str]]:
-    """Return part -> (key of the images, key of the labels)."""
-    if {"images", "labels"} <= set(found):
-        return {"pool": ("images", "labels")}
-    keys = {part: (f"x_{part}", f"y_{part}") for part in ("train", "val", "test")}
-    if not {"x_val", "y_val"} & set(found):
-        del keys["val"]
-    missing = [key for pair in keys.values() for key in pair if key not in found]
-    if missing:
-        raise InputError(
-            f"{path} lacks {', '.join(missing)}: it holds {', '.join(sorted(found)) or 'nothing'}; "
-            f"name its arrays {WANTED}"
-        )
-    return keys
+def oriented(path: Path, key: str, images: np.ndarray) -> np.ndarray:
+    """Return images, or their header, as [N, H, W, C]; a view.
 
-
-def axes(path: Path, key: str, header: Header) -> tuple[int, ...]:
-    """Return the order of axes that makes the images [N, H, W] or [N, H, W, C].
-
-    [N, C, H, W] is recognised by a second axis of 1 or 3 where the last one is neither.
+    [N, H, W] is grey; [N, C, H, W] is recognised by a second axis of 1 or 3 where the last one is
+    neither.
 
     Raises:
         InputError: if the images are not uint8, or have another shape.
     """
-    if header.dtype.hasobject:
+    if images.dtype.hasobject:
         raise InputError(
             f"'{key}' in {path} holds Python objects, which are not read; save it as a uint8 array"
         )
-    if header.dtype != np.uint8:
+    if images.dtype != np.uint8:
         remedy = "with values 0..255"
-        if np.issubdtype(header.dtype, np.floating):
+        if np.issubdtype(images.dtype, np.floating):
             remedy = "for values 0..1: (255 * x).round().astype('uint8')"
-        raise InputError(f"'{key}' in {path} is {header.dtype}; save it as uint8, {remedy}")
-    shape = header.shape
-    if len(shape) == 3:
-        return (0, 1, 2)
-    if len(shape) == 4 and shape[3] in (1, 3):
-        return (0, 1, 2, 3)
-    if len(shape) == 4 and shape[1] in (1, 3):
-        return (0, 2, 3, 1)
+        raise InputError(f"'{key}' in {path} is {images.dtype}; save it as uint8, {remedy}")
+    if images.ndim == 3:
+        return images[..., None]
+    if images.ndim == 4 and images.shape[3] in (1, 3):
+        return images
+    if images.ndim == 4 and images.shape[1] in (1, 3):
+        return images.transpose(0, 2, 3, 1)
     raise InputError(
-        f"'{key}' in {path} has the shape {list(shape)}; save it as [N, H, W], [N, H, W, 1] "
-        "or [N, H, W, 3]"
+        f"'{key}' in {path} has the shape {list(images.shape)}; save it as [N, H, W], "
+        "[N, H, W, 1] or [N, H, W, 3]"
     )
+
+
+def images_of(path: Path, key: str, image_size: int, channels: int) -> np.ndarray:
+    """Return the images of an array, uint8 [N, H, W, C], brought to ``image_size``."""
+    images = np.ascontiguousarray(oriented(path, key, array(path, key)))
+    return conform(images, image_size, channels)
 
 
 def labels_of(path: Path, key: str, count: int, images: str) -> np.ndarray:
     """Return the labels as int64 [N]; [N, 1] is taken as [N].
 
     Raises:
-        InputError: if they are not integers from 0 up, or not as many as the images.
+        InputError: if they are not integers, or not as many as the ``count`` of ``images``.
     """
     labels = array(path, key)
     if not np.issubdtype(labels.dtype, np.integer):
@@ -144,59 +119,62 @@ def labels_of(path: Path, key: str, count: int, images: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def names_of(path: Path, found: dict[str, Header]) -> tuple[str, ...]:
+def names_of(path: Path, found: dict[str, np.ndarray]) -> tuple[str, ...]:
     """Return the class names in ``names`` or ``classes``, or () if there are none."""
-    for key in ("names", "classes"):
-        if key in found:
-            if found[key].dtype.kind not in "US" or len(found[key].shape) != 1:
-                raise InputError(
-                    f"'{key}' in {path} is {found[key].dtype} {list(found[key].shape)}; save it as "
-                    "a list of strings, one a class: np.array(names, dtype=str)"
-                )
-            return tuple(str(name) for name in array(path, key).astype(str))
-    return ()
+    key = "names" if "names" in found else "classes"
+    if key not in found:
+        return ()
+    if found[key].dtype.kind not in "US" or found[key].ndim != 1:
+        raise InputError(
+            f"'{key}' in {path} is {found[key].dtype} {list(found[key].shape)}; save it as "
+            "a list of strings, one a class: np.array(names, dtype=str)"
+        )
+    return tuple(str(name) for name in array(path, key).astype(str))
 
 
-def open_npz(path: Path, entry: Entry | None = None) -> Source:
-    """Return the source of an archive; reads headers and labels, not the images.
+def open_npz(path: Path, name: str = "", classes: tuple[str, ...] = ()) -> Unread:
+    """Return an archive's images, unread: only headers and labels are looked at.
 
-    Classes are called by ``names`` (or ``classes``), by the named set's own list, or by number.
+    Classes are called by the array ``names`` (or ``classes``), by ``classes`` if they are as many
+    as the labels, or by number. The set is called ``name``, or like the file.
 
     Raises:
         InputError: see the functions above, and for labels out of range.
     """
     found = headers(path)
-    keys = parts_of(path, found)
-    order = {part: axes(path, pair[0], found[pair[0]]) for part, pair in keys.items()}
-    labels = {part: labels_of(path, y, found[x].shape[0], x) for part, (x, y) in keys.items()}
+    keys = {part: (f"x_{part}", f"y_{part}") for part in ("train", "val", "test")}
+    if {"images", "labels"} <= set(found):
+        keys = {"pool": ("images", "labels")}
+    elif not {"x_val", "y_val"} & set(found):
+        del keys["val"]
+    missing = [key for pair in keys.values() for key in pair if key not in found]
+    if missing:
+        raise InputError(
+            f"{path} lacks {', '.join(missing)}: it holds {', '.join(sorted(found)) or 'nothing'}; "
+            f"name its arrays {WANTED}"
+        )
+    heads = {part: oriented(path, x, found[x]) for part, (x, _) in keys.items()}
+    labels = {part: labels_of(path, y, len(found[x]), x) for part, (x, y) in keys.items()}
     low = min(int(values.min()) for values in labels.values())
     high = max(int(values.max()) for values in labels.values())
-    names = names_of(path, found)
-    if not names and entry and high + 1 == len(entry.classes):
-        names = entry.classes
-    if low < 0 or (names and high >= len(names)) or (not names and low > 0):
-        last = f"{len(names) - 1}" if names else f"{high - low}"
+    names = names_of(path, found) or (classes if high + 1 == len(classes) else ())
+    if low < 0 or (high >= len(names) if names else low > 0):
+        last = len(names) - 1 if names else high - low
         raise InputError(f"labels in {path} run from {low} to {high}; number them from 0 to {last}")
-    if not names:
-        names = tuple(str(k) for k in range(high + 1))
+    names = names or tuple(str(k) for k in range(high + 1))
     if len(names) < 2:
         raise InputError(f"{path} has one class only, '{names[0]}'; save at least two")
 
-    def read(part: str, image_size: int, channels: int) -> tuple:
-        images = array(path, keys[part][0]).transpose(order[part])
-        images = images if images.ndim == 4 else images[..., None]
-        return read_array(np.ascontiguousarray(images), image_size, channels)
+    def read(part: str, wanted: tuple[int, int] | None) -> Part:
+        if wanted is None:
+            return Part.whole(heads[part])
+        return Part.whole(images_of(path, keys[part][0], *wanted))
 
-    shapes = frozenset(
-        tuple(found[pair[0]].shape[axis] for axis in order[part][1:3])
-        for part, pair in keys.items()
-    )
-    return Source(
-        name=entry.name if entry else path.stem,
+    return Unread(
+        name=name or path.stem,
         classes=names,
         labels=labels,
         read=read,
-        origin=entry.origin if entry else f"arrays in {path}",
-        licence=entry.licence if entry else "as their owner says",
-        shapes=shapes,
+        origin=f"arrays in {path}",
+        licence="as their owner says",
     )

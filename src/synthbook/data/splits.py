@@ -50,8 +50,6 @@ def by_size(labels: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndarra
     with K classes, one of n images differs from its proportional share of the first part by at
     most 1/2 + K n / (2 N) images, which is one image where classes are balanced.
     """
-    if sum(sizes.values()) != len(labels):
-        raise ValueError(f"parts of {dict(sizes)} do not cover {len(labels)} images")
     position, size = _ranks(labels)
     order = np.lexsort((labels, (position + 0.5) / size))
     cuts = np.cumsum(list(sizes.values()))[:-1]
@@ -64,7 +62,7 @@ def plan(
     name: str,
     sizes: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Return split -> (part, indices into it) for the parts that a source offers.
+    """Return split -> (part, indices into it) for the parts that a data set has.
 
     ``labels`` is {"pool": ...}, {"train", "test"} or {"train", "val", "test"}. A pool is split
     stratified 60/10/30, or into ``sizes`` where the data set has its own rule. Where there is no
@@ -74,33 +72,19 @@ def plan(
     Raises:
         InputError: if a class has too few images to be split, or is missing from train.
     """
-    if "pool" in labels:
-        pool = labels["pool"]
-        if sizes:
-            chosen = by_size(pool, sizes)
-        else:
-            _enough(pool, classes, name, "the pool", POOL_SHARES)
-            chosen = by_share(pool, POOL_SHARES)
-        return {split: ("pool", indices) for split, indices in chosen.items()}
-    given = {split: (split, np.arange(len(values))) for split, values in labels.items()}
-    shares = {"train": 1.0} if "val" in labels else VALIDATION_SHARES
-    _enough(labels["train"], classes, name, "train", shares)
-    if "val" not in labels:
-        for split, indices in by_share(labels["train"], VALIDATION_SHARES).items():
-            given[split] = ("train", indices)
-    return {split: given[split] for split in ("train", "val", "test")}
-
-
-def _enough(
-    labels: np.ndarray, classes: tuple[str, ...], name: str, part: str, shares: Mapping[str, float]
-) -> None:
-    """Raise unless every class has at least as many images in ``labels`` as ``shares`` parts."""
-    counts = np.bincount(labels, minlength=len(classes))
+    part, shares = "pool", POOL_SHARES
+    if part not in labels:
+        part, shares = "train", {"train": 1.0} if "val" in labels else VALIDATION_SHARES
+    counts = np.bincount(labels[part], minlength=len(classes))
     poorest = int(counts.argmin())
-    if counts[poorest] >= len(shares):
-        return
-    images = "no image" if not counts[poorest] else f"only {counts[poorest]} image(s)"
-    raise InputError(
-        f"class '{classes[poorest]}' of '{name}' has {images} in {part}, but needs at least "
-        f"{len(shares)} for {' and '.join(shares)}; add images or leave the class out"
-    )
+    if not sizes and counts[poorest] < len(shares):
+        images = f"only {counts[poorest]} image(s)" if counts[poorest] else "no image"
+        place = "the pool" if part == "pool" else part
+        raise InputError(
+            f"class '{classes[poorest]}' of '{name}' has {images} in {place}, but needs at least "
+            f"{len(shares)} for {' and '.join(shares)}; add images or leave the class out"
+        )
+    drawn = by_size(labels[part], sizes) if sizes else by_share(labels[part], shares)
+    chosen = {split: (split, np.arange(len(values))) for split, values in labels.items()}
+    chosen |= {split: (part, indices) for split, indices in drawn.items()}
+    return {split: chosen[split] for split in ("train", "val", "test")}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from synthbook.errors import InputError
-from synthbook.measure.neighbours import checked_pair, nearest, radii
+from synthbook.measure.neighbours import checked, nearest, radii
 from synthbook.randomness import derive
 
 
@@ -64,12 +64,9 @@ def copying(
     - ``n_train``, ``n_held_out``, ``n_generated``.
 
     Raises:
-        InputError: on fewer than 2 rows, NaN, different widths, or a quantile out of (0, 1).
+        InputError: on fewer than 2 rows, NaN, or different widths.
     """
-    if not 0 < near_quantile < 1:
-        raise InputError(f"near_quantile is {near_quantile}; give a share in (0, 1), such as 0.05")
-    base, held = checked_pair(train, held_out, names=("train", "held_out"), at_least=2)
-    base, fake = checked_pair(base, generated, names=("train", "generated"), at_least=2)
+    base, held, fake = checked(2, train=train, held_out=held_out, generated=generated)
     index, distance = nearest(fake, base)
     reference = nearest(held, base)[1]
     test = mann_whitney(distance, reference)
@@ -109,23 +106,16 @@ def copying_by_cell(
     """
     from sklearn.cluster import KMeans
 
-    if cells < 1 or minimum < 2:
-        raise InputError(f"cells is {cells} and minimum {minimum}; give at least 1 and 2")
-    base, held = checked_pair(train, held_out, names=("train", "held_out"), at_least=2)
-    base, fake = checked_pair(base, generated, names=("train", "generated"), at_least=2)
-    if cells > len(base):
-        raise InputError(f"cells is {cells}, more than the {len(base)} training images; give fewer")
+    base, held, fake = checked(2, train=train, held_out=held_out, generated=generated)
     state = derive(seed, "copying_by_cell") % 2**32
     means = KMeans(cells, n_init=10, random_state=state).fit(base)
     in_base, in_held, in_fake = means.labels_, means.predict(held), means.predict(fake)
     scores, weights = [], []
     for cell in range(cells):
-        own, other = held[in_held == cell], fake[in_fake == cell]
-        if min(len(own), len(other)) < minimum:
-            continue
-        local = base[in_base == cell]
-        scores.append(mann_whitney(nearest(other, local)[1], nearest(own, local)[1]).z)
-        weights.append(len(own))
+        local, own, other = base[in_base == cell], held[in_held == cell], fake[in_fake == cell]
+        if min(len(own), len(other)) >= minimum:
+            scores.append(mann_whitney(nearest(other, local)[1], nearest(own, local)[1]).z)
+            weights.append(len(own))
     return {
         "cell_z": float(np.average(scores, weights=weights)) if scores else float("nan"),
         "worst_cell_z": float(min(scores, default=float("nan"))),
@@ -139,14 +129,13 @@ def exact_copies(images: np.ndarray, among: np.ndarray) -> np.ndarray:
     Raises:
         InputError: if images of the two have different shapes or types (none could be equal).
     """
-    left, right = np.asarray(images), np.asarray(among)
-    if left.shape[1:] != right.shape[1:] or left.dtype != right.dtype:
+    if images.shape[1:] != among.shape[1:] or images.dtype != among.dtype:
         raise InputError(
-            f"cannot compare {left.dtype} images of shape {left.shape[1:]} with {right.dtype}"
-            f" images of shape {right.shape[1:]}; bring both to one size and type"
+            f"cannot compare {images.dtype} images of shape {images.shape[1:]} with {among.dtype}"
+            f" images of shape {among.shape[1:]}; bring both to one size and type"
         )
-    known = {row.tobytes() for row in right}
-    return np.array([row.tobytes() in known for row in left], dtype=bool)
+    known = {image.tobytes() for image in among}
+    return np.array([image.tobytes() in known for image in images], dtype=bool)
 
 
 def leaks(train: np.ndarray, held_out: np.ndarray, generated: np.ndarray) -> dict[str, int]:

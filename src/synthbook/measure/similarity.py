@@ -20,21 +20,17 @@ def filter_similarity(weight: Tensor) -> tuple[float, float]:
         weight: [O, I, kH, kW], O of 2 or more; each of the O filters is one vector.
 
     Raises:
-        InputError: on another shape, a filter of zeros, or NaN.
+        InputError: on a filter of zeros, or NaN.
     """
-    if weight.ndim != 4 or len(weight) < 2 or not weight.numel():
-        raise InputError(
-            f"weight is of shape {list(weight.shape)}; give [O, I, kH, kW] with at least 2 filters"
-        )
     filters = weight.detach().cpu().double().flatten(1)
     # The largest entry comes out first, so that the square of a tiny filter is not 0.
     largest = filters.abs().amax(1, keepdim=True)
-    for row, value in enumerate(largest.flatten().tolist()):
-        if not 0 < value < float("inf"):
-            found = "zeros" if value == 0 else "NaN or infinite"
-            raise InputError(
-                f"weight[{row}] is {found} and has no direction; check the training that made it"
-            )
+    usable = ((largest > 0) & largest.isfinite()).flatten()
+    if not usable.all():
+        raise InputError(
+            f"weight[{int(usable.int().argmin())}] is zeros, NaN or infinite and has no direction;"
+            " check the training that made it"
+        )
     units = nn.functional.normalize(filters / largest, dim=1)
     cosines = (units @ units.T).fill_diagonal_(0)
     pairs = len(units) * (len(units) - 1)
@@ -49,10 +45,10 @@ def layer_similarities(network: nn.Module) -> dict[str, tuple[float, float]]:
     and is left out. Of a parametrised weight the original is taken: spectral norm only scales it.
 
     Raises:
-        InputError: if there is no such convolution, one is transposed (its weight is
-            [I, O, kH, kW]), or one has a filter without direction.
+        InputError: if a convolution is transposed (its weight is [I, O, kH, kW]), or has a filter
+            without direction.
     """
-    found = {}
+    similarities = {}
     for name, module in network.named_modules():
         weight = _weight(module)
         if weight is None or weight.ndim != 4 or weight.shape[2:].numel() == 1 or len(weight) == 1:
@@ -63,15 +59,10 @@ def layer_similarities(network: nn.Module) -> dict[str, tuple[float, float]]:
                 " axis; give filter_similarity its weight with the first two axes exchanged"
             )
         try:
-            found[name] = filter_similarity(weight)
+            similarities[name] = filter_similarity(weight)
         except InputError as error:
             raise InputError(f"layer '{name}': {error}") from None
-    if not found:
-        raise InputError(
-            f"{type(network).__name__} has no convolution larger than 1 x 1 with two filters or"
-            " more; give a convolutional network"
-        )
-    return found
+    return similarities
 
 
 def _weight(module: nn.Module) -> Tensor | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from synthbook.errors import InputError
+from synthbook.randomness import numpy_generator
 
 LOWEST, HIGHEST = 1 / 32, 1 / 4  # cycles a pixel: between these a slope is fitted
 PART = 32  # images in double precision at a time
@@ -63,16 +64,16 @@ def radial(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     radius = np.hypot(axis[:, None], axis[None, :]).ravel()
     ring = np.rint(radius * size).astype(np.int64)
     count = np.bincount(ring)
-    most = size // 2
-    sums = np.stack([np.bincount(ring, one.ravel()) for one in spectra])
+    used = slice(1, size // 2)
+    sums = np.stack([np.bincount(ring, spectrum.ravel()) for spectrum in spectra])
     frequency = np.bincount(ring, radius) / count
-    return frequency[1:most], (sums / count)[:, 1:most]
+    return frequency[used], (sums / count)[:, used]
 
 
 def power_spectrum(images: np.ndarray, *, window: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Return the radially averaged power spectra: frequencies ``[K]`` and power ``[N, K]``."""
-    found = [radial(amplitude(part, window=window) ** 2) for part in _parts(images)]
-    return found[0][0], np.concatenate([power for _, power in found])
+    rings = [radial(amplitude(part, window=window) ** 2) for part in _parts(images)]
+    return rings[0][0], np.concatenate([power for _, power in rings])
 
 
 def log_slope(
@@ -85,10 +86,8 @@ def log_slope(
     Args:
         frequency: ``[K]``, ascending.
         values: ``[N, K]``, positive.
-        low, high: the part of the frequencies that is used, in cycles a pixel.
-
-    Raises:
-        InputError: if fewer than 3 points lie in that part.
+        low, high: the part of the frequencies that is used, in cycles a pixel; an InputError if
+            fewer than 3 points lie in it.
     """
     used = (frequency >= low) & (frequency <= high)
     if used.sum() < 3:
@@ -118,21 +117,11 @@ def spectral_slope(
 def swap_phase(amplitude_of: np.ndarray, phase_of: np.ndarray) -> np.ndarray:
     """Return images with the amplitude of one and the phase of another, channel by channel.
 
-    Oppenheim and Lim (1981): the result looks like the image that gave the phase.
-
-    Args:
-        amplitude_of, phase_of: ``[N, H, W, C]`` of one shape.
-
-    Returns:
-        float64 ``[N, H, W, C]``, some values a little outside the range of the images.
+    Oppenheim and Lim (1981): the result looks like the image that gave the phase. All three are
+    ``[N, H, W, C]``; some values of the result are a little outside the range of the images.
     """
-    first, second = np.asarray(amplitude_of), np.asarray(phase_of)
-    if first.shape != second.shape or first.ndim != 4:
-        raise InputError(
-            f"images of {list(first.shape)} and {list(second.shape)}; give two of one [N, H, W, C]"
-        )
-    size = np.abs(np.fft.fft2(first, axes=(1, 2)))
-    return np.fft.ifft2(size * _unit(np.fft.fft2(second, axes=(1, 2))), axes=(1, 2)).real
+    size = np.abs(np.fft.fft2(amplitude_of, axes=(1, 2)))
+    return np.fft.ifft2(size * _unit(np.fft.fft2(phase_of, axes=(1, 2))), axes=(1, 2)).real
 
 
 def _unit(spectra: np.ndarray) -> np.ndarray:
@@ -147,9 +136,6 @@ def random_phase(images: np.ndarray, seed: int) -> np.ndarray:
     The phase of white noise is added, the same in all channels, so that colours stay together;
     the mean stays too.
     """
-    from synthbook.randomness import numpy_generator
-
-    images = np.asarray(images)
     rng = numpy_generator(seed, "random phase")
     turn = _unit(np.fft.fft2(rng.standard_normal((*images.shape[:3], 1)), axes=(1, 2)))
     turn[:, 0, 0] = 1
@@ -161,19 +147,19 @@ def falling_share(images: np.ndarray) -> np.ndarray:
 
     1/2 if both diagonals are alike; more if edges run down to the right rather than up.
     """
-    found = []
+    shares = []
     for part in _parts(images):
         power = amplitude(part) ** 2
         axis = np.fft.fftfreq(power.shape[-1])
         sign = np.sign(axis[:, None] * axis[None, :])
         falling, other = power[:, sign < 0].sum(-1), power[:, sign > 0].sum(-1)
-        found.append(falling / (falling + other).clip(1e-300))
-    return np.concatenate(found)
+        shares.append(falling / (falling + other).clip(1e-300))
+    return np.concatenate(shares)
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the correlation of the pixels of images ``[N, H, W, C]`` with others, ``[N]``."""
-    a, b = (np.asarray(one, np.float64).reshape(len(one), -1) for one in (first, second))
+    a, b = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (first, second))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1)).clip(1e-12)
 
@@ -184,23 +170,20 @@ def edge_kurtosis(images: np.ndarray) -> np.ndarray:
     It is 3 where they are Gaussian, as for any spectrum with random phases; edges between even
     areas make it far larger. Both directions count, each divided by its own spread.
     """
-    return np.concatenate([_edge_kurtosis(_grey(part)) for part in _parts(images)])
 
-
-def _edge_kurtosis(grey: np.ndarray) -> np.ndarray:
-    found = []
-    for axis in (1, 2):
+    def of_axis(grey: np.ndarray, axis: int) -> np.ndarray:
         step = np.diff(grey, axis=axis).reshape(len(grey), -1)
         step = step - step.mean(1, keepdims=True)
-        found.append((step**4).mean(1) / (step**2).mean(1).clip(1e-12) ** 2)
-    return np.mean(found, axis=0)
+        return (step**4).mean(1) / (step**2).mean(1).clip(1e-12) ** 2
+
+    parts = map(_grey, _parts(images))
+    return np.concatenate([np.mean([of_axis(g, 1), of_axis(g, 2)], axis=0) for g in parts])
 
 
 def coverage(layers: np.ndarray) -> np.ndarray:
     """Return the share of pixels under any shape, ``[N]``.
 
-    Args:
-        layers: ``[N, H, W]``, the number of the shape on top, 0 for none.
+    ``layers`` is ``[N, H, W]``, the number of the shape on top, 0 for none.
     """
     return (np.asarray(layers) > 0).mean((1, 2))
 

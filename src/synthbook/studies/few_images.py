@@ -27,7 +27,7 @@ from synthbook.gans.sampling import sample
 from synthbook.gans.train import train
 from synthbook.gans.transfer import transfer
 from synthbook.measure.features import Extractor
-from synthbook.measure.frechet import distance, reference
+from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.randomness import derive
 from synthbook.store import atomic_write, cached
 from synthbook.training import OnStep
@@ -137,15 +137,15 @@ class Judge:
         """Return the function from a generator to its numbers; features of the sets come first."""
         sets = {"train": self.train, "held_out": self.held_out}
         known = {
-            name: reference(self.extractor.cached(some.images))
+            name: gaussian(self.extractor.cached(some.images))
             for name, some in sets.items()
             if some
         }
 
         def judge(generator: nn.Module) -> dict[str, float]:
             images = self.images(generator, device)
-            features = self.extractor(images)
-            found = {name: distance(real, features) for name, real in known.items()}
+            made = gaussian(self.extractor(images))
+            found = {name: gaussian_distance(real, made) for name, real in known.items()}
             return found | dict(self.also(images) if self.also else {})
 
         return judge

@@ -15,7 +15,7 @@ from synthbook.data import ImageSet, Splits, few_shot
 from synthbook.gans.train import GanRecipe
 from synthbook.generate.generators import FAMILIES, Source, filtered_clone, trained
 from synthbook.generate.unet import DiffusionRecipe
-from synthbook.randomness import derive, numpy_generator
+from synthbook.randomness import derive
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import predict
 from synthbook.recognize.recipe import Recipe
@@ -105,14 +105,6 @@ def train_classifier(
         precision=p.get("precision", "float32"),
     )
     return model, history
-
-
-def at_most(images: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
-    """Return ``count`` images drawn by ``seed``, in their old order; all if there are no more."""
-    if len(images) <= count:
-        return images
-    drawn = numpy_generator(seed, "at most").permutation(len(images))[:count]
-    return images.subset(np.sort(drawn))
 
 
 @dataclass(frozen=True)
@@ -217,7 +209,6 @@ __all__ = [
     "FAMILIES",
     "REAL",
     "TrainingSet",
-    "at_most",
     "classifier_recipe",
     "generator",
     "generator_recipe",

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthbook.data import ImageSet, load
-from synthbook.data.decode import Unreadable, decode, in_threads, refuse, stack
-from synthbook.data.folders import image_files
-from synthbook.data.photographs import NAMES, crops, photographs
+from synthbook.data.files import Unreadable, decode, image_files, in_threads, refuse, stack
+from synthbook.data.named import PHOTOGRAPHS, crops, photographs
 from synthbook.errors import InputError, did_you_mean
 from synthbook.gans.batches import ImageStream
 from synthbook.generate.primitives import Primitives, render
@@ -51,7 +50,7 @@ def target(
     """
     if count < 2:
         raise InputError(f"{count} image(s) to train on; a GAN needs 2 or more")
-    if text in NAMES:
+    if text in PHOTOGRAPHS:
         images = {text: photographs()[text]}
         found = crops(images, count + spare, WINDOW, derive(seed, "target", text))[text]
         pool, order = _reduced(found, image_size), np.arange(count + spare)
@@ -93,7 +92,7 @@ def check_target(text: str, *, data_root: str = "") -> str:
     Raises:
         InputError: if there is no such target.
     """
-    if text in NAMES:
+    if text in PHOTOGRAPHS:
         return f"{text}: squares of a photograph of scikit-learn's"
     from synthbook.data import check
 
@@ -151,7 +150,7 @@ def _files(folder: str) -> list[Path]:
     path = Path(folder).expanduser()
     if not folder or not path.is_dir():
         raise InputError(
-            f"there is no target '{folder}'; give {', '.join(NAMES)}, data:class such as "
+            f"there is no target '{folder}'; give {', '.join(PHOTOGRAPHS)}, data:class such as "
             "mnist5k:3, or a folder of images"
         )
     files = sorted(image_files(path))

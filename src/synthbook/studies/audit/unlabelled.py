@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from synthbook.data import npz as archives
-from synthbook.data.decode import Unreadable, conform, decode, header, in_threads, refuse, stack
-from synthbook.data.folders import image_files, subfolders
+from synthbook.data.files import (
+    conform,
+    decode,
+    header,
+    image_files,
+    in_threads,
+    readable,
+    refuse,
+    stack,
+    subfolders,
+)
 from synthbook.errors import InputError
 
 LEAST = 20  # images; with fewer no measure says anything
@@ -31,15 +40,12 @@ def check(path: Path, *, skip_unreadable: bool = False) -> int:
         InputError: if images are unreadable, of another type than uint8, or fewer than 20.
     """
     if path.is_dir():
-        heads = in_threads(header, sorted(image_files(path)))
-        bad = [one for one in heads if isinstance(one, Unreadable)]
+        heads, _, bad = readable(in_threads(header, sorted(image_files(path))))
         if not skip_unreadable:
             refuse(bad, path.name)
-        count = len(heads) - len(bad)
+        count = len(heads)
     else:
-        head = archives.headers(path)["images"]
-        archives.axes(path, "images", head)
-        count = head.shape[0]
+        count = len(archives.oriented(path, "images", archives.headers(path)["images"]))
     if count < LEAST:
         raise InputError(f"{path} has {count} images; give at least {LEAST} generated ones")
     return count
@@ -48,13 +54,9 @@ def check(path: Path, *, skip_unreadable: bool = False) -> int:
 def read(path: Path, image_size: int, channels: int, *, skip_unreadable: bool) -> np.ndarray:
     """Return the images, uint8 [N, image_size, image_size, channels], in the order of names."""
     if not path.is_dir():
-        order = archives.axes(path, "images", archives.headers(path)["images"])
-        images = archives.array(path, "images").transpose(order)
-        images = images if images.ndim == 4 else images[..., None]
-        return conform(np.ascontiguousarray(images), image_size, channels)
+        return archives.images_of(path, "images", image_size, channels)
     files = sorted(image_files(path))
-    decoded = in_threads(lambda one: decode(one, image_size, channels), files)
+    images, _, bad = readable(in_threads(lambda one: decode(one, image_size, channels), files))
     if not skip_unreadable:
-        refuse([one for one in decoded if isinstance(one, Unreadable)], path.name)
-    images = stack((one for one in decoded if not isinstance(one, Unreadable)), path.name)
-    return conform(images, 0, channels)
+        refuse(bad, path.name)
+    return conform(stack(images, path.name), 0, channels)

@@ -1,0 +1,351 @@
+"""Image files: folders of class folders, and pixels from files of any kind or from arrays.
+
+One rule for all pixels: orientation as EXIF says, transparency over white, 16-bit grey divided by
+257, then a centre crop to a square, then PIL's bicubic resize, which is antialiased when it
+shrinks. Images that have the wanted size already are not touched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from synthbook.errors import InputError
+
+T = TypeVar("T")
+R = TypeVar("R")
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be decoded: its name and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was read of N images: the (height, width) that occur, and pixels if they were asked for.
+
+    ``kept`` is bool [N], false for the images in ``bad``; ``images`` are the others, uint8
+    [M, H, W, C].
+    """
+
+    shapes: set[tuple[int, int]]
+    kept: np.ndarray
+    bad: Sequence[Unreadable] = ()
+    images: np.ndarray | None = None
+
+    @classmethod
+    def whole(cls, images: np.ndarray) -> Part:
+        """Return the part whose images [N, H, W, C] are all there."""
+        return cls({images.shape[1:3]}, np.ones(len(images), dtype=bool), (), images)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A data set that was found, before its pixels are read.
+
+    ``labels`` is part -> int64 [N]; the parts are "pool", or "train", "test" and maybe "val".
+    ``read`` takes a part and (image_size, channels), or None for no more than the images' heads.
+    ``sizes`` is the data set's own rule for splitting a pool.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: Mapping[str, np.ndarray]
+    read: Callable[[str, tuple[int, int] | None], Part]
+    origin: str
+    licence: str
+    sizes: Mapping[str, int] | None = None
+
+
+# Folders
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Yield the image files at any depth below ``folder``, hidden ones left out, in no order."""
+    seen = set()
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}); check its rights")
+
+    for top, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(top)
+        if real in seen:  # a link to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = filter(_visible, folders)
+        for name in filter(_visible, files):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(top, name)
+
+
+def _visible(name: str) -> bool:
+    """Return False for hidden files and folders, and for the one that macOS adds to archives."""
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the visible folders directly in ``folder``, sorted by name."""
+    try:
+        return sorted(path for path in folder.iterdir() if _visible(path.name) and path.is_dir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); check its rights") from error
+
+
+def layout(folder: Path) -> dict[str, Path]:
+    """Return part -> folder of class folders: {"pool": folder}, or train, test and maybe val.
+
+    Raises:
+        InputError: for train/ beside other folders than val/ and test/, or without test/.
+    """
+    folders = {path.name: path for path in subfolders(folder)}
+    if "train" not in folders or not {"val", "test", "valid", "validation"} & set(folders):
+        return {"pool": folder}
+    others = sorted(set(folders) - set(PARTS))
+    if others:
+        raise InputError(
+            f"{folder} holds {', '.join(others)} beside train; only train, val and test are read: "
+            "rename or move it"
+        )
+    if "test" not in folders:
+        raise InputError(
+            f"{folder} has train and val but no test; rename val to test, and validation is drawn "
+            "from train"
+        )
+    return {part: folders[part] for part in PARTS if part in folders}
+
+
+def classes_of(folder: Path) -> dict[str, list[Path]]:
+    """Return class name -> sorted image files, classes sorted by name.
+
+    Raises:
+        InputError: if there is no class folder, or one has no image.
+    """
+    classes = {path.name: sorted(image_files(path)) for path in subfolders(folder)}
+    if not classes:
+        loose = sum(1 for _ in image_files(folder))
+        raise InputError(
+            f"{folder} has no class folders ({loose} images lie in it directly); put the images "
+            "of each class into a folder named after it"
+        )
+    for name, files in classes.items():
+        if not files:
+            raise InputError(
+                f"class folder {folder / name} has no image ({', '.join(sorted(SUFFIXES))}); "
+                "add images or delete the folder"
+            )
+    return classes
+
+
+def open_folder(folder: Path, name: str = "", *, without: str = "") -> Unread:
+    """Return a folder's images, unread: only names are looked at. See ``layout``, ``classes_of``.
+
+    Args:
+        folder: holds class folders, or train/ and test/ with them.
+        name: what the set is called; the folder's name if empty.
+        without: a class folder that is left out.
+    """
+    name = name or folder.resolve().name
+    parts = {part: classes_of(path) for part, path in layout(folder).items()}
+    for of_class in parts.values():
+        of_class.pop(without, None)
+    classes = tuple(next(iter(parts.values())))
+    if len(classes) < 2:
+        raise InputError(
+            f"{folder} has one class only, '{classes[0]}'; give at least two class folders"
+        )
+    files, labels = {}, {}
+    for part, of_class in parts.items():
+        unknown = sorted(set(of_class) - set(classes))
+        if unknown:
+            raise InputError(
+                f"class '{unknown[0]}' in {folder / part} is not in {folder / 'train'}; "
+                "add it there or delete it"
+            )
+        files[part] = list(chain.from_iterable(of_class.values()))
+        numbers = np.array([classes.index(label) for label in of_class], dtype=np.int64)
+        labels[part] = np.repeat(numbers, [len(paths) for paths in of_class.values()])
+
+    def read(part: str, wanted: tuple[int, int] | None) -> Part:
+        if wanted is None:
+            shapes, kept, bad = readable(in_threads(header, files[part]))
+            return Part(set(shapes), kept, bad)
+        decoded = in_threads(lambda path: decode(path, *wanted), files[part])
+        images, kept, bad = readable(decoded)
+        return Part({image.shape[:2] for image in images}, kept, bad, stack(images, name))
+
+    return Unread(
+        name=name,
+        classes=classes,
+        labels=labels,
+        read=read,
+        origin=f"image folder {folder}",
+        licence="as its owner says",
+    )
+
+
+# Files
+
+
+def in_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Return ``work`` of every item, in order; PIL frees the interpreter while it decodes."""
+    size = max(1, min(256, len(items) // 16))
+    groups = [items[start : start + size] for start in range(0, len(items), size)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(chain.from_iterable(pool.map(lambda group: [work(x) for x in group], groups)))
+
+
+def decode(path: Path, image_size: int, channels: int) -> np.ndarray | Unreadable:
+    """Return ``pixels`` of the file, or why it has none."""
+    return _opened(path, lambda image: pixels(image, image_size, channels))
+
+
+def header(path: Path) -> tuple[int, int] | Unreadable:
+    """Return (height, width) from the file's head, or why it has none; reads no pixels."""
+    return _opened(path, lambda image: image.size[::-1])
+
+
+def _opened(path: Path, work: Callable[[Image.Image], R]) -> R | Unreadable:
+    try:
+        with Image.open(path) as image:
+            return work(image)
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        return Unreadable(str(path), reason(error))
+
+
+def reason(error: Exception) -> str:
+    """Return the error in a few words, without the file's path."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is no image file that PIL knows"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def readable(results: Sequence[R | Unreadable]) -> tuple[list[R], np.ndarray, list[Unreadable]]:
+    """Return what could be read, a mask [N] of where it lay, and what could not be read."""
+    kept = np.array([not isinstance(result, Unreadable) for result in results], dtype=bool)
+    good = [result for result, keep in zip(results, kept, strict=True) if keep]
+    return good, kept, [result for result, keep in zip(results, kept, strict=True) if not keep]
+
+
+def refuse(bad: Sequence[Unreadable], name: str) -> None:
+    """Raise InputError that names the first unreadable files, if there are any."""
+    if not bad:
+        return
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    shown = ", ".join(f"{file.name} ({file.reason})" for file in bad[:3])
+    raise InputError(
+        f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them, "
+        "or set skip_unreadable=True"
+    )
+
+
+# Pixels
+
+
+def pixels(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
+    """Return uint8 [S, S, C] of one image; ``channels`` 0 gives C = 1 or 3 as the image is."""
+    image = plain(image)
+    if channels:
+        image = image.convert("L" if channels == 1 else "RGB")
+    array = np.asarray(square(image, image_size))
+    return array[..., None] if array.ndim == 2 else array
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """Return ``image`` upright as mode "L" (grey) or "RGB", 8 bits.
+
+    Raises:
+        ValueError: for float and 32-bit pixels, whose range nothing tells.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+            raise ValueError("its pixels are float or 32-bit; save it with 8 or 16 bits")
+        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        grey = image.mode in ("L", "LA", "La", "1")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("L" if grey else "RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def square(image: Image.Image, image_size: int) -> Image.Image:
+    """Crop the centre square and resize it to ``image_size`` pixels (0: leave the image be)."""
+    if not image_size or image.size == (image_size, image_size):
+        return image
+    wide, high = image.size
+    if wide != high:
+        side = min(wide, high)
+        left, top = (wide - side) // 2, (high - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
+
+
+def stack(arrays: Iterable[np.ndarray], name: str) -> np.ndarray:
+    """Return uint8 [N, S, S, C] of arrays [S, S, C]; C = 3 if any has 3, else 1.
+
+    Raises:
+        InputError: if sizes differ or are not square.
+    """
+    arrays = list(arrays)
+    shapes = {array.shape[:2] for array in arrays}
+    one_size(shapes, name)
+    channels = max((array.shape[2] for array in arrays), default=1)
+    high, wide = shapes.pop() if shapes else (1, 1)
+    out = np.empty((len(arrays), high, wide, channels), dtype=np.uint8)
+    for place, array in zip(out, arrays, strict=True):
+        place[:] = array  # a grey image is repeated over the channels
+    return out
+
+
+def one_size(shapes: set[tuple[int, int]], name: str) -> None:
+    """Raise InputError unless all (height, width) are one square size."""
+    if len(shapes) > 1 or any(high != wide for high, wide in shapes):
+        raise InputError(
+            f"images of '{name}' are {spread(shapes)} pixels; set image_size, which crops them "
+            "to squares and resizes them to one size"
+        )
+
+
+def spread(shapes: Iterable[tuple[int, int]]) -> str:
+    """Return "28 x 28", or "between 96 x 96 and 96 x 310", of (height, width) pairs."""
+    shapes = sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape))
+    smallest, largest = (f"{high} x {wide}" for high, wide in (shapes[0], shapes[-1]))
+    return smallest if len(shapes) == 1 else f"between {smallest} and {largest}"
+
+
+def conform(images: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+    """Return uint8 [N, H, W, C] at ``image_size`` and ``channels`` (0: as they are).
+
+    Grey from RGB is ITU-R 601 luma in PIL's own fixed-point arithmetic, so that an array and a
+    file of the same pixels give the same numbers.
+    """
+    if channels == 1 and images.shape[3] == 3:
+        red, green, blue = np.moveaxis(images.astype(np.uint32), 3, 0)
+        grey = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+        images = grey.astype(np.uint8)[..., None]
+    if image_size and images.shape[1:3] != (image_size, image_size):
+        resized = in_threads(
+            lambda image: np.asarray(square(Image.fromarray(image), image_size)),
+            images if images.shape[3] == 3 else images[..., 0],
+        )
+        images = np.stack(resized).reshape(len(images), image_size, image_size, -1)
+    if channels == 3 and images.shape[3] == 1:
+        images = np.repeat(images, 3, axis=3)
+    return images
