@@ -11,7 +11,8 @@ from torch import Tensor
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator, torch_generator
 from synthbook.recognize.batches import Batch
-from synthbook.recognize.methods.guide import Guide, create_guide, trainable
+from synthbook.recognize.methods.guide import Guide, create_guide
+from synthbook.recognize.methods.task import trainable
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.recipe import Recipe
 

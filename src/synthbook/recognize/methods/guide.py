@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthbook.errors import InputError
-from synthbook.recognize.batches import Batch, checked_device
+from synthbook.machine import checked_device
+from synthbook.recognize.batches import Batch
 from synthbook.recognize.models import Classifier, create_classifier
 
 if TYPE_CHECKING:
@@ -128,8 +129,3 @@ def create_guide(
         seed=seed,
     )
     return Guide(network, input_size=input_size, channels=channels, device=device)
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that require a gradient."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
