@@ -195,8 +195,8 @@ def test_rows_of_chapter_15(real: Splits, trained: list[dict]) -> None:
 
 def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> None:
     p = P15 | {
-        "parts": ("scratch", "other_architecture"), "methods": ("plain",),
-        "sources": ("real",), "backbone": "resnet18_cifar", "large_input_size": 16, "large_learning_rate": 0.02,
+        "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
+        "backbone": "resnet18_cifar", "large_input_size": 16, "large_learning_rate": 0.02,
     }  # fmt: skip
     rows = list(PretrainedGuidance(p, real).rows(0))
     places = {(row["guide"], row["init"], row["backbone"]) for row in rows}

@@ -91,7 +91,7 @@ def test_a_step_goes_down_the_loss_and_the_body_more_slowly(classifier, batches,
     together = Together(model, imagenet=imagenet_head(model, either, 0)).train()
     reference = copy.deepcopy(together).eval()
     features = reference.model.features(batch.images)
-    kl = prediction_loss(either.logits(batch.images), reference.imagenet(features))
+    kl = prediction_loss(either.network(batch.images), reference.imagenet(features))
     (F.cross_entropy(reference.model.head(features), batch.labels) + 0.7 * kl).backward()
 
     recipe = replace(RECIPE, optimizer="sgd", learning_rate=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from synthbook.randomness import torch_generator
 from synthbook.recognize.methods import train_by
 from synthbook.recognize.methods.real_guidance import projected, real_guidance_, take_gradients
 from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import fit, report
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -166,6 +168,24 @@ def test_taking_leaves_none_and_adds_up() -> None:
 
 
 # The methods
+
+
+def test_in_a_readers_own_step_it_is_two_functions(classifier, task, weights) -> None:
+    def step(model, batches, optimizer):
+        optimizer.zero_grad()
+        F.cross_entropy(model(batches["real"].images), batches["real"].labels).backward()
+        real = take_gradients(model.parameters())
+        logits, labels = model(batches["synthetic"].images), batches["synthetic"].labels
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        real_guidance_(model.parameters(), real, lambda_1=0.5)
+        optimizer.step()
+        return report(loss, logits, labels)
+
+    given = task(updates=32)
+    train_by("RG", model := classifier(), given, lambda_1=0.5)
+    fit(own := classifier(), given.streams(), given.recipe, seed=given.seed, step=step)
+    assert torch.equal(weights(own), weights(model))
 
 
 def test_a_gem_is_rg_with_other_lambdas(classifier, task, weights) -> None:

@@ -10,7 +10,6 @@ it is used, and one line here.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -34,24 +33,14 @@ AT_LEAST = {
 
 @dataclass(frozen=True)
 class Method:
-    """One way of training.
+    """One way of training; without 'real' and 'synthetic' it takes the one set that there is."""
 
-    Attributes:
-        name: as in the rows of the book; the paper's names where it has them.
-        place: "file:function" in this folder.
-        needs: what the task must have: 'real', 'synthetic', 'guide'. Without 'real' and
-            'synthetic' the method takes the one set that there is.
-        source: where it was defined.
-        stages: 'one' or 'two', synthetic images first.
-        fixed: keywords of the function that make it this method.
-    """
-
-    name: str
-    place: str
-    needs: frozenset[str]
-    source: str
-    stages: str = "one"
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # as in the rows of the book; the paper's names where it has them
+    place: str  # "file:function" in this folder
+    needs: frozenset[str]  # what the task must have: 'real', 'synthetic', 'guide'
+    source: str  # where it was defined
+    stages: str = "one"  # or "two", synthetic images first
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that make it this method
 
     @property
     def function(self) -> Callable[..., History]:
@@ -62,14 +51,15 @@ class Method:
     @property
     def simplified(self) -> str:
         """What is less than in the source, as the file's docstring says it; "" for nothing."""
-        said = sys.modules[self.function.__module__].__doc__ or ""
+        said = inspect.getmodule(self.function).__doc__
         return " ".join(said.partition("Simplified: ")[2].split()).removesuffix(".")
 
 
 _GAP = "Wang et al. 2024"
 _PG = frozenset({GUIDE})
 _BOTH = frozenset({REAL, SYNTHETIC})
-_ALL = (
+_ALL = _BOTH | _PG
+_METHODS = (
     Method("plain", "plain:plain", frozenset(), f"{_GAP}, Baseline (Real) and (Fake)"),
     Method("ASG", "asg:asg", _PG, "Chen et al. 2020"),
     Method("CSG", "csg:csg", _PG, "Chen et al. 2021"),
@@ -82,20 +72,15 @@ _ALL = (
     Method("DANN", "dann:dann", _BOTH, "Ganin and Lempitsky 2015"),
     Method("LTDA", "ltda:ltda", _BOTH, "Jamal et al. 2020", "two"),
     Method("A-GEM", "real_guidance:a_gem", _BOTH, "Chaudhry et al. 2019"),
-    Method("PG-R+PG-F", "real_guidance:sum_pg", _BOTH | _PG, _GAP),
+    Method("PG-R+PG-F", "real_guidance:sum_pg", _ALL, _GAP),
     Method("RG", "real_guidance:rg", _BOTH, _GAP),
-    *(
-        Method(f"RG+{name}", "real_guidance:rg_pg", _BOTH | _PG, _GAP, fixed={"guided": guided})
-        for name, guided in (
-            ("PG-R", (REAL,)),
-            ("PG-F", (SYNTHETIC,)),
-            ("PG-R+PG-F", (REAL, SYNTHETIC)),
-        )
-    ),
+    Method("RG+PG-R", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL,)}),
+    Method("RG+PG-F", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (SYNTHETIC,)}),
+    Method("RG+PG-R+PG-F", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL, SYNTHETIC)}),
     Method("sum", "real_guidance:sum_", _BOTH, "this book: RG without the projection"),
     Method("PCGrad", "real_guidance:pc_grad", _BOTH, "Yu et al. 2020, by torchjd"),
 )
-METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
 
 
 def find(name: str) -> Method:
