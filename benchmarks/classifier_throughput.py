@@ -30,7 +30,8 @@ from torchvision.transforms import v2
 from synthbook.data import ImageSet
 from synthbook.recognize.batches import Stream, cuts
 from synthbook.recognize.models import create_classifier
-from synthbook.recognize.train import Recipe, fit
+from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import fit
 
 BATCH, RATE = 128, 1e-3
 

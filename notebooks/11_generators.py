@@ -114,7 +114,7 @@ from synthbook.measure.fidelity import fidelity, floor
 from synthbook.measure.neighbours import nearest
 from synthbook.page.progress import progress
 from synthbook.randomness import derive
-from synthbook.recognize.train import accuracy, features
+from synthbook.recognize.predict import accuracy, features
 from synthbook.record.rows import Run
 from synthbook.studies.gap import generator, train_classifier
 

@@ -111,7 +111,7 @@ non_mutual_gap(table_1, "gan")  # made-up accuracies, to show what comes out
 # %% tags=["experiment"]
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.recognize.train import accuracy
+from synthbook.recognize.predict import accuracy
 from synthbook.record.rows import Run
 from synthbook.studies.gap import train_classifier, training_sets
 

@@ -125,7 +125,7 @@ from synthbook.measure.gap import (
     taxonomy,
 )
 from synthbook.page.progress import progress
-from synthbook.recognize.train import accuracy, features, sample_losses
+from synthbook.recognize.predict import accuracy, features, sample_losses
 from synthbook.record.rows import Run
 from synthbook.studies.gap import train_classifier, training_sets
 

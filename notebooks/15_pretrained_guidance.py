@@ -78,26 +78,11 @@ threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %%
-from synthbook.data import check, load
-from synthbook.errors import InputError
 from synthbook.record.parameters import parameters
+from synthbook.studies import remedies
 
 p = parameters("15_pretrained_guidance", globals())
-print(check(p.data, data_root=p.data_root, image_size=p.image_size))
-if not set(p.sources) - {"real"}:
-    raise InputError(f"sources = {list(p.sources)}; give a generator too, as in real,gan")
-if not {"plain", "PG-KL"} <= set(p.methods):
-    raise InputError(f"methods = {list(p.methods)}; give plain and PG-KL, as in plain,PG-KL")
-chosen = [name for name in ("scratch", "pretrained", "other_architecture") if name in p.parts]
-if not chosen:
-    raise InputError(
-        f"parts = {list(p.parts)}; give scratch, pretrained or other_architecture too, which say "
-        "what network is trained"
-    )
-if "other_architecture" in chosen and p.backbone == p.guide_backbone:
-    raise InputError(
-        f"backbone = '{p.backbone}' is the guide's own; for part other_architecture set another"
-    )
+print(remedies.check_pretrained_guidance(p))
 
 # %% [markdown]
 # ## The mechanism
@@ -129,7 +114,12 @@ if "other_architecture" in chosen and p.backbone == p.guide_backbone:
 # %%
 import torch
 
-from synthbook.recognize.guidance import cosine, matching_loss, off_diagonal, pretrained_guidance
+from synthbook.recognize.methods.pretrained_guidance import (
+    cosine,
+    matching_loss,
+    off_diagonal,
+    pretrained_guidance,
+)
 
 f_p = torch.eye(3)
 f_u = torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0]])
@@ -157,108 +147,18 @@ raised = level + 0.3 * (1 - torch.eye(3))
 # weights.
 
 # %% tags=["experiment"]
-from dataclasses import replace
-
+from synthbook.data import load
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.recognize.train import accuracy
 from synthbook.record.rows import Run
-from synthbook.studies.gap import classifier_recipe, training_sets
-from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
-families = [source for source in p.sources if source != "real"]
-guide = guide_of(p, channels=real.train.channels, device=device)
-
-small = classifier_recipe(p)
-large = replace(
-    small,
-    epochs=p.large_epochs,
-    learning_rate=p.large_learning_rate,
-    input_size=p.large_input_size,
-)
-networks = {  # the network in training, whether it starts from ImageNet weights, and its recipe
-    "scratch": (p.guide_backbone, False, large),
-    "pretrained": (p.guide_backbone, True, large),
-    "other_architecture": (p.backbone, p.pretrained, small),
-}
-weights = {"PG-KL": p.lambda_3_kl, "PG-L1": p.lambda_3_l1}
-taken = {"target": "guide", "over": "row", "distance": p.distance}
-l2_or_cosine = {"distance": "l2" if p.distance == "cosine" else "cosine"}
-readings = [
-    ("PG-KL", taken | {"target": "model"}),
-    ("PG-KL", taken | {"over": "matrix"}),
-    ("PG-KL", taken | l2_or_cosine),
-    ("PG-L1", l2_or_cosine),
-]
-
-
-def trained(setting, source, name, **changes):
-    """Return accuracies, seconds and network; what this seed has trained before is looked up."""
-    settings = settings_of(p, **({"lambda_3": weights.get(name, 0.0)} | changes))
-    if (key := (setting, source, name, settings)) not in done:
-        backbone, pretrained, recipe = networks[setting]
-        images = sets[source].train
-        model, history = remedy(
-            p,
-            name,
-            synthetic=images,
-            updates=updates_of(images, recipe),
-            seed=seed,
-            guide=guide,
-            settings=settings,
-            recipe=recipe,
-            backbone=backbone,
-            pretrained=pretrained,
-            device=device,
-        )
-        read = {"device": device, "input_size": recipe.input_size}
-        right = {split: accuracy(model, getattr(real, split), **read) for split in ("val", "test")}
-        pictured = setting == chosen[-1] and name in ("plain", "PG-KL")
-        done[key] = right, history.seconds, model if pictured else None
-    return done[key]
-
-
-def add(part, setting, source, name, values, metric="top1_accuracy", **more):
-    """Append a row for each split of ``values``."""
-    backbone, pretrained, _ = networks[setting]
-    guided = setting if setting == "other_architecture" else "same_architecture"
-    more |= {"part": part, "guide": guided, "init": "pretrained" if pretrained else "scratch"}
-    what = {"method": name, "train": source, "test": "real", "metric": metric, "seed": seed}
-    for split, value in values.items():
-        run.add(value=value, split=split, dataset=p.data, backbone=backbone, **what, **more)
-
-
+experiment = remedies.PretrainedGuidance(p, real, device=device)
 for seed in progress(p.seeds_list, "seeds"):
-    sets = training_sets(real, p, seed=seed, device=device)
-    done = {}
-
-    # Tables 2 and 3: every method on generated images, and plain training on real ones.
-    for setting in chosen:
-        for source in p.sources:
-            for name in p.methods if source != "real" else ["plain"]:
-                if name == "CSG" and setting == "other_architecture":
-                    continue
-                right, seconds, _ = trained(setting, source, name)
-                add("tables", setting, source, name, right)
-                if name != "plain":
-                    cost = {"train": seconds / trained(setting, source, "plain")[1]}
-                    add("tables", setting, source, name, cost, "relative_cost")
-
-    # The weight of the guidance, and the other readings of its formula.
-    for source in families:
-        for setting in chosen if "sensitivity" in p.parts else []:
-            for name in [name for name in weights if name in p.methods]:
-                for weight in p.lambdas:
-                    right = trained(setting, source, name, lambda_3=weight)[0]
-                    add("sensitivity", setting, source, name, right, lambda_3=weight)
-        for name, reading in readings if "readings" in p.parts else []:
-            if name not in p.methods:
-                continue
-            right = trained("other_architecture", source, name, **reading)[0]
-            add("readings", "other_architecture", source, name, right, **reading)
+    for row in experiment.rows(seed):
+        run.add(**row)
 
 # %% [markdown]
 # ## The picture
@@ -274,18 +174,19 @@ import numpy as np
 
 from synthbook.data import at_most
 from synthbook.page import figures
-from synthbook.recognize.train import features
+from synthbook.recognize.predict import features
 
 figures.style()
-view = chosen[-1]
+families, weights = experiment.families, experiment.weights
 
 
 def similarities(images, source, name):
     """Return the cosines [N, N] of a network's features; of the guide for the name 'guide'."""
     if name == "guide":
-        network, size = guide.network, p.guide_input_size
+        network, size = experiment.guide.network, p.guide_input_size
     else:
-        network, size = trained(view, source, name)[2], networks[view][2].input_size
+        network = experiment.models[source, name]
+        size = experiment.networks[experiment.settings[-1]].recipe.input_size
     return cosine(
         torch.from_numpy(features(network, images, device=device, input_size=size))
     ).numpy()
@@ -498,7 +399,7 @@ def with_readings(table):
     base = pd.concat(
         [
             cut(base, method="plain"),
-            cut(base, method="PG-KL").assign(**taken),
+            cut(base, method="PG-KL").assign(**experiment.reading),
             cut(base, method="PG-L1").assign(distance=p.distance),
         ]
     )

@@ -85,43 +85,11 @@ n_real: list[int] = [2, 5, 10, 20]  # real images a class in the part on their n
 synthetic_ratio: float = 0.0  # generated images for each real one; 0 for all there are
 
 # %%
-from synthbook.data import check, few_shot, load
-from synthbook.errors import InputError
 from synthbook.record.parameters import parameters
+from synthbook.studies import remedies
 
 p = parameters("16_real_guidance", globals())
-OF_PART = {  # the methods that each part compares, as far as they are asked for
-    "methods": p.methods,
-    "real_images": ("Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum"),
-    "sensitivity": ("RG+PG-R+PG-F",),
-    "readings": ("RG", "sum", "PCGrad"),
-}
-for part in p.parts:
-    if not set(OF_PART[part]) & set(p.methods):
-        raise InputError(
-            f"methods = {list(p.methods)} has none of those of the part {part}; "
-            f"add one of {', '.join(OF_PART[part])}"
-        )
-summary = check(p.data, data_root=p.data_root, image_size=p.image_size)
-print(summary)
-families = [source for source in p.sources if source != "real"]
-if "real" not in p.sources or not families:
-    raise InputError(f"sources = {list(p.sources)}; give real and a generator, as in real,gan")
-count = sum(n for part, n in summary.counts.items() if "train" in part)
-count = min(count, p.set_size) if p.set_size else count  # training images of each source
-most = max(1, count // summary.num_classes)
-asked = {"shots": p.shots}
-if "real_images" in p.parts:
-    asked["n_real"] = max(p.n_real)
-for name, value in asked.items():
-    if value > most:
-        raise InputError(f"{name} = {value} of some {most} images a class; give from 1 to {most}")
-few_images = p.shots * summary.num_classes or count
-if p.synthetic_ratio * few_images > count:
-    raise InputError(
-        f"synthetic_ratio = {p.synthetic_ratio:g} asks for {p.synthetic_ratio * few_images:,.0f} "
-        f"generated images and there are {count:,}; give at most {count / few_images:.4g}, or 0 for all"
-    )
+print(remedies.check_real_guidance(p))
 
 # %% [markdown]
 # ## The mechanism
@@ -144,7 +112,7 @@ import math
 
 import torch
 
-from synthbook.recognize.guidance import projected, real_guidance_, take_gradients
+from synthbook.recognize.methods.real_guidance import projected, real_guidance_, take_gradients
 
 
 def pair(degrees):
@@ -292,115 +260,19 @@ print(f"largest difference {apart:.4f}, where entries reach {largest:.1f}")
 # %% tags=["experiment"]
 from itertools import product
 
-import numpy as np
-
-from synthbook.data import at_most
+from synthbook.data import load
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.recognize.train import accuracy
 from synthbook.record.rows import Run
-from synthbook.studies.gap import classifier_recipe, training_sets
-from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
-few_shot(real.train, max(1, *asked.values()), seed=0)  # tells now which class has too few
 run = Run(p)
-guided = any("PG" in method for method in p.methods)
-guide = guide_of(p, channels=real.train.channels, device=device) if guided else None
-recipe = classifier_recipe(p)
-weights = {name: p[name] for name in ("lambda_1", "lambda_2", "lambda_3")}
-histories, done = {}, {}
-
-
-def trained(method, seed, family, sets, shots, **changes):
-    """Train once, whichever parts ask for it; return accuracies by split, and the curves.
-
-    ``family`` is the generator ("" for real images alone), ``shots`` the real images a class
-    (None for generated images alone, 0 for all).
-    """
-    settings = settings_of(p, **changes)
-    key = (method, seed, family, shots, settings)
-    if key not in done:
-        of_real, made = sets["real"].train, sets[family or families[0]].train
-        few = few_shot(of_real, shots, seed=seed) if shots else of_real
-        if p.synthetic_ratio:  # for the few of ``shots``, also where there are more or fewer
-            number = p.synthetic_ratio * (p.shots * made.num_classes or len(of_real))
-            made = at_most(made, max(2, round(number)), seed=seed)
-        model, history = remedy(
-            p,
-            method,
-            updates=updates_of(made, recipe),
-            seed=seed,
-            real=None if shots is None else few,
-            synthetic=made if family else None,
-            guide=guide,
-            settings=settings,
-            device=device,
-        )
-        rated = {
-            split: accuracy(model, images, device=device, input_size=p.input_size)
-            for split, images in (("val", real.val), ("test", real.test))
-        }
-        done[key] = rated, history
-    return done[key]
-
-
-for seed, family in progress(list(product(p.seeds_list, families)), "seeds and generators"):
-    sets = training_sets(real, p, seed=seed, device=device)
-    where = {"test": "real", "dataset": p.data, "backbone": p.backbone, "seed": seed}
-    of_metric = {"metric": "top1_accuracy", **where}
-
-    if "methods" in p.parts:
-        wanted = []
-        for method in p.methods:
-            if method != "plain":
-                wanted.append((method, f"real_few+{family}", family, p.shots))
-                continue
-            wanted.append((method, family, family, None))
-            if family == families[0]:  # no generator is in these
-                wanted.append((method, "real_few", "", p.shots))
-                wanted.append((method, "real", "", 0))
-        for method, train, of, shots in wanted:
-            rated, history = trained(method, seed, of, sets, shots)
-            what = {"method": method, "train": train, "part": "methods"}
-            run.add(value=rated["test"], split="test", **what, **of_metric)
-            if "Aug" in p.methods:
-                aug = trained("Aug", seed, family, sets, p.shots)[1].seconds
-                cost = history.seconds / aug
-                run.add(metric="relative_cost", value=cost, split="train", **what, **where)
-            if "projected" in history.extra:
-                histories[method, family, seed] = history
-                for metric, name in (("mean_cosine", "cosine"), ("share_projected", "projected")):
-                    mean = np.mean(history.extra[name])
-                    run.add(metric=metric, value=mean, split="train", **what, **where)
-
-    if "real_images" in p.parts:
-        for method in OF_PART["real_images"]:
-            for shots in p.n_real if method in p.methods else ():
-                rated, _ = trained(method, seed, family, sets, shots)
-                what = {"method": method, "train": f"real_n+{family}", "part": "real_images"}
-                run.add(value=rated["test"], split="test", n_real=shots, **what, **of_metric)
-
-    if "sensitivity" in p.parts and "RG+PG-R+PG-F" in p.methods:
-        varied = [weights] + [weights | {name: x} for name in weights for x in p.lambdas]
-        for point in {tuple(one.values()): one for one in varied}.values():
-            rated, _ = trained("RG+PG-R+PG-F", seed, family, sets, p.shots, **point)
-            what = {"method": "RG+PG-R+PG-F", "train": f"real_few+{family}", "part": "sensitivity"}
-            for split in ("val", "test"):
-                run.add(value=rated[split], split=split, **what, **point, **of_metric)
-
-    if "readings" in p.parts:
-        for method, reading in (
-            ("RG", {"per_layer": False}),
-            ("RG", {"per_layer": True}),
-            ("sum", {}),
-            ("PCGrad", {}),
-        ):
-            if method in p.methods:
-                rated, _ = trained(method, seed, family, sets, p.shots, **reading)
-                what = {"method": method, "train": f"real_few+{family}", "part": "readings"}
-                run.add(value=rated["test"], split="test", **what, **reading, **of_metric)
+experiment = remedies.RealGuidance(p, real, device=device)
+pairs = list(product(p.seeds_list, experiment.families))
+for seed, family in progress(pairs, "seeds and generators"):
+    for row in experiment.rows(family, seed=seed):
+        run.add(**row)
 
 # %% [markdown]
 # ## The picture
@@ -411,7 +283,11 @@ for seed, family in progress(list(product(p.seeds_list, families)), "seeds and g
 # angle between the two gradients, before any projection, and the share of an epoch's steps in which it was negative.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Top: cosine between the real and the synthetic gradient, mean over the steps of an epoch. Bottom: steps with a conflict, in which the synthetic gradient was projected, added up from the first epoch on, in percent of all steps of the training. A column a generator; this run. Look at when the lower lines leave zero: until then RG is no more than a sum.", "name": "fig-16-cosine"}, "image": {"alt": "Line charts over epochs for each generator: on top the cosine between real and synthetic gradients, below the steps that projected so far, one line for each method that projects."}}
+import numpy as np
+
 from synthbook.record.rows import recorded
+
+families, histories = experiment.families, experiment.histories
 
 
 def look(method):
@@ -581,9 +457,9 @@ if present:
 table, source = shown("sensitivity")
 present = [family for family in families if family in set(table.generator)]
 if present:
-    usual = {name: table[name].astype(float).mode()[0] for name in weights}
+    usual = {name: table[name].astype(float).mode()[0] for name in remedies.WEIGHTS}
     fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0), sharey=True)
-    for ax, name in zip(axes, weights, strict=True):
+    for ax, name in zip(axes, remedies.WEIGHTS, strict=True):
         fixed = np.logical_and.reduce(
             [table[other].astype(float) == usual[other] for other in usual if other != name]
         )

@@ -78,11 +78,12 @@ def test_devices_that_are_there_are_taken(gpus) -> None:
 @pytest.mark.parametrize(
     ("device", "count", "words"),
     [
-        ("cuda", 0, ["no CUDA GPU", "-p device cpu"]),
-        ("cuda:1", 0, ["no CUDA GPU", "-p device cpu"]),
+        ("cuda", 0, ["no CUDA GPU", "use cpu"]),
+        ("cuda:1", 0, ["no CUDA GPU", "use cpu"]),
         ("cuda:2", 2, ["2 GPU", "cuda:0"]),
         ("cuda:10", 2, ["2 GPU", "cuda:0"]),
-        ("mps", 0, ["no Apple GPU", "-p device cpu"]),
+        ("gpu", 2, ["cpu, cuda"]),
+        ("mps", 0, ["no Apple GPU", "use cpu"]),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(

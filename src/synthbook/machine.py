@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from synthbook.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def checked_device(device: str | torch.device) -> torch.device:
+    """Return torch's device of a name; raise InputError if this machine does not have it."""
+    import torch
+
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device '{device}' is none; use cpu, cuda, cuda:N or mps") from None
+    count = torch.cuda.device_count()
+    if place.type == "cuda" and (place.index or 0) >= count:
+        have = (
+            f"there are {count} GPUs; use cuda:0" if count else "torch finds no CUDA GPU; use cpu"
+        )
+        raise InputError(f"device = '{device}', but {have}")
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device = '{device}', but torch finds no Apple GPU; use cpu")
+    return place
 
 
 def prepare(device: str = "auto", threads: int = 1) -> str:
@@ -28,15 +51,7 @@ def prepare(device: str = "auto", threads: int = 1) -> str:
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(count)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = device.partition(":")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device = '{device}', but torch finds no CUDA GPU; use -p device cpu")
-    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise InputError(f"device = '{device}', but there are {count} GPUs; use cuda:0")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device = '{device}', but torch finds no Apple GPU; use -p device cpu")
-    if kind == "cpu":
+    if checked_device(device).type == "cpu":
         torch.use_deterministic_algorithms(True)
         # That also fills every new tensor, against reads of uninitialised memory; it costs a tenth.
         torch.utils.deterministic.fill_uninitialized_memory = False

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbook.data import ImageSet
-from synthbook.errors import InputError
 from synthbook.recognize.batches import (
     Stream,
     as_input,
-    checked_device,
     crop_and_flip,
     cuts,
     order,
@@ -177,11 +174,3 @@ def test_half_of_the_size_averages_pixels() -> None:
     checkers = (torch.arange(64).view(1, 8, 8, 1) % 2 * 200).byte()
     resized = as_input(checkers, 4)  # antialiased: no column is picked at the cost of its neighbour
     assert (resized[..., 1:-1] * 255 - 100).abs().max() < 1
-
-
-def test_devices_that_are_not_there_are_refused() -> None:
-    assert checked_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="no device"):
-        checked_device("gpu")
-    with pytest.raises(InputError, match="CUDA devices"):
-        checked_device(f"cuda:{torch.cuda.device_count()}")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from synthbook.errors import InputError
 from synthbook.recognize.models import create_classifier
-from synthbook.recognize.train import features, predict
+from synthbook.recognize.predict import features, predict
 
 
 def parameters(model: torch.nn.Module) -> int:

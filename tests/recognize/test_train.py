@@ -12,17 +12,10 @@ import torch.nn.functional as F
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.recognize.models import create_classifier
-from synthbook.recognize.train import (
-    History,
-    Recipe,
-    TrainingError,
-    accuracy,
-    cross_entropy_step,
-    features,
-    fit,
-    predict,
-    sample_losses,
-)
+from synthbook.recognize.predict import accuracy, features, predict, sample_losses
+from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import History, cross_entropy_step, fit
+from synthbook.training import TrainingError
 
 RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
 
@@ -249,7 +242,7 @@ def test_streams_that_do_not_fit_are_refused() -> None:
         )
     with pytest.raises(InputError, match="crop_padding 8"):
         fit(model, images, replace(RECIPE, crop_padding=8), seed=0)
-    with pytest.raises(InputError, match="precision is 'half'"):
+    with pytest.raises(InputError, match="precision 'half'"):
         fit(model, images, RECIPE, seed=0, precision="half")
     with pytest.raises(InputError, match="give uint8"):
         predict(model, images.images.astype(np.float32))

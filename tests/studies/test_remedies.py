@@ -1,34 +1,59 @@
-"""Chapters' parameters in, a classifier trained by a method out."""
+"""The experiments of chapters 15 and 16 on a miniature: which rows, of which trainings."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from synthbook.data import ImageSet
+from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
-from synthbook.recognize.methods import Settings
-from synthbook.record.parameters import check_values
-from synthbook.studies.gap import classifier_recipe, train_classifier
-from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
+from synthbook.recognize.methods import METHODS
+from synthbook.recognize.methods.task import updates_of
+from synthbook.studies import gap, remedies
+from synthbook.studies.remedies import (
+    PretrainedGuidance,
+    RealGuidance,
+    check_pretrained_guidance,
+    check_real_guidance,
+    guide_of,
+    network_of,
+    numbers_of,
+    remedy,
+)
 
 torch.set_num_threads(1)
-CHAPTER = "15_pretrained_guidance"
+P = {
+    "data": "digits", "data_root": "", "image_size": 0, "set_size": 0,
+    "sources": ("real", "diffusion", "gan"),
+    "backbone": "small_cnn", "pretrained": False, "epochs": 1, "batch_size": 8,
+    "learning_rate": 0.01, "input_size": 0, "precision": "float32",
+    "guide_backbone": "small_cnn", "guide_input_size": 8, "guide_pretrained": False,
+    "distance": "cosine",
+}  # fmt: skip
+P15 = P | {
+    "parts": ("scratch", "other_architecture", "sensitivity", "readings"),
+    "methods": ("plain", "ASG", "CSG", "PG-L1", "PG-KL"),
+    "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
+    "lambda_3_kl": 1.0, "lambda_3_l1": 10.0, "lambdas": (1.0, 100.0),
+}  # fmt: skip
+P16 = P | {
+    "parts": ("methods", "real_images", "sensitivity", "readings"),
+    "methods": ("plain", "Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum", "PCGrad"),
+    "similarity": "kl", "target": "guide", "over": "row", "lambda_1": 1.0, "lambda_2": 1.0,
+    "lambda_3": 0.1, "per_layer": False, "accumulate": 1, "lambdas": (0.1, 1.0), "shots": 2,
+    "n_real": (2, 4), "synthetic_ratio": 0.0,
+}  # fmt: skip
 
 
-def parameters(**values):
-    """Return the chapter's parameters with a short training and a small guide of no knowledge."""
-    short = {"epochs": 2, "batch_size": 16, "guide_backbone": "small_cnn", "guide_input_size": 8}
-    return check_values(CHAPTER, short | {"guide_pretrained": False} | values)
-
-
-def stripes(count: int, *, seed: int = 0) -> ImageSet:
+def stripes(count: int, seed: int = 0) -> ImageSet:
     """Return two classes: the upper or the lower half of the image is bright, on noise."""
     pixels = numpy_generator(seed, "stripes").uniform(0, 0.6, (count, 8, 8, 1))
     labels = np.arange(count) % 2
@@ -37,115 +62,223 @@ def stripes(count: int, *, seed: int = 0) -> ImageSet:
     return ImageSet((255 * pixels).astype(np.uint8), labels, ("up", "down"), "stripes")
 
 
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> Splits:
+    """Real images; the chapters' training sets are made-up ones, new for each seed."""
+
+    def training_sets(real, p, *, seed, device):
+        made = {"diffusion": stripes(16, 100 + seed), "gan": stripes(16, 200 + seed)}
+        return {k: SimpleNamespace(train=v) for k, v in ({"real": real.train} | made).items()}
+
+    monkeypatch.setattr(gap, "training_sets", training_sets)
+    return Splits(stripes(16, 1), stripes(30, 2), stripes(40, 3))
 
 
-@given(
-    st.floats(0, 1e6),
-    st.floats(0, 1e6),
-    st.sampled_from(("guide", "model")),
-    st.booleans(),
-)
-def test_settings_are_the_parameters_of_the_same_name(first, third, target, per_layer) -> None:
-    p = {"lambda_1": first, "lambda_3": third, "target": target, "per_layer": per_layer, "seeds": 3}
-    expected = Settings(lambda_1=first, lambda_3=third, target=target, per_layer=per_layer)
-    assert settings_of(p) == expected
-    assert settings_of(p, lambda_3=2.0) == replace(expected, lambda_3=2.0)
-    assert settings_of({}) == Settings()
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """What is trained, a dict a training."""
+    calls, inner = [], remedies.remedy
+
+    def spy(network, name, **given):
+        calls.append({"network": network, "name": name, **given})
+        return inner(network, name, **given)
+
+    monkeypatch.setattr(remedies, "remedy", spy)
+    return calls
 
 
-def test_a_setting_out_of_range_is_told_by_its_name() -> None:
-    with pytest.raises(InputError, match="lambda_3 is -1"):
-        settings_of({}, lambda_3=-1)
+def identity(row: dict) -> tuple:
+    return tuple(sorted((k, v) for k, v in row.items() if k != "value"))
+
+
+def values(rows: list[dict], **where) -> list[float]:
+    return [row["value"] for row in rows if where.items() <= row.items()]
+
+
+def test_checking_parameters_needs_no_torch() -> None:
+    code = "import sys; from synthbook.studies import remedies; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Trained by a method
+
+
+def test_numbers_are_the_parameters_that_the_method_has() -> None:
+    given = P16 | {"lambda_3": 5.0, "seeds": 3, "weight": 7}
+    assert numbers_of("plain", given) == numbers_of("ASG", given) == {}
+    assert numbers_of("A-GEM", given) == {"per_layer": False, "accumulate": 1}
+    kl = {"lambda_3": 5.0, "distance": "cosine", "target": "guide", "over": "row", "accumulate": 1}
+    assert numbers_of("PG-KL", given) == kl
+    assert set(numbers_of("RG+PG-R", given)) == set(remedies.NUMBERS)
 
 
 def test_the_guide_is_the_one_that_the_parameters_name() -> None:
-    guide = guide_of(parameters(), channels=1)
+    guide = guide_of(P, channels=1)
     assert (guide.network.name, guide.input_size) == ("small_cnn", 8)
-    assert not any(parameter.requires_grad for parameter in guide.network.parameters())
     with pytest.raises(InputError, match="no pretrained weights"):
-        guide_of(parameters(guide_pretrained=True), channels=1)
-
-
-def test_plain_training_starts_where_any_classifier_of_the_seed_starts() -> None:
-    p = parameters(learning_rate=1e-12)
-    images = stripes(32)
-    one, _ = remedy(p, "plain", synthetic=images, updates=4, seed=3)
-    other, _ = train_classifier(p, images, seed=3)
-    ours, theirs = weights(one), weights(other)
-    kernels = [name for name in ours if "running" not in name and "num_batches" not in name]
-    assert all(torch.allclose(ours[name], theirs[name], atol=1e-9) for name in kernels)
+        guide_of(P | {"guide_pretrained": True}, channels=1)
 
 
 def test_methods_of_a_seed_start_alike_and_end_apart() -> None:
-    p = parameters(learning_rate=0.01)
-    images = stripes(48)
-    guide = guide_of(parameters(), channels=1)
-    how = {"synthetic": images, "updates": updates_of(images, classifier_recipe(p)), "guide": guide}
+    images, guide = stripes(48), guide_of(P, channels=1)
 
-    def trained(name: str, rate: float, seed: int = 0) -> torch.Tensor:
-        recipe = replace(classifier_recipe(p), learning_rate=rate)
-        model, _ = remedy(p, name, seed=seed, recipe=recipe, **how)
-        return model.head.weight.detach()
+    def head(name: str, rate: float, seed: int = 0) -> torch.Tensor:
+        network = network_of(P | {"learning_rate": rate})
+        how = {"synthetic": images, "updates": 6, "guide": guide, "seed": seed}
+        return remedy(network, name, **how)[0].head.weight.detach()
 
-    plain, guided = trained("plain", 1e-12), trained("PG-KL", 1e-12)
-    assert torch.allclose(plain, guided, atol=1e-9)
-    assert not torch.allclose(plain, trained("plain", 1e-12, seed=1), atol=1e-3)
-    assert not torch.allclose(trained("plain", 0.01), trained("PG-KL", 0.01), atol=1e-4)
+    assert torch.allclose(head("plain", 1e-12), head("PG-KL", 1e-12), atol=1e-9)
+    assert not torch.allclose(head("plain", 1e-12), head("plain", 1e-12, seed=1), atol=1e-3)
+    assert not torch.allclose(head("plain", 0.01), head("PG-KL", 0.01), atol=1e-5)
 
 
-def test_equal_seeds_give_equal_weights_and_the_settings_count() -> None:
-    p = parameters(lambda_3_kl=5.0)
-    guide = guide_of(parameters(), channels=1)
-    how = {"synthetic": stripes(32), "updates": 4, "seed": 0, "guide": guide}
-    first, again, weaker = (
-        remedy(p, "PG-L1", settings=settings_of(p, lambda_3=lambda_3), **how)[0].head.weight
-        for lambda_3 in (5.0, 5.0, 0.5)
+def test_plain_training_is_that_of_any_classifier_of_the_seed() -> None:
+    p, images = P | {"epochs": 2}, stripes(32)
+    network = network_of(p)
+    ours, history = remedy(
+        network, "plain", synthetic=images, updates=updates_of(images, network.recipe), seed=3
     )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, weaker)
+    # The stream's name is part of its random order, so only the start is the same.
+    theirs, _ = gap.train_classifier(p | {"learning_rate": 1e-12}, images, seed=3)
+    still = replace(network, recipe=replace(network.recipe, learning_rate=1e-12))
+    same, _ = remedy(still, "plain", synthetic=images, updates=8, seed=3)
+    assert torch.allclose(same.head.weight, theirs.head.weight, atol=1e-9)
+    assert not torch.allclose(ours.head.weight, theirs.head.weight, atol=1e-4)
+    assert history.images == 2 * 32
 
 
-@pytest.mark.parametrize("updates", [2, 4, 10])
-def test_the_time_is_that_of_the_updates_and_not_of_the_epochs(updates: int) -> None:
-    p = parameters(epochs=7)
-    images = stripes(32)  # two steps an epoch
-    _, history = remedy(p, "plain", synthetic=images, updates=updates, seed=0)
-    assert history.images == 16 * updates
-    assert updates_of(images, classifier_recipe(p)) == 14
-
-
-def test_backbone_recipe_and_weights_may_differ_from_the_parameters() -> None:
-    p = parameters(backbone="resnet18_cifar", pretrained=True)
-    recipe = replace(classifier_recipe(p), input_size=16)
-    other = {"recipe": recipe, "backbone": "small_cnn", "pretrained": False}
-    model, _ = remedy(p, "plain", real=stripes(16), updates=1, seed=0, **other)
-    assert (model.name, model.num_classes) == ("small_cnn", 2)
-    assert len([layer for layer in model.body if isinstance(layer, torch.nn.Conv2d)]) == 4
-
-
-def test_what_is_missing_is_said_before_work_starts() -> None:
-    p = parameters()
-    how = {"updates": 4, "seed": 0}
-    with pytest.raises(InputError, match="no images"):
-        remedy(p, "plain", **how)
-    with pytest.raises(InputError, match="needs a frozen guide"):
-        remedy(p, "PG-KL", synthetic=stripes(16), **how)
-    with pytest.raises(InputError, match="needs real images"):
-        remedy(p, "RG", synthetic=stripes(16), **how)
-    with pytest.raises(InputError, match="did you mean 'PG-KL'"):
-        remedy(p, "PG_KL", synthetic=stripes(16), **how)
+# Chapter 15
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
-        ({"methods": ["plain", "PG_KL"]}, "did you mean 'PG-KL'"),
-        ({"parts": ["scratched"]}, "did you mean 'scratch'"),
-        ({"lambdas": [-1.0]}, "lambdas"),
+        ({"sources": ("real",)}, "give a generator too"),
+        ({"methods": ("plain", "ASG")}, "give plain and PG-KL"),
+        ({"parts": ("readings",)}, "give scratch, pretrained or other_architecture too"),
+        ({"guide_backbone": "small_cnn"}, "is the guide's own"),
     ],
 )
-def test_unknown_names_stop_the_chapter_before_it_runs(values, told) -> None:
-    with pytest.raises(InputError, match=told):
-        check_values(CHAPTER, values)
+def test_parameters_of_chapter_15_that_do_not_fit_are_refused(values, message) -> None:
+    p = P15 | {"guide_backbone": "efficientnet_lite0"}
+    assert "digits" in str(check_pretrained_guidance(p))
+    with pytest.raises(InputError, match=message):
+        check_pretrained_guidance(p | values)
+
+
+def test_rows_of_chapter_15(real: Splits, trained: list[dict]) -> None:
+    experiment = PretrainedGuidance(P15, real)
+    rows = list(experiment.rows(5))
+    assert max(Counter(map(identity, rows)).values()) == 1
+    assert {row["seed"] for row in rows} == {5}
+    # CSG compares two networks of one architecture; real images have plain training alone.
+    right = {"part": "tables", "metric": "top1_accuracy", "split": "test"}
+    for guide, count in (("same_architecture", 5), ("other_architecture", 4)):
+        assert len(values(rows, guide=guide, train="gan", **right)) == count
+        assert len(values(rows, guide=guide, train="real", **right)) == 1
+    assert len(values(rows, metric="relative_cost", train="gan")) == 4 + 3
+    # A weight that the tables have is not trained again, and has their accuracy.
+    for split in ("val", "test"):
+        where = {"method": "PG-KL", "train": "gan", "split": split, "guide": "same_architecture"}
+        table = values(rows, part="tables", **where)
+        assert table == values(rows, part="sensitivity", lambda_3=1.0, **where)
+    assert len(values(rows, part="sensitivity", split="test")) == 2 * 2 * 2 * 2
+    assert len(values(rows, part="readings", split="test")) == 2 * 4
+    assert len(trained) == 2 * 9 + 2 + 2 * 2 * 3 + 2 * 4  # of 3 new weights, 1.0 of PG-KL is not
+    assert len({(call["updates"], call["seed"]) for call in trained}) == 1
+    assert set(experiment.models) == {
+        ("real", "plain"), ("diffusion", "plain"), ("diffusion", "PG-KL"),
+        ("gan", "plain"), ("gan", "PG-KL"),
+    }  # fmt: skip
+    assert rows[0]["value"] == next(PretrainedGuidance(P15, real).rows(5))["value"]
+
+
+def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> None:
+    p = P15 | {
+        "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
+        "backbone": "resnet18_cifar", "large_input_size": 16, "large_learning_rate": 0.02,
+    }  # fmt: skip
+    rows = list(PretrainedGuidance(p, real).rows(0))
+    places = {(row["guide"], row["init"], row["backbone"]) for row in rows}
+    assert places == {
+        ("same_architecture", "scratch", "small_cnn"),
+        ("other_architecture", "scratch", "resnet18_cifar"),
+    }
+    recipes = {call["network"].backbone: call["network"].recipe for call in trained}
+    assert (recipes["small_cnn"].input_size, recipes["small_cnn"].learning_rate) == (16, 0.02)
+    assert recipes["resnet18_cifar"].input_size == 0
+
+
+# Chapter 16
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sources": ("gan", "diffusion")}, "give real and a generator"),
+        ({"methods": ("plain", "RG")}, "none of those of the part sensitivity"),
+        ({"shots": 31}, "shots = 31 of some 30 images a class"),
+        ({"set_size": 100, "shots": 20}, "shots = 20 of some 10 images a class"),
+        ({"n_real": (2, 40)}, "n_real = 40"),
+        ({"synthetic_ratio": 20.0}, "give at most 15"),
+    ],
+)
+def test_parameters_of_chapter_16_that_do_not_fit_are_refused(values, message) -> None:
+    assert check_real_guidance(P16).num_classes == 10
+    with pytest.raises(InputError, match=message):
+        check_real_guidance(P16 | values)
+    unused = P16 | {"parts": ("methods",), "n_real": (2, 40), "methods": ("plain",)}
+    check_real_guidance(unused)  # what a part needs is asked only where it runs
+
+
+def test_rows_of_chapter_16(real: Splits, trained: list[dict]) -> None:
+    experiment = RealGuidance(P16, real)
+    rows = [row for family in experiment.families for row in experiment.rows(family, seed=5)]
+    assert max(Counter(map(identity, rows)).values()) == 1
+    where = {"part": "methods", "metric": "top1_accuracy"}
+    assert len(values(rows, **where)) == 2 * 7 + 2
+    for source in ("diffusion", "gan", "real", "real_few"):
+        assert len(values(rows, method="plain", train=source, **where)) == 1
+    ours = values(rows, method="RG", train="real_few+gan", **where)
+    for part, setting in (("real_images", {"n_real": 2}), ("readings", {"per_layer": False})):
+        assert values(rows, method="RG", part=part, **setting)[1:] == ours
+    points = [tuple(row[w] for w in remedies.WEIGHTS) for row in rows if "lambda_2" in row]
+    assert len(set(points)) == 4  # as they are, and each at the other of 0.1 and 1
+    assert len(values(rows, part="real_images")) == 2 * 5 * 2
+    assert len(values(rows, part="readings")) == 2 * 4
+    assert values(rows, method="Aug", metric="relative_cost") == [1.0, 1.0]
+    projecting = {"A-GEM", "RG", "RG+PG-R+PG-F"}
+    assert set(experiment.histories) == {
+        (name, family, 5) for name in projecting for family in ("diffusion", "gan")
+    }
+    angles = values(rows, method="RG", metric="mean_cosine", train="real_few+gan")
+    assert angles == [np.mean(experiment.histories["RG", "gan", 5].extra["cosine"])]
+    # Nothing is trained twice, and all in equal time.
+    alone, both = 2 + 2, 2 * (6 + 5 + 3 + 1)  # methods, n_real 4, other weights, per layer
+    assert len(trained) == alone + both
+    assert {call["updates"] for call in trained} == {2}
+
+
+def test_the_images_of_chapter_16(real: Splits, trained: list[dict]) -> None:
+    p = P16 | {"parts": ("methods",), "methods": ("plain", "Aug"), "synthetic_ratio": 2.0}
+    list(RealGuidance(p, real).rows("diffusion", seed=0))
+    sizes = [
+        tuple(len(call[name]) if call[name] else 0 for name in ("real", "synthetic"))
+        for call in trained
+    ]
+    # Generated ones alone, which Aug is timed with; the few real ones; all of them.
+    assert sizes == [(0, 8), (4, 8), (4, 0), (16, 0)]
+    assert {call["guide"] for call in trained} == {None}
+    trained.clear()
+    list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 0.5}, real).rows("gan", seed=0))
+    assert [len(call["synthetic"]) for call in trained] == [8, 8]
+    assert trained[-1]["real"] is real.train
+
+
+def test_too_few_images_of_a_class_stop_before_anything_is_trained(real: Splits) -> None:
+    with pytest.raises(InputError, match="images"):
+        RealGuidance(P16 | {"shots": 9}, real)
+
+
+def test_the_methods_of_the_chapters_are_there() -> None:
+    assert {name for names in remedies.METHODS_OF.values() for name in names} <= set(METHODS)

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
 
 if TYPE_CHECKING:
@@ -35,20 +34,6 @@ class Batch:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
-
-
-def checked_device(device: str | torch.device) -> torch.device:
-    """Return the device; raise InputError if this computer does not have it."""
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"'{device}' is no device; use 'cpu', 'cuda' or 'cuda:0'") from None
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"this computer has {torch.cuda.device_count()} CUDA devices and '{device}' was "
-            f"asked for; use device='cpu'"
-        )
-    return found
 
 
 def order(count: int, start: int, stop: int, *, seed: int, stream: str) -> Tensor:

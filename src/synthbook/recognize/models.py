@@ -24,10 +24,8 @@ MEDIUM_SIZE = 16  # pixels from which a fourth stage sees more than a single pos
 class Classifier(nn.Module):
     """A body that maps images to pooled features, and a linear head.
 
-    Attributes:
-        name: the backbone's name.
-        num_classes, channels: what it was made for. Grey images are repeated over the channels
-            of a body that takes three.
+    ``name`` is the backbone's; ``num_classes`` and ``channels`` are what it was made for. Grey
+    images are repeated over the channels of a body that takes three.
     """
 
     mean: Tensor

@@ -1,47 +1,34 @@
-"""One training loop for all classifiers of the book, and what is read off a trained one."""
+"""One training loop for all classifiers of the book."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from synthbook.errors import InputError
+from synthbook.machine import checked_device
 from synthbook.randomness import derive
-from synthbook.recognize.batches import Batch, Stream, checked_device, cuts, steps
-from synthbook.recognize.predict import accuracy, features, predict, sample_losses, scores
+from synthbook.recognize.batches import Batch, Stream, cuts, steps
+from synthbook.recognize.predict import scores
 from synthbook.recognize.recipe import Recipe, learning_rate_at
-from synthbook.training import TrainingError
+from synthbook.training import TrainingError, check_choice
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
 
-__all__ = [
-    "History",
-    "Recipe",
-    "Step",
-    "TrainingError",
-    "accuracy",
-    "create_optimizer",
-    "cross_entropy_step",
-    "features",
-    "fit",
-    "joined",
-    "predict",
-    "report",
-    "sample_losses",
-]
-
 MOMENTUM = 0.9  # of sgd
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
-Step = Callable[[nn.Module, dict[str, Batch], torch.optim.Optimizer], dict[str, Tensor]]
+Batches = dict[str, Batch]
+Report = dict[str, Tensor]
+Step = Callable[[nn.Module, Batches, Optimizer], Report]
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,7 @@ class History:
     extra: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def create_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def create_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """Return the recipe's optimizer over the parameters that require gradients.
 
     The fused implementations are used: one pass over all parameters, also on a CPU.
@@ -88,15 +75,13 @@ def joined(batches: Mapping[str, Batch]) -> tuple[Tensor, Tensor]:
     return torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
 
 
-def report(loss: Tensor, logits: Tensor, labels: Tensor, **extra: Tensor) -> dict[str, Tensor]:
+def report(loss: Tensor, logits: Tensor, labels: Tensor, **extra: Tensor) -> Report:
     """Return what a step has to return: detached scalars 'loss' and 'accuracy' (0 to 1)."""
     right = (logits.detach().argmax(1) == labels).double().mean()
     return {"loss": loss.detach(), "accuracy": right, **extra}
 
 
-def cross_entropy_step(
-    model: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
+def cross_entropy_step(model: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
     """Take one step down the mean cross-entropy of all batches together."""
     images, labels = joined(batches)
     logits = model(images)
@@ -161,31 +146,24 @@ def _epoch_means(
             f"(both from 0); lower learning_rate"
         )
     weights = torch.tensor(sizes, dtype=torch.float64)
+    columns = {name: torch.stack([record[name] for record in records]) for name in records[0]}
     return {
-        name: float(
-            torch.stack([record[name] for record in records]).cpu().double()
-            @ weights
-            / weights.sum()
-        )
-        for name in records[0]
+        name: float(values.cpu().double() @ weights / weights.sum())
+        for name, values in columns.items()
     }
 
 
-def _extended(
-    history: History, means: dict[str, float], val: tuple[float, float] | None
-) -> History:
-    extra = {
-        name: (*history.extra.get(name, ()), value)
-        for name, value in means.items()
-        if name not in ("loss", "accuracy")
-    }
-    return replace(
-        history,
-        train_accuracy=(*history.train_accuracy, 100 * means["accuracy"]),
-        train_loss=(*history.train_loss, means["loss"]),
-        val_accuracy=(*history.val_accuracy, val[0]) if val else (),
-        val_loss=(*history.val_loss, val[1]) if val else (),
-        extra=extra,
+def _history(epochs: Sequence[Mapping[str, float]], seconds: float, images: int) -> History:
+    """Return the curves of what each epoch measured."""
+    curves = {name: tuple(epoch[name] for epoch in epochs) for name in epochs[0]}
+    return History(
+        train_accuracy=tuple(100 * share for share in curves.pop("accuracy")),
+        train_loss=curves.pop("loss"),
+        val_accuracy=curves.pop("val_accuracy", ()),
+        val_loss=curves.pop("val_loss", ()),
+        seconds=seconds,
+        images=images,
+        extra=curves,
     )
 
 
@@ -223,19 +201,18 @@ def fit(
     """
     sets = dict(streams) if isinstance(streams, Mapping) else {"train": streams}
     _check_streams(model, sets, recipe)
-    if precision not in PRECISIONS:
-        raise InputError(f"precision is '{precision}'; use 'float32' or 'bfloat16'")
+    check_choice("precision", precision, ("float32", "bfloat16"))
     place = checked_device(device)
     options = {"seed": seed, "crop_padding": recipe.crop_padding, "flip": recipe.flip}
     options |= {"input_size": recipe.input_size, "device": place}
     loaded = {name: Stream(images, name=name, **options) for name, images in sets.items()}
     step = step or cross_entropy_step
-    cast, enabled = PRECISIONS[precision], precision != "float32"
+    mixed = {"dtype": torch.bfloat16, "enabled": precision == "bfloat16"}
     model.to(place)
     optimizer = create_optimizer(model, recipe)
     steps_per_epoch = len(cuts(max(map(len, sets.values())), recipe.batch_size)) - 1
     total = recipe.epochs * steps_per_epoch
-    history, begin = History(), time.perf_counter()
+    history, begin, epochs, images = History(), time.perf_counter(), [], 0
     with _own_draws(seed, place):
         for epoch in range(recipe.epochs):
             model.train()
@@ -243,16 +220,15 @@ def fit(
             for number, batches in enumerate(steps(loaded, recipe.batch_size, epoch)):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate_at(recipe, epoch * steps_per_epoch + number, total)
-                with torch.autocast(place.type, dtype=cast, enabled=enabled):
+                with torch.autocast(place.type, **mixed):
                     records.append(step(model, batches, optimizer))
                 sizes.append(sum(map(len, batches.values())))
-            means = _epoch_means(records, sizes, epoch)
-            val = scores(model, validation, recipe.input_size) if validation is not None else None
-            history = replace(
-                _extended(history, means, val),
-                seconds=time.perf_counter() - begin,
-                images=history.images + sum(sizes),
-            )
+            epochs.append(_epoch_means(records, sizes, epoch))
+            if validation is not None:
+                val = scores(model, validation, input_size=recipe.input_size)
+                epochs[-1] |= dict(zip(("val_accuracy", "val_loss"), val, strict=True))
+            images += sum(sizes)
+            history = _history(epochs, time.perf_counter() - begin, images)
             if on_epoch:
                 on_epoch(epoch, history)
     return history

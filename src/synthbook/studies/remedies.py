@@ -1,50 +1,68 @@
-"""What the chapters on remedies share: parameters in, a classifier trained by a method out."""
+"""The remedies of the study gap (Wang et al., WACV 2024): the experiments of chapters 15 and 16.
+
+To import this and to check parameters needs no torch.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from synthbook.data import check, few_shot
 from synthbook.errors import InputError
-from synthbook.recognize.methods import Settings, Task, train, updates_of
-from synthbook.recognize.methods.guide import Guide, create_guide
-from synthbook.recognize.models import Classifier, create_classifier
-from synthbook.recognize.recipe import Recipe
-from synthbook.recognize.train import History
-from synthbook.studies.gap import classifier_recipe
+from synthbook.recognize.methods import keywords_of, train_by
 
 if TYPE_CHECKING:
-    from synthbook.data import ImageSet
+    from synthbook.data import ImageSet, Splits
+    from synthbook.recognize.methods.guide import Guide
+    from synthbook.recognize.models import Classifier
+    from synthbook.recognize.recipe import Recipe
+    from synthbook.recognize.train import History
 
-__all__ = ["guide_of", "remedy", "settings_of", "updates_of"]
+Row = dict[str, Any]
+# The numbers of methods that are parameters of chapters.
+NUMBERS = (
+    "lambda_1", "lambda_2", "lambda_3", "distance", "similarity", "target", "over", "per_layer",
+    "accumulate",
+)  # fmt: skip
 
 
-def settings_of(p: Mapping[str, Any], **changes: Any) -> Settings:
-    """Return the settings that a chapter's parameters spell out: ``lambda_1``, ``distance``, ...
+@dataclass(frozen=True)
+class Network:
+    """The network in training, and how it is trained, whatever the method."""
 
-    Args:
-        p: parameters; names that are no field of ``Settings`` are not read.
-        changes: fields to set in their place.
+    backbone: str
+    pretrained: bool
+    recipe: Recipe
+    precision: str = "float32"
 
-    Raises:
-        InputError: for a value out of range.
-    """
-    names = [field.name for field in dataclasses.fields(Settings)]
-    return Settings(**({name: p[name] for name in names if name in p} | changes))
+
+class Trained(NamedTuple):
+    """What came out: the network, its curves, its accuracies (%) on real images by split."""
+
+    model: Classifier
+    history: History
+    accuracy: dict[str, float]
+
+
+def network_of(p: Mapping[str, Any]) -> Network:
+    """Return the network that a chapter's parameters spell out: ``backbone`` and the like."""
+    from synthbook.studies.gap import classifier_recipe
+
+    precision = p.get("precision", "float32")
+    return Network(p["backbone"], p["pretrained"], classifier_recipe(p), precision)
 
 
 def guide_of(p: Mapping[str, Any], *, channels: int, device: str = "cpu") -> Guide:
-    """Return the frozen network that ``guide_backbone`` and its like ask for.
-
-    Args:
-        p: ``guide_backbone``, ``guide_input_size`` and, false for a control, ``guide_pretrained``.
-        channels: of the images that it will see.
-        device: where it lies.
+    """Return the frozen network of ``guide_backbone`` and its like, for images of ``channels``.
 
     Raises:
         InputError: for an unknown name, missing weights, or a size that it cannot take.
     """
+    from synthbook.recognize.methods.guide import create_guide
+
     return create_guide(
         p["guide_backbone"],
         channels=channels,
@@ -54,8 +72,14 @@ def guide_of(p: Mapping[str, Any], *, channels: int, device: str = "cpu") -> Gui
     )
 
 
+def numbers_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``NUMBERS`` that are given and that the method has."""
+    known = keywords_of(name)
+    return {number: given[number] for number in NUMBERS if number in given and number in known}
+
+
 def remedy(
-    p: Mapping[str, Any],
+    network: Network,
     name: str,
     *,
     updates: int,
@@ -63,11 +87,8 @@ def remedy(
     real: ImageSet | None = None,
     synthetic: ImageSet | None = None,
     guide: Guide | None = None,
-    settings: Settings | None = None,
-    recipe: Recipe | None = None,
-    backbone: str | None = None,
-    pretrained: bool | None = None,
     device: str = "cpu",
+    **numbers: Any,
 ) -> tuple[Classifier, History]:
     """Train a fresh classifier by a method of ``METHODS``; return it and its curves.
 
@@ -75,42 +96,365 @@ def remedy(
     update's weights are kept.
 
     Args:
-        p: a chapter's parameters; the arguments that are None are read from it.
+        network: what is trained, and how.
         name: of the method.
         updates: optimiser steps, the same for all methods that are compared (``updates_of``).
         seed: of the initial weights and of every draw of the training.
         real, synthetic: what the method trains on; None: it has none of these.
         guide: the frozen network, where the method needs one.
-        settings: of the method; None: ``settings_of(p)``.
-        recipe: of a stage; its ``epochs`` are not read. None: ``classifier_recipe(p)``.
-        backbone, pretrained: of the classifier; None: those of ``p``.
         device: where to train.
+        numbers: of the method (``keywords_of``).
 
     Raises:
-        InputError: for an unknown name, or images or a guide that the method lacks.
+        InputError: for an unknown name or number, or images or a guide that the method lacks.
         TrainingError: if a loss is not finite.
     """
-    images = synthetic if synthetic is not None else real
-    if images is None:
-        raise InputError(f"method '{name}' has no images to train on; give real or synthetic ones")
-    recipe = recipe or classifier_recipe(p)
+    from synthbook.recognize.methods.task import Task
+    from synthbook.recognize.models import create_classifier
+
+    images = real if synthetic is None else synthetic
     model = create_classifier(
-        backbone or p["backbone"],
+        network.backbone,
         num_classes=images.num_classes,
         channels=images.channels,
-        image_size=recipe.input_size or images.image_size,
-        pretrained=p["pretrained"] if pretrained is None else pretrained,
+        image_size=network.recipe.input_size or images.image_size,
+        pretrained=network.pretrained,
         seed=seed,
     )
-    task = Task(
-        recipe=recipe,
-        updates=updates,
-        seed=seed,
-        real=real,
-        synthetic=synthetic,
-        guide=guide,
-        settings=settings or settings_of(p),
-        device=device,
-        precision=p.get("precision", "float32"),
+    sets = {"real": real, "synthetic": synthetic, "guide": guide}
+    how = {"device": device, "precision": network.precision}
+    task = Task(network.recipe, updates, seed, **sets, **how)
+    return model, train_by(name, model, task, **numbers)
+
+
+def _rated(network: Network, name: str, test_on: Splits, *, device: str, **options: Any) -> Trained:
+    """Return what ``remedy`` trains, with its accuracies on real validation and test images."""
+    from synthbook.recognize.predict import accuracy
+
+    model, history = remedy(network, name, device=device, **options)
+    read = {"device": device, "input_size": network.recipe.input_size}
+    splits = {"val": test_on.val, "test": test_on.test}
+    return Trained(
+        model, history, {split: accuracy(model, images, **read) for split, images in splits.items()}
     )
-    return model, train(name, model, task)
+
+
+# Chapter 15: Pretrained Guidance.
+
+# What network is trained: the guide's architecture from random or ImageNet weights, or another.
+SETTINGS = ("scratch", "pretrained", "other_architecture")
+
+
+def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
+    """Return a summary of the data; raise InputError for parameters that do not fit together."""
+    summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+    if not set(p["sources"]) - {"real"}:
+        raise InputError(f"sources = {list(p['sources'])}; give a generator too, as in real,gan")
+    if not {"plain", "PG-KL"} <= set(p["methods"]):
+        raise InputError(f"methods = {list(p['methods'])}; give plain and PG-KL, as in plain,PG-KL")
+    if not set(SETTINGS) & set(p["parts"]):
+        raise InputError(
+            f"parts = {list(p['parts'])}; give scratch, pretrained or other_architecture too, "
+            "which say what network is trained"
+        )
+    if "other_architecture" in p["parts"] and p["backbone"] == p["guide_backbone"]:
+        raise InputError(
+            f"backbone = '{p['backbone']}' is the guide's own; for part other_architecture set "
+            "another"
+        )
+    return summary
+
+
+class PretrainedGuidance:
+    """Chapter 15: the methods of Tables 2 and 3 on generated images, beside plain training.
+
+    Attributes:
+        families: the generators.
+        settings: those of ``SETTINGS`` that are asked for.
+        networks: the network in training of each setting.
+        guide: the frozen network.
+        weights: lambda_3 of PG-KL and of PG-L1.
+        reading: how PG-KL is read: its target, over, distance.
+        models: (source, method) -> the network of 'plain' and 'PG-KL' in the last setting, of the
+            seed that was run last.
+    """
+
+    def __init__(self, p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> None:
+        """Unpack a chapter's parameters; load the guide."""
+        self.p, self.real, self.device = p, real, device
+        self.families = [source for source in p["sources"] if source != "real"]
+        self.settings = [name for name in SETTINGS if name in p["parts"]]
+        self.guide = guide_of(p, channels=real.train.channels, device=device)
+        small = network_of(p)
+        large = replace(
+            small,
+            backbone=p["guide_backbone"],
+            recipe=replace(
+                small.recipe,
+                epochs=p["large_epochs"],
+                learning_rate=p["large_learning_rate"],
+                input_size=p["large_input_size"],
+            ),
+        )
+        self.networks = {
+            "scratch": replace(large, pretrained=False),
+            "pretrained": replace(large, pretrained=True),
+            "other_architecture": small,
+        }
+        self.weights = {"PG-KL": p["lambda_3_kl"], "PG-L1": p["lambda_3_l1"]}
+        self.reading = {"target": "guide", "over": "row", "distance": p["distance"]}
+        self.models: dict[tuple[str, str], Classifier] = {}
+
+    def rows(self, seed: int) -> Iterator[Row]:
+        """Yield the rows of a seed: the tables, then the weight and the other readings."""
+        from synthbook.recognize.methods.task import updates_of
+        from synthbook.studies.gap import training_sets
+
+        sets = training_sets(self.real, self.p, seed=seed, device=self.device)
+        done: dict[tuple, Trained] = {}
+
+        def train(setting: str, source: str, name: str, **changes: Any) -> Trained:
+            """Train once, whichever parts ask for it."""
+            given = {"distance": self.reading["distance"], "lambda_3": self.weights.get(name)}
+            numbers = numbers_of(name, given | changes)
+            key = (setting, source, name, *numbers.items())
+            if key not in done:
+                network, images = self.networks[setting], sets[source].train
+                done[key] = _rated(
+                    network, name, self.real, synthetic=images, guide=self.guide, seed=seed,
+                    updates=updates_of(images, network.recipe), device=self.device, **numbers,
+                )  # fmt: skip
+            return done[key]
+
+        self.models = {}
+        for row in self._tables(train):
+            yield row | {"seed": seed}
+        for row in self._ablations(train):
+            yield row | {"seed": seed}
+
+    def _tables(self, train: Callable[..., Trained]) -> Iterator[Row]:
+        """Tables 2 and 3: every method on generated images, and plain training on real ones."""
+        for setting, source in product(self.settings, self.p["sources"]):
+            for name in self.p["methods"] if source != "real" else ("plain",):
+                if name == "CSG" and setting == "other_architecture":
+                    continue
+                trained, plain = train(setting, source, name), train(setting, source, "plain")
+                if setting == self.settings[-1] and name in ("plain", "PG-KL"):
+                    self.models[source, name] = trained.model
+                row = self._row("tables", setting, source, name)
+                yield from _accuracies(row, trained)
+                if name != "plain":
+                    cost = trained.history.seconds / plain.history.seconds
+                    yield row | {"metric": "relative_cost", "value": cost, "split": "train"}
+
+    def _ablations(self, train: Callable[..., Trained]) -> Iterator[Row]:
+        """The weight of the guidance, and the other readings of its formula."""
+        other = {"distance": "l2" if self.reading["distance"] == "cosine" else "cosine"}
+        readings = [
+            ("PG-KL", self.reading | {"target": "model"}),
+            ("PG-KL", self.reading | {"over": "matrix"}),
+            ("PG-KL", self.reading | other),
+            ("PG-L1", other),
+        ]
+        p, methods = self.p, [name for name in self.weights if name in self.p["methods"]]
+        for source in self.families:
+            if "sensitivity" in p["parts"]:
+                for setting, name, weight in product(self.settings, methods, p["lambdas"]):
+                    row = self._row("sensitivity", setting, source, name, lambda_3=weight)
+                    yield from _accuracies(row, train(setting, source, name, lambda_3=weight))
+            if "readings" in p["parts"]:
+                for name, reading in readings:
+                    if name in methods:
+                        row = self._row("readings", SETTINGS[-1], source, name, **reading)
+                        yield from _accuracies(row, train(SETTINGS[-1], source, name, **reading))
+
+    def _row(self, part: str, setting: str, source: str, name: str, **quantities: Any) -> Row:
+        """Return what all rows of a training have in common."""
+        network = self.networks[setting]
+        guide = setting if setting == "other_architecture" else "same_architecture"
+        return {
+            "method": name, "train": source, "test": "real", "dataset": self.p["data"],
+            "backbone": network.backbone, "part": part, "guide": guide,
+            "init": "pretrained" if network.pretrained else "scratch", **quantities,
+        }  # fmt: skip
+
+
+def _accuracies(
+    row: Row, trained: Trained, splits: tuple[str, ...] = ("val", "test")
+) -> Iterator[Row]:
+    for split in splits:
+        yield row | {"metric": "top1_accuracy", "value": trained.accuracy[split], "split": split}
+
+
+# Chapter 16: Real Guidance.
+
+WEIGHTS = ("lambda_1", "lambda_2", "lambda_3")
+ALL_OURS = "RG+PG-R+PG-F"
+# The methods that a part compares, as far as they are asked for; part methods takes all these.
+METHODS_OF = {
+    "real_images": ("Aug", "A-GEM", "RG", ALL_OURS, "sum"),
+    "sensitivity": (ALL_OURS,),
+    "readings": ("RG", "sum", "PCGrad"),
+}
+
+
+def check_real_guidance(p: Mapping[str, Any]) -> object:
+    """Return a summary of the data; raise InputError for parameters that do not fit together."""
+    for part in p["parts"]:
+        known = METHODS_OF.get(part, p["methods"])
+        if not set(known) & set(p["methods"]):
+            raise InputError(
+                f"methods = {list(p['methods'])} has none of those of the part {part}; "
+                f"add one of {', '.join(known)}"
+            )
+    summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+    if "real" not in p["sources"] or not set(p["sources"]) - {"real"}:
+        raise InputError(
+            f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
+        )
+    count = sum(n for part, n in summary.counts.items() if "train" in part)
+    count = min(count, p["set_size"]) if p["set_size"] else count  # training images of each source
+    most = max(1, count // summary.num_classes)
+    for name, shots in _shots(p).items():
+        if shots > most:
+            raise InputError(
+                f"{name} = {shots} of some {most} images a class; give from 1 to {most}"
+            )
+    few, ratio = p["shots"] * summary.num_classes or count, p["synthetic_ratio"]
+    if ratio * few > count:
+        raise InputError(
+            f"synthetic_ratio = {ratio:g} asks for {ratio * few:,.0f} generated images and there "
+            f"are {count:,}; give at most {count / few:.4g}, or 0 for all"
+        )
+    return summary
+
+
+def _shots(p: Mapping[str, Any]) -> dict[str, int]:
+    """Return the largest numbers of real images a class that are asked for, by parameter."""
+    asked = {"shots": p["shots"]}
+    return asked | ({"n_real": max(p["n_real"])} if "real_images" in p["parts"] else {})
+
+
+class RealGuidance:
+    """Chapter 16: the methods of Table 4, on few real images and many generated ones.
+
+    Attributes:
+        families: the generators.
+        histories: (method, family, seed) -> the curves of those that project, in part methods.
+    """
+
+    def __init__(self, p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> None:
+        """Unpack a chapter's parameters; load the guide if a method needs it.
+
+        Raises:
+            InputError: if a class has fewer images than are asked for.
+        """
+        few_shot(real.train, max(1, *_shots(p).values()), seed=0)
+        self.p, self.real, self.device = p, real, device
+        self.families = [source for source in p["sources"] if source != "real"]
+        self.network = network_of(p)
+        guided = any("PG" in method for method in p["methods"])
+        channels = real.train.channels
+        self.guide = guide_of(p, channels=channels, device=device) if guided else None
+        self.histories: dict[tuple[str, str, int], History] = {}
+
+    def rows(self, family: str, *, seed: int) -> Iterator[Row]:
+        """Yield the rows of a seed with the images of a generator, part by part."""
+        parts = {
+            "methods": self._methods,
+            "real_images": self._real_images,
+            "sensitivity": self._sensitivity,
+            "readings": self._readings,
+        }
+        train = self._trainer(family, seed)
+        where = {"test": "real", "dataset": self.p["data"], "backbone": self.network.backbone}
+        for part, rows in parts.items():
+            if part in self.p["parts"]:
+                for row in rows(train, family, seed):
+                    yield row | {"part": part, "seed": seed, **where}
+
+    def _trainer(self, family: str, seed: int) -> Callable[..., Trained]:
+        """Return a function that trains once, whichever parts ask for it."""
+        from synthbook.data import at_most
+        from synthbook.recognize.methods.task import updates_of
+        from synthbook.studies.gap import training_sets
+
+        sets = training_sets(self.real, self.p, seed=seed, device=self.device)
+        of_real, generated = sets["real"].train, sets[family].train
+        if ratio := self.p["synthetic_ratio"]:  # of ``shots``, also where there are more or fewer
+            few = self.p["shots"] * generated.num_classes or len(of_real)
+            generated = at_most(generated, max(2, round(ratio * few)), seed=seed)
+        updates = updates_of(generated, self.network.recipe)
+        done: dict[tuple, Trained] = {}
+
+        def train(
+            method: str, shots: int | None, *, alone: bool = False, **changes: Any
+        ) -> Trained:
+            """Train on ``shots`` real images a class (0 for all, None for none of them).
+
+            ``alone``: on them alone, without generated ones.
+            """
+            numbers = numbers_of(method, {**self.p, **changes})
+            key = (method, shots, alone, *numbers.items())
+            if key not in done:
+                few = few_shot(of_real, shots, seed=seed) if shots else of_real
+                done[key] = _rated(
+                    self.network, method, self.real, updates=updates, seed=seed,
+                    real=None if shots is None else few, synthetic=None if alone else generated,
+                    guide=self.guide, device=self.device, **numbers,
+                )  # fmt: skip
+            return done[key]
+
+        return train
+
+    def _methods(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+        """Table 4: every method on both, plain training on one of them; times and angles."""
+        few = self.p["shots"]
+        for method in self.p["methods"]:
+            trainings = {f"real_few+{family}": {"shots": few}}
+            if method == "plain":
+                trainings = {family: {"shots": None}}
+                if family == self.families[0]:  # no generator is in these
+                    trainings["real_few"] = {"shots": few, "alone": True}
+                    trainings["real"] = {"shots": 0, "alone": True}
+            for source, images in trainings.items():
+                trained, row = train(method, **images), {"method": method, "train": source}
+                yield from _accuracies(row, trained, ("test",))
+                row["split"] = "train"
+                if "Aug" in self.p["methods"]:
+                    cost = trained.history.seconds / train("Aug", few).history.seconds
+                    yield row | {"metric": "relative_cost", "value": cost}
+                if "projected" in trained.history.extra:
+                    self.histories[method, family, seed] = trained.history
+                    yield from _angles(row, trained.history)
+
+    def _real_images(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+        """How accuracy changes with the number of real images."""
+        for method in METHODS_OF["real_images"]:
+            for shots in self.p["n_real"] if method in self.p["methods"] else ():
+                row = {"method": method, "train": f"real_n+{family}", "n_real": shots}
+                yield from _accuracies(row, train(method, shots), ("test",))
+
+    def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+        """The three weights, one at a time with the others as they are."""
+        usual = {name: self.p[name] for name in WEIGHTS}
+        points = [usual, *(usual | {name: x} for name in WEIGHTS for x in self.p["lambdas"])]
+        for point in {tuple(point.values()): point for point in points}.values():
+            row = {"method": ALL_OURS, "train": f"real_few+{family}", **point}
+            yield from _accuracies(row, train(ALL_OURS, self.p["shots"], **point))
+
+    def _readings(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+        """What the other readings of the paper give."""
+        readings = [("RG", {"per_layer": False}), ("RG", {"per_layer": True})]
+        for method, reading in [*readings, ("sum", {}), ("PCGrad", {})]:
+            if method in self.p["methods"]:
+                row = {"method": method, "train": f"real_few+{family}", **reading}
+                yield from _accuracies(row, train(method, self.p["shots"], **reading), ("test",))
+
+
+def _angles(row: Row, history: History) -> Iterator[Row]:
+    """Yield the mean cosine of both gradients and the share of steps with a projection."""
+    import numpy as np
+
+    for metric, name in (("mean_cosine", "cosine"), ("share_projected", "projected")):
+        yield row | {"metric": metric, "value": float(np.mean(history.extra[name]))}

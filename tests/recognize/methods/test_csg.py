@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,11 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.randomness import numpy_generator, torch_generator
-from synthbook.recognize.batches import Batch, as_input
-from synthbook.recognize.methods import csg as module
+from synthbook.randomness import torch_generator
+from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.asg import BODY_RATE
 from synthbook.recognize.methods.csg import (
     Queue,
@@ -33,50 +29,18 @@ from synthbook.recognize.methods.csg import (
     with_map,
 )
 from synthbook.recognize.methods.guide import Guide, create_guide
-from synthbook.recognize.methods.task import Settings, Task, Together
+from synthbook.recognize.methods.task import Together
 from synthbook.recognize.models import Classifier, create_classifier
+from synthbook.recognize.predict import accuracy
 from synthbook.recognize.recipe import Recipe
-from synthbook.recognize.train import accuracy, create_optimizer
+from synthbook.recognize.train import create_optimizer
 
 RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=0.01)
-
-
-def bars(count: int, seed: int) -> ImageSet:
-    """Return three classes: a bright bar in one of three places, on noise."""
-    labels = np.arange(count) % 3
-    pixels = numpy_generator(seed, "bars").uniform(0, 0.4, (count, 8, 8, 1))
-    for k, label in enumerate(labels):
-        pixels[k, :, 1 + 2 * label : 3 + 2 * label] += 0.5
-    return ImageSet((pixels * 255).astype(np.uint8), labels, tuple("abc"), "bars")
-
-
-def network(seed: int = 0) -> Classifier:
-    return create_classifier("small_cnn", num_classes=3, channels=1, image_size=8, seed=seed)
-
-
-def guided_by(seed: int = 9, size: int = 8) -> Guide:
-    return Guide(network(seed), input_size=size, channels=1)
-
-
-def task(guide: Guide | None = None, **changes: Any) -> Task:
-    """Return 36 updates on 96 synthetic images."""
-    held = {"guide": guide or guided_by(), "synthetic": bars(96, 0), "seed": 0}
-    return Task(**({"recipe": RECIPE, "updates": 36, **held} | changes))
-
-
-def batch(start: int, stop: int, seed: int = 3) -> Batch:
-    images = bars(stop, seed)
-    chosen = torch.arange(start, stop)
-    pixels = as_input(torch.tensor(images.images))
-    return Batch(pixels[chosen], torch.tensor(images.labels)[chosen], chosen)
+NUMBERS = {"weight": 0.1, "temperature": 0.07, "momentum": 0.999, "queue": 1024}
 
 
 def units(count: int, width: int, seed: int = 0) -> Tensor:
     return F.normalize(torch.randn(count, width, generator=torch_generator(seed, "units")), dim=1)
-
-
-def test_the_docstring_says_what_the_table_says() -> None:
-    assert module.SIMPLIFIED in " ".join(module.__doc__.split())
 
 
 @given(st.integers(1, 6), st.integers(0, 6), st.floats(0.05, 2.0))
@@ -152,8 +116,8 @@ def test_weights_of_another_size_are_resized() -> None:
     assert pooled(columns, left).item() == pytest.approx(5 / 8)
 
 
-def test_the_map_is_the_one_that_is_pooled() -> None:
-    model, images = network().eval(), batch(0, 5).images
+def test_the_map_is_the_one_that_is_pooled(classifier, batches) -> None:
+    model, images = classifier().eval(), batches(5)["real"].images
     features, feature_map = with_map(model, lambda: model.features(images))
     assert feature_map.shape == (5, 64, 2, 2)
     torch.testing.assert_close(feature_map.mean((2, 3)), features)
@@ -165,10 +129,24 @@ def test_the_map_is_the_one_that_is_pooled() -> None:
     assert not any(layer._forward_pre_hooks for layer in model.modules())
 
 
-def parts(seed: int = 0) -> Together:
-    queries = projection(64, seed)
-    keys = copy.deepcopy(queries).requires_grad_(False)
-    return Together(network(), queries=queries, keys=keys)
+@pytest.fixture
+def together(classifier) -> Together:
+    """The classifier with both heads."""
+    queries = projection(64, 0)
+    return Together(
+        classifier(), queries=queries, keys=copy.deepcopy(queries).requires_grad_(False)
+    )
+
+
+@pytest.fixture
+def batch(batches):
+    """(start, stop) -> some images of one batch."""
+    whole = batches(12)["synthetic"]
+
+    def part(start: int, stop: int) -> Batch:
+        return Batch(*(x[start:stop] for x in (whole.images, whole.labels, whole.indices)))
+
+    return part
 
 
 def units_by_hand(together: Together, guide: Guide, some: Batch) -> tuple[Tensor, Tensor]:
@@ -181,15 +159,15 @@ def units_by_hand(together: Together, guide: Guide, some: Batch) -> tuple[Tensor
     return queries, F.normalize(together.keys(theirs), dim=1).detach()
 
 
-def test_steps_go_down_the_contrast_with_earlier_keys_as_negatives() -> None:
-    guide, together = guided_by(), parts()
+def test_steps_go_down_the_contrast_with_earlier_keys_as_negatives(together, guide, batch) -> None:
+    frozen = guide()
     recipe = replace(RECIPE, optimizer="sgd", learning_rate=0.1)
     optimizer = create_optimizer(together, recipe)
-    step = csg_step(guide, Settings(csg_weight=0.7, csg_momentum=1.0))
+    step = csg_step(frozen, **NUMBERS | {"weight": 0.7, "momentum": 1.0})
     older = torch.zeros(0, 128)
     for k, some in enumerate((batch(0, 6), batch(6, 12))):
         reference = copy.deepcopy(together).eval()
-        queries, keys = units_by_hand(reference, guide, some)
+        queries, keys = units_by_hand(reference, frozen, some)
         scores = torch.cat([queries @ keys.T, queries @ older.T], 1) / 0.07
         contrast = F.cross_entropy(scores, torch.arange(len(some)))
         (F.cross_entropy(reference(some.images), some.labels) + 0.7 * contrast).backward()
@@ -206,10 +184,9 @@ def test_steps_go_down_the_contrast_with_earlier_keys_as_negatives() -> None:
     assert all(p.grad is None for p in together.keys.parameters())
 
 
-def test_the_keys_head_follows_that_of_the_queries() -> None:
-    together, guide = parts(), guided_by()
+def test_the_keys_head_follows_that_of_the_queries(together, guide, batch) -> None:
     optimizer = create_optimizer(together, RECIPE)
-    step, start = csg_step(guide, Settings(csg_momentum=0.75)), copy.deepcopy(together.keys)
+    step, start = csg_step(guide(), **NUMBERS | {"momentum": 0.75}), copy.deepcopy(together.keys)
     step(together, {"synthetic": batch(0, 6)}, optimizer)
     for a, b in zip(together.keys.parameters(), start.parameters(), strict=True):
         assert torch.equal(a, b)  # at the first step both are alike
@@ -221,80 +198,72 @@ def test_the_keys_head_follows_that_of_the_queries() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 6])
-def test_an_image_that_comes_again_is_not_contrasted_with_itself(length: int) -> None:
+def test_an_image_that_comes_again_is_not_contrasted_with_itself(
+    length: int, together, guide, batch
+) -> None:
     """The second time the queue holds the last keys of the same batch."""
-    together, guide, some = parts(), guided_by(), batch(5, 8)
+    frozen, some = guide(), batch(5, 8)
     with torch.no_grad():
-        queries, keys = units_by_hand(copy.deepcopy(together).eval(), guide, some)
+        queries, keys = units_by_hand(copy.deepcopy(together).eval(), frozen, some)
     scores, own = queries @ keys.T / 0.07, torch.eye(3, dtype=torch.bool)
     again = scores.masked_fill(own, float("-inf")) if length else scores[:, :0]
     wanted = [scores, torch.cat([scores, again], 1)]
     optimizer = create_optimizer(together, replace(RECIPE, learning_rate=1e-12))
-    step = csg_step(guide, Settings(csg_queue=length))
+    step = csg_step(frozen, **NUMBERS | {"queue": length})
     for by_hand in wanted:
         loss = F.cross_entropy(by_hand, torch.arange(3))
         found = step(together, {"synthetic": some}, optimizer)["contrast"]
         assert found.item() == pytest.approx(loss.item(), rel=1e-4)
 
 
-def test_batchnorm_keeps_its_statistics_and_the_guide_everything() -> None:
-    guide, model = guided_by(), network()
-    kept = {name: value.clone() for name, value in guide.network.state_dict().items()}
+def test_batchnorm_keeps_its_statistics_and_the_guide_everything(
+    classifier, guide, task, weights
+) -> None:
+    frozen, model = guide(), classifier()
+    kept = weights(frozen.network)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    csg(model, task(guide))
+    csg(model, task(real=None, guide=frozen))
     for name, value in model.state_dict().items():
         statistic = "running" in name or "batches" in name
         assert torch.equal(value, before[name]) == statistic, name
-    assert all(torch.equal(value, kept[name]) for name, value in guide.network.state_dict().items())
+    assert torch.equal(weights(frozen.network), kept)
 
 
-def test_a_guide_of_another_width_is_refused_before_training() -> None:
+def test_a_guide_of_another_width_is_refused_before_training(classifier, task, weights) -> None:
     body, head = nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), nn.Linear(7, 9)
-    guide = Guide(Classifier(body, head, name="other", channels=1), input_size=8, channels=1)
-    model = network()
-    before = [p.clone() for p in model.parameters()]
+    other = Guide(Classifier(body, head, name="other", channels=1), input_size=8, channels=1)
     with pytest.raises(InputError, match="widths 7 and 64"):
-        csg(model, task(guide))
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        csg(model := classifier(), task(real=None, guide=other))
+    assert torch.equal(weights(model), weights(classifier()))
 
 
-def test_the_contrast_falls_where_it_weighs() -> None:
-    ends = []
-    for weight in (0.0, 10.0):
-        wanted = task(settings=Settings(csg_weight=weight))
-        ends.append(csg(network(), wanted).extra["contrast"][-1])
+def test_the_contrast_falls_where_it_weighs(classifier, task) -> None:
+    ends = [
+        csg(classifier(), task(real=None), weight=weight).extra["contrast"][-1]
+        for weight in (0.0, 10.0)
+    ]
     assert ends[1] < ends[0] - 0.1
 
 
 @pytest.mark.parametrize("queue", [0, 40])
 @pytest.mark.parametrize("size", [4, 8, 16])
-def test_it_learns_and_does_it_the_same_way_twice(queue: int, size: int) -> None:
+def test_it_learns(queue: int, size: int, classifier, guide, task, quadrants) -> None:
     """Also where the guide sees larger images, or its map is a single position."""
-    found = []
-    for _ in range(2):
-        model = network()
-        history = csg(model, task(guided_by(size=size), settings=Settings(csg_queue=queue)))
-        found.append([accuracy(model, bars(60, 2)), *history.train_loss])
-        assert set(history.extra) == {"contrast"}
-    assert found[0] == found[1]
-    assert found[0][0] > 80
-
-
-def test_it_runs_under_autocast() -> None:
-    history = csg(network(), task(precision="bfloat16"))
-    assert np.isfinite(history.train_loss).all()
+    given = {"guide": guide(size), "recipe": RECIPE, "updates": 64}
+    csg(model := classifier(), task(real=None, **given), queue=queue)
+    assert accuracy(model, quadrants(100, 9)) > 90
 
 
 @pytest.mark.slow
-def test_networks_of_timm_give_their_map() -> None:
-    guide = create_guide("efficientnet_lite0", channels=1, input_size=64)
+def test_networks_of_timm_give_their_map(task, quadrants) -> None:
+    frozen = create_guide("efficientnet_lite0", channels=1, input_size=64)
     images = torch.rand(2, 1, 64, 64, generator=torch_generator(0, "images"))
-    features, feature_map = with_map(guide.network, lambda: guide.features(images))
+    features, feature_map = with_map(frozen.network, lambda: frozen.features(images))
     assert feature_map.shape == (2, 1280, 2, 2)
     torch.testing.assert_close(feature_map.mean((2, 3)), features)
     model = create_classifier(
-        "efficientnet_lite0", num_classes=3, channels=1, image_size=64, pretrained=True, seed=0
+        "efficientnet_lite0", num_classes=4, channels=1, image_size=64, pretrained=True, seed=0
     )
     recipe = Recipe(epochs=4, batch_size=16, learning_rate=0.003, input_size=64)
-    csg(model, task(guide, recipe=recipe, updates=24))
-    assert accuracy(model, bars(60, 2), input_size=64) > 60
+    csg(model, task(real=None, guide=frozen, recipe=recipe, updates=24))
+    assert accuracy(model, quadrants(100, 9), input_size=64) > 60

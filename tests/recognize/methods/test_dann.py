@@ -1,18 +1,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from synthbook.data import ImageSet
-from synthbook.recognize.batches import Batch, as_input
-from synthbook.recognize.methods import dann as module
 from synthbook.recognize.methods.dann import (
     annealing,
     dann,
@@ -23,49 +18,9 @@ from synthbook.recognize.methods.dann import (
     reverse_gradient,
     schedule,
 )
-from synthbook.recognize.methods.task import Settings, Task, Together
-from synthbook.recognize.models import Classifier, create_classifier
-from synthbook.recognize.train import Recipe, accuracy, joined
-
-CLASSES = tuple("abcd")
-RECIPE = Recipe(epochs=8, batch_size=32, learning_rate=0.003)
-
-
-def quadrants(count: int, seed: int, brightness: int = 200) -> ImageSet:
-    """Return images of 8 px with one bright quadrant, which is the class, in noise."""
-    draw = np.random.default_rng(seed)
-    labels = np.arange(count) % 4
-    images = draw.integers(0, 60, (count, 8, 8, 1))
-    for image, label in zip(images, labels, strict=True):
-        top, left = 4 * (label // 2), 4 * (label % 2)
-        image[top : top + 4, left : left + 4] += brightness - 60
-    return ImageSet(images.astype(np.uint8), labels, CLASSES, "quadrants")
-
-
-def classifier() -> Classifier:
-    return create_classifier("small_cnn", num_classes=4, channels=1, image_size=8, seed=0)
-
-
-def task(**changes: Any) -> Task:
-    """Return 8 epochs of 4 updates on bright synthetic images and 24 dim real ones."""
-    sets = {"real": quadrants(24, 1, 110), "synthetic": quadrants(128, 2)}
-    return Task(**({"recipe": RECIPE, "updates": 32, "seed": 0, **sets} | changes))
-
-
-def batches(count: int = 12) -> dict[str, Batch]:
-    """Return a batch of either set."""
-    return {
-        name: Batch(as_input(torch.tensor(s.images)), torch.tensor(s.labels), torch.arange(count))
-        for name, s in (("real", quadrants(count, 3, 110)), ("synthetic", quadrants(count, 4)))
-    }
-
-
-def weights(model: nn.Module) -> Tensor:
-    return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
-
-
-def test_the_docstring_says_what_the_table_says() -> None:
-    assert module.SIMPLIFIED in " ".join(module.__doc__.split())
+from synthbook.recognize.methods.task import Together
+from synthbook.recognize.predict import accuracy
+from synthbook.recognize.train import joined
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 3.0])
@@ -88,15 +43,17 @@ def test_schedules() -> None:
     assert list(itertools.islice(progresses(4), 6)) == [0, 0.25, 0.5, 0.75, 1, 1]
 
 
-def test_domains_are_in_the_order_of_the_images() -> None:
+def test_domains_are_in_the_order_of_the_images(batches) -> None:
     two = batches(5)
     assert domains(two).tolist() == [0] * 5 + [1] * 5
     assert domains(dict(reversed(two.items()))).tolist() == [1] * 5 + [0] * 5
 
 
-def test_one_step_is_descent_for_the_classifier_and_ascent_for_the_body() -> None:
+def test_one_step_is_descent_for_the_classifier_and_ascent_for_the_body(
+    classifier, task, batches
+) -> None:
     model, two, weight, rate, p = classifier(), batches(), 2.0, 0.5, 0.3
-    together = Together(model, domain=domain_classifier(model, task(), "dann"))
+    together = Together(model, domain=domain_classifier(model, 64, 0, "dann"))
     before = {name: value.detach().clone() for name, value in together.named_parameters()}
     images, labels = joined(two)
     features = model.features(images)
@@ -121,24 +78,21 @@ def test_one_step_is_descent_for_the_classifier_and_ascent_for_the_body() -> Non
         torch.testing.assert_close(moved, rate * annealing(p) * wanted, rtol=1e-3, atol=1e-5)
 
 
-def test_it_learns_and_repeats_itself() -> None:
-    model, again, test = classifier(), classifier(), quadrants(100, 9, 110)
+def test_it_learns(classifier, task, quadrants, weights) -> None:
+    model, test = classifier(), quadrants(100, 9, 110)
     history = dann(model, task())
     assert accuracy(model, test) > 90
     assert len(history.train_loss) == 8
     assert history.images == 2 * 8 * 128
     assert set(history.extra) == {"domain_loss", "domain_accuracy"}
-    torch.rand(3)
-    dann(again, task())
-    assert torch.equal(weights(model), weights(again))
     dann(other := classifier(), task(seed=1))
     assert not torch.equal(weights(model), weights(other))
 
 
-def test_without_weight_the_domain_classifier_only_watches() -> None:
+def test_without_weight_the_domain_classifier_only_watches(classifier, task, weights) -> None:
     def trained(weight: float, width: int) -> tuple[Tensor, float]:
-        settings = Settings(adversarial_weight=weight, discriminator_width=width)
-        history = dann(model := classifier(), task(settings=settings, updates=120))
+        numbers = {"adversarial_weight": weight, "discriminator_width": width}
+        history = dann(model := classifier(), task(updates=120), **numbers)
         return weights(model), history.extra["domain_accuracy"][-1]
 
     (watched, seen), (wider, _) = trained(0, 16), trained(0, 24)
@@ -147,9 +101,3 @@ def test_without_weight_the_domain_classifier_only_watches() -> None:
     assert not torch.equal(watched, fooled)
     assert seen > 0.7  # dim and bright images can be told apart
     assert unseen < 0.6
-
-
-def test_bfloat16() -> None:
-    recipe = replace(RECIPE, epochs=2)
-    history = dann(classifier(), task(recipe=recipe, updates=8, precision="bfloat16"))
-    assert np.isfinite(history.train_loss).all()

@@ -13,6 +13,7 @@ from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.intervals import interval
 from synthbook.recognize.methods import METHODS
+from synthbook.recognize.methods.task import updates_of
 from synthbook.record.parameters import check_values, declared
 from synthbook.record.vocabulary import CHAPTERS
 from synthbook.settings import choices
@@ -180,10 +181,12 @@ def test_the_optimiser_steps_are_counted(name, monkeypatch):
     )
     sets, _ = audit.lessons.training_images(real, made, P, 0)
     recipe = classifier_recipe(P)
-    updates = synthbook.studies.remedies.updates_of(sets["real"], recipe)
+    updates = updates_of(sets["real"], recipe)
     both = "real" in METHODS[name].needs
     images_ = {"synthetic": sets["generated"], **({"real": sets["real"]} if both else {})}
-    synthbook.studies.remedies.remedy(P, name, updates=updates, seed=0, guide=guide, **images_)
+    network = synthbook.studies.remedies.network_of(P)
+    given = {"updates": updates, "seed": 0, "guide": guide, **images_}
+    synthbook.studies.remedies.remedy(network, name, **given)
     assert abs(len(steps) - updates) <= len(steps) / 6  # within an epoch
     assert steps
 

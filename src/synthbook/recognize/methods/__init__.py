@@ -1,85 +1,86 @@
-"""Every remedy of Tables 2 to 4 of Wang et al. (WACV 2024) by name, behind one function.
+"""Every way of training of Tables 2 to 4 of Wang et al. (WACV 2024) by its name.
 
-``train(name, model, task)`` trains a classifier in place with the images, the time and the numbers
-of the task, and returns its curves. Chapters loop over ``METHODS``; a new method is one function
-of (model, task) and one line here.
+    history = train_by("RG", model, task, lambda_1=0.5)
+
+trains ``model`` in place with the images, the time and the recipe of a ``task.Task``. A method is
+a function ``(model, task, *, its own numbers) -> History`` in a file of this folder, imported when
+it is used, and one line here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-
-from torch import nn
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.recognize.methods import adda, asg, csg, dada, dann, guided, ltda
-from synthbook.recognize.methods.task import Settings, Task, updates_of
-from synthbook.recognize.train import History
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from synthbook.recognize.methods.task import Task
+    from synthbook.recognize.train import History
 
 REAL, SYNTHETIC, GUIDE = "real", "synthetic", "guide"
+# What a number may be at least, whichever method has it; ``train_by`` knows the other ranges.
+AT_LEAST = {
+    "lambda_1": 0, "lambda_2": 0, "lambda_3": 0, "weight": 0, "adversarial_weight": 0,
+    "meta_rate": 0, "queue": 0, "accumulate": 1, "discriminator_width": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Method:
-    """One remedy.
+    """One way of training; without 'real' and 'synthetic' it takes the one set that there is."""
 
-    Attributes:
-        name: as in the rows of the book; the paper's names where it has them.
-        run: trains a classifier in place by a task.
-        needs: what the task must have: 'real', 'synthetic', 'guide'. Without 'real' and
-            'synthetic' the method takes the one set that there is.
-        source: where it was defined.
-        stages: 'one' or 'two', synthetic images first.
-        simplified: what is less than in the source; "" for nothing.
-    """
+    name: str  # as in the rows of the book; the paper's names where it has them
+    place: str  # "file:function" in this folder
+    needs: frozenset[str]  # what the task must have: 'real', 'synthetic', 'guide'
+    source: str  # where it was defined
+    stages: str = "one"  # or "two", synthetic images first
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that make it this method
 
-    name: str
-    run: Callable[[nn.Module, Task], History]
-    needs: frozenset[str]
-    source: str
-    stages: str = "one"
-    simplified: str = ""
+    @property
+    def function(self) -> Callable[..., History]:
+        """The function that trains; asking for it imports its file."""
+        file, _, name = self.place.partition(":")
+        return getattr(import_module(f"{__name__}.{file}"), name)
+
+    @property
+    def simplified(self) -> str:
+        """What is less than in the source, as the file's docstring says it; "" for nothing."""
+        said = inspect.getmodule(self.function).__doc__
+        return " ".join(said.partition("Simplified: ")[2].split()).removesuffix(".")
 
 
 _GAP = "Wang et al. 2024"
+_PG = frozenset({GUIDE})
 _BOTH = frozenset({REAL, SYNTHETIC})
-
-
-def _ours(name: str) -> Method:
-    """Return a method of the paper by the parts of its name, as 'RG+PG-F'."""
-    parts = name.split("+")
-    real, synthetic = "PG-R" in parts, "PG-F" in parts
-    rule = guided.real_guidance if "RG" in parts else None
-    run = guided.on_both(real=real, synthetic=synthetic, combine=rule)
-    return Method(name, run, _BOTH | ({GUIDE} if real or synthetic else set()), _GAP)
-
-
-def _theirs(
-    name: str, run: Callable[[nn.Module, Task], History], needs: Iterable[str], source: str,
-    simplified: str, stages: str = "one",
-) -> Method:  # fmt: skip
-    return Method(name, run, frozenset(needs), source, stages, simplified)
-
-
-_ALL = (
-    Method("plain", guided.plain, frozenset(), f"{_GAP}, Baseline (Real) and (Fake)"),
-    _theirs("ASG", asg.asg, {GUIDE}, "Chen et al. 2020", asg.SIMPLIFIED),
-    _theirs("CSG", csg.csg, {GUIDE}, "Chen et al. 2021", csg.SIMPLIFIED),
-    Method("PG-L1", guided.pretrained_guided("l1"), frozenset({GUIDE}), f"{_GAP}, equation 1"),
-    Method("PG-KL", guided.pretrained_guided("kl"), frozenset({GUIDE}), f"{_GAP}, equation 1"),
-    Method("Adp", guided.adapted, _BOTH, f"{_GAP}, Baseline (Adp.)", "two"),
-    Method("Aug", guided.augmented, _BOTH, f"{_GAP}, Baseline (Aug.)"),
-    _theirs("ADDA", adda.adda, _BOTH, "Tzeng et al. 2017", adda.SIMPLIFIED, "two"),
-    _theirs("DADA", dada.dada, _BOTH, "Tang and Jia 2020", dada.SIMPLIFIED, "two"),
-    _theirs("DANN", dann.dann, _BOTH, "Ganin and Lempitsky 2015", dann.SIMPLIFIED),
-    _theirs("LTDA", ltda.ltda, _BOTH, "Jamal et al. 2020", ltda.SIMPLIFIED, "two"),
-    Method("A-GEM", guided.on_both(combine=guided.a_gem), _BOTH, "Chaudhry et al. 2019"),
-    *map(_ours, ("PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F", "RG+PG-R+PG-F")),
-    Method("sum", guided.on_both(combine=None), _BOTH, "this book: RG without the projection"),
-    Method("PCGrad", guided.on_both(combine=guided.pc_grad), _BOTH, "Yu et al. 2020, by torchjd"),
+_ALL = _BOTH | _PG
+_METHODS = (
+    Method("plain", "plain:plain", frozenset(), f"{_GAP}, Baseline (Real) and (Fake)"),
+    Method("ASG", "asg:asg", _PG, "Chen et al. 2020"),
+    Method("CSG", "csg:csg", _PG, "Chen et al. 2021"),
+    Method("PG-L1", "pretrained_guidance:pg_l1", _PG, f"{_GAP}, equation 1"),
+    Method("PG-KL", "pretrained_guidance:pg_kl", _PG, f"{_GAP}, equation 1"),
+    Method("Adp", "plain:adp", _BOTH, f"{_GAP}, Baseline (Adp.)", "two"),
+    Method("Aug", "plain:aug", _BOTH, f"{_GAP}, Baseline (Aug.)"),
+    Method("ADDA", "adda:adda", _BOTH, "Tzeng et al. 2017", "two"),
+    Method("DADA", "dada:dada", _BOTH, "Tang and Jia 2020", "two"),
+    Method("DANN", "dann:dann", _BOTH, "Ganin and Lempitsky 2015"),
+    Method("LTDA", "ltda:ltda", _BOTH, "Jamal et al. 2020", "two"),
+    Method("A-GEM", "real_guidance:a_gem", _BOTH, "Chaudhry et al. 2019"),
+    Method("PG-R+PG-F", "real_guidance:sum_pg", _ALL, _GAP),
+    Method("RG", "real_guidance:rg", _BOTH, _GAP),
+    Method("RG+PG-R", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL,)}),
+    Method("RG+PG-F", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (SYNTHETIC,)}),
+    Method("RG+PG-R+PG-F", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL, SYNTHETIC)}),
+    Method("sum", "real_guidance:sum_", _BOTH, "this book: RG without the projection"),
+    Method("PCGrad", "real_guidance:pc_grad", _BOTH, "Yu et al. 2020, by torchjd"),
 )
-METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
 
 
 def find(name: str) -> Method:
@@ -92,61 +93,67 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
-def check_methods(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise InputError unless all names are among ``known``, the methods of a chapter."""
-    known = list(known)
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"no method of this chapter is called '{name}'{did_you_mean(name, known)}; "
-                f"methods may be {', '.join(known)}"
-            )
-
-
-def check_task(name: str, task: Task) -> None:
-    """Raise InputError if the task lacks what the method needs, before any training."""
+def keywords_of(name: str) -> dict[str, Any]:
+    """Return a method's own numbers, by name, with their defaults."""
     method = find(name)
-    for part in (REAL, SYNTHETIC):
-        if part in method.needs and getattr(task, part) is None:
-            raise InputError(f"method '{name}' needs {part} images and the task has none")
-    if not method.needs & _BOTH and len(task.streams()) != 1:
-        raise InputError(
-            f"method '{name}' trains on one set of images and the task has "
-            f"{len(task.streams())}; give real or synthetic ones"
-        )
-    if GUIDE in method.needs and task.guide is None:
-        raise InputError(
-            f"method '{name}' needs a frozen guide and the task has none; make one with "
-            f"create_guide('efficientnet_lite0', ...)"
-        )
-    if task.updates < 1:
-        raise InputError(f"updates is {task.updates}; give at least 1")
+    return {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(method.function).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in method.fixed
+    }
 
 
-def train(name: str, model: nn.Module, task: Task) -> History:
+def train_by(name: str, model: nn.Module, task: Task, **keywords: Any) -> History:
     """Train ``model`` in place by a method and return its curves.
 
     Args:
         name: of ``METHODS``.
         model: a classifier of ``create_classifier``; afterwards it is the method's result.
-        task: images, updates, seed, guide, settings.
+        task: images, updates, seed, recipe, guide.
+        keywords: numbers of the method that differ from their defaults (``keywords_of``).
 
     Raises:
-        InputError: for an unknown name, or a task without what the method needs.
+        InputError: for an unknown name, a number out of range, or a task without what the method
+            needs; before any training.
         TrainingError: if a loss is not finite.
     """
-    check_task(name, task)
-    return METHODS[name].run(model, task)
+    method, known = find(name), keywords_of(name)
+    for keyword, value in keywords.items():
+        if keyword not in known:
+            raise InputError(
+                f"method '{name}' has no number '{keyword}'{did_you_mean(keyword, known)}; it has "
+                f"{', '.join(known) or 'none'}"
+            )
+        _check_range(keyword, value)
+    _check_task(method, task)
+    return method.function(model, task, **method.fixed, **keywords)
 
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "Settings",
-    "Task",
-    "check_methods",
-    "check_task",
-    "find",
-    "train",
-    "updates_of",
-]
+def _check_range(keyword: str, value: Any) -> None:
+    least = AT_LEAST.get(keyword)
+    if least is not None and not value >= least:
+        raise InputError(f"{keyword} is {value}; give at least {least}")
+    if keyword == "first_share" and not 0 < value < 1:
+        raise InputError(f"{keyword} is {value}; give a number between 0 and 1")
+    if keyword == "momentum" and not 0 <= value <= 1:
+        raise InputError(f"{keyword} is {value}; give a number from 0 to 1")
+    if keyword == "temperature" and not value > 0:
+        raise InputError(f"{keyword} is {value}; give a number above 0")
+
+
+def _check_task(method: Method, task: Task) -> None:
+    for part in (REAL, SYNTHETIC):
+        if part in method.needs and getattr(task, part) is None:
+            raise InputError(f"method '{method.name}' needs {part} images and the task has none")
+    if not method.needs & _BOTH and len(task.streams()) != 1:
+        raise InputError(
+            f"method '{method.name}' trains on one set of images and the task has "
+            f"{len(task.streams())}; give real or synthetic ones"
+        )
+    if GUIDE in method.needs and task.guide is None:
+        raise InputError(
+            f"method '{method.name}' needs a frozen guide and the task has none; make one with "
+            f"create_guide('efficientnet_lite0', ...)"
+        )
+    if task.updates < 1:
+        raise InputError(f"updates is {task.updates}; give at least 1")

@@ -22,26 +22,25 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.dann import domain_classifier
-from synthbook.recognize.methods.guide import trainable
-from synthbook.recognize.methods.task import Task, Together, one_after_the_other, stage
-from synthbook.recognize.train import History, Step, report
-
-SIMPLIFIED = (
-    "the recipe's optimiser, where the paper lowers Adam's first momentum to 0.5; the "
-    "discriminator has two hidden layers of discriminator_width, not of 500"
+from synthbook.recognize.methods.task import (
+    Task,
+    Together,
+    one_after_the_other,
+    stage,
+    trainable,
 )
+from synthbook.recognize.train import Batches, History, Report, Step, report
+
 RATE = 0.2  # of the recipe's learning rate, in the second stage
 
 
 def discriminator_loss(source: Tensor, target: Tensor) -> Tensor:
     """Return the mean cross-entropy of telling source (1) from target (0), in nats.
 
-    Args:
-        source, target: the discriminator's logits of equally many images, [N, 1] each. With them
-            it is half of L_adv_D in eq. 9.
+    Of logits [N, 1] of equally many images each it is half of L_adv_D in eq. 9.
     """
     ones, zeros = torch.ones_like(source), torch.zeros_like(target)
     return (
@@ -58,16 +57,11 @@ def mapping_loss(target: Tensor) -> Tensor:
 def adda_step(source: nn.Module, weight: float = 1.0) -> Step:
     """Return a step on ``Together(model, domain=...)`` with the streams 'real' and 'synthetic'.
 
-    Real labels are read for the reported accuracy and for nothing else.
-
-    Args:
-        source: the frozen classifier whose features are imitated, in evaluation mode.
-        weight: of the mapping loss.
+    ``source`` is the frozen classifier whose features are imitated, in evaluation mode, ``weight``
+    that of the mapping loss. Real labels are read for the reported accuracy and nothing else.
     """
 
-    def step(
-        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-    ) -> dict[str, Tensor]:
+    def step(together: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         model, domain, real = together.model, together.domain, batches["real"]
         with torch.no_grad():
             theirs = source.features(batches["synthetic"].images)
@@ -86,19 +80,28 @@ def adda_step(source: nn.Module, weight: float = 1.0) -> Step:
     return step
 
 
-def adda(model: nn.Module, task: Task) -> History:
+def adda(
+    model: nn.Module,
+    task: Task,
+    *,
+    adversarial_weight: float = 1.0,
+    discriminator_width: int = 64,
+    first_share: float = 0.75,
+) -> History:
     """Train ``model`` in place by ADDA: cross-entropy on synthetic images, then adversarially.
 
     It ends up with the body for real images and the head of the first stage. In the second stage
     the loss of the curves is that of the discriminator and of the body together, the accuracy
     that on real training images.
     """
-    share = task.settings.first_share
-    first = stage(model, task.synthetic, task, name="synthetic", share=share)
+    first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
     source = copy.deepcopy(model).eval().requires_grad_(False)
-    together = Together(model, domain=domain_classifier(model, task, "adda"))
-    step = adda_step(source, task.settings.adversarial_weight)
+    together = Together(
+        model, domain=domain_classifier(model, discriminator_width, task.seed, "adda")
+    )
+    step = adda_step(source, adversarial_weight)
     slower = replace(task.recipe, learning_rate=RATE * task.recipe.learning_rate)
     task = replace(task, recipe=slower)
-    second = stage(together, task.streams(), task, name="adversarial", share=1 - share, step=step)
+    rest = 1 - first_share
+    second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
     return one_after_the_other(first, second)

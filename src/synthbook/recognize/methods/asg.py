@@ -25,28 +25,18 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from synthbook.recognize.batches import Batch
-from synthbook.recognize.methods.guide import Guide, trainable
-from synthbook.recognize.methods.task import Task, Together, stage
-from synthbook.recognize.train import History, Step, report
+from synthbook.recognize.methods.guide import Guide
+from synthbook.recognize.methods.task import Task, Together, stage, trainable
+from synthbook.recognize.train import Batches, History, Report, Step, report
 from synthbook.training import seeded
 
-SIMPLIFIED = (
-    "the second stage, which learns the rates of layers by reinforcement, is left out, as in Wang "
-    "et al. 2024; optimiser, schedule, the heads' learning rate and the linear head are those of "
-    "the other methods"
-)
 BODY_RATE = 0.1  # of the heads' learning rate
 
 
 def prediction_loss(guide: Tensor, model: Tensor) -> Tensor:
-    """Return KL(P || Q), P and Q the softmax of two sets of logits [N, K], in nats an image.
-
-    Args:
-        guide: logits of the frozen network.
-        model: logits of the trained one, of the same classes.
-    """
+    """Return KL(P || Q) in nats an image, P and Q the softmax of both networks' logits [N, K]."""
     theirs, ours = guide.float().log_softmax(1), model.float().log_softmax(1)
     return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
@@ -64,7 +54,7 @@ def imagenet_head(model: nn.Module, guide: Guide, seed: int) -> nn.Linear:
         return nn.Linear(width, guide.network.num_classes)
 
 
-def update(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def update(loss: Tensor, model: nn.Module, optimizer: Optimizer) -> None:
     """Take one step down ``loss``, with the body of ``model`` at ``BODY_RATE`` of the rate.
 
     At the first step the body's parameters move to a group of their own. The rate is that of the
@@ -83,16 +73,9 @@ def update(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
 
 
 def asg_step(guide: Guide, weight: float) -> Step:
-    """Return a step on ``Together(model, imagenet=...)`` with one stream.
+    """Return a step on ``Together(model, imagenet=...)`` with one stream; KL has ``weight``."""
 
-    Args:
-        guide: the frozen network with its head.
-        weight: of the KL divergence.
-    """
-
-    def step(
-        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-    ) -> dict[str, Tensor]:
+    def step(together: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         together.eval()  # ``fit`` sets training mode at the start of each epoch
         ((stream, batch),) = batches.items()
         with torch.no_grad():
@@ -107,13 +90,12 @@ def asg_step(guide: Guide, weight: float) -> Step:
     return step
 
 
-def asg(model: nn.Module, task: Task) -> History:
+def asg(model: nn.Module, task: Task, *, weight: float = 0.1) -> History:
     """Train ``model`` in place by ASG's first stage on the one set there is.
 
-    ``extra`` has 'prediction_loss', the KL divergence in nats.
+    ``weight`` is that of the KL divergence, which ``extra`` has as 'prediction_loss', in nats.
     """
     ((name, images),) = task.streams().items()
     task.guide.remember(name, len(images), task.recipe)
     together = Together(model, imagenet=imagenet_head(model, task.guide, task.seed))
-    step = asg_step(task.guide, task.settings.asg_weight)
-    return stage(together, {name: images}, task, step=step)
+    return stage(together, {name: images}, task, step=asg_step(task.guide, weight))

@@ -26,21 +26,16 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from synthbook.errors import InputError
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.asg import update
 from synthbook.recognize.methods.guide import Guide
-from synthbook.recognize.methods.task import Settings, Task, Together, stage
-from synthbook.recognize.train import History, Step, report
+from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.train import Batches, History, Report, Step, report
 from synthbook.training import seeded
 
-SIMPLIFIED = (
-    "only the last feature map is contrasted, not the last two stages; query and key see one view, "
-    "without RandAugment; the queue is short, starts empty, never holds an image against itself, "
-    "and the rest of the batch joins it; optimiser, schedule, the heads' learning rate and the "
-    "linear head are those of the other methods"
-)
 PROJECTED = 128  # width of keys and queries
 
 
@@ -152,18 +147,17 @@ def _frozen_features(guide: Guide, stream: str, batch: Batch, weights: Tensor | 
     return features if feature_map is None else pooled(feature_map, weights)
 
 
-def csg_step(guide: Guide, settings: Settings) -> Step:
+def csg_step(
+    guide: Guide, *, weight: float, temperature: float, momentum: float, queue: int
+) -> Step:
     """Return a step on ``Together(model, queries=..., keys=...)`` with one stream.
 
-    Args:
-        guide: the frozen network.
-        settings: weight, temperature, momentum and length of the queue.
+    ``weight`` and ``temperature`` are the contrast's, ``momentum`` is of the keys' head, and
+    ``queue`` says how many earlier keys are negatives too.
     """
-    queue = Queue(settings.csg_queue)
+    earlier = Queue(queue)
 
-    def step(
-        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-    ) -> dict[str, Tensor]:
+    def step(together: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         together.eval()  # ``fit`` sets training mode at the start of each epoch
         ((stream, batch),) = batches.items()
         model = together.model
@@ -172,27 +166,34 @@ def csg_step(guide: Guide, settings: Settings) -> Step:
         weights = None if feature_map is None else attention(feature_map)
         seen = features if feature_map is None else pooled(feature_map, weights)
         queries = F.normalize(together.queries(seen).float(), dim=1)
-        follow_(together.keys, together.queries, settings.csg_momentum)
+        follow_(together.keys, together.queries, momentum)
         with torch.no_grad():
             frozen = _frozen_features(guide, stream, batch, weights)
             keys = F.normalize(together.keys(frozen).float(), dim=1)
-            known = torch.cat([batch.indices, queue.indices.to(batch.indices.device)])
+            known = torch.cat([batch.indices, earlier.indices.to(batch.indices.device)])
             same = batch.indices[:, None] == known
-        contrast = info_nce(
-            queries, keys, queue.keys, temperature=settings.csg_temperature, same=same
-        )
-        queue.push(keys, batch.indices)
-        loss = F.cross_entropy(logits, batch.labels) + settings.csg_weight * contrast
+        contrast = info_nce(queries, keys, earlier.keys, temperature=temperature, same=same)
+        earlier.push(keys, batch.indices)
+        loss = F.cross_entropy(logits, batch.labels) + weight * contrast
         update(loss, model, optimizer)
         return report(loss, logits, batch.labels, contrast=contrast.detach())
 
     return step
 
 
-def csg(model: nn.Module, task: Task) -> History:
-    """Train ``model`` in place by CSG on the one set there is.
+def csg(
+    model: nn.Module,
+    task: Task,
+    *,
+    weight: float = 0.1,
+    temperature: float = 0.07,
+    momentum: float = 0.999,
+    queue: int = 1024,
+) -> History:
+    """Train ``model`` in place by CSG on the one set there is; its numbers are ``csg_step``'s.
 
-    ``extra`` has 'contrast', the InfoNCE loss in nats.
+    With a ``queue`` of 0 the other images of the batch are the only negatives. ``extra`` has
+    'contrast', the InfoNCE loss in nats.
 
     Raises:
         InputError: if the features of the network and of the guide differ in width.
@@ -209,4 +210,5 @@ def csg(model: nn.Module, task: Task) -> History:
     queries = projection(width, task.seed)
     keys = copy.deepcopy(queries).requires_grad_(False)
     together = Together(model, queries=queries, keys=keys)
-    return stage(together, {name: images}, task, step=csg_step(task.guide, task.settings))
+    numbers = {"weight": weight, "temperature": temperature, "momentum": momentum, "queue": queue}
+    return stage(together, {name: images}, task, step=csg_step(task.guide, **numbers))

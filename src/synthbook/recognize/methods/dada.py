@@ -28,27 +28,22 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.dann import annealed, progresses, schedule
-from synthbook.recognize.methods.guide import trainable
-from synthbook.recognize.methods.task import Task, Together, one_after_the_other, stage
-from synthbook.recognize.train import History, Step, report
-from synthbook.training import seeded
-
-SIMPLIFIED = (
-    "body and classifier share the recipe's optimiser and learning rate; in the paper the "
-    "classifier's is ten times as high"
+from synthbook.recognize.methods.task import (
+    Task,
+    Together,
+    one_after_the_other,
+    stage,
+    trainable,
 )
+from synthbook.recognize.train import Batches, History, Report, Step, report
+from synthbook.training import seeded
 
 
 def source_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the source discriminative adversarial loss L_s, a mean in nats.
-
-    Args:
-        logits: [N, K + 1], the domain last.
-        labels: int64 [N] below K.
-    """
+    """Return L_s of logits [N, K + 1], the domain last, with labels [N] below K; a mean in nats."""
     log_p = logits.log_softmax(1)
     log_right = log_p.gather(1, labels[:, None]).squeeze(1)
     # log(1 - p_y) as a sum over the other probabilities, which is exact where p_y is nearly 1.
@@ -58,10 +53,9 @@ def source_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def target_losses(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return L_t_F, which the classifier minimises, and L_t_G, which the body maximises, in nats.
+    """Return L_t_F, which the classifier minimises, and L_t_G, which the body maximises.
 
-    Args:
-        logits: [N, K + 1], the domain last.
+    Both are means in nats, of logits [N, K + 1], the domain last.
     """
     categories, domain = logits[:, :-1], logits[:, -1:]
     share = categories.softmax(1)
@@ -81,10 +75,8 @@ def dada_losses(
 ) -> tuple[Tensor, Tensor]:
     """Return what the classifier minimises and what the body minimises.
 
-    Args:
-        synthetic, real: logits [N, K + 1] of both batches.
-        labels: of the synthetic images.
-        scale: lambda.
+    ``synthetic`` and ``real`` are logits [N, K + 1], ``labels`` the synthetic images', ``scale``
+    is lambda.
     """
     both = F.cross_entropy(synthetic[:, :-1], labels) + entropy(real)
     from_source, (told, hidden) = source_loss(synthetic, labels), target_losses(real)
@@ -94,14 +86,10 @@ def dada_losses(
 def dada_step(progress: Iterator[float], weight: float = 1.0) -> Step:
     """Return a step on ``Together(model, domain=...)`` with the streams 'real' and 'synthetic'.
 
-    Args:
-        progress: p of one step after the other.
-        weight: factor on lambda_p.
+    ``progress`` gives p of one step after the other, ``weight`` is a factor on lambda_p.
     """
 
-    def step(
-        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-    ) -> dict[str, Tensor]:
+    def step(together: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         model, domain, labels = together.model, together.domain, batches["synthetic"].labels
 
         def integrated(name: str) -> Tensor:
@@ -121,17 +109,19 @@ def dada_step(progress: Iterator[float], weight: float = 1.0) -> Step:
     return step
 
 
-def dada(model: nn.Module, task: Task) -> History:
+def dada(
+    model: nn.Module, task: Task, *, adversarial_weight: float = 1.0, first_share: float = 0.75
+) -> History:
     """Train ``model`` in place by DADA: cross-entropy on synthetic images, then the game on both.
 
     In the second stage the loss of the curves is the classifier's, the accuracy that on synthetic
     images. No real label is read.
     """
-    share = task.settings.first_share
-    first = stage(model, task.synthetic, task, name="synthetic", share=share)
+    first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
     with seeded(task.seed, "dada", "domain"):
         domain = nn.Linear(model.head.in_features, 1)  # category K + 1
-    step = dada_step(progresses((1 - share) * task.updates), task.settings.adversarial_weight)
+    rest = 1 - first_share
+    step = dada_step(progresses(rest * task.updates), adversarial_weight)
     together = Together(model, domain=domain)
-    second = stage(together, task.streams(), task, name="adversarial", share=1 - share, step=step)
+    second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
     return one_after_the_other(first, second)

@@ -24,16 +24,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.task import Task, Together, stage
-from synthbook.recognize.train import History, Step, joined, report
+from synthbook.recognize.train import Batches, History, Report, Step, joined, report
 from synthbook.training import seeded
-
-SIMPLIFIED = (
-    "body, head and domain classifier share the recipe's optimiser, which need not be the "
-    "paper's SGD; the domain classifier has two hidden layers of discriminator_width"
-)
 
 
 class _Reversal(torch.autograd.Function):
@@ -53,20 +49,12 @@ def reverse_gradient(features: Tensor, scale: float) -> Tensor:
 
 
 def schedule(progress: float) -> float:
-    """Return lambda_p, from 0 at the start to nearly 1 (JMLR 2016, Sec. 5.2.2, gamma = 10).
-
-    Args:
-        progress: p, from 0 to 1.
-    """
+    """Return lambda_p, from 0 at p = 0 to nearly 1 at p = 1 (JMLR 2016, Sec. 5.2.2, gamma = 10)."""
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
 def annealing(progress: float) -> float:
-    """Return the factor (1 + 10 p)^-0.75 on the learning rate (JMLR 2016, Sec. 5.2.2).
-
-    Args:
-        progress: p, from 0 to 1.
-    """
+    """Return the factor (1 + 10 p)^-0.75 on the learning rate (JMLR 2016, Sec. 5.2.2)."""
     return (1 + 10 * progress) ** -0.75
 
 
@@ -75,22 +63,18 @@ def progresses(updates: float) -> Iterator[float]:
     return (min(1.0, number / updates) for number in itertools.count())
 
 
-def annealed(optimizer: torch.optim.Optimizer, progress: float) -> None:
+def annealed(optimizer: Optimizer, progress: float) -> None:
     """Multiply the learning rates, which ``fit`` sets anew in each step, by ``annealing``."""
     for group in optimizer.param_groups:
         group["lr"] *= annealing(progress)
 
 
-def domain_classifier(model: nn.Module, task: Task, purpose: str) -> nn.Sequential:
+def domain_classifier(model: nn.Module, width: int, seed: int, purpose: str) -> nn.Sequential:
     """Return two hidden layers and one logit on the pooled features of ``model``.
 
-    Args:
-        model: a classifier whose head is one linear layer.
-        task: gives the hidden layers' width and the seed.
-        purpose: of the network; its initial weights are drawn from it and the seed.
+    ``width`` is of the hidden layers; initial weights are drawn from ``seed`` and ``purpose``.
     """
-    width = task.settings.discriminator_width
-    with seeded(task.seed, purpose, "domain"):
+    with seeded(seed, purpose, "domain"):
         return nn.Sequential(
             nn.Linear(model.head.in_features, width),
             nn.ReLU(),
@@ -115,16 +99,10 @@ def dann_step(progress: Iterator[float], weight: float = 1.0) -> Step:
 
     It goes down L_y + L_d, where the body receives the gradient of L_d times -weight * lambda_p
     (JMLR 2016, eq. 18). The domain classifier itself always learns at full rate, as in the
-    paper's experiments.
-
-    Args:
-        progress: p of one step after the other.
-        weight: of the reversed gradient.
+    paper's experiments. ``progress`` gives p of one step after the other.
     """
 
-    def step(
-        together: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-    ) -> dict[str, Tensor]:
+    def step(together: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         images, labels = joined(batches)
         features = together.model.features(images)
         logits = together.model.head(features)
@@ -145,11 +123,19 @@ def dann_step(progress: Iterator[float], weight: float = 1.0) -> Step:
     return step
 
 
-def dann(model: nn.Module, task: Task) -> History:
+def dann(
+    model: nn.Module,
+    task: Task,
+    *,
+    adversarial_weight: float = 1.0,
+    discriminator_width: int = 64,
+) -> History:
     """Train ``model`` in place by DANN, in one stage, on equal batches of both sets.
 
     ``extra`` has 'domain_loss' (nats) and 'domain_accuracy' (0 to 1).
     """
-    together = Together(model, domain=domain_classifier(model, task, "dann"))
-    step = dann_step(progresses(task.updates), task.settings.adversarial_weight)
+    together = Together(
+        model, domain=domain_classifier(model, discriminator_width, task.seed, "dann")
+    )
+    step = dann_step(progresses(task.updates), adversarial_weight)
     return stage(together, task.streams(), task, step=step)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthbook.errors import InputError
-from synthbook.recognize.batches import Batch, checked_device
+from synthbook.machine import checked_device
+from synthbook.recognize.batches import Batch
 from synthbook.recognize.models import Classifier, create_classifier
 
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 class Guide:
     """M_p: a network in evaluation mode, without gradients, whose features others are held to.
 
-    Attributes:
-        network: the classifier; its head is the one it was pretrained with, if there is one.
-        input_size: side in pixels that images are resized to before they enter.
-        width: of its features.
+    ``network`` has the head that it was pretrained with, if there is one; images are resized to
+    ``input_size`` pixels before they enter; its features have the width ``width``.
     """
 
     def __init__(
@@ -49,21 +48,13 @@ class Guide:
             ) from None
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def _entering(self, images: Tensor) -> Tensor:
-        if images.shape[-1] == self.input_size:
-            return images
-        size = (self.input_size, self.input_size)
-        return F.interpolate(images, size=size, mode="bilinear", antialias=True)
-
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return f_p [N, D_p] of float images [N, C, H, W] in [0, 1] of any size."""
-        return self.network.features(self._entering(images))
-
-    @torch.no_grad()
-    def logits(self, images: Tensor) -> Tensor:
-        """Return what its own head says, [N, K_p]."""
-        return self.network(self._entering(images))
+        if images.shape[-1] != self.input_size:
+            size = (self.input_size, self.input_size)
+            images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
+        return self.network.features(images)
 
     def of(self, stream: str, batch: Batch) -> Tensor:
         """Return f_p of a batch of the set that ``remember`` was told of, else of any batch.
@@ -96,40 +87,21 @@ class Guide:
 
 
 def create_guide(
-    backbone: str,
-    *,
-    channels: int,
-    input_size: int,
-    pretrained: bool = True,
-    num_classes: int = 1000,
-    seed: int = 0,
-    device: str = "cpu",
+    backbone: str, *, channels: int, input_size: int, pretrained: bool = True, device: str = "cpu"
 ) -> Guide:
-    """Return a guide by the name of its backbone, with ImageNet weights and ImageNet's head.
+    """Return a guide by the name of its backbone, with ImageNet's head of 1,000 classes.
 
     Args:
         backbone: see ``create_classifier``.
         channels: of the images that it will see, 1 or 3.
         input_size: side in pixels that they are resized to.
-        pretrained: False gives a network of random weights, a control.
-        num_classes: of the head; 1000 keeps the head of ImageNet weights.
-        seed: of what is random.
+        pretrained: with ImageNet weights; False gives random ones, a control.
         device: where it lies.
 
     Raises:
         InputError: for an unknown name, missing weights, or a size that it cannot take.
     """
     network = create_classifier(
-        backbone,
-        num_classes=num_classes,
-        channels=channels,
-        image_size=input_size,
-        pretrained=pretrained,
-        seed=seed,
+        backbone, num_classes=1000, channels=channels, image_size=input_size, pretrained=pretrained
     )
     return Guide(network, input_size=input_size, channels=channels, device=device)
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that require a gradient."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -23,15 +23,12 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.task import Task, one_after_the_other, stage
-from synthbook.recognize.train import History, Step, report
+from synthbook.recognize.train import Batches, History, Report, Step, report
 
-SIMPLIFIED = (
-    "the trial is a plain step with the recipe's learning rate, also where the recipe's "
-    "optimiser is not SGD; cross-entropy is the only loss"
-)
 BETA = 0.9999  # of the effective numbers, as in the authors' code
 
 
@@ -83,16 +80,9 @@ def learnt_weights(
 
 
 def ltda_step(class_weights: Tensor, meta_rate: float) -> Step:
-    """Return a step on a classifier with the streams 'real' and 'synthetic'.
+    """Return a step on a classifier with the streams 'real' and 'synthetic'; w_y is [K]."""
 
-    Args:
-        class_weights: w_y, [K].
-        meta_rate: step size of epsilon.
-    """
-
-    def step(
-        model: nn.Module, batches: dict[str, Batch], optimizer: torch.optim.Optimizer
-    ) -> dict[str, Tensor]:
+    def step(model: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         synthetic = batches["synthetic"]
         logits = model(synthetic.images)
         losses = F.cross_entropy(logits, synthetic.labels, reduction="none")
@@ -108,14 +98,16 @@ def ltda_step(class_weights: Tensor, meta_rate: float) -> Step:
     return step
 
 
-def ltda(model: nn.Module, task: Task) -> History:
+def ltda(
+    model: nn.Module, task: Task, *, meta_rate: float = 0.01, first_share: float = 0.75
+) -> History:
     """Train ``model`` in place by LTDA: cross-entropy, then learnt weights, on synthetic images.
 
     In the second stage the loss of the curves is the weighted one.
     """
-    share = task.settings.first_share
-    first = stage(model, task.synthetic, task, name="synthetic", share=share)
+    first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
     balanced = class_balanced_weights(task.synthetic.labels, task.synthetic.num_classes)
-    step = ltda_step(balanced, task.settings.meta_rate)
-    second = stage(model, task.streams(), task, name="weighted", share=1 - share, step=step)
+    step = ltda_step(balanced, meta_rate)
+    rest = 1 - first_share
+    second = stage(model, task.streams(), task, name="weighted", share=rest, step=step)
     return one_after_the_other(first, second)

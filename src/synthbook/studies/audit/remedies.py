@@ -108,7 +108,7 @@ def try_remedies(
 
     Args:
         real, generated, p: as for `usefulness`; ``p["remedies"]`` names the remedies besides
-            `AUG`, the fields of ``recognize.adaptation.Settings`` are read where there are any.
+            `AUG`, the numbers of methods are read where there are any (``lambda_3``, ...).
         lessons: what `usefulness` found with them.
         seeds: those of ``lessons``.
         guide: `guide_for` these parameters.
@@ -118,32 +118,34 @@ def try_remedies(
         InputError: for an unknown remedy, or one that needs a guide and has none.
         TrainingError: if a loss is not finite.
     """
+    from synthbook.recognize.methods.task import updates_of
     from synthbook.recognize.predict import accuracy
-    from synthbook.studies.gap import classifier_recipe
-    from synthbook.studies.remedies import remedy, updates_of
+    from synthbook.studies.remedies import network_of, numbers_of, remedy
 
-    recipe = classifier_recipe(p)
+    network = network_of(p)
     trained = {REAL: REAL, GENERATED: GENERATED, **{name: _trained_on(name) for name in asked(p)}}
     found: dict[str, list[float]] = {name: [] for name in trained}
     for seed, alone, replaced in zip(
         seeds, lessons.accuracy[REAL, REAL], lessons.accuracy[GENERATED, REAL], strict=True
     ):
         sets, _ = training_images(real, generated, p, seed)
-        updates = updates_of(sets[REAL], recipe)
+        updates = updates_of(sets[REAL], network.recipe)
         known = {REAL: alone}
-        if updates_of(sets[GENERATED], recipe) == updates:
+        if updates_of(sets[GENERATED], network.recipe) == updates:
             known[GENERATED] = replaced
         for name, source in trained.items():
             if name not in known:
+                method = "plain" if name == GENERATED else name
                 model, _ = remedy(
-                    p,
-                    "plain" if name == GENERATED else name,
+                    network,
+                    method,
                     updates=updates,
                     seed=training_seed(seed),
                     real=sets[REAL] if source == BOTH else None,
                     synthetic=sets[GENERATED],
                     guide=guide,
                     device=device,
+                    **numbers_of(method, p),
                 )
                 known[name] = accuracy(
                     model, real.test, device=device, input_size=p.get("input_size", 0)

@@ -1,4 +1,4 @@
-"""Equations 1 and 2 against closed forms, finite differences and torchjd."""
+"""Equation 1 against closed forms and finite differences; what the guidance does to a network."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 from scipy.special import softmax
 from scipy.stats import entropy
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
-from synthbook.recognize.guidance import (
+from synthbook.recognize.methods import train_by
+from synthbook.recognize.methods.pretrained_guidance import (
     DISTANCES,
     cosine,
     matching_loss,
     negative_l2,
     off_diagonal,
     pretrained_guidance,
-    projected,
-    real_guidance_,
-    take_gradients,
 )
 
 
@@ -188,149 +186,9 @@ def test_matching_loss_ignores_the_diagonal() -> None:
         assert torch.equal(before, after)
 
 
-# Real Guidance
-
-vectors = st.lists(st.floats(-10, 10, width=32), min_size=4, max_size=4).map(
-    lambda values: torch.tensor(values, dtype=torch.float64)
-)
-
-
-@given(vectors, vectors)
-@settings(deadline=None)
-def test_projection_has_its_three_properties(synthetic: Tensor, real: Tensor) -> None:
-    new = projected(synthetic, real)
-    size = 1e-9 * (1 + synthetic.norm() * real.norm())
-    if synthetic @ real >= 0:
-        assert torch.equal(new, synthetic)
-    elif real @ real > 1e-30:
-        assert abs(new @ real) <= size
-        closed = synthetic - (synthetic @ real) / (real @ real) * real
-        torch.testing.assert_close(new, closed)
-    assert new @ real >= -size
-    torch.testing.assert_close(projected(new, real), new, atol=1e-8, rtol=1e-6)
-    assert new.norm() <= synthetic.norm() + 1e-9
-
-
-def test_a_real_gradient_of_zeros_constrains_nothing() -> None:
-    synthetic = drawn(5)
-    assert torch.equal(projected(synthetic, torch.zeros(5, dtype=torch.float64)), synthetic)
-
-
-def parameters_with(synthetic: list[Tensor | None], shapes: list[tuple[int, ...]]):
-    found = []
-    for gradient, shape in zip(synthetic, shapes, strict=True):
-        parameter = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
-        parameter.grad = None if gradient is None else gradient.clone()
-        found.append(parameter)
-    return found
-
-
-SHAPES = [(3,), (2, 4), (2, 3, 3, 3)]
-
-
-def gradients(seed: int) -> list[Tensor]:
-    return [drawn(*shape, seed=seed + k) for k, shape in enumerate(SHAPES)]
-
-
-def flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-@pytest.mark.parametrize("lambdas", [(1.0, 1.0), (0.5, 2.0), (0.0, 1.0), (1.0, 0.0)])
-@pytest.mark.parametrize("flip", [1, -1], ids=["agree", "conflict"])
-def test_the_update_is_equation_2(lambdas: tuple[float, float], flip: int) -> None:
-    real, noise = gradients(0), gradients(10)
-    synthetic = [flip * r + 0.5 * n for r, n in zip(real, noise, strict=True)]
-    parameters = parameters_with(synthetic, SHAPES)
-    report = real_guidance_(
-        parameters, [r.clone() for r in real], lambda_1=lambdas[0], lambda_2=lambdas[1]
-    )
-    new = projected(flat(synthetic), flat(real))
-    expected = lambdas[0] * flat(real) + lambdas[1] * new
-    torch.testing.assert_close(flat([p.grad for p in parameters]), expected)
-    assert report["projected"] == (flip < 0)
-    angle = torch.cosine_similarity(flat(synthetic), flat(real), dim=0)
-    torch.testing.assert_close(report["cosine"], angle)
-
-
-def test_per_layer_projects_each_tensor() -> None:
-    real, synthetic = gradients(0), gradients(10)
-    parameters = parameters_with(synthetic, SHAPES)
-    report = real_guidance_(
-        parameters, [r.clone() for r in real], lambda_1=0.7, lambda_2=0.2, per_layer=True
-    )
-    conflicts = 0
-    for parameter, f, r in zip(parameters, synthetic, real, strict=True):
-        new = projected(f.flatten(), r.flatten()).view_as(f)
-        conflicts += int((f * r).sum() < 0)
-        torch.testing.assert_close(parameter.grad, 0.7 * r + 0.2 * new)
-    assert report["projected"].item() == pytest.approx(conflicts / len(SHAPES))
-
-
-def test_memory_order_makes_no_difference() -> None:
-    """Convolutions in channels_last give gradients in that order; a mixture must work too."""
-    real, synthetic = gradients(0), [-r for r in gradients(0)]
-    for order in ((0, 1), (1, 0), (1, 1)):
-        f, r = synthetic[2], real[2]
-        f = f.contiguous(memory_format=torch.channels_last) if order[0] else f
-        r = r.clone().contiguous(memory_format=torch.channels_last) if order[1] else r.clone()
-        parameters = parameters_with([None, None, f], SHAPES)
-        real_guidance_(parameters, [None, None, r], lambda_1=0.0)
-        torch.testing.assert_close(parameters[2].grad, torch.zeros_like(f), atol=1e-12, rtol=0)
-
-
-def test_a_gem_is_its_definition() -> None:
-    """Chaudhry et al. 2019, eq. 11: g if g . g_ref >= 0, else g less its part along g_ref."""
-    for seed in range(8):
-        reference, proposed = gradients(seed), gradients(seed + 100)
-        g, ref = flat(proposed), flat(reference)
-        expected = g if g @ ref >= 0 else g - (g @ ref) / (ref @ ref) * ref
-        parameters = parameters_with(proposed, SHAPES)
-        real_guidance_(parameters, [r.clone() for r in reference], lambda_1=0.0, lambda_2=1.0)
-        torch.testing.assert_close(flat([p.grad for p in parameters]), expected)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_torchjds_dual_projection_is_the_same_map(seed: int) -> None:
-    from torchjd.aggregation import DualProj
-
-    real, synthetic = drawn(2, 9, seed=seed)
-    found = DualProj(pref_vector=torch.tensor([0.0, 1.0], dtype=torch.float64))(
-        torch.stack([real, synthetic])
-    )
-    torch.testing.assert_close(found, projected(synthetic, real), atol=2e-3, rtol=2e-3)
-
-
-def test_torchjds_pcgrad_projects_both() -> None:
-    from torchjd.aggregation import PCGrad
-
-    real, synthetic = drawn(9), -drawn(9) + 0.3 * drawn(9, seed=1)
-    found = PCGrad()(torch.stack([real, synthetic]))
-    expected = projected(synthetic, real) + projected(real, synthetic)
-    torch.testing.assert_close(found, expected)
-
-
-def test_zero_and_missing_gradients_are_defined() -> None:
-    real, synthetic = gradients(0), gradients(10)
-    zeros = [torch.zeros_like(r) for r in real]
-    parameters = parameters_with(synthetic, SHAPES)
-    report = real_guidance_(parameters, zeros)
-    torch.testing.assert_close(flat([p.grad for p in parameters]), flat(synthetic))
-    assert report["cosine"] == report["projected"] == 0
-    parameters = parameters_with([synthetic[0], None, None], SHAPES)
-    report = real_guidance_(parameters, [None, real[1], None], lambda_1=0.5, lambda_2=2.0)
-    torch.testing.assert_close(parameters[0].grad, 2 * synthetic[0])
-    torch.testing.assert_close(parameters[1].grad, 0.5 * real[1])
-    assert parameters[2].grad is None
-    assert report["projected"] == 0
-
-
-def test_taking_leaves_none_and_adds_up() -> None:
-    """Two backward passes before it are gradient accumulation."""
-    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
-    (parameter * 3).sum().backward()
-    (parameter * torch.tensor([1.0, -1.0])).sum().backward()
-    (taken,) = take_gradients([parameter])
-    assert parameter.grad is None
-    assert taken is not None
-    assert taken.tolist() == [4.0, 2.0]
+def test_it_brings_the_distances_nearer_to_the_guides(classifier, task) -> None:
+    ends = [
+        train_by("PG-KL", classifier(), task(real=None), lambda_3=lambda_3).extra["guidance"][-1]
+        for lambda_3 in (100.0, 0.0)
+    ]
+    assert ends[0] < ends[1] / 2

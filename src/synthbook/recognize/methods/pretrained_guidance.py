@@ -1,4 +1,6 @@
-"""Pretrained Guidance and Real Guidance: Wang et al. (WACV 2024), Sec. 4, equations 1 to 3.
+"""Pretrained Guidance: Wang et al. (WACV 2024), Sec. 4, equations 1 and 3.
+
+``pretrained_guidance`` is the loss, for any training loop; ``pg_l1`` and ``pg_kl`` train by it.
 
 The paper leaves some of it open. What is read here, and which other reading has a switch:
 
@@ -9,19 +11,24 @@ The paper leaves some of it open. What is read here, and which other reading has
   the work on few-shot GANs that the paper refers to; ``over="matrix"`` takes all pairs at once.
 - *Sum or mean*. The mean over rows (KL) or pairs (L1): the sum only rescales lambda_3, by a number
   that depends on the batch size.
-- *Per network or per layer* (equation 2). One projection of all parameters together;
-  ``per_layer=True`` projects each tensor on its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from synthbook.errors import InputError
+from synthbook.recognize.batches import Batch
+from synthbook.recognize.methods.guide import Guide
+from synthbook.recognize.methods.task import Task, stage
+from synthbook.recognize.train import Batches, History, Report, Step, report
 from synthbook.training import check_choice
 
 Distance = Callable[[Tensor], Tensor]
@@ -134,97 +141,113 @@ def pretrained_guidance(
         return matching_loss(theirs, ours, similarity=similarity, target=target, over=over)
 
 
-def projected(synthetic: Tensor, real: Tensor) -> Tensor:
-    """Return g_f_new of equation 2 for gradients given as vectors [P].
-
-    It is ``synthetic`` where the angle to ``real`` is at most 90 degrees, else its part that is
-    perpendicular to ``real``. A ``real`` of zeros constrains nothing.
-    """
-    return synthetic + _coefficient(synthetic @ real, real @ real) * real
-
-
-def _coefficient(dot: Tensor, square: Tensor) -> Tensor:
-    """Return the factor of g_r that makes g_f perpendicular to it, 0 where there is no conflict."""
-    conflict = (dot < 0) & (square > 0)
-    return torch.where(conflict, -dot / torch.where(conflict, square, 1), torch.zeros_like(dot))
+def _pieces(batch: Batch, count: int) -> Iterator[Batch]:
+    """Cut a batch into ``count`` of nearly equal size."""
+    if count == 1:
+        yield batch
+        return
+    parts = (batch.images, batch.labels, batch.indices)
+    for piece in zip(*(part.tensor_split(count) for part in parts), strict=True):
+        yield Batch(*piece)
 
 
-def _flat(gradient: Tensor) -> Tensor:
-    """Return the entries in the order of memory where that needs no copy."""
-    if gradient.is_contiguous(memory_format=torch.channels_last) and gradient.ndim == 4:
-        gradient = gradient.permute(0, 2, 3, 1)
-    return gradient.flatten()
+def _total(numbers: list[Tensor]) -> Tensor:
+    """Return the sum of scalars without a graph, 0 for none; a single one costs no operation."""
+    if len(numbers) == 1:
+        return numbers[0].detach()
+    return torch.stack(numbers).detach().sum() if numbers else torch.zeros(())
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return torch.dot(_flat(a), _flat(b)) if a.stride() == b.stride() else (a * b).sum()
-
-
-def take_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
-    """Return the gradients and leave none behind, so that the next backward starts from nothing.
-
-    No copy is made. With several backward passes before it the gradients have added up, which is
-    gradient accumulation.
-    """
-    taken = []
-    for parameter in parameters:
-        taken.append(parameter.grad)
-        parameter.grad = None
-    return taken
-
-
-@torch.no_grad()
-def real_guidance_(
-    parameters: Iterable[nn.Parameter],
-    real: Sequence[Tensor | None],
+def backward(
+    model: nn.Module,
+    batch: Batch,
     *,
-    lambda_1: float = 1.0,
-    lambda_2: float = 1.0,
-    per_layer: bool = False,
-) -> dict[str, Tensor]:
-    """Replace the synthetic gradients in ``.grad`` by g_update of equation 2.
+    weight: float = 1.0,
+    accumulate: int = 1,
+    guide: Callable[[Batch], Tensor] | None = None,
+    lambda_3: float = 1.0,
+    **reading: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Add the gradient of equation 3, L_task + lambda_3 L_pg, times ``weight`` to ``.grad``.
 
     Args:
-        parameters: all that are trained; their ``.grad`` is g_f, the synthetic gradient.
-        real: g_r, as ``take_gradients`` gave it for the same parameters. It is used up: the memory
-            of this one extra copy of the gradients is written over.
-        lambda_1: weight of g_r. With 0 (and lambda_2 = 1) the update is A-GEM's (Chaudhry et al.
-            2019, eq. 11): real gradients constrain and do not teach.
-        lambda_2: weight of g_f_new.
-        per_layer: project each tensor on its own, not all together.
+        model: with ``features`` and ``head``; L_task is the cross-entropy.
+        batch: images, labels, indices.
+        weight: of the gradient.
+        accumulate: pieces that the batch is cut into, whose gradients add up: less memory, the
+            same but for BatchNorm and L_pg, which see the smaller batches.
+        guide: gives f_p of a batch; None: no guidance.
+        lambda_3: weight of the guidance.
+        reading: keywords of ``pretrained_guidance``.
 
     Returns:
-        Scalars on the parameters' device, nothing is waited for: 'cosine' of the angle between
-        g_f and g_r before (0 where one of them is zero), and 'projected', 1 if there was a
-        conflict, else 0 (with ``per_layer`` the share of tensors).
+        Mean loss of equation 3, logits [N, K], and mean L_pg (0 without a guide), detached.
     """
-    synthetic, real_part = [], []
-    for parameter, gradient in zip(parameters, real, strict=True):
-        if parameter.grad is not None and gradient is not None:
-            synthetic.append(parameter.grad)
-            real_part.append(gradient)
-        elif gradient is not None:  # only real images reach it
-            parameter.grad = lambda_1 * gradient
-        elif parameter.grad is not None:  # only synthetic ones do
-            parameter.grad.mul_(lambda_2)
-    if not synthetic:
-        nothing = torch.zeros(())
-        return {"cosine": nothing, "projected": nothing}
-    dots = torch.stack([_dot(f, r) for f, r in zip(synthetic, real_part, strict=True)])
-    squares = torch.stack(torch._foreach_norm(real_part)).square()
-    sizes = torch.stack(torch._foreach_norm(synthetic)).square()
-    dot, square = dots.sum(), squares.sum()
-    if per_layer:
-        coefficient = _coefficient(dots, squares)
-        scale = (lambda_1 + lambda_2 * coefficient).unbind()
-        torch._foreach_mul_(real_part, list(scale))
-        share = ((dots < 0) & (squares > 0)).float().mean()
-    else:
-        coefficient = _coefficient(dot, square)
-        torch._foreach_mul_(real_part, lambda_1 + lambda_2 * coefficient)
-        share = ((dot < 0) & (square > 0)).float()
-    if lambda_2 != 1:
-        torch._foreach_mul_(synthetic, lambda_2)
-    torch._foreach_add_(synthetic, real_part)
-    size = (square * sizes.sum()).sqrt()
-    return {"cosine": dot / torch.where(size > 0, size, 1), "projected": share}
+    losses, logits, guidance = [], [], []
+    for piece in _pieces(batch, accumulate):
+        features = model.features(piece.images)
+        logits.append(model.head(features))
+        loss = F.cross_entropy(logits[-1], piece.labels)
+        if guide is not None:
+            apart = pretrained_guidance(features, guide(piece), **reading)
+            loss = loss + lambda_3 * apart
+            guidance.append(apart / accumulate)
+        share = len(piece) / len(batch)
+        loss.backward(torch.full_like(loss, weight * share))
+        losses.append(share * loss.detach())
+        logits[-1] = logits[-1].detach()
+    return _total(losses), logits[0] if len(logits) == 1 else torch.cat(logits), _total(guidance)
+
+
+def guided_step(guide: Guide, **options: Any) -> Step:
+    """Return a step for ``fit`` down equation 3, on one stream.
+
+    ``options`` are ``accumulate``, ``lambda_3`` and the reading, as for ``backward``.
+    """
+
+    def step(model: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
+        ((stream, batch),) = batches.items()
+        optimizer.zero_grad(set_to_none=True)
+        loss, logits, apart = backward(model, batch, guide=partial(guide.of, stream), **options)
+        optimizer.step()
+        return report(loss, logits, batch.labels, guidance=apart)
+
+    return step
+
+
+def check_pieces(task: Task, accumulate: int) -> None:
+    """Raise InputError if a batch cut into so many pieces leaves less than two images in one."""
+    if task.recipe.batch_size < 2 * accumulate:
+        raise InputError(
+            f"accumulate = {accumulate} leaves less than two of the {task.recipe.batch_size} "
+            f"images of a batch; give at most {task.recipe.batch_size // 2}"
+        )
+
+
+def _train(model: nn.Module, task: Task, accumulate: int, **options: Any) -> History:
+    check_pieces(task, accumulate)
+    ((name, images),) = task.streams().items()
+    task.guide.remember(name, len(images), task.recipe)
+    step = guided_step(task.guide, accumulate=accumulate, **options)
+    return stage(model, {name: images}, task, step=step)
+
+
+def pg_l1(
+    model: nn.Module, task: Task, *, lambda_3: float = 1.0, distance: str = "cosine",
+    accumulate: int = 1,
+) -> History:  # fmt: skip
+    """Pretrained Guidance with L1 on the one set there is (Tables 2 and 3).
+
+    ``extra`` has 'guidance', which is L_pg.
+    """
+    how = {"lambda_3": lambda_3, "distance": distance, "similarity": "l1"}
+    return _train(model, task, accumulate, **how)
+
+
+def pg_kl(
+    model: nn.Module, task: Task, *, lambda_3: float = 1.0, distance: str = "cosine",
+    target: str = "guide", over: str = "row", accumulate: int = 1,
+) -> History:  # fmt: skip
+    """Pretrained Guidance with KL, as ``pg_l1``; ``target`` and ``over``: see ``matching_loss``."""
+    how = {"lambda_3": lambda_3, "distance": distance, "target": target, "over": over}
+    return _train(model, task, accumulate, **how)
