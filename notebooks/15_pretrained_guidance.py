@@ -170,8 +170,8 @@ from synthbook.machine import prepare
 from synthbook.page.progress import progress
 from synthbook.recognize.train import accuracy
 from synthbook.record.rows import Run
-from synthbook.studies.gap import classifier_recipe, training_sets
 from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
+from synthbook.studies.training_sets import classifier_recipe, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)

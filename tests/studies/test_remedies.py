@@ -16,8 +16,8 @@ from synthbook.randomness import numpy_generator
 from synthbook.recognize.methods import Settings
 from synthbook.record.parameters import check_values
 from synthbook.record.scales import notebook_path
-from synthbook.studies.gap import classifier_recipe, train_classifier
 from synthbook.studies.remedies import guide_of, remedy, settings_of, updates_of
+from synthbook.studies.training_sets import classifier_recipe, train_classifier
 
 torch.set_num_threads(1)
 CHAPTER = "15_pretrained_guidance"

@@ -12,7 +12,7 @@ from synthbook.recognize.methods.guide import Guide, create_guide
 from synthbook.recognize.models import Classifier, create_classifier
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import History
-from synthbook.studies.gap import classifier_recipe
+from synthbook.studies.training_sets import classifier_recipe
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet

@@ -119,8 +119,8 @@ def try_remedies(
         TrainingError: if a loss is not finite.
     """
     from synthbook.recognize.predict import accuracy
-    from synthbook.studies.gap import classifier_recipe
     from synthbook.studies.remedies import remedy, updates_of
+    from synthbook.studies.training_sets import classifier_recipe
 
     recipe = classifier_recipe(p)
     trained = {REAL: REAL, GENERATED: GENERATED, **{name: _trained_on(name) for name in asked(p)}}
