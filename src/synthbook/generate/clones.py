@@ -130,8 +130,7 @@ def filtered_clone(
         worst = int(short.argmax())
         raise InputError(
             f"class '{like.classes[worst]}' is still {short[worst]} images short after {drawn} "
-            f"samples; lower confidence ({confidence}), raise most_drawn ({most_drawn}), or train "
-            "longer"
+            f"samples; lower confidence ({confidence}), or train the generator for more steps"
         )
     chosen = _first_of_each(np.concatenate(labels), wanted)
     kept = ImageSet(
