@@ -25,7 +25,12 @@
 # images. Later chapters reuse them. This chapter shows their samples and measures fidelity and coverage apart, and
 # checks that they draw new images rather than copies.
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("11_generators")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -64,12 +69,54 @@ extractor: str = "efficientnet_lite0"  # features of the measures: efficientnet_
 extractor_size: int = 64  # side that images are resized to for efficientnet_lite0
 neighbours: int = 5  # k of the nearest-neighbour measures
 
-# %%
-from synthbook.data import check, load
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
+from synthbook.studies import gap
 
 p = parameters("11_generators", globals())
-print(check(p.data, data_root=p.data_root, image_size=p.image_size))
+print(gap.check_sources(p))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against the real training images, in two feature spaces. Marks are seeds. The grey line is what one half of the real images gets against the other half. A generator that draws well but leaves things out is high in precision and low in recall.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for the diffusion model and the GAN, one panel for each feature space, with a grey reference line for real images."}}
+import matplotlib.pyplot as plt
+import numpy as np
+
+from synthbook.page import figures
+from synthbook.page.page import Page
+from synthbook.record.rows import Run
+
+figures.style()
+METRICS = ["precision", "recall", "density", "coverage"]
+
+
+def coverage(table, whose):
+    """Draw the measures of each generator, and those of real images, a panel a feature space."""
+    _, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
+    places = np.arange(len(METRICS))
+    for ax, (space, of_space) in zip(axes, table.groupby("extractor"), strict=True):
+        level = of_space[of_space.split == "halves"].groupby("metric").value.mean()[METRICS]
+        grey = {"color": "0.6", "linewidth": 3, "zorder": 0, "label": "real, half against half"}
+        ax.hlines(level, places - 0.35, places + 0.35, **grey)
+        for k, family in enumerate(gap.families_of(p)):
+            values = of_space[(of_space.split == "train") & (of_space.train == family)]
+            look = figures.mark(family) | {"linestyle": "", "label": figures.label(family)}
+            ax.plot(values.metric.map(METRICS.index) + 0.3 * (k - 0.5), values.value, **look)
+        ax.set_xticks(places, METRICS, rotation=20)
+        ax.set_title(f"features: {space}", fontsize="small")
+    axes[0].set_ylabel("share, or density")
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=whose)
+    plt.show()
+
+
+table, whose = Page(Run(p)).shown(METRICS, method="fidelity")
+if whose:
+    coverage(table, whose)
+else:
+    print("Nothing is recorded at this scale; the picture of this run is below.")
+
+# %% [markdown]
+# *Precision* is the share of generated images that lie among real ones, *recall* the share of real images that lie
+# among generated ones {cite:p}`kynkaanniemi2019improved`; *density* and *coverage* are kin of theirs that outliers
+# sway less {cite:p}`naeem2020reliable`.
 
 # %% [markdown]
 # ## The mechanism
@@ -84,9 +131,17 @@ print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 # \hat\varepsilon = \hat\varepsilon_\varnothing + g\,(\hat\varepsilon_y - \hat\varepsilon_\varnothing).
 # $$
 #
-# The `guidance_scale` $g$ is 0 for no class, 1 for the class as it was learned, and more to press for it. The loss is
-# `prediction_loss` in `synthbook.generate.diffusion`; networks and schedulers are diffusers' own.
-#
+# The `guidance_scale` $g$ is 0 for no class, 1 for the class as it was learned, and more to press for it. Networks and
+# schedulers are diffusers' own. The loss is this function, whose networks here predict a mixture $v$ of image and noise:
+
+# %%
+import inspect
+
+from synthbook.generate.diffusion import prediction_loss
+
+print(inspect.getsource(prediction_loss))
+
+# %% [markdown]
 # **GAN** ({cite:p}`miyato2018cgans`). A generator turns noise and a class into an image, a discriminator $D$ tells
 # real from generated and gets the class as an inner product with its features. Both minimise the hinge loss
 #
@@ -97,168 +152,75 @@ print(check(p.data, data_root=p.data_root, image_size=p.image_size))
 # under spectral normalisation. Nothing in it asks for all kinds of real images, and that is the usual reason given
 # for dropped modes. Of both networks the moving average of the weights is kept.
 
+# %%
+import torch
+
+from synthbook.gans.losses import hinge_discriminator, hinge_generator
+
+of_real, of_generated = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0])  # D of two images each
+by_hand = (1 - of_real).clamp(min=0).mean() + (1 + of_generated).clamp(min=0).mean()
+by_hand, hinge_discriminator(of_real, of_generated), hinge_generator(of_generated)
+
 # %% [markdown]
 # ## The experiment
 #
-# Training runs once; the result is cached under a hash of code, data and parameters, and shared by all chapters.
+# Training runs once; the generator is kept, and shared by all chapters.
 
 # %% tags=["experiment"]
-from functools import partial
-
-from synthbook.data import at_most
-from synthbook.generate.generators import clone
+from synthbook.data import load
 from synthbook.machine import prepare
-from synthbook.measure.copying import copying
-from synthbook.measure.features import extractor as extractor_named
-from synthbook.measure.fidelity import fidelity, floor
-from synthbook.measure.neighbours import nearest
 from synthbook.page.progress import progress
-from synthbook.randomness import derive
-from synthbook.recognize.predict import accuracy, features
-from synthbook.record.rows import Run
-from synthbook.studies.gap import generator, train_classifier
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
-families = [source for source in p.sources if source != "real"]
-reference = at_most(real.train, p.measured)
-fresh = at_most(real.test, len(reference))
 run = Run(p)
-pretrained_features = extractor_named(p.extractor, device, size=p.extractor_size)
-
 for seed in progress(p.seeds_list, "seeds"):
-    where = {"dataset": p.data, "seed": seed}
-    samples = {}
-    for family in families:
-        source = generator(family, real, p, seed=seed, device=device)
-        like = {"count": len(reference), "seed": derive(seed, "look")}
-        samples[family] = clone(source, reference, **like)
-    judge, _ = train_classifier(p, real.train, seed=seed, device=device)
-    spaces = {
-        pretrained_features.name: pretrained_features.cached,
-        "classifier": partial(features, judge, device=device, input_size=p.input_size),
-    }
-    for space, look in spaces.items():
-        seen = {"train": look(reference.images), "test": look(fresh.images)}
-        how = {"extractor_name": space, "neighbours": p.neighbours, "seed": seed}
-        what = {"method": "fidelity", "test": "real", "extractor": space, **where}
-        for metric, value in floor(seen["train"], **how).items():
-            run.add(train="real", metric=metric, value=value, split="halves", **what)
-        for family in families:
-            made = look(samples[family].images)
-            for split, of_real in seen.items():
-                for metric, value in fidelity(of_real, made, **how).items():
-                    run.add(train=family, metric=metric, value=value, split=split, **what)
-            told = copying(seen["train"], seen["test"], made)
-            for metric in ("copying_z", "near_copies"):
-                run.add(train=family, metric=metric, value=told[metric], split="train", **what)
-    for family in families:
-        agreement = accuracy(judge, samples[family], device=device, input_size=p.input_size)
-        what = {"method": "fidelity", "metric": "class_agreement", "split": "train", **where}
-        run.add(train=family, test="classifier", value=agreement, backbone=p.backbone, **what)
+    for row in gap.generators(p, real, seed=seed, device=device):
+        run.add(**row)
+
+# %%
+page = Page(run)
+page.agreement()
 
 # %% [markdown]
-# ## The picture
+# ## The pictures
 #
 # Each row is a class. Are the digits legible (fidelity), and do they differ from each other as much as the real ones
 # do (coverage)?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Real training images (left) and samples of the two generators, one class a row. Look for wrong classes, for broken strokes, and for rows whose images all look alike.", "name": "fig-11-samples"}, "image": {"alt": "Three grids of small images side by side: real images, diffusion samples and GAN samples, one row for each class."}}
-import matplotlib.pyplot as plt
-import numpy as np
-
-from synthbook.page import figures
-
-figures.style()
-each = 8
-classes = range(min(10, reference.num_classes))
-fig, axes = plt.subplots(1, 1 + len(families), figsize=(8, 3.6))
-for ax, (name, images) in zip(
-    np.atleast_1d(axes), {"real": reference, **samples}.items(), strict=True
-):
-    chosen = np.concatenate([np.flatnonzero(images.labels == k)[:each] for k in classes])
-    figures.image_grid(
-        images.images[chosen],
-        len(classes),
-        each,
-        ax=ax,
-        row_titles=[images.classes[k] for k in classes] if name == "real" else None,
-    )
+images = gap.samples(p, real, seed=seed, device=device)  # from the cache
+each, classes = 8, range(min(10, len(real.classes)))
+_, axes = plt.subplots(1, len(images), figsize=(8, 3.6))
+for ax, (name, of_source) in zip(axes, images.items(), strict=True):
+    chosen = np.concatenate([np.flatnonzero(of_source.labels == k)[:each] for k in classes])
+    names = [real.classes[k] for k in classes] if name == "real" else None
+    grid = of_source.images[chosen]
+    figures.image_grid(grid, len(classes), each, ax=ax, row_titles=names)
     ax.set_title(figures.label(name))
 plt.show()
 
-# %% [markdown]
-# **Fidelity and coverage apart.** *Precision* is the share of generated images that lie among real ones, *recall* the
-# share of real images that lie among generated ones {cite:p}`kynkaanniemi2019improved`; *density* and *coverage* are
-# kin of theirs that outliers sway less {cite:p}`naeem2020reliable`. The *Fréchet distance* {cite:p}`heusel2017gans`
-# mixes both into one number; it is called FID only with Inception features, and FD here. No number means much
-# without knowing what real images get against each other: that is the grey line.
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against the real training images, in two feature spaces. Dots are seeds. The grey line is what one half of the real images gets against the other half. A generator that draws well but leaves things out is high in precision and low in recall.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for the diffusion model and the GAN, one panel for each feature space, with a grey reference line for real images."}}
-from synthbook.record.rows import recorded
-
-rows = run.frame()
-kept = recorded("11_generators", "mini")
-shown = kept if len(kept) else rows
-metrics = ["precision", "recall", "density", "coverage"]
-fig, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
-for ax, (space, group) in zip(
-    axes,
-    shown[shown.method.eq("fidelity") & shown.metric.isin(metrics)].groupby("extractor"),
-    strict=True,
-):
-    for k, metric in enumerate(metrics):
-        level = group[(group.metric == metric) & (group.split == "halves")].value.mean()
-        ax.plot(
-            [k - 0.35, k + 0.35],
-            [level, level],
-            color="0.6",
-            linewidth=3,
-            zorder=0,
-            label="real, half against half" if not k else None,
-        )
-        for j, family in enumerate(families):
-            values = group[
-                (group.metric == metric) & (group.split == "train") & (group.train == family)
-            ].value
-            look = figures.mark(family)
-            ax.plot(
-                [k + 0.3 * (j - 0.5)] * len(values),
-                values,
-                linestyle="",
-                marker=look["marker"],
-                color=look["color"],
-                alpha=0.8,
-                label=figures.label(family) if not k else None,
-            )
-    ax.set_xticks(range(len(metrics)), metrics, rotation=20)
-    ax.set_title(f"features: {space}", fontsize="small")
-axes[0].set_ylabel("share, or density")
-axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=figures.seeds(shown))
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-11-coverage-live"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for the diffusion model and the GAN, one panel for each feature space, with a grey reference line for real images."}}
+results = run.frame()
+coverage(results[results.metric.isin(METRICS)], f"{figures.seeds(results)}, this run")
 
 # %% [markdown]
 # **Guidance** trades variety for fidelity. The same starting noise, with more and more pressure towards the class:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The diffusion model's samples of the first classes from the same noise at growing guidance scale. At 0 the class is ignored; the larger the scale, the more alike the images of a class become.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale from 0 to 6."}}
-import dataclasses
+from synthbook.studies.training_sets import generator
 
-if "diffusion" in families:
-    scales = [0.0, 1.0, 2.0, 6.0]
-    labels = np.repeat(range(min(4, reference.num_classes)), 5)
-    source = generator("diffusion", real, p, seed=p.first_seed, device=device)
-    grid = np.concatenate(
-        [
-            dataclasses.replace(source, guidance_scale=g).sample(
-                [None] * len(labels) if g == 0 else labels.tolist(), seed=0
-            )
-            for g in scales
-        ]
-    )
-    fig, ax = plt.subplots(figsize=(8, 2))
-    figures.image_grid(
-        grid, len(scales), len(labels), ax=ax, row_titles=[f"g = {g:g}" for g in scales]
-    )
+if "diffusion" in images:
+    strengths = [0.0, 1.0, 2.0, 6.0]
+    labels = np.repeat(range(min(4, len(real.classes))), 5).tolist()
+    model = generator("diffusion", real, p, seed=p.first_seed, device=device)
+    how = {"seed": 0, "num_inference_steps": p.num_inference_steps}
+    without = model.sample([None] * len(labels), **how)
+    given = [model.sample(labels, guidance_scale=g, **how) for g in strengths[1:]]
+    _, ax = plt.subplots(figsize=(8, 2))
+    names = [f"g = {g:g}" for g in strengths]
+    grid = np.concatenate([without, *given])
+    figures.image_grid(grid, len(strengths), len(labels), ax=ax, row_titles=names)
     plt.show()
 
 # %% [markdown]
@@ -268,58 +230,53 @@ if "diffusion" in families:
 # the samples that are nearest to a training image, with that image.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The eight samples of each generator that are nearest to a training image in pixels (upper row of each pair), and that image (lower row). Equal pairs would be copies.", "name": "fig-11-nearest"}, "image": {"alt": "For each generator two rows of eight images: samples, and below each its nearest training image."}}
-fig, axes = plt.subplots(len(families), 1, figsize=(6, 1.75 * len(families)), squeeze=False)
-flat = reference.images.reshape(len(reference), -1)
+from synthbook.measure.neighbours import nearest
+
+families, reference = gap.families_of(p), images["real"].images
+_, axes = plt.subplots(len(families), 1, figsize=(6, 1.75 * len(families)), squeeze=False)
 for ax, family in zip(axes[:, 0], families, strict=True):
-    made = samples[family].images
-    index, distance = nearest(made.reshape(len(made), -1), flat)
+    made = images[family].images
+    index, distance = nearest(made, reference)
     chosen = np.argsort(distance, kind="stable")[:8]
-    pairs = np.concatenate([made[chosen], reference.images[index[chosen]]])
+    pairs = np.concatenate([made[chosen], reference[index[chosen]]])
     figures.image_grid(pairs, 2, 8, ax=ax, row_titles=[figures.label(family), "nearest real"])
 plt.show()
 
 # %% [markdown]
 # ## The table
 #
-# All against the real training images. `copying_z` is the test above, `near_copies` the share of samples that lie nearer to a
-# training image than all but 5 % of held-out real images do; `class_agreement` is the share of samples in which a
-# real-trained classifier sees the class that was asked for, in percent. The paper prints none of these.
+# All against the real training images. The *Fréchet distance* {cite:p}`heusel2017gans` mixes fidelity and coverage
+# into one number; it is called FID only with Inception features, and FD here. `copying_z` is the test above,
+# `near_copies` the share of samples that lie nearer to a training image than all but 5 % of held-out real images do;
+# `class_agreement` is the share of samples in which a real-trained classifier sees the class that was asked for, in
+# percent. The paper prints none of these.
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison
-
-listed = ["fd", "fid", "kd", "kid", *metrics, "copying_z", "near_copies", "class_agreement"]
+LISTED = ["fd", "fid", "kd", "kid", *METRICS, "copying_z", "near_copies", "class_agreement"]
 
 
-def part(table):
-    """Return the rows of the table against training images, the extractor's name filled in."""
-    if not len(table):
-        return table
-    chosen = table[table.metric.isin(listed) & (table.split == "train")]
+def against_training_images(table):
+    """Return the rows of the table; a classifier's own measure belongs to its features."""
+    chosen = table[table.metric.isin(LISTED) & (table.split == "train")]
     return chosen.assign(extractor=chosen.extractor.fillna("classifier"))
 
 
-comparison(
-    part(rows),
-    [part(recorded("11_generators", scale)) for scale in ("mini", "small_cpu", "small")],
-    None,
-    index=["extractor", "metric"],
-    columns="train",
+page.table(
+    ["extractor", "metric"],
+    "train",
+    select=against_training_images,
     decimals=3,
     headings={"extractor": "features"},
 )
 
 # %% [markdown]
-# ## What later chapters ask of these rows
+# ## The claims
 #
 # No claim of the paper is about the generators alone. Precision and recall in the classifier's features are one part
-# of claim gap-07 ({doc}`14_what_an_image_teaches`), which asks whether missing content or bad quality is the larger:
+# of a claim of {doc}`14_what_an_image_teaches`, which asks whether missing content or bad quality is the larger:
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-
-for verdict in verdicts("mini", ids=["gap-07"]):
-    print(verdict.id, verdict.verdict)
+page.claims()
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

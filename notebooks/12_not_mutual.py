@@ -26,7 +26,12 @@
 # **Here.** The same table, with a diffusion model and a GAN that this book trains itself ({doc}`11_generators`),
 # once over the images that each classifier was trained on, as in the paper, and once over images it never saw.
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("12_not_mutual")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -64,15 +69,43 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %%
-from synthbook.data import check, load
-from synthbook.errors import InputError
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
+from synthbook.studies import gap
 
 p = parameters("12_not_mutual", globals())
-print(check(p.data, data_root=p.data_root, image_size=p.image_size))
-if "real" not in p.sources or len(p.sources) < 2:
-    raise InputError(f"sources = {list(p.sources)}; give real and a generator, as in real,gan")
+print(gap.check_sources(p))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, on images that nothing was trained on. Small dots are seeds, large ones their mean, bars its 95 % interval. Where the two lines of a generator lie apart, the gap is not mutual.", "name": "fig-12-drops"}, "image": {"alt": "For each generator two lines with dots and an interval: the drop from generated to real images, and the drop from real to generated images."}}
+import matplotlib.pyplot as plt
+
+from synthbook.page import figures
+from synthbook.page.page import Page
+from synthbook.record.rows import Run
+
+figures.style()
+
+
+def drops(table, whose):
+    """Draw what leaving a source costs: a line for each generator and direction."""
+    a = table.pivot_table(index="seed", columns=["train", "test"], values="value")
+    pairs = [pair for f in gap.families_of(p) for pair in ((f, "real"), ("real", f))]
+    _, ax = plt.subplots(figsize=(6, 0.9 + 0.42 * len(pairs)))
+    for place, (home, away) in enumerate(pairs):
+        tint = figures.color(away if home == "real" else home)
+        figures.dots_and_interval(ax, place, a[home, home] - a[home, away], tint)
+    names = [" → ".join(map(figures.label, pair)) for pair in pairs]
+    ax.set(yticks=range(len(pairs)), yticklabels=names, xlabel=f"points of accuracy lost ({whose})")
+    ax.set_ylim(len(pairs) - 0.5, -0.5)
+    ax.axvline(0, color="black", linewidth=0.8)
+    plt.show()
+
+
+table, whose = Page(Run(p)).shown("top1_accuracy", split="test")
+if whose:
+    drops(table, whose)
+else:
+    print("Nothing is recorded at this scale; the picture of this run is below.")
 
 # %% [markdown]
 # ## The mechanism
@@ -107,27 +140,25 @@ non_mutual_gap(table_1, "gan")  # made-up accuracies, to show what comes out
 
 # %% [markdown]
 # ## The experiment
+#
+# A classifier of each source is tested on every source: on the images that the source's own classifier was trained
+# on, as in the paper, and on images that nothing was trained on.
 
 # %% tags=["experiment"]
+from synthbook.data import load
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.recognize.predict import accuracy
-from synthbook.record.rows import Run
-from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
 for seed in progress(p.seeds_list, "seeds"):
-    where = {"dataset": p.data, "backbone": p.backbone, "seed": seed}
-    sets = training_sets(real, p, seed=seed, device=device)
-    for train in sets:
-        model, _ = train_classifier(p, sets[train].train, seed=seed, device=device)
-        for test in sets:
-            what = {"method": "plain", "train": train, "test": test, **where}
-            for split, images in (("train", sets[test].train), ("test", sets[test].held_out)):
-                right = accuracy(model, images, device=device, input_size=p.input_size)
-                run.add(metric="top1_accuracy", value=right, split=split, **what)
+    for row in gap.not_mutual(p, real, seed=seed, device=device):
+        run.add(**row)
+
+# %%
+page = Page(run)
+page.agreement()
 
 # %% [markdown]
 # What the filter did, for the last seed: how many samples were drawn, and which share of them passed.
@@ -135,75 +166,31 @@ for seed in progress(p.seeds_list, "seeds"):
 # %%
 import pandas as pd
 
-pd.DataFrame(
-    {
-        name: {"drawn": s.info["drawn"], "passed": f"{s.info['share']:.0%}", "kept": s.info["kept"]}
-        for name, s in sets.items()
-        if s.info
-    }
-).T
+from synthbook.studies.training_sets import training_sets
+
+sets = training_sets(real, p, seed=seed, device=device)  # from the cache
+counts = {name: images.info for name, images in sets.items() if images.info}
+pd.DataFrame(counts).loc[["drawn", "accepted", "share", "kept"]].T
 
 # %% [markdown]
-# ## The picture
+# ## The pictures
 #
 # Read a row from left to right: one classifier, on every source. If the paper's finding shows here, the top row
 # (trained on real images) stays level, and in the rows below accuracy goes missing in the left column (real images).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy in percent by source of the training images (rows) and of the test images (columns), mean over the seeds of this run. Left: test images that the source's own classifier was trained on, as in Table 1 of the paper. Right: images that nothing was trained on. Compare the row of the classifier trained on real images with the column of real test images: if one is darker than the other, the gap is not mutual.", "name": "fig-12-table"}, "image": {"alt": "Two heat maps of accuracy, source of the training images against source of the test images, with the numbers written in: on the left for images trained on, on the right for images never seen."}}
-import matplotlib.pyplot as plt
-
-from synthbook.page import figures
-
-figures.style()
-rows = run.frame()
+results, order = run.frame(), list(p.sources)
+titles = {"train": "images trained on (as Table 1)", "test": "images never seen"}
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
-for ax, split, title in zip(
-    axes, ("train", "test"), ("images trained on (as Table 1)", "images never seen"), strict=True
-):
-    matrix = rows[rows.split == split].pivot_table(index="train", columns="test", values="value")
-    figures.heatmap(matrix.loc[list(sets), list(sets)], ax, low=rows.value.min(), high=100)
+for ax, (split, title) in zip(axes, titles.items(), strict=True):
+    of_split = results[results.split == split]
+    matrix = of_split.pivot_table(index="train", columns="test", values="value")
+    figures.heatmap(matrix.loc[order, order], ax, low=results.value.min(), high=100)
     ax.set(title=title, xlabel="tested on", ylabel="trained on" if split == "train" else "")
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, measured on images never seen. Each bar is a mean over seeds, each dot a seed. Where the two bars of a generator differ, the gap is not mutual.", "name": "fig-12-drops"}, "image": {"alt": "Bars for each generator: the drop from generated to real images and the drop from real to generated images, with a dot for each seed."}}
-from synthbook.record.rows import recorded
-
-kept = recorded("12_not_mutual", "mini")
-shown = kept if len(kept) else rows
-drops = []
-for _, of_seed in shown[shown.split == "test"].groupby("seed"):
-    a = {(r.train, r.test): r.value for r in of_seed.itertuples()}
-    for name in [source for source in p.sources if source != "real"]:
-        gap = non_mutual_gap(a, name)
-        drops += [
-            (name, "generated → real", gap["synthetic_to_real_drop"]),
-            (name, "real → generated", gap["real_to_synthetic_drop"]),
-        ]
-drops = pd.DataFrame(drops, columns=["generator", "direction", "drop"])
-fig, ax = plt.subplots(figsize=(6, 2.6))
-for place, ((name, direction), group) in enumerate(
-    drops.groupby(["generator", "direction"], sort=False)
-):
-    ax.barh(
-        place,
-        group["drop"].mean(),
-        color=figures.color(name),
-        alpha=0.9 if direction.startswith("gen") else 0.4,
-    )
-    ax.plot(group["drop"], [place] * len(group), ".", color="black", markersize=4)
-ax.set_yticks(
-    range(place + 1),
-    [
-        f"{figures.label(n)}: {d}"
-        for (n, d), _ in drops.groupby(["generator", "direction"], sort=False)
-    ],
-)
-ax.invert_yaxis()
-ax.axvline(0, color="black", linewidth=0.8)
-ax.set_xlabel(
-    f"points of accuracy lost ({figures.seeds(shown)}, {'recorded runs' if len(kept) else 'this run'})"
-)
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-12-drops-live"}, "image": {"alt": "For each generator two lines: the drop from generated to real images, and the drop from real to generated images, in this run."}}
+drops(results[results.split == "test"], f"{figures.seeds(results)}, this run")
 
 # %% [markdown]
 # ## The table
@@ -212,43 +199,24 @@ plt.show()
 # lines of ours of the same family. All its figures are over training images.
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison
 from synthbook.record.published import published
 
 as_ours = {"Real": "real", "LSGM": "diffusion", "SG-XL": "gan"}
-paper = published("gap", "T1")
-paper = paper.assign(
-    train=paper.source.map(as_ours), test=paper.test_source.map(as_ours), split="train"
+paper = published("gap", "T1").assign(
+    train=lambda table: table.source.map(as_ours),
+    test=lambda table: table.test_source.map(as_ours),
+    split="train",
 )
-accuracies = [recorded("12_not_mutual", scale) for scale in ("mini", "small_cpu", "small")]
-comparison(
-    rows, accuracies, paper, index=["split", "train"], columns="test", headings={"split": "images"}
-)
+page.table(["split", "train"], "test", paper, headings={"split": "images"})
 
 # %% [markdown]
 # ## The claims
 #
-# Each line is a claim of the paper as an inequality over the *recorded* rows, one effect a seed. It holds if the
-# interval lies above zero, fails if it lies below, and is undecided if it spans zero.
+# Each is a claim of the paper as inequalities over the *recorded* rows, one effect a seed. It holds if each of them
+# does; the parts say which generator decides, and in which inequality.
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-from synthbook.page.tables import verdict_table
-
-for verdict in verdicts("mini", ids=["gap-01", "gap-02", "gap-03", "gap-09"]):
-    print(verdict.id, verdict.verdict)
-
-# %% tags=["hide-input"]
-verdict_table(verdicts(ids=["gap-01", "gap-02", "gap-03", "gap-09"]))
-
-# %% [markdown]
-# A claim about every generator holds only if each of its parts does. The parts say which generator
-# decides, and in which inequality:
-
-# %% tags=["hide-input"]
-from synthbook.page.tables import parts_table
-
-parts_table(verdicts("mini", ids=["gap-01", "gap-02", "gap-03", "gap-09"]))
+page.claims()
 
 # %% [markdown]
 # **Reading them.** The claims speak of generators whose images a real-trained classifier accepts.

@@ -24,7 +24,12 @@
 # **Here.** The same curves for real images, diffusion samples and GAN samples, in sets of equal size
 # ({doc}`12_not_mutual` says how they are made), validated on real images that nothing was trained on.
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("13_learned_too_fast")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 3  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -62,12 +67,44 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %%
-from synthbook.data import check, load
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
+from synthbook.studies import gap
 
 p = parameters("13_learned_too_fast", globals())
-print(check(p.data, data_root=p.data_root, image_size=p.image_size))
+print(gap.check_data(p))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Training accuracy (left) and validation accuracy on real images (right) by epoch, for classifiers trained on each source. Lines are means over seeds, bands one standard deviation. Look at the first epochs: the sooner a curve is up, the easier its images were to learn.", "name": "fig-13-curves"}, "image": {"alt": "Two line charts over epochs, one line for each source of training images: training accuracy on the left, validation accuracy on real images on the right."}}
+import matplotlib.pyplot as plt
+
+from synthbook.page import figures
+from synthbook.page.page import Page
+from synthbook.record.rows import Run
+
+figures.style()
+PANELS = {"train_accuracy": "training images", "val_accuracy": "real validation images"}
+
+
+def curves(table, whose):
+    """Draw the accuracies by epoch, a line for each source of training images."""
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
+    for ax, (metric, title) in zip(axes, PANELS.items(), strict=True):
+        for source in p.sources:
+            chosen = table[(table.metric == metric) & (table.train == source)]
+            wide = chosen.pivot_table(index="seed", columns="epoch", values="value")
+            figures.band(ax, wide.columns.to_numpy(float), wide.to_numpy(), source)
+        ax.set(xlabel="epoch", title=title)
+    axes[0].set_ylabel("accuracy (%)")
+    axes[0].legend(title="trained on", loc="lower right")
+    fig.suptitle(whose, fontsize="medium")
+    plt.show()
+
+
+table, whose = Page(Run(p)).shown(list(PANELS))
+if whose:
+    curves(table, whose)
+else:
+    print("Nothing is recorded at this scale; the picture of this run is below.")
 
 # %% [markdown]
 # ## The mechanism
@@ -87,86 +124,32 @@ slow, fast = [20, 40, 60, 70, 75, 78, 79, 80], [60, 75, 79, 80, 80, 80, 80, 80]
 # ## The experiment
 #
 # Equal seeds start from equal weights, whatever the source. The training accuracy is the mean over an epoch while
-# it runs; a source's validation images are real ones in each case.
+# it runs; a source's validation images are real ones in each case. Of each curve 20 epochs at most become rows.
 
 # %% tags=["experiment"]
+from synthbook.data import load
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.record.rows import Run
-from synthbook.studies.gap import train_classifier, training_sets
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
-curves = {source: [] for source in p.sources}
-shown = sorted({round(k * (p.epochs - 1) / 19) for k in range(20)})  # at most 20 epochs a curve
-
 for seed in progress(p.seeds_list, "seeds"):
-    where = {
-        "test": "real",
-        "split": "val",
-        "dataset": p.data,
-        "backbone": p.backbone,
-        "seed": seed,
-    }
-    for source, images in training_sets(real, p, seed=seed, device=device).items():
-        what = {"method": "plain", "train": source, **where}
-        how = {"seed": seed, "device": device, "validation": real.val}
-        _, history = train_classifier(p, images.train, **how)
-        curves[source].append(history)
-        train, val = history.train_accuracy, history.val_accuracy
-        speed = learning_speed(train, val, chance=100 / real.train.num_classes)
-        run.add(metric="early_train_accuracy", value=speed["early_accuracy"], **what)
-        run.add(metric="epochs_to_level", value=speed["epochs_to_level"], **what)
-        run.add(metric="generalisation_gap", value=speed["generalisation_gap"], **what)
-        run.add(metric="final_train_accuracy", value=train[-1], **what)
-        run.add(metric="final_val_accuracy", value=val[-1], **what)
-        for k in shown:
-            run.add(metric="train_accuracy", value=train[k], epoch=k + 1, **what)
-            run.add(metric="val_accuracy", value=val[k], epoch=k + 1, **what)
+    for row in gap.learned_too_fast(p, real, seed=seed, device=device):
+        run.add(**row)
+
+# %%
+page = Page(run)
+page.agreement()
 
 # %% [markdown]
 # ## The picture
 #
 # Compare the left ends of the training curves, then the right ends of the validation curves.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Training accuracy (left) and validation accuracy on real images (right) by epoch, for classifiers trained on each source. Lines are means over the seeds of this run, bands one standard deviation. Look at the first epochs: the sooner a curve is up, the easier its images were to learn.", "name": "fig-13-curves"}, "image": {"alt": "Two line charts over epochs, one line for each source of training images: training accuracy on the left, validation accuracy on real images on the right."}}
-import matplotlib.pyplot as plt
-import numpy as np
-
-from synthbook.page import figures
-
-figures.style()
-fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-epochs = np.arange(1, p.epochs + 1)
-for ax, kind in zip(axes, ("train", "val"), strict=True):
-    for source, histories in curves.items():
-        figures.band(ax, epochs, [getattr(h, f"{kind}_accuracy") for h in histories], source)
-    ax.set(
-        xlabel="epoch", title={"train": "training images", "val": "real validation images"}[kind]
-    )
-axes[0].set_ylabel("accuracy (%)")
-axes[0].legend(title="trained on", loc="lower right")
-plt.show()
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same curves from the recorded runs, one generator of each family for each seed.", "name": "fig-13-recorded"}, "image": {"alt": "The same two line charts, drawn from the recorded runs."}}
-from synthbook.record.rows import recorded
-
-kept = recorded("13_learned_too_fast", "mini")
-if len(kept):
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-    for ax, kind in zip(axes, ("train", "val"), strict=True):
-        for source in p.sources:
-            group = kept[(kept.metric == f"{kind}_accuracy") & (kept.train == source)]
-            table = group.pivot_table(index="seed", columns="epoch", values="value")
-            figures.band(ax, table.columns.to_numpy(float), table.to_numpy(), source)
-        ax.set(
-            xlabel="epoch",
-            title={"train": "training images", "val": "real validation images"}[kind],
-        )
-    axes[0].set_ylabel("accuracy (%)")
-    axes[0].legend(title=f"trained on ({figures.seeds(kept)})", loc="lower right")
-    plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-13-curves-live"}, "image": {"alt": "The same two line charts, drawn from this run."}}
+results = run.frame()
+curves(results, f"{figures.seeds(results)}, this run")
 
 # %% [markdown]
 # ## The table
@@ -174,46 +157,22 @@ if len(kept):
 # The paper prints the curves without numbers, so there is no column of its own. Accuracies in percent.
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison
-
-measured = [
-    "early_train_accuracy",
-    "epochs_to_level",
-    "final_train_accuracy",
-    "final_val_accuracy",
-    "generalisation_gap",
-]
-rows = run.frame()
-scales = [recorded("13_learned_too_fast", scale) for scale in ("mini", "small_cpu", "small")]
-comparison(
-    rows[rows.metric.isin(measured)],
-    [table[table.metric.isin(measured)] for table in scales],
-    None,
-    index=["metric"],
-    columns="train",
+READ_OFF = ["early_train_accuracy", "epochs_to_level", "final_train_accuracy"]
+READ_OFF += ["final_val_accuracy", "generalisation_gap"]
+page.table(
+    ["metric"],
+    "train",
+    select={"metric": READ_OFF},
     headings={"metric": "read off the curves"},
 )
 
 # %% [markdown]
 # ## The claim
+#
+# It has three parts for each generator, and it holds only if all of them do.
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-from synthbook.page.tables import verdict_table
-
-for verdict in verdicts("mini", ids=["gap-04"]):
-    print(verdict.id, verdict.verdict)
-
-# %% tags=["hide-input"]
-verdict_table(verdicts(ids=["gap-04"]))
-
-# %% [markdown]
-# The claim has three parts for each generator, and it holds only if all of them do:
-
-# %% tags=["hide-input"]
-from synthbook.page.tables import parts_table
-
-parts_table(verdicts("mini", ids=["gap-04"]))
+page.claims()
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

@@ -7,6 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
+from synthbook import store
 from synthbook.record.vocabulary import CHAPTERS
 
 CHAPTER = """\
@@ -71,3 +72,21 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weight = Annotated[float, Field(ge=0, le=2, description="a weight", examples=[0.5])]
     monkeypatch.setitem(CHAPTERS, "90_tiny", {"weight": weight})
     return top
+
+
+@pytest.fixture
+def no_builds(monkeypatch):
+    """Return a function: from then on, modules may read what is kept and make nothing anew."""
+
+    def refuse(*modules):
+        def cached(kind, key, build, device="cpu"):
+            def fail(folder):
+                raise AssertionError("built again")
+
+            fail.__wrapped__ = build  # the key is that of what would have been called
+            return store.cached(kind, key, fail, device)
+
+        for module in modules:
+            monkeypatch.setattr(module, "cached", cached)
+
+    return refuse

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.generate.clones import class_shares, clone, filtered_clone
+from synthbook.generate.clones import class_shares, clone, confident, filtered_clone
 from synthbook.randomness import derive, numpy_generator
 
 CLASSES = ("a", "b", "c")
@@ -19,7 +20,7 @@ CLASSES = ("a", "b", "c")
 
 @dataclass
 class Fake:
-    """A source whose images say in their pixels what a classifier will see in them."""
+    """A generator whose images say in their pixels what a classifier will see in them."""
 
     classes: tuple[str, ...] = CLASSES
     family: str = "fake"
@@ -27,9 +28,11 @@ class Fake:
 
     def __post_init__(self) -> None:
         self.asked: list[list[int | None]] = []
+        self.settings: list[dict[str, float]] = []
 
-    def sample(self, labels, *, seed: int) -> np.ndarray:
+    def sample(self, labels, *, seed: int, **settings: float) -> np.ndarray:
         self.asked.append(list(labels))
+        self.settings.append(settings)
         draw = numpy_generator(seed, "fake")
         images = draw.integers(0, 256, (len(labels), 2, 2, 1), dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):
@@ -61,10 +64,11 @@ def test_shares_sum_up_and_are_within_one_of_the_proportion(counts, count):
 
 
 def test_clone_has_the_proportions_in_mixed_order():
-    source = Fake()
-    made = clone(source, like(10, 20, 30), count=120, seed=0)
+    generator = Fake()
+    made = clone(generator, like(10, 20, 30), count=120, seed=0, guidance_scale=3.0)
     assert made.counts().tolist() == [20, 40, 60]
-    assert source.asked == [made.labels.tolist()]
+    assert generator.asked == [made.labels.tolist()]
+    assert generator.settings == [{"guidance_scale": 3.0}]
     assert np.diff(made.labels).astype(bool).sum() > 30  # not sorted by class
     with pytest.raises(InputError, match="same classes"):
         clone(Fake(classes=("a", "b")), like(1, 1, 1), count=3, seed=0)
@@ -73,13 +77,14 @@ def test_clone_has_the_proportions_in_mixed_order():
 @pytest.mark.parametrize("unconditional", [False, True])
 @pytest.mark.parametrize("confidence", [0.0, 0.8])
 def test_filter_equals_brute_force(unconditional, confidence):
-    source, real = Fake(), like(10, 20, 30)
+    generator, real = Fake(), like(10, 20, 30)
     how = {"count": 90, "confidence": confidence, "unconditional": unconditional, "seed": 4}
-    made, report = filtered_clone(source, real, probabilities, **how)
+    how["num_inference_steps"] = 7
+    made, report = filtered_clone(generator, real, probabilities, **how)
     # Go through everything that was drawn, image by image.
     rounds, left = Fake(), {0: 15, 1: 30, 2: 45}
     images, labels, accepted, drawn = [], [], 0, 0
-    for number, asked in enumerate(source.asked):
+    for number, asked in enumerate(generator.asked):
         for image, wanted in zip(
             rounds.sample(asked, seed=derive(4, "filtered clone", number)), asked, strict=True
         ):
@@ -98,8 +103,10 @@ def test_filter_equals_brute_force(unconditional, confidence):
     assert (report["drawn"], report["accepted"], report["kept"]) == (drawn, accepted, 90)
     assert report["share"] == accepted / drawn
     assert report["agreement"] is not unconditional
-    assert report["short"] == {}
-    assert all(all(label is None for label in asked) == unconditional for asked in source.asked)
+    assert generator.settings == [{"num_inference_steps": 7}] * report["rounds"]
+    kept = {name: report["per_class"][name]["kept"] for name in CLASSES}
+    assert kept == {"a": 15, "b": 30, "c": 45}
+    assert all(all(label is None for label in asked) == unconditional for asked in generator.asked)
     again, _ = filtered_clone(Fake(), real, probabilities, **how)
     assert again.fingerprint() == made.fingerprint()
     assert drawn > 90
@@ -107,20 +114,55 @@ def test_filter_equals_brute_force(unconditional, confidence):
 
 @pytest.mark.parametrize("unconditional", [False, True])
 def test_a_class_that_never_comes_is_named(unconditional):
-    source = Fake(never=1)
+    generator = Fake(never=1)
     how = {"count": 30, "unconditional": unconditional, "seed": 0}
     with pytest.raises(InputError, match="class 'b' is still 10 images short after 600 samples"):
-        filtered_clone(source, like(1, 1, 1), probabilities, **how)
-    assert sum(map(len, source.asked)) == 600
-    made, report = filtered_clone(source, like(1, 1, 1), probabilities, strict=False, **how)
-    assert made.counts().tolist() == [10, 0, 10]
-    assert report["short"] == {"b": 10}
-    assert report["per_class"]["b"] == {"accepted": 0, "kept": 0}
+        filtered_clone(generator, like(1, 1, 1), probabilities, **how)
+    assert sum(map(len, generator.asked)) == 600
 
 
-def test_labels_of_the_wrong_kind_are_refused():
-    how = {"count": 6, "unconditional": True, "seed": 0}
-    with pytest.raises(InputError, match="one column a class"):
-        filtered_clone(Fake(), like(1, 1, 1), lambda x: np.ones((len(x), 2)) / 2, **how)
-    with pytest.raises(InputError, match="softmax"):
-        filtered_clone(Fake(), like(1, 1, 1), lambda x: 3 * probabilities(x), **how)
+LOGITS = hnp.arrays(
+    np.float64,
+    hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12),
+    elements=st.floats(-20, 20),
+)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@given(LOGITS, st.floats(0, 0.99), st.randoms(use_true_random=False))
+def test_confident_agrees_with_its_definition_row_by_row(x, confidence, random):
+    probs = softmax(x)
+    condition = np.array([random.randrange(x.shape[1]) for _ in x])
+    keep, labels = confident(probs, confidence)
+    both, _ = confident(probs, confidence, condition)
+    for row, p in enumerate(probs):
+        assert p[labels[row]] == max(p)
+        assert keep[row] == (max(p) > confidence)
+        assert both[row] == (keep[row] and labels[row] == condition[row])
+
+
+def test_the_confidence_itself_is_not_above_it():
+    assert confident(np.array([[0.75, 0.25]]), 0.75)[0].tolist() == [False]
+    assert confident(np.array([[0.75, 0.25]]), 0.7499)[0].tolist() == [True]
+
+
+def test_half_precision_rows_are_distributions():
+    probs = softmax(np.random.default_rng(0).normal(size=(50, 10))).astype(np.float16)
+    assert confident(probs, 0.1)[0].shape == (50,)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([[2.0, 1.0]], r"probabilities\[0\].*softmax"),
+        ([[0.5, 0.5], [np.nan, 1.0]], r"probabilities\[1\]"),
+        ([[1.5, -0.5]], "no distribution"),
+    ],
+)
+def test_logits_and_nan_are_no_probabilities(rows, said):
+    with pytest.raises(InputError, match=said):
+        confident(np.array(rows), 0.8)

@@ -1,4 +1,4 @@
-"""Sources: trained once, sampled once, retrained when something that matters changed."""
+"""Generators: trained once, sampled once, retrained when something that matters changed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.gans.train import GanRecipe
-from synthbook.generate import generators as sources
+from synthbook.gans.recipes import GanRecipe
+from synthbook.generate import generators
+from synthbook.generate.generators import FAMILIES, trained
 from synthbook.generate.unet import DiffusionRecipe
 
 torch.set_num_threads(1)
@@ -27,37 +28,32 @@ def noise(count: int = 12, seed: int = 0) -> ImageSet:
 @pytest.fixture(autouse=True)
 def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
+    generators._load.cache_clear()
 
 
 @pytest.mark.parametrize(("family", "recipe"), [("gan", GAN), ("diffusion", DIFFUSION)])
-def test_trained_once_and_sampled_once(family, recipe, monkeypatch):
+def test_trained_once_and_sampled_once(family, recipe, no_builds):
     steps = []
-    source = sources.trained(family, noise(), recipe, seed=0, on_step=lambda k, _: steps.append(k))
+    model = trained(family, noise(), recipe, seed=0, on_step=lambda k, _: steps.append(k))
     assert steps == [1, 2]
-    first = source.sample([0, 1, 2, 0], seed=1)
+    first = model.sample([0, 1, 2, 0], seed=1)
     assert first.shape == (4, 8, 8, 1)
     assert first.dtype == np.uint8
-    assert not list(source.folder.rglob("step-*"))  # no checkpoints are left
-    assert source.seconds > 0
+    assert not list(model.folder.rglob("step-*"))  # no checkpoints are left
 
-    def fail(*args, **settings):
-        raise AssertionError("built again")
-
-    module = sources.gan if family == "gan" else sources.diffusion
-    monkeypatch.setattr(module, "train_gan" if family == "gan" else "train_diffusion", fail)
-    monkeypatch.setattr(module, "sample", fail)
-    again = sources.trained(family, noise(), recipe, seed=0)
-    assert again == source
+    no_builds(generators)
+    again = trained(family, noise(), recipe, seed=0)
+    assert again == model
     np.testing.assert_array_equal(again.sample([0, 1, 2, 0], seed=1), first)
-    for changed in (
+    for other in (
         lambda: again.sample([0, 1, 2, 0], seed=2),
         lambda: again.sample([0, 1, 2, 1], seed=1),
-        lambda: sources.trained(family, noise(), recipe, seed=1),
-        lambda: sources.trained(family, noise(seed=1), recipe, seed=0),
-        lambda: sources.trained(family, noise(), dataclasses.replace(recipe, steps=3), seed=0),
+        lambda: trained(family, noise(), recipe, seed=1),
+        lambda: trained(family, noise(seed=1), recipe, seed=0),
+        lambda: trained(family, noise(), dataclasses.replace(recipe, steps=3), seed=0),
     ):
         with pytest.raises(AssertionError, match="built again"):
-            changed()
+            other()
 
 
 def test_a_killed_training_goes_on():
@@ -70,46 +66,56 @@ def test_a_killed_training_goes_on():
 
     recipe, how = dataclasses.replace(GAN, steps=5), {"seed": 0, "checkpoint_every": 2}
     with pytest.raises(Killed):
-        sources.trained("gan", noise(), recipe, on_step=kill, **how)
+        trained("gan", noise(), recipe, on_step=kill, **how)
     steps = []
-    sources.trained("gan", noise(), recipe, on_step=lambda k, _: steps.append(k), **how)
+    trained("gan", noise(), recipe, on_step=lambda k, _: steps.append(k), **how)
     assert steps == [3, 4, 5]
 
 
+def test_an_edit_of_one_family_leaves_the_other_alone(no_builds, monkeypatch):
+    for family, recipe in (("gan", GAN), ("diffusion", DIFFUSION)):
+        trained(family, noise(), recipe, seed=0).sample([0, 1], seed=1)
+    edited = dataclasses.replace(FAMILIES["gan"], train=lambda *_, **__: None)
+    monkeypatch.setitem(FAMILIES, "gan", edited)
+    no_builds(generators)
+    trained("diffusion", noise(), DIFFUSION, seed=0).sample([0, 1], seed=1)
+    with pytest.raises(AssertionError, match="built again"):
+        trained("gan", noise(), GAN, seed=0)
+
+
 def test_labels_are_checked():
-    source = sources.trained("gan", noise(), GAN, seed=0)
+    gan = trained("gan", noise(), GAN, seed=0)
     for labels, says in (([3], "class 3"), ([None], "without a class"), ([], "no labels")):
         with pytest.raises(InputError, match=says):
-            source.sample(labels, seed=0)
-    without = sources.trained(
+            gan.sample(labels, seed=0)
+    without = trained(
         "diffusion", noise(), dataclasses.replace(DIFFUSION, condition_dropout=1.0), seed=0
     )
     assert (without.conditional, without.unconditional) == (False, True)
     assert without.sample([None] * 2, seed=0).shape == (2, 8, 8, 1)
     with pytest.raises(InputError, match="without classes"):
         without.sample([0], seed=0)
-    only = sources.trained(
+    only = trained(
         "diffusion", noise(), dataclasses.replace(DIFFUSION, condition_dropout=0.0), seed=0
     )
     with pytest.raises(InputError, match="without a class"):
         only.sample([None], seed=0)
-    with pytest.raises(InputError, match="guidance_scale 2"):
-        dataclasses.replace(only, guidance_scale=2).sample([0], seed=0)
+    for model, labels in ((gan, [0]), (without, [None]), (only, [0])):
+        with pytest.raises(InputError, match="guidance_scale 2"):
+            model.sample(labels, seed=0, guidance_scale=2)
 
 
-def test_guidance_makes_other_samples():
-    source = sources.trained("diffusion", noise(), DIFFUSION, seed=0, num_inference_steps=2)
-    strong = dataclasses.replace(source, guidance_scale=5.0)
-    assert (source.sample([0], seed=0) != strong.sample([0], seed=0)).any()
+def test_every_setting_of_sampling_makes_other_images():
+    model = trained("diffusion", noise(), DIFFUSION, seed=0)
+    how = {"guidance_scale": 1.0, "num_inference_steps": 2}
+    plain = model.sample([0], seed=0, **how)
+    for other in ({"guidance_scale": 5.0}, {"num_inference_steps": 3}):
+        assert (plain != model.sample([0], seed=0, **how | other)).any()
 
 
-def test_recipes_from_settings():
-    assert sources.recipe("gan") == GanRecipe()
-    made = sources.recipe("diffusion", {"channels": [8, 16], "steps": 3})
-    assert made == DiffusionRecipe(channels=(8, 16), steps=3)
-    with pytest.raises(InputError, match="did you mean 'steps'"):
-        sources.recipe("gan", {"step": 3})
+def test_a_family_takes_its_own_recipe():
+    assert trained("gan", noise(), GAN, seed=0).family == "gan"
     with pytest.raises(InputError, match="did you mean 'gan'"):
-        sources.recipe("gans")
+        trained("gans", noise(), GAN, seed=0)
     with pytest.raises(InputError, match="give a GanRecipe"):
-        sources.trained("gan", noise(), DIFFUSION, seed=0)
+        trained("gan", noise(), DIFFUSION, seed=0)

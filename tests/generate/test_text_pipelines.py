@@ -54,8 +54,6 @@ def test_prompts_drive_a_text_pipeline():
     assert text.calls[-1]["prompt"] == [""]
     with pytest.raises(InputError, match="guide only above 1"):
         diffusion.sample(text, ["a cat"], guidance_scale=0.5, **how)
-    with pytest.raises(InputError, match="give texts, not 3"):
-        diffusion.sample(text, ["a cat", 3], guidance_scale=7, **how)
 
 
 def test_stable_diffusion_itself_can_be_sampled():

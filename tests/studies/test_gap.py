@@ -1,62 +1,40 @@
-"""Parameters in, trained things out: sets of equal size, equal starts, nothing made twice."""
+"""The experiments on the gap: what their rows say, with classifiers that know what they saw."""
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from synthbook.data import ImageSet, Splits, load
+from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
-from synthbook.gans.train import GanRecipe
-from synthbook.generate import generators as sources
-from synthbook.generate.unet import DiffusionRecipe
-from synthbook.recognize.recipe import Recipe
-from synthbook.record.parameters import check_values, declared
-from synthbook.studies import gap as experiments
+from synthbook.measure import features as measures
+from synthbook.recognize.train import History
+from synthbook.record.parameters import check_values
+from synthbook.record.rows import Row
+from synthbook.studies import gap, training_sets
+from synthbook.studies.training_sets import Network, TrainingSet
 
 torch.set_num_threads(1)
-CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
-TINY = {
-    "diffusion_channels": [8], "diffusion_steps": 20, "diffusion_batch_size": 16,
-    "num_inference_steps": 2, "gan_channels": 4, "gan_latent": 4, "gan_steps": 20,
-    "gan_batch_size": 16, "epochs": 1, "confidence": 0.0,
-}  # fmt: skip
+CLASSES = ("a", "b", "c")
 
 
-def parameters(chapter: str = "12_not_mutual", **values):
-    """Return a chapter's parameters with ``values`` over its defaults."""
+def parameters(chapter: str, **values: Any) -> Mapping[str, Any]:
     return check_values(chapter, values)
 
 
-@pytest.fixture(scope="module")
-def real() -> Splits:
-    return load("digits")
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
-    sources._load.cache_clear()
-
-
-def numbered(counts: list[int]) -> Splits:
-    """Return splits whose images carry their own numbers: image k of train has pixels k // 200,
-    k % 200; those of test start at 10 000."""
-
-    def part(start: int) -> ImageSet:
-        labels = np.repeat(np.arange(len(counts)), counts)
-        number = start + np.arange(len(labels))
-        images = np.zeros((len(labels), 8, 8, 1), dtype=np.uint8)
-        images[:, 0, 0, 0], images[:, 0, 1, 0] = number // 200, number % 200
-        return ImageSet(images, labels, tuple("abcdefghij"[: len(counts)]), "numbered")
-
-    return Splits(part(0), part(5_000), part(10_000))
+def numbered(count: int, start: int = 0, name: str = "real") -> ImageSet:
+    """Return images of 4 x 4 pixels; the first two pixels carry a number from ``start`` on."""
+    number = start + np.arange(count)
+    images = np.random.default_rng(start).integers(0, 256, (count, 4, 4, 1), dtype=np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = number // 200, number % 200
+    return ImageSet(images, np.arange(count) % 3, CLASSES, name)
 
 
 def numbers(images: ImageSet) -> list[int]:
@@ -64,252 +42,248 @@ def numbers(images: ImageSet) -> list[int]:
     return (images.images[:, 0, 0, 0].astype(int) * 200 + images.images[:, 0, 1, 0]).tolist()
 
 
-class Printer:
-    """A generator whose images carry running numbers, and the label they were asked for."""
+REAL = Splits(numbered(60), numbered(30, 1_000), numbered(45, 2_000))
+SETS = {
+    "real": TrainingSet(REAL.train, REAL.test, {}),
+    "diffusion": TrainingSet(numbered(60, 3_000), numbered(60, 4_000), {}),
+    "gan": TrainingSet(numbered(60, 5_000), numbered(60, 6_000), {}),
+}
 
-    def __init__(self, family: str) -> None:
-        self.family, self.drawn = family, 0
-        self.folder, self.classes = Path(family), ("a", "b", "c")
-        self.guidance_scale, self.num_inference_steps = 1.0, 2
 
-    def sample(self, labels: list[int | None], *, seed: int) -> np.ndarray:
-        number = self.drawn + np.arange(len(labels))
-        self.drawn += len(labels)
-        images = np.zeros((len(labels), 8, 8, 1), dtype=np.uint8)
-        images[:, 0, 0, 0], images[:, 0, 1, 0] = number // 200, number % 200
-        # Without a class, one is drawn as often as any other.
-        images[:, 7, 7, 0] = [
-            n % 3 if k is None else k for n, k in zip(number, labels, strict=True)
-        ]
-        return images
+class Memory(torch.nn.Module):
+    """A classifier that is right about the images that it was trained on, and about no other."""
+
+    def __init__(self, images: ImageSet) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.known = dict(zip(numbers(images), images.labels.tolist(), strict=True))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        first = (255 * pixels[:, 0, 0, :2]).round().int()
+        labels = [self.known.get(int(n), -1) for n in first[:, 0] * 200 + first[:, 1]]
+        logits = torch.zeros(len(labels), 4)  # the fourth class is no image's
+        logits[range(len(labels)), labels] = 30.0
+        return logits
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.flatten(1)
+
+
+@dataclass
+class Lesson:
+    """A training that took place."""
+
+    images: ImageSet
+    epochs: int
+    seed: int
+    validation: ImageSet | None
 
 
 @pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Printer]:
-    """Replace generators by `Printer`s, and the filter's classifier by one that reads labels."""
-    made = {family: Printer(family) for family in sources.FAMILIES}
-    monkeypatch.setattr(experiments, "generator", lambda family, *_, **__: made[family])
-    monkeypatch.setattr(experiments, "train_classifier", lambda *_, **__: (None, None))
+def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
+    """Make sets without generators, and classifiers without training; return the trainings."""
+    taken: list[Lesson] = []
 
-    def predict(model, images: np.ndarray, **_) -> torch.Tensor:
-        return 20.0 * torch.nn.functional.one_hot(torch.tensor(images[:, 7, 7, 0]).long(), 3)
+    def train(network: Network, images: ImageSet, *, seed: int, device: str, validation=None):
+        taken.append(Lesson(images, network.recipe.epochs, seed, validation))
+        curve = tuple(float(k) for k in range(1, network.recipe.epochs + 1))
+        val = tuple(x / 2 for x in curve)
+        return Memory(images), History(train_accuracy=curve, val_accuracy=val)
 
-    monkeypatch.setattr(experiments, "predict", predict)
-    return made
+    def sets(real: Splits, p: Mapping[str, Any], **_: Any) -> dict[str, TrainingSet]:
+        return {name: SETS[name] for name in p["sources"]}
 
-
-def test_a_classifier_recipe_takes_the_parameters_of_its_name_and_nothing_else() -> None:
-    p = parameters(
-        epochs=3, batch_size=10, learning_rate=0.25, schedule="cosine", crop_padding=2, flip=True,
-        input_size=16,
-    )  # fmt: skip
-    assert experiments.classifier_recipe(p) == Recipe(
-        3, 10, 0.25, schedule="cosine", crop_padding=2, flip=True, input_size=16
-    )
-    assert experiments.classifier_recipe(
-        {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.5, "steps": 9}
-    ) == Recipe(1, 2, 0.1, weight_decay=0.5)
+    monkeypatch.setattr(Network, "train", train)
+    monkeypatch.setattr(training_sets, "training_sets", sets)
+    return taken
 
 
-def test_a_generator_recipe_takes_the_parameters_of_its_family_and_nothing_else() -> None:
-    p = parameters(
-        diffusion_channels=[8, 12], diffusion_attention=[1], diffusion_steps=240,
-        diffusion_batch_size=7, diffusion_learning_rate=0.5, diffusion_condition_dropout=0.4,
-        gan_channels=3, gan_latent=5, gan_steps=60, gan_batch_size=9, gan_learning_rate=0.125,
-        flip=True, precision="bfloat16", batch_size=99, epochs=98, learning_rate=0.75,
-    )  # fmt: skip
-    assert experiments.generator_recipe("diffusion", p) == DiffusionRecipe(
-        channels=(8, 12), attention=(1,), steps=240, batch_size=7, learning_rate=0.5,
-        condition_dropout=0.4, flip=True, precision="bfloat16", ema_decay=1 - 12 / 240,
-    )  # fmt: skip
-    assert experiments.generator_recipe("gan", p) == GanRecipe(
-        channels=3, latent=5, steps=60, batch_size=9, generator_learning_rate=0.125,
-        discriminator_learning_rate=0.125, flip=True, precision="bfloat16", ema_decay=0.9,
-    )  # fmt: skip
-    longer = {**p, "gan_steps": 1200, "diffusion_ema_decay": 0.5}
-    assert experiments.generator_recipe("gan", longer).ema_decay == 0.99
-    assert experiments.generator_recipe("diffusion", longer).ema_decay == 0.5
+def distinct(rows: Iterator[gap.Row]) -> list[gap.Row]:
+    """Return rows, after a look that no two measure the same."""
+    kept = list(rows)
+    identities = {frozenset(row.items() - {("value", row["value"])}) for row in kept}
+    assert len(identities) == len(kept)
+    assert {"method", "train", "test", "dataset", "metric", "value", "seed"} <= kept[0].keys()
+    assert not kept[0].keys() & (Row.model_fields.keys() - {"method", "train", "test", "dataset",
+                                 "backbone", "metric", "value", "seed"})  # fmt: skip
+    return kept
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_every_parameter_of_a_generator_reaches_its_recipe(chapter: str) -> None:
-    p = parameters(chapter)
-    for family, kind in sources.RECIPES.items():
-        names = {field.name for field in dataclasses.fields(kind)} | {"learning_rate"}
-        prefix = f"{family}_"
-        for field in declared(chapter):
-            if field.name.startswith(prefix):
-                assert field.name.removeprefix(prefix) in names, field.name
-        recipe = experiments.generator_recipe(family, p)
-        assert recipe.steps == p[f"{family}_steps"]
+# -- Checks -------------------------------------------------------------------------------------
 
 
-def test_seed_s_uses_generator_s_mod_their_number(real, monkeypatch) -> None:
-    asked = []
-
-    def trained(family, images, recipe, **how):
-        asked.append((family, how["seed"], how["guidance_scale"], how["num_inference_steps"]))
-        assert images is real.train  # and no validation or test image
-
-    monkeypatch.setattr(experiments, "trained", trained)
-    p = parameters(generators=3, guidance_scale=2.5, num_inference_steps=7)
-    for seed in range(7):
-        experiments.generator("gan", real, p, seed=seed)
-    assert asked == [("gan", seed % 3, 2.5, 7) for seed in range(7)]
+@pytest.mark.parametrize("check", [gap.check_sources, gap.check_what_an_image_teaches])
+@pytest.mark.parametrize("sources", [["real"], ["gan", "diffusion"]])
+def test_real_images_and_a_generator_are_asked_for(check, sources: list[str]) -> None:
+    p = {**parameters("14_what_an_image_teaches"), "sources": sources}
+    with pytest.raises(InputError, match="give real and a generator"):
+        check(p)
 
 
-@pytest.mark.parametrize("counts", [[9, 9, 9], [4, 11, 6]])
-def test_sets_are_as_large_as_the_real_one_disjoint_and_of_its_proportions(
-    counts: list[int], printed: dict[str, Printer]
+def test_no_more_shots_than_images() -> None:
+    """300 digits of ten classes are for training."""
+    chapter = "14_what_an_image_teaches"
+    assert "digits" in str(gap.check_what_an_image_teaches(parameters(chapter, shots=30)))
+    gap.check_what_an_image_teaches(parameters(chapter, shots=7, set_size=70))
+    for values, most in (({"shots": 31}, 30), ({"shots": 8, "set_size": 70}, 7)):
+        with pytest.raises(InputError, match=f"give from 1 to {most}"):
+            gap.check_what_an_image_teaches(parameters(chapter, **values))
+
+
+def test_a_check_imports_no_torch() -> None:
+    code = "import sys; from synthbook.studies import gap; "
+    code += "gap.check_sources({'data': 'digits', 'data_root': '', 'image_size': 0, "
+    code += "'sources': ['real', 'gan']}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# -- Chapter 11 ---------------------------------------------------------------------------------
+
+
+class Copier:
+    """A generator that draws images of a set, as they are."""
+
+    family, classes, conditional = "gan", CLASSES, True
+
+    def sample(self, labels: list[int], *, seed: int) -> np.ndarray:
+        of_class = [iter(REAL.train.images[REAL.train.labels == k]) for k in range(3)]
+        return np.stack([next(of_class[k]) for k in labels])
+
+
+@pytest.fixture
+def copier(monkeypatch: pytest.MonkeyPatch, lessons: list[Lesson]) -> None:
+    monkeypatch.setattr(training_sets, "generator", lambda *_, **__: Copier())
+    pixels = measures.Extractor("pixels", lambda x: x.reshape(len(x), -1))
+    object.__setattr__(pixels, "cached", pixels.__call__)
+    monkeypatch.setattr(measures, "extractor", lambda *_, **__: pixels)
+
+
+def test_samples_are_as_many_as_the_real_images_of_each_class(copier: None) -> None:
+    p = parameters("11_generators", sources=["real", "gan"], measured=20)
+    images = gap.samples(p, REAL, seed=3)
+    assert list(images) == ["real", "gan"]
+    assert set(numbers(images["real"])) < set(numbers(REAL.train))
+    np.testing.assert_array_equal(images["gan"].counts(), images["real"].counts())
+    assert images["real"] is not REAL.train
+    everything = gap.samples({**p, "measured": 60}, REAL, seed=3)
+    assert everything["real"] is REAL.train
+
+
+def test_a_generator_that_copies_is_perfect_and_told_by_its_copies(copier: None) -> None:
+    p = parameters("11_generators", sources=["real", "gan"], neighbours=3)
+    rows = distinct(gap.generators(p, REAL, seed=0))
+    spaces = {row["extractor"] for row in rows if "extractor" in row}
+    assert spaces == {"pixels", "classifier"}
+    for space in spaces:
+        own = {
+            (row["train"], row["split"], row["metric"]): row["value"]
+            for row in rows
+            if row.get("extractor") == space
+        }
+        assert own["gan", "train", "fd"] == pytest.approx(0, abs=1e-3)
+        assert own["gan", "test", "fd"] > 10 * own["gan", "train", "fd"]
+        for metric in ("precision", "recall", "coverage"):
+            assert own["gan", "train", metric] == 1
+        assert own["gan", "train", "near_copies"] == 1
+        assert own["gan", "train", "copying_z"] < -5
+        halves = {metric for train, split, metric in own if (train, split) == ("real", "halves")}
+        assert halves >= {"fd", "precision", "recall", "density", "coverage"}
+    (agreement,) = [row for row in rows if row["metric"] == "class_agreement"]
+    assert agreement["value"] == 100  # the judge knows the training images
+    assert (agreement["train"], agreement["test"]) == ("gan", "classifier")
+
+
+# -- Chapter 12 ---------------------------------------------------------------------------------
+
+
+def test_each_classifier_is_tested_on_every_source(lessons: list[Lesson]) -> None:
+    p = parameters("12_not_mutual")
+    rows = distinct(gap.not_mutual(p, REAL, seed=4))
+    assert len(rows) == 3 * 3 * 2
+    for row in rows:  # Memory knows what it was trained on
+        known = row["train"] == row["test"] and row["split"] == "train"
+        assert row["value"] == (100 if known else 0), row
+    assert [lesson.images for lesson in lessons] == [SETS[name].train for name in p["sources"]]
+    assert {lesson.seed for lesson in lessons} == {row["seed"] for row in rows} == {4}
+
+
+# -- Chapter 13 ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 40, 93])
+def test_curves_have_twenty_points_at_most_with_both_ends(
+    epochs: int, lessons: list[Lesson]
 ) -> None:
-    real = numbered(counts)
-    p = parameters(confidence=0.5)
-    sets = experiments.training_sets(real, p, seed=0)
-    assert list(sets) == ["real", "diffusion", "gan"]
-    assert sets["real"].train is real.train
-    assert sets["real"].held_out is real.test
-    assert sets["real"].info == {}
-    for family in ("diffusion", "gan"):
-        made = sets[family]
-        assert made.train.name == made.held_out.name == family
-        np.testing.assert_array_equal(made.train.counts(), counts)
-        np.testing.assert_array_equal(made.held_out.counts(), counts)
-        used = numbers(made.train) + numbers(made.held_out)
-        assert len(set(used)) == len(used) == 2 * len(real.train)
-        for part in (made.train, made.held_out):  # each image under the label it was made for
-            np.testing.assert_array_equal(part.images[:, 7, 7, 0], part.labels)
-        assert made.info["agreement"] is (family == "gan")
-        assert made.info["kept"] == 2 * len(real.train)
-        assert made.info["drawn"] == printed[family].drawn
-    changed = parameters(confidence=0.5, unconditional=[])
-    assert experiments.training_sets(real, changed, seed=0)["diffusion"].info["agreement"]
+    p = parameters("13_learned_too_fast", sources=["gan"], epochs=epochs)
+    rows = distinct(gap.learned_too_fast(p, REAL, seed=0))
+    curve = {row["epoch"]: row["value"] for row in rows if row["metric"] == "train_accuracy"}
+    assert len(curve) == min(epochs, 20)
+    assert {min(curve), max(curve)} == {1, epochs}
+    assert all(epoch == value for epoch, value in curve.items())
+    val = {row["epoch"]: row["value"] for row in rows if row["metric"] == "val_accuracy"}
+    assert val == {epoch: value / 2 for epoch, value in curve.items()}
+    values = {row["metric"]: row["value"] for row in rows if "epoch" not in row}
+    assert values["final_train_accuracy"] == 2 * values["final_val_accuracy"] == epochs
+    assert values["generalisation_gap"] == epochs / 2
+    assert values["epochs_to_level"] <= epochs
+    assert [lesson.validation for lesson in lessons] == [REAL.val]
 
 
-def test_set_size_draws_equally_many_a_class_and_by_seed(printed: dict[str, Printer]) -> None:
-    real = numbered([9, 12, 30])
-    p = parameters(set_size=17)  # 17 // 3 = 5 a class
-    first, second = (experiments.training_sets(real, p, seed=seed) for seed in (0, 1))
-    for sets in (first, second):
-        for name, made in sets.items():
-            assert len(made.train) == 15, name
-            assert sets["real"].train.counts().tolist() == [5, 5, 5]
-    assert set(numbers(first["real"].train)) < set(numbers(real.train))
-    assert numbers(first["real"].train) != numbers(second["real"].train)
-    again = experiments.training_sets(real, p, seed=0)
-    assert numbers(again["real"].train) == numbers(first["real"].train)
-    with pytest.raises(InputError, match="class 'a'"):
-        experiments.training_sets(real, parameters(set_size=30), seed=0)
+# -- Chapter 14 ---------------------------------------------------------------------------------
 
 
-def test_only_the_sources_that_are_asked_for_are_made(printed: dict[str, Printer]) -> None:
-    real = numbered([4, 4, 4])
-    sets = experiments.training_sets(real, parameters(sources=["gan", "real"]), seed=0)
-    assert list(sets) == ["gan", "real"]
-    assert printed["diffusion"].drawn == 0
+def lesson_of(**values: Any) -> gap.WhatAnImageTeaches:
+    p = parameters("14_what_an_image_teaches", shots=2, **values)
+    return gap.WhatAnImageTeaches(p, REAL, seed=0)
 
 
-@given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=30).flatmap(lambda x: st.permutations(x * 2))
-)
-def test_halves_cover_all_once_and_cut_every_class_in_the_middle(labels: list[int]) -> None:
-    array, count = np.array(labels), len(labels) // 2
-    first, second = experiments._halves(array, count)
-    assert len(first) == len(second) == count
-    assert sorted([*first, *second]) == list(range(len(labels)))
-    np.testing.assert_array_equal(np.sort(array[first]), np.sort(array[second]))
+def test_losses_are_those_of_the_other_source(lessons: list[Lesson]) -> None:
+    lesson = lesson_of()
+    pairs = {("real", "gan"), ("gan", "real"), ("real", "diffusion"), ("diffusion", "real")}
+    assert {(train, test) for train, test, _ in lesson.losses} == pairs
+    for (_, test, split), losses in lesson.losses.items():
+        images = SETS[test].train if split == "train" else SETS[test].held_out
+        assert len(losses) == len(images)
+        assert losses.min() > 20  # Memory knows none of them
 
 
-@given(st.lists(st.integers(0, 4), min_size=2, max_size=40), st.data())
-def test_halves_of_odd_classes_have_the_sizes_asked_for(labels: list[int], data) -> None:
-    array, count = np.array(labels), data.draw(st.integers(1, len(labels)))
-    first, second = experiments._halves(array, count)
-    assert len(first) == count
-    assert sorted([*first, *second]) == list(range(len(labels)))
+def test_mixtures_are_what_their_names_say() -> None:
+    generated = {name: SETS[name].train for name in ("diffusion", "gan")}
+    losses = {"diffusion": np.arange(60.0), "gan": -np.arange(60.0)}
+    features = np.random.default_rng(0).normal(size=(60, 5))
+    mixed = gap.mixtures(
+        REAL.train, generated, losses, features, shots=2, share=0.2, seed=0
+    )  # fmt: skip
+    real, few = numbers(REAL.train), numbers(mixed["real_few"])
+    assert mixed["real_few"].counts().tolist() == [2, 2, 2]
+    assert set(few) < set(real)
+    for name, low in (("diffusion", slice(0, 30)), ("gan", slice(30, 60))):
+        made = numbers(generated[name])
+        assert numbers(mixed[f"real+{name}"]) == real + made
+        assert numbers(mixed[f"real_few+{name}"]) == few + made
+        assert numbers(mixed[f"real+low_loss_{name}"]) == real + made[low]
+        assert numbers(mixed[f"real+high_loss_{name}"]) == real + sorted({*made} - {*made[low]})
+    rare, random = mixed["real_without_rare"], mixed["real_without_random"]
+    assert rare.counts().tolist() == random.counts().tolist() == [16, 16, 16]
+    assert numbers(rare) != numbers(random)
+    assert list(mixed)[-2:] == ["real_without_rare", "real_without_random"]
 
 
-def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypatch) -> None:
-    starts = []
-
-    def fit(model, streams, recipe, **how):
-        starts.append([w.detach().clone() for w in model.state_dict().values()])
-
-    monkeypatch.setattr(experiments, "fit", fit)
-    p = parameters()
-    some, others = real.train.subset(range(40)), real.test.subset(range(90))
-    for streams, seed in ((some, 3), (others, 3), ({"real": some, "gan": others}, 3), (some, 4)):
-        experiments.train_classifier(p, streams, seed=seed)
-    same = [all(map(torch.equal, starts[0], start)) for start in starts]
-    assert same == [True, True, True, False]
-
-
-def test_a_classifier_learns_and_repeats(real) -> None:
-    p = parameters(epochs=4)
-    runs = [
-        experiments.train_classifier(p, real.train, seed=seed, validation=real.val)
-        for seed in (0, 0, 1)
-    ]
-    histories = [history for _, history in runs]
-    assert len(histories[0].val_accuracy) == 4
-    assert histories[0].val_accuracy[-1] > 50  # chance is 10
-    assert histories[0].train_loss == histories[1].train_loss != histories[2].train_loss
-    first, again, other = (model.state_dict() for model, _ in runs)
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
-
-
-def test_real_generators_are_trained_and_filtered_once(real, monkeypatch) -> None:
-    """The whole way, twice, with a judge that names all classes equally often."""
-    import synthbook.generate.clones
-
-    def confident(probabilities, confidence, condition):
-        assert condition is None  # sampled without a class
-        return np.ones(len(probabilities), dtype=bool), np.arange(len(probabilities)) % 10
-
-    monkeypatch.setattr(synthbook.generate.clones, "confident", confident)
-    p = parameters(sources=["real", "diffusion"], generators=2, **TINY)
-    first = experiments.training_sets(real, p, seed=0)
-    made = first["diffusion"]
-    np.testing.assert_array_equal(made.train.counts(), real.train.counts())
-    np.testing.assert_array_equal(made.held_out.counts(), real.train.counts())
-    assert made.info["share"] == 1.0
-    assert made.info["drawn"] >= made.info["kept"] == 2 * len(real.train)
-
-    def fail(*_, **__):
-        raise AssertionError("made again")
-
-    for module, name in (
-        (sources.diffusion, "train_diffusion"),
-        (sources.diffusion, "sample"),
-        (experiments, "train_classifier"),
-        (experiments, "filtered_clone"),
-    ):
-        monkeypatch.setattr(module, name, fail)
-    again = experiments.training_sets(real, p, seed=0)
-    for part in ("train", "held_out"):
-        assert getattr(again["diffusion"], part).fingerprint() == getattr(made, part).fingerprint()
-    assert again["diffusion"].info == made.info
-    for changed in ({"seed": 1}, {"epochs": 2}, {"confidence": 0.1}, {"guidance_scale": 2.0}):
-        seed = changed.pop("seed", 0)
-        with pytest.raises(AssertionError, match="made again"):
-            experiments.training_sets(real, parameters(**{**p, **changed}), seed=seed)
-
-
-def test_a_conditional_generator_gives_images_of_the_class_that_was_asked_for(
-    real, monkeypatch
+@pytest.mark.parametrize("equal", ["steps", "epochs"])
+def test_every_mixture_is_trained_for_as_many_steps_or_epochs(
+    equal: str, lessons: list[Lesson]
 ) -> None:
-    """A GAN of 20 steps knows no classes, so the judge agrees with whatever was asked."""
-    import synthbook.generate.clones
-
-    def confident(probabilities, confidence, condition):
-        assert condition is not None
-        return np.ones(len(condition), dtype=bool), condition
-
-    monkeypatch.setattr(synthbook.generate.clones, "confident", confident)
-    p = parameters(sources=["gan"], set_size=100, **TINY)
-    made = experiments.training_sets(real, p, seed=0)["gan"]
-    assert (len(made.train), len(made.held_out)) == (100, 100)
-    share = real.train.counts() / len(real.train) * 100
-    assert (abs(made.train.counts() - share) <= 1).all()
-    assert made.info["agreement"] is True
-    assert made.train.images.shape[1:] == real.train.images.shape[1:]
-    assert made.train.classes == real.classes
+    rows = distinct(lesson_of(equal=equal, epochs=8).rows())
+    for lesson in lessons:
+        steps = lesson.epochs * len(lesson.images)
+        if equal == "epochs":
+            assert lesson.epochs == 8
+        else:
+            assert abs(steps - 8 * 60) <= len(lesson.images) / 2
+    accuracies = {row["train"]: row["value"] for row in rows if row["metric"] == "top1_accuracy"}
+    assert len(accuracies) == 2 + 2 * 4 + 2
+    assert set(accuracies.values()) == {0.0}  # on test images, which Memory does not know
+    assert len(lessons) == 3 + len(accuracies) - 1  # "real" is trained once
+    gaps = {(row["train"], row["metric"]) for row in rows if row["method"] == "taxonomy"}
+    assert len(gaps) == 2 * 3
+    assert {row["value"] for row in rows if row["metric"] == "share_loss_above_1"} == {1.0}

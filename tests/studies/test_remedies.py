@@ -17,17 +17,18 @@ from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 from synthbook.recognize.methods import METHODS
 from synthbook.recognize.methods.task import updates_of
-from synthbook.studies import gap, remedies
+from synthbook.studies import remedies
+from synthbook.studies import training_sets as sets
 from synthbook.studies.remedies import (
     PretrainedGuidance,
     RealGuidance,
     check_pretrained_guidance,
     check_real_guidance,
     guide_of,
-    network_of,
     numbers_of,
     remedy,
 )
+from synthbook.studies.training_sets import network_of
 
 torch.set_num_threads(1)
 P = {
@@ -70,7 +71,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Splits:
         made = {"diffusion": stripes(16, 100 + seed), "gan": stripes(16, 200 + seed)}
         return {k: SimpleNamespace(train=v) for k, v in ({"real": real.train} | made).items()}
 
-    monkeypatch.setattr(gap, "training_sets", training_sets)
+    monkeypatch.setattr(sets, "training_sets", training_sets)
     return Splits(stripes(16, 1), stripes(30, 2), stripes(40, 3))
 
 
@@ -139,7 +140,7 @@ def test_plain_training_is_that_of_any_classifier_of_the_seed() -> None:
         network, "plain", synthetic=images, updates=updates_of(images, network.recipe), seed=3
     )
     # The stream's name is part of its random order, so only the start is the same.
-    theirs, _ = gap.train_classifier(p | {"learning_rate": 1e-12}, images, seed=3)
+    theirs, _ = sets.train_classifier(p | {"learning_rate": 1e-12}, images, seed=3)
     still = replace(network, recipe=replace(network.recipe, learning_rate=1e-12))
     same, _ = remedy(still, "plain", synthetic=images, updates=8, seed=3)
     assert torch.allclose(same.head.weight, theirs.head.weight, atol=1e-9)

@@ -9,11 +9,10 @@ import numpy as np
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.generate.filters import confident
 from synthbook.randomness import derive, numpy_generator
 
 if TYPE_CHECKING:
-    from synthbook.generate.generators import Source
+    from synthbook.generate.generators import Generator
 
 
 def class_shares(like: ImageSet, count: int) -> np.ndarray:
@@ -21,8 +20,6 @@ def class_shares(like: ImageSet, count: int) -> np.ndarray:
 
     Fractions go to the classes with the largest remainders (Hamilton's method).
     """
-    if count < 1 or not len(like):
-        raise InputError(f"count is {count} and '{like.name}' has {len(like)} images; give both")
     exact = like.counts() * count / len(like)
     whole = np.floor(exact).astype(np.int64)
     rest = np.argsort(whole - exact, kind="stable")[: count - whole.sum()]
@@ -30,20 +27,57 @@ def class_shares(like: ImageSet, count: int) -> np.ndarray:
     return whole
 
 
-def clone(source: Source, like: ImageSet, *, count: int, seed: int) -> ImageSet:
+def clone(
+    generator: Generator, like: ImageSet, *, count: int, seed: int, **sampling: float
+) -> ImageSet:
     """Return ``count`` conditional samples, the classes in the proportions of ``like``.
 
     The order of the classes is shuffled, so that every part of the set holds all of them.
+    ``sampling`` are settings of ``Generator.sample``.
     """
-    _same_classes(source, like)
+    _same_classes(generator, like)
     labels = np.repeat(np.arange(like.num_classes), class_shares(like, count))
     labels = numpy_generator(seed, "clone").permutation(labels)
-    images = source.sample(labels.tolist(), seed=seed)
-    return ImageSet(images, labels, like.classes, f"{source.family} clone of {like.name}")
+    images = generator.sample(labels.tolist(), seed=seed, **sampling)
+    return ImageSet(images, labels, like.classes, f"{generator.family} clone of {like.name}")
+
+
+def confident(
+    probabilities: np.ndarray, confidence: float, condition: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the samples that a classifier is sure of, and label them (Wang et al. 2024, Sec. 3.2).
+
+    A sample is kept if its largest softmax probability is above ``confidence`` (strictly; the
+    paper uses 0.8). With ``condition`` the predicted class must also be the one that the sample
+    was drawn for: the paper does not say so, it is this book's choice for conditional generators.
+
+    Args:
+        probabilities: [N, K] softmax outputs, each row summing to 1 (within 1e-3).
+        confidence: in [0, 1).
+        condition: [N] class indices in [0, K), or None for an unconditional generator.
+
+    Returns:
+        keep [N] bool and labels [N] int64 (the predicted class, also of those not kept).
+
+    Raises:
+        InputError: if a row is no distribution, as where logits were given.
+    """
+    # Written so that NaN fails too: a comparison with NaN is false.
+    sums = probabilities.sum(axis=1, dtype=np.float64)
+    valid = (np.abs(sums - 1) <= 1e-3) & (probabilities >= 0).all(axis=1)
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise InputError(
+            f"probabilities[{row}] is no distribution (its sum is {sums[row]:.6g}); apply softmax"
+            " to the logits first"
+        )
+    labels = probabilities.argmax(axis=1).astype(np.int64)
+    keep = probabilities.max(axis=1) > confidence
+    return keep if condition is None else keep & (labels == condition), labels
 
 
 def filtered_clone(
-    source: Source,
+    generator: Generator,
     like: ImageSet,
     label: Callable[[np.ndarray], np.ndarray],
     *,
@@ -52,24 +86,24 @@ def filtered_clone(
     unconditional: bool,
     seed: int,
     most_drawn: int = 20,
-    strict: bool = True,
+    **sampling: float,
 ) -> tuple[ImageSet, dict[str, Any]]:
     """Return samples that a classifier is sure of (Wang et al., WACV 2024, Sec. 3.2), and counts.
 
-    ``label`` maps images uint8 [N, H, W, C] to class probabilities [N, K]. An image is kept if
-    the largest is above ``confidence``, and is labelled by it. The paper does not say whether the
-    images of a conditional generator must also be of the class that was asked for; here they must
+    ``label`` maps images uint8 [N, H, W, C] to class probabilities [N, K]; `confident` says which
+    are kept. The images of a conditional generator must also be of the class that was asked for
     ("agreement"). Rounds are drawn until every class has its share of ``count``, in the
-    proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn.
+    proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn. ``sampling`` are
+    settings of ``Generator.sample``.
 
     Returns the set and a dict: ``drawn``; ``accepted`` by the filter and ``share`` = accepted /
     drawn; ``kept`` in the set; ``rounds``; ``confidence``; ``agreement``; ``per_class`` (name ->
-    accepted, kept); ``short`` (name -> images missing).
+    accepted, kept).
 
     Raises:
-        InputError: if a class stays short and ``strict``; without, the set is smaller.
+        InputError: if a class stays short.
     """
-    _same_classes(source, like)
+    _same_classes(generator, like)
     wanted = class_shares(like, count)
     accepted = np.zeros(like.num_classes, dtype=np.int64)
     tried = np.zeros(like.num_classes, dtype=np.int64)
@@ -79,36 +113,32 @@ def filtered_clone(
         # Shuffled, so that the cut is fair to the classes and the set comes out mixed.
         asked = numpy_generator(seed, "filtered clone", rounds).permutation(asked)
         asked = asked[: most_drawn * count - drawn]
-        batch = source.sample(
+        batch = generator.sample(
             [None] * len(asked) if unconditional else asked.tolist(),
             seed=derive(seed, "filtered clone", rounds),
+            **sampling,
         )
-        probabilities = label(batch)
-        if np.shape(probabilities) != (len(batch), like.num_classes):
-            raise InputError(
-                f"label gave an array of shape {np.shape(probabilities)}; give probabilities "
-                f"[{len(batch)}, {like.num_classes}], one column a class of '{like.name}'"
-            )
-        keep, found = confident(probabilities, confidence, None if unconditional else asked)
+        keep, classes = confident(label(batch), confidence, None if unconditional else asked)
         images.append(batch[keep])
-        labels.append(found[keep])
-        accepted += np.bincount(found[keep], minlength=like.num_classes)
+        labels.append(classes[keep])
+        accepted += np.bincount(classes[keep], minlength=like.num_classes)
         tried += np.bincount(asked, minlength=like.num_classes)
         drawn, rounds = drawn + len(asked), rounds + 1
 
-    chosen = _first_of_each(np.concatenate(labels), wanted)
-    name = f"filtered {source.family} clone of {like.name}"
-    kept = ImageSet(
-        np.concatenate(images)[chosen], np.concatenate(labels)[chosen], like.classes, name
-    )
-    missing = wanted - kept.counts()
-    short = {like.classes[k]: int(missing[k]) for k in np.flatnonzero(missing)}
-    if short and strict:
-        worst = max(short, key=lambda name: short[name])
+    short = np.maximum(wanted - accepted, 0)
+    if short.any():
+        worst = int(short.argmax())
         raise InputError(
-            f"class '{worst}' is still {short[worst]} images short after {drawn} samples; lower "
-            f"confidence ({confidence}), raise most_drawn ({most_drawn}), or train longer"
+            f"class '{like.classes[worst]}' is still {short[worst]} images short after {drawn} "
+            f"samples; lower confidence ({confidence}), or train the generator for more steps"
         )
+    chosen = _first_of_each(np.concatenate(labels), wanted)
+    kept = ImageSet(
+        np.concatenate(images)[chosen],
+        np.concatenate(labels)[chosen],
+        like.classes,
+        f"filtered {generator.family} clone of {like.name}",
+    )
     per_class = zip(like.classes, accepted, kept.counts(), strict=True)
     return kept, {
         "drawn": drawn,
@@ -119,7 +149,6 @@ def filtered_clone(
         "confidence": confidence,
         "agreement": not unconditional,
         "per_class": {c: {"accepted": int(a), "kept": int(k)} for c, a, k in per_class},
-        "short": short,
     }
 
 
@@ -144,13 +173,14 @@ def _next_round(
 
 def _first_of_each(labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return, in ascending order, the indices of the first ``wanted[k]`` of each class k."""
-    parts = [np.flatnonzero(labels == k)[:number] for k, number in enumerate(wanted)]
-    return np.sort(np.concatenate(parts))
+    firsts = [np.flatnonzero(labels == k)[:number] for k, number in enumerate(wanted)]
+    return np.sort(np.concatenate(firsts))
 
 
-def _same_classes(source: Source, like: ImageSet) -> None:
-    if source.classes != like.classes:
+def _same_classes(generator: Generator, like: ImageSet) -> None:
+    if generator.classes != like.classes:
         raise InputError(
-            f"the {source.family} source knows {len(source.classes)} classes and '{like.name}' "
-            f"has {len(like.classes)} or other ones; train it on images of the same classes"
+            f"the {generator.family} generator knows {len(generator.classes)} classes and "
+            f"'{like.name}' has {len(like.classes)} or other ones; train it on images of the same "
+            "classes"
         )

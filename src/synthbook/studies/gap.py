@@ -1,217 +1,321 @@
-"""What the chapters on real and generated images share: parameters in, trained things out."""
+"""Why generated images train worse classifiers (study `gap`): the experiments of its chapters.
+
+An experiment takes a chapter's parameters ``p`` and yields rows, as keywords of ``Run.add``. A
+check is what its chapter asks of them beforehand: it reads no pixels and imports no torch.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthbook.data import ImageSet, Splits, few_shot
-from synthbook.gans.train import GanRecipe
-from synthbook.generate.generators import FAMILIES, Source, filtered_clone, trained
-from synthbook.generate.unet import DiffusionRecipe
+from synthbook.data import ImageSet, Splits, Summary, at_most, check, concatenate, few_shot
+from synthbook.errors import InputError
 from synthbook.randomness import derive
-from synthbook.recognize.models import create_classifier
-from synthbook.recognize.predict import predict
-from synthbook.recognize.recipe import Recipe
-from synthbook.recognize.train import History, fit
-from synthbook.store import atomic_write, cached
 
 if TYPE_CHECKING:
     from torch import nn
 
 REAL = "real"
+Row = dict[str, Any]
 
 
-def classifier_recipe(p: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that a chapter's parameters spell out: ``epochs`` and the like."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    return Recipe(**{name: p[name] for name in names if name in p})
+def families_of(p: Mapping[str, Any]) -> list[str]:
+    """Return the generators among the sources of a chapter's parameters."""
+    return [source for source in p["sources"] if source != REAL]
 
 
-def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | GanRecipe:
-    """Return the recipe of a family out of parameters such as ``diffusion_steps``.
+# -- What a chapter asks of its parameters ------------------------------------------------------
 
-    The weights are averaged over about the last twelfth of the training, so that a longer
-    training does not need another ``ema_decay``.
+
+def check_data(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are, for a chapter that asks no more of its parameters."""
+    return check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+
+
+def check_sources(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are.
+
+    Raises:
+        InputError: without real images or without a generator.
     """
-    kind = {"diffusion": DiffusionRecipe, "gan": GanRecipe}[family]
-    names = [field.name for field in dataclasses.fields(kind)]
-    given = {name: p[f"{family}_{name}"] for name in names if f"{family}_{name}" in p}
-    given |= {name: p[name] for name in ("flip", "precision") if name in p}
-    if family == "gan" and "learning_rate" in (rate := _after("gan_", p)):
-        given["generator_learning_rate"] = rate["learning_rate"]
-        given["discriminator_learning_rate"] = rate["learning_rate"]
-    given.setdefault("ema_decay", max(0.9, 1 - 12 / given["steps"]))
-    return kind(**given)
-
-
-def _after(prefix: str, p: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): p[name] for name in p if name.startswith(prefix)}
-
-
-def generator(
-    family: str, real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
-) -> Source:
-    """Return generator number ``seed`` mod ``p["generators"]`` of a family, trained or cached.
-
-    It is trained on the real training split only.
-    """
-    return trained(
-        family,
-        real.train,
-        generator_recipe(family, p),
-        seed=seed % p["generators"],
-        device=device,
-        guidance_scale=p["guidance_scale"],
-        num_inference_steps=p["num_inference_steps"],
-    )
-
-
-def train_classifier(
-    p: Mapping[str, Any],
-    streams: ImageSet | Mapping[str, ImageSet],
-    *,
-    seed: int,
-    device: str = "cpu",
-    validation: ImageSet | None = None,
-) -> tuple[nn.Module, History]:
-    """Train a fresh classifier by a chapter's parameters; return it and its curves.
-
-    Equal seeds give equal initial weights whatever the images are, so that what two sources teach
-    is compared from the same start. The last epoch's weights are kept.
-    """
-    first = streams if isinstance(streams, ImageSet) else next(iter(streams.values()))
-    model = create_classifier(
-        p["backbone"],
-        num_classes=first.num_classes,
-        channels=first.channels,
-        image_size=p.get("input_size") or first.image_size,
-        pretrained=p["pretrained"],
-        seed=seed,
-    )
-    history = fit(
-        model,
-        streams,
-        classifier_recipe(p),
-        seed=seed,
-        device=device,
-        validation=validation,
-        precision=p.get("precision", "float32"),
-    )
-    return model, history
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """A source's images: those to train on, and others of it that nothing was trained on.
-
-    ``info`` holds the counts of the filter (``sources.filtered_clone``); {} for real images.
-    """
-
-    train: ImageSet
-    held_out: ImageSet
-    info: dict[str, Any]
-
-
-def training_sets(
-    real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
-) -> dict[str, TrainingSet]:
-    """Return the images of each source in ``p["sources"]``, all with as many training images.
-
-    That is as many as there are real ones, or ``p["set_size"]`` of each source where that is set:
-    of the real ones equally many a class, drawn by ``seed``, of a generator's in the proportions
-    of all real ones. Generators and filter know all real images.
-    Real images are the training and the test split. A generator's are samples that passed the
-    filter of Wang et al. (WACV 2024, Sec. 3.2): a classifier trained on the real images is surer
-    of a class than ``p["confidence"]``; families in ``p["unconditional"]`` are sampled without a
-    class and get the classifier's. Half of the samples are for training, half are held out.
-    """
-    chosen = real.train
-    if p.get("set_size"):
-        chosen = few_shot(real.train, max(1, p["set_size"] // chosen.num_classes), seed=seed)
-    found = {}
-    for name in p["sources"]:
-        if name == REAL:
-            found[name] = TrainingSet(chosen, real.test, {})
-        else:
-            found[name] = _clone(name, len(chosen), real, p, seed=seed, device=device)
-    return found
-
-
-def _clone(
-    family: str, count: int, real: Splits, p: Mapping[str, Any], *, seed: int, device: str
-) -> TrainingSet:
-    source = generator(family, real, p, seed=seed, device=device)
-    unconditional = family in p["unconditional"]
-    key = {
-        "source": source.folder.name,
-        "sampling": [source.guidance_scale, source.num_inference_steps, unconditional],
-        "count": count,
-        "confidence": p["confidence"],
-        "classifier": [p["backbone"], p["pretrained"], dataclasses.asdict(classifier_recipe(p))],
-        "seed": seed,
-    }
-
-    def build(folder: Path) -> None:
-        judge, _ = train_classifier(p, real.train, seed=derive(seed, "filter"), device=device)
-
-        def label(images: np.ndarray) -> np.ndarray:
-            logits = predict(judge, images, device=device, input_size=p.get("input_size", 0))
-            return logits.softmax(1).cpu().numpy()
-
-        kept, info = filtered_clone(
-            source,
-            real.train,
-            label,
-            count=2 * count,
-            confidence=p["confidence"],
-            unconditional=unconditional,
-            seed=derive(seed, "clone", family),
-            most_drawn=50,
+    if REAL not in p["sources"] or not families_of(p):
+        raise InputError(
+            f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
         )
-        with atomic_write(folder / "clone.npz", "wb") as stream:
-            np.savez(stream, images=kept.images, labels=kept.labels)
-        with atomic_write(folder / "info.json") as stream:
-            json.dump(info, stream, indent=1)
-
-    folder = cached("clones", key, build, device)
-    with np.load(folder / "clone.npz") as arrays:
-        images, labels = arrays["images"], arrays["labels"]
-    halves = [
-        ImageSet(images[part], labels[part], real.train.classes, family)
-        for part in _halves(labels, count)
-    ]
-    return TrainingSet(*halves, json.loads((folder / "info.json").read_text()))
+    return check_data(p)
 
 
-def _halves(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices of the first half of each class, ``count`` in all, and of the rest.
+def check_what_an_image_teaches(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are.
 
-    Classes of even size are cut in the middle, which all are without ``set_size``; of many odd
-    ones, one may be cut two or more images off it.
+    Raises:
+        InputError: as `check_sources`, or where a class has fewer images than ``shots``.
     """
-    place = np.empty(len(labels), dtype=np.int64)
-    for k in np.unique(labels):
-        members = np.flatnonzero(labels == k)
-        place[members] = np.arange(len(members))
-    # Even places first, then odd ones.
-    order = np.lexsort((np.arange(len(labels)), place % 2))
-    return np.sort(order[:count]), np.sort(order[count:])
+    summary = check_sources(p)
+    count = sum(n for split, n in summary.counts.items() if "train" in split)
+    most = count // summary.num_classes
+    if p["set_size"]:
+        most = min(most, max(1, p["set_size"] // summary.num_classes))
+    if p["shots"] > most:
+        raise InputError(
+            f"shots = {p['shots']} of some {most} images a class; give from 1 to {most}"
+        )
+    return summary
 
 
-__all__ = [
-    "FAMILIES",
-    "REAL",
-    "TrainingSet",
-    "classifier_recipe",
-    "generator",
-    "generator_recipe",
-    "train_classifier",
-    "training_sets",
-]
+# -- Chapter 11 ---------------------------------------------------------------------------------
+
+
+def samples(
+    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+) -> dict[str, ImageSet]:
+    """Return ``p["measured"]`` real training images at most, and as many of each generator."""
+    from synthbook.generate.clones import clone
+    from synthbook.studies.training_sets import generator, sampling
+
+    images = {REAL: at_most(real.train, p["measured"])}
+    for family in families_of(p):
+        model = generator(family, real, p, seed=seed, device=device)
+        images[family] = clone(
+            model, images[REAL], count=len(images[REAL]), seed=derive(seed, "look"),
+            **sampling(model, p),
+        )  # fmt: skip
+    return images
+
+
+def generators(
+    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+) -> Iterator[Row]:
+    """Yield fidelity, coverage and signs of copying of each generator, in two feature spaces."""
+    from synthbook.measure.copying import copying
+    from synthbook.measure.features import extractor
+    from synthbook.measure.fidelity import fidelity, floor
+    from synthbook.recognize.predict import accuracy, features
+    from synthbook.studies.training_sets import network_of
+
+    images = samples(p, real, seed=seed, device=device)
+    reference = images.pop(REAL)
+    fresh = at_most(real.test, len(reference))
+    network = network_of(p)
+    judge, _ = network.train(real.train, seed=seed, device=device)
+    read = {"device": device, "input_size": network.recipe.input_size}
+    pretrained = extractor(p["extractor"], device, size=p["extractor_size"])
+    spaces = {pretrained.name: pretrained.cached, "classifier": partial(features, judge, **read)}
+    row = {"method": "fidelity", "dataset": p["data"], "seed": seed}
+    for space, features_of in spaces.items():
+        of_real = {"train": features_of(reference.images), "test": features_of(fresh.images)}
+        how = {"extractor_name": space, "neighbours": p["neighbours"], "seed": seed}
+        in_space = row | {"test": REAL, "extractor": space}
+        for metric, value in floor(of_real["train"], **how).items():
+            yield in_space | {"train": REAL, "metric": metric, "value": value, "split": "halves"}
+        for family, made in images.items():
+            of_made, of_family = features_of(made.images), in_space | {"train": family}
+            for split, held in of_real.items():
+                for metric, value in fidelity(held, of_made, **how).items():
+                    yield of_family | {"metric": metric, "value": value, "split": split}
+            signs = copying(of_real["train"], of_real["test"], of_made)
+            for metric in ("copying_z", "near_copies"):
+                yield of_family | {"metric": metric, "value": signs[metric], "split": "train"}
+    for family, made in images.items():
+        yield row | {
+            "train": family, "test": "classifier", "backbone": p["backbone"], "split": "train",
+            "metric": "class_agreement", "value": accuracy(judge, made, **read),
+        }  # fmt: skip
+
+
+# -- Chapter 12 ---------------------------------------------------------------------------------
+
+
+def not_mutual(
+    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+) -> Iterator[Row]:
+    """Yield the accuracy of a classifier of each source on each source (Table 1 of the study)."""
+    from synthbook.recognize.predict import accuracy
+    from synthbook.studies.training_sets import network_of, training_sets
+
+    network, sets = network_of(p), training_sets(real, p, seed=seed, device=device)
+    read = {"device": device, "input_size": network.recipe.input_size}
+    row = {"method": "plain", "dataset": p["data"], "backbone": p["backbone"], "seed": seed}
+    for train in sets:
+        model, _ = network.train(sets[train].train, seed=seed, device=device)
+        for test in sets:
+            for split, images in (("train", sets[test].train), ("test", sets[test].held_out)):
+                yield row | {
+                    "train": train, "test": test, "split": split,
+                    "metric": "top1_accuracy", "value": accuracy(model, images, **read),
+                }  # fmt: skip
+
+
+# -- Chapter 13 ---------------------------------------------------------------------------------
+
+
+def learned_too_fast(
+    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+) -> Iterator[Row]:
+    """Yield the curves of a classifier of each source, 20 epochs at most, and their summaries."""
+    from synthbook.measure.gap import learning_speed
+    from synthbook.studies.training_sets import network_of, training_sets
+
+    network = network_of(p)
+    epochs = sorted({round(k * (network.recipe.epochs - 1) / 19) for k in range(20)})
+    row = {"method": "plain", "test": REAL, "split": "val", "dataset": p["data"]}
+    row |= {"backbone": p["backbone"], "seed": seed}
+    for source, images in training_sets(real, p, seed=seed, device=device).items():
+        _, history = network.train(images.train, seed=seed, device=device, validation=real.val)
+        train, val = history.train_accuracy, history.val_accuracy
+        speed = learning_speed(train, val, chance=100 / real.train.num_classes)
+        values = {
+            "early_train_accuracy": speed["early_accuracy"],
+            "epochs_to_level": speed["epochs_to_level"],
+            "generalisation_gap": speed["generalisation_gap"],
+            "final_train_accuracy": train[-1],
+            "final_val_accuracy": val[-1],
+        }
+        for metric, value in values.items():
+            yield row | {"train": source, "metric": metric, "value": value}
+        for k in epochs:
+            for metric, curve in (("train_accuracy", train), ("val_accuracy", val)):
+                yield row | {"train": source, "metric": metric, "value": curve[k], "epoch": k + 1}
+
+
+# -- Chapter 14 ---------------------------------------------------------------------------------
+
+
+def mixtures(
+    real: ImageSet,
+    generated: Mapping[str, ImageSet],
+    losses: Mapping[str, np.ndarray],
+    features: np.ndarray,
+    *,
+    shots: int,
+    share: float,
+    seed: int,
+) -> dict[str, ImageSet]:
+    """Return real images with others added, and with some left out.
+
+    Args:
+        real: the images; ``shots`` a class of them are "real_few".
+        generated: family -> images to add: all, and the halves of lower and of higher loss.
+        losses: family -> what each of them costs a classifier of real images, in nats [N].
+        features: of the real images [N, D]; by them a ``share`` of rare kinds is left out, and,
+            as a control, as many of each class at random.
+        shots, share, seed: as said.
+    """
+    from synthbook.measure.gap import low_loss, random_like, rare_images
+
+    few = few_shot(real, shots, seed=seed)
+    mixed = {"real": real, "real_few": few}
+    for family, images in generated.items():
+        low = low_loss(losses[family])
+        mixed[f"real+low_loss_{family}"] = concatenate(real, images.subset(low))
+        mixed[f"real+high_loss_{family}"] = concatenate(real, images.subset(~low))
+        mixed[f"real+{family}"] = concatenate(real, images)
+        mixed[f"real_few+{family}"] = concatenate(few, images)
+    rare = rare_images(features, real.labels, share, seed=seed)
+    mixed["real_without_rare"] = real.subset(~rare)
+    mixed["real_without_random"] = real.subset(~random_like(rare, real.labels, seed=seed))
+    return mixed
+
+
+class WhatAnImageTeaches:
+    """A seed of chapter 14: the images of each source, and what they cost classifiers of others.
+
+    ``sets`` holds the images, ``losses[train, test, split]`` what each image of ``test`` costs a
+    classifier trained on ``train``, in nats [N].
+    """
+
+    def __init__(
+        self, p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+    ) -> None:
+        """Make the sets, and train a classifier on each."""
+        from synthbook.recognize.predict import sample_losses
+        from synthbook.studies.training_sets import network_of, training_sets
+
+        self.p, self.real, self.seed, self.device = p, real, seed, device
+        self.network, self.families = network_of(p), families_of(p)
+        self.read = {"device": device, "input_size": self.network.recipe.input_size}
+        self.sets = training_sets(real, p, seed=seed, device=device)
+        self.models = {name: self._trained_on(images.train) for name, images in self.sets.items()}
+        self.losses = {
+            (train, test, split): sample_losses(self.models[train], images, **self.read)
+            for family in self.families
+            for train, test in ((REAL, family), (family, REAL))
+            for split, images in (
+                ("train", self.sets[test].train),
+                ("test", self.sets[test].held_out),
+            )
+        }
+
+    def _trained_on(self, images: ImageSet) -> nn.Module:
+        """Return a classifier of ``images``: of as many steps as one of all real ones takes.
+
+        Where ``equal`` is "epochs", it is of as many epochs.
+        """
+        longer = len(self.sets[REAL].train) / len(images) if self.p["equal"] == "steps" else 1
+        recipe = self.network.recipe
+        recipe = replace(recipe, epochs=max(1, round(recipe.epochs * longer)))
+        network = replace(self.network, recipe=recipe)
+        return network.train(images, seed=self.seed, device=self.device)[0]
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what images cost, what adding or leaving them out does, and the three gaps."""
+        row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.seed}
+        for values in chain(self._costs(), self._accuracies(), self._gaps()):
+            yield row | values
+
+    def _costs(self) -> Iterator[Row]:
+        from synthbook.measure.gap import loss_profile
+
+        names = {
+            "mean_cross_entropy": "mean",
+            "median_cross_entropy": "median",
+            "share_loss_below_0.01": "near_zero",
+            "share_loss_above_1": "high",
+        }
+        for (train, test, split), losses in self.losses.items():
+            row = {"method": "plain", "train": train, "test": test, "split": split}
+            profile = loss_profile(losses)
+            for metric, name in names.items():
+                yield row | {"metric": metric, "value": profile[name]}
+
+    def _accuracies(self) -> Iterator[Row]:
+        from synthbook.recognize.predict import accuracy, features
+
+        real = self.sets[REAL].train
+        mixed = mixtures(
+            real,
+            {family: self.sets[family].train for family in self.families},
+            {family: self.losses[REAL, family, "train"] for family in self.families},
+            features(self.models[REAL], real, **self.read),
+            shots=self.p["shots"],
+            share=self.p["share"],
+            seed=self.seed,
+        )
+        row = {"method": "plain", "test": REAL, "split": "test", "metric": "top1_accuracy"}
+        for name, images in mixed.items():
+            model = self.models[REAL] if name == REAL else self._trained_on(images)
+            yield row | {"train": name, "value": accuracy(model, self.real.test, **self.read)}
+
+    def _gaps(self) -> Iterator[Row]:
+        """Yield appearance, content and quality, in the features of a classifier of real images."""
+        from synthbook.measure.fidelity import fidelity
+        from synthbook.measure.gap import separability, taxonomy
+        from synthbook.recognize.predict import features
+
+        of = {}
+        for source in (REAL, *self.families):
+            images = at_most(self.sets[source].train, self.p["measured"])
+            of[source] = features(self.models[REAL], images, **self.read)
+        how = {"extractor_name": "classifier", "neighbours": self.p["neighbours"]}
+        row = {"method": "taxonomy", "test": REAL, "split": "train"}
+        for family in self.families:
+            measures = fidelity(of[REAL], of[family], seed=self.seed, **how)
+            gaps = taxonomy(measures, separability(of[REAL], of[family], seed=self.seed))
+            for metric in ("appearance", "content", "quality"):
+                yield row | {"train": family, "metric": metric, "value": gaps[metric]}

@@ -6,7 +6,7 @@ To import this and to check parameters needs no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from synthbook.data import ImageSet, Splits
     from synthbook.recognize.methods.guide import Guide
     from synthbook.recognize.models import Classifier
-    from synthbook.recognize.recipe import Recipe
     from synthbook.recognize.train import History
+    from synthbook.studies.training_sets import Network
 
 Row = dict[str, Any]
 # The numbers of methods that are parameters of chapters.
@@ -29,30 +29,12 @@ NUMBERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Network:
-    """The network in training, and how it is trained, whatever the method."""
-
-    backbone: str
-    pretrained: bool
-    recipe: Recipe
-    precision: str = "float32"
-
-
 class Trained(NamedTuple):
     """What came out: the network, its curves, its accuracies (%) on real images by split."""
 
     model: Classifier
     history: History
     accuracy: dict[str, float]
-
-
-def network_of(p: Mapping[str, Any]) -> Network:
-    """Return the network that a chapter's parameters spell out: ``backbone`` and the like."""
-    from synthbook.studies.gap import classifier_recipe
-
-    precision = p.get("precision", "float32")
-    return Network(p["backbone"], p["pretrained"], classifier_recipe(p), precision)
 
 
 def guide_of(p: Mapping[str, Any], *, channels: int, device: str = "cpu") -> Guide:
@@ -181,6 +163,8 @@ class PretrainedGuidance:
 
     def __init__(self, p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> None:
         """Unpack a chapter's parameters; load the guide."""
+        from synthbook.studies.training_sets import network_of
+
         self.p, self.real, self.device = p, real, device
         self.families = [source for source in p["sources"] if source != "real"]
         self.settings = [name for name in SETTINGS if name in p["parts"]]
@@ -208,7 +192,7 @@ class PretrainedGuidance:
     def rows(self, seed: int) -> Iterator[Row]:
         """Yield the rows of a seed: the tables, then the weight and the other readings."""
         from synthbook.recognize.methods.task import updates_of
-        from synthbook.studies.gap import training_sets
+        from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
         done: dict[tuple, Trained] = {}
@@ -349,6 +333,8 @@ class RealGuidance:
         Raises:
             InputError: if a class has fewer images than are asked for.
         """
+        from synthbook.studies.training_sets import network_of
+
         few_shot(real.train, max(1, *_shots(p).values()), seed=0)
         self.p, self.real, self.device = p, real, device
         self.families = [source for source in p["sources"] if source != "real"]
@@ -377,7 +363,7 @@ class RealGuidance:
         """Return a function that trains once, whichever parts ask for it."""
         from synthbook.data import at_most
         from synthbook.recognize.methods.task import updates_of
-        from synthbook.studies.gap import training_sets
+        from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
         of_real, generated = sets["real"].train, sets[family].train

@@ -21,7 +21,7 @@ from synthbook.store import root
 from synthbook.studies import audit
 from synthbook.studies.audit import images
 from synthbook.studies.audit.remedies import asked
-from synthbook.studies.gap import classifier_recipe
+from synthbook.studies.training_sets import classifier_recipe
 
 CHAPTER = root() / "notebooks" / "61_audit.py"
 P = {

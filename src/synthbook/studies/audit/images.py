@@ -97,13 +97,14 @@ def load_generated(
     labels get those of a classifier trained on ``real.train``, if it is surer than
     ``p["confidence"]``: the filter of Wang et al. 2024, Sec. 3.2.
     """
-    from synthbook.generate.generators import clone
-    from synthbook.studies.gap import generator
+    from synthbook.generate.clones import clone
+    from synthbook.studies.training_sets import generator, sampling
 
     if generated in FAMILIES:
-        source = generator(generated, real, {**p, "generators": 1}, seed=0, device=device)
+        model = generator(generated, real, {**p, "generators": 1}, seed=0, device=device)
         count = 2 * min(len(real.train), p["train_images"] or len(real.train))
-        images = clone(source, real.train, count=count, seed=p["first_seed"])
+        settings = sampling(model, p)
+        images = clone(model, real.train, count=count, seed=p["first_seed"], **settings)
         return Pool(images, images)
     size, channels, skip = real.train.image_size, real.train.channels, p["skip_unreadable"]
     path = Path(generated).expanduser()
@@ -130,9 +131,9 @@ def labelled(
     Raises:
         InputError: if that is fewer than 20 images.
     """
-    from synthbook.generate.filters import confident
+    from synthbook.generate.clones import confident
     from synthbook.recognize.predict import predict
-    from synthbook.studies.gap import train_classifier
+    from synthbook.studies.training_sets import train_classifier
 
     train = some(real.train, p["train_images"] or len(real.train), "filter")
     seed = derive(p["first_seed"], "filter")

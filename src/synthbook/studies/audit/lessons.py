@@ -81,7 +81,7 @@ def usefulness(
     """
     from synthbook.measure.gap import loss_profile, non_mutual_gap
     from synthbook.recognize.predict import accuracy, sample_losses
-    from synthbook.studies.gap import train_classifier
+    from synthbook.studies.training_sets import train_classifier
 
     how = {"device": device, "input_size": p.get("input_size", 0)}
     count, fewer = training_sizes(real, generated, p)

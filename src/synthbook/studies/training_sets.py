@@ -1,0 +1,245 @@
+"""The images of each source, in sets of equal size, and the classifiers that are trained on them.
+
+What takes a chapter's parameters ``p`` reads them, and hands on recipes and settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthbook.data import ImageSet, Splits, few_shot
+from synthbook.gans.recipes import GanRecipe
+from synthbook.generate.clones import filtered_clone
+from synthbook.generate.generators import FAMILIES, Generator, trained
+from synthbook.generate.unet import DiffusionRecipe
+from synthbook.randomness import derive
+from synthbook.recognize.models import create_classifier
+from synthbook.recognize.predict import predict
+from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import History, fit
+from synthbook.store import atomic_write, cached
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REAL = "real"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which classifier is trained, from which weights, and how."""
+
+    backbone: str
+    pretrained: bool
+    recipe: Recipe
+    precision: str = "float32"
+
+    def train(
+        self,
+        streams: ImageSet | Mapping[str, ImageSet],
+        *,
+        seed: int,
+        device: str = "cpu",
+        validation: ImageSet | None = None,
+    ) -> tuple[nn.Module, History]:
+        """Train a fresh one; return it and its curves.
+
+        Equal seeds give equal initial weights whatever the images are, so that what two sources
+        teach is compared from the same start. The last epoch's weights are kept.
+        """
+        first = streams if isinstance(streams, ImageSet) else next(iter(streams.values()))
+        model = create_classifier(
+            self.backbone,
+            num_classes=first.num_classes,
+            channels=first.channels,
+            image_size=self.recipe.input_size or first.image_size,
+            pretrained=self.pretrained,
+            seed=seed,
+        )
+        history = fit(
+            model, streams, self.recipe, seed=seed, device=device,
+            validation=validation, precision=self.precision,
+        )  # fmt: skip
+        return model, history
+
+
+def classifier_recipe(p: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a chapter's parameters spell out: ``epochs`` and the like."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    return Recipe(**{name: p[name] for name in names if name in p})
+
+
+def network_of(p: Mapping[str, Any]) -> Network:
+    """Return the classifier that a chapter's parameters spell out."""
+    precision = p.get("precision", "float32")
+    return Network(p["backbone"], p["pretrained"], classifier_recipe(p), precision)
+
+
+def train_classifier(
+    p: Mapping[str, Any],
+    streams: ImageSet | Mapping[str, ImageSet],
+    *,
+    seed: int,
+    device: str = "cpu",
+    validation: ImageSet | None = None,
+) -> tuple[nn.Module, History]:
+    """Train the classifier of a chapter's parameters: see `Network.train`."""
+    return network_of(p).train(streams, seed=seed, device=device, validation=validation)
+
+
+def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | GanRecipe:
+    """Return the recipe of a family out of parameters such as ``diffusion_steps``.
+
+    Both networks of a GAN have ``gan_learning_rate``. The weights are averaged over about the
+    last twelfth of the training, so that a longer one does not need another ``ema_decay``.
+    """
+    prefix, kind = f"{family}_", FAMILIES[family].recipe
+    given = {name.removeprefix(prefix): p[name] for name in p if name.startswith(prefix)}
+    given |= {name: p[name] for name in ("flip", "precision") if name in p}
+    if family == "gan" and "learning_rate" in given:
+        for network in ("generator", "discriminator"):
+            given[f"{network}_learning_rate"] = given["learning_rate"]
+    given.setdefault("ema_decay", max(0.9, 1 - 12 / given["steps"]))
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: given[name] for name in names if name in given})
+
+
+def generator(
+    family: str, real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
+) -> Generator:
+    """Return generator number ``seed`` mod ``p["generators"]`` of a family, trained or cached.
+
+    It is trained on the real training split only.
+    """
+    recipe = generator_recipe(family, p)
+    return trained(family, real.train, recipe, seed=seed % p["generators"], device=device)
+
+
+def sampling(model: Generator, p: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings of ``model.sample`` that its family has; without classes, no guidance."""
+    if model.family != "diffusion":
+        return {}
+    return {
+        "guidance_scale": p["guidance_scale"] if model.conditional else 1.0,
+        "num_inference_steps": p["num_inference_steps"],
+    }
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which samples of a generator become training images (Wang et al., WACV 2024, Sec. 3.2).
+
+    A classifier trained on the real images, ``judge``, is surer of a class than ``confidence``.
+    An ``unconditional`` generator is sampled without a class, and its images get the judge's.
+    """
+
+    judge: Network
+    confidence: float
+    unconditional: bool
+    sampling: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A source's images: those to train on, and others of it that nothing was trained on.
+
+    ``info`` holds the counts of the filter (``clones.filtered_clone``); {} for real images.
+    """
+
+    train: ImageSet
+    held_out: ImageSet
+    info: dict[str, Any]
+
+
+def training_sets(
+    real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
+) -> dict[str, TrainingSet]:
+    """Return the images of each source in ``p["sources"]``, all with as many training images.
+
+    That is as many as there are real ones, or ``p["set_size"]`` of each source where that is set:
+    of the real ones equally many a class, drawn by ``seed``, of a generator's in the proportions
+    of all real ones. Generators and filter know all real images.
+    Real images are the training and the test split. A generator's are samples that passed a
+    `Filter`, half of them for training, half held out; families in ``p["unconditional"]`` are
+    sampled without a class.
+    """
+    chosen = real.train
+    if p.get("set_size"):
+        chosen = few_shot(real.train, max(1, p["set_size"] // chosen.num_classes), seed=seed)
+    sets = {}
+    for name in p["sources"]:
+        if name == REAL:
+            sets[name] = TrainingSet(chosen, real.test, {})
+            continue
+        model = generator(name, real, p, seed=seed, device=device)
+        settings = Filter(
+            network_of(p), p["confidence"], name in p["unconditional"], sampling(model, p)
+        )
+        sets[name] = _filtered(model, real.train, len(chosen), settings, seed=seed, device=device)
+    return sets
+
+
+def _filtered(
+    model: Generator, like: ImageSet, count: int, settings: Filter, *, seed: int, device: str
+) -> TrainingSet:
+    key = {
+        "generator": model.folder.name,
+        "count": count,
+        "filter": dataclasses.asdict(settings),
+        "seed": seed,
+    }
+
+    def build(folder: Path) -> None:
+        judge, _ = settings.judge.train(like, seed=derive(seed, "filter"), device=device)
+
+        def probabilities(images: np.ndarray) -> np.ndarray:
+            size = settings.judge.recipe.input_size
+            logits = predict(judge, images, device=device, input_size=size)
+            return logits.softmax(1).cpu().numpy()
+
+        kept, info = filtered_clone(
+            model,
+            like,
+            probabilities,
+            count=2 * count,
+            confidence=settings.confidence,
+            unconditional=settings.unconditional,
+            seed=derive(seed, "clone", model.family),
+            most_drawn=50,
+            **settings.sampling,
+        )
+        with atomic_write(folder / "clone.npz", "wb") as stream:
+            np.savez(stream, images=kept.images, labels=kept.labels)
+        with atomic_write(folder / "info.json") as stream:
+            json.dump(info, stream, indent=1)
+
+    folder = cached("clones", key, build, device)
+    with np.load(folder / "clone.npz") as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    halves = [
+        ImageSet(images[half], labels[half], like.classes, model.family)
+        for half in _halves(labels, count)
+    ]
+    return TrainingSet(*halves, json.loads((folder / "info.json").read_text()))
+
+
+def _halves(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of the first half of each class, ``count`` in all, and of the rest.
+
+    Classes of even size are cut in the middle, which all are without ``set_size``; of many odd
+    ones, one may be cut two or more images off it.
+    """
+    place = np.empty(len(labels), dtype=np.int64)
+    for k in np.unique(labels):
+        members = np.flatnonzero(labels == k)
+        place[members] = np.arange(len(members))
+    # Even places first, then odd ones.
+    order = np.lexsort((np.arange(len(labels)), place % 2))
+    return np.sort(order[:count]), np.sort(order[count:])
