@@ -207,8 +207,7 @@ def _rehearse(script: Path, values: dict[str, Any]) -> None:
 
 def show_claims(given: argparse.Namespace) -> None:
     """Print each claim's verdict at each scale that has recorded rows."""
-    from synthbook.claims.decide import VERDICTS, claims, to_json, verdicts
-    from synthbook.claims.measured import recorded_scales
+    from synthbook.claims.decide import VERDICTS, claims, recorded_scales, to_json, verdicts
     from synthbook.record.chapters import chapters
 
     scales = {name for chapter in chapters() for name in chapter.scales} | {*recorded_scales()}

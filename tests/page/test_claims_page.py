@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,7 @@ SCALES = ["mini", "small"]
 @pytest.fixture(scope="module")
 def found() -> list[Verdict]:
     rest = [one for scale in SCALES for one in verdicts(scale=scale, rows=[]) if one.id != "gap-01"]
-    known = Verdict("gap-01", "gap", "mini", "holds", 3.0, 1.0, 5.0, 3)
+    known = Verdict("holds", 3.0, 1.0, 5.0, 3, id="gap-01", paper="gap", scale="mini")
     return [*rest, known]
 
 
@@ -43,9 +44,9 @@ def test_a_verdict_says_effect_seeds_and_age(found: list[Verdict]) -> None:
     assert "holds" in text
     assert "+3 [+1, +5], 3 seeds" in text
     assert "not run" in badge(None)
-    undecided = Verdict("gap-01", "gap", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
+    undecided = replace(found[-1], verdict="undecided", effect=1.0, low=None, reason="A < B & C")
     assert "A &lt; B &amp; C" in badge(undecided)
-    assert "+1, 1 seed<" in badge(undecided)
+    assert "+1, 1 seed<" in badge(replace(undecided, seeds=1))
 
 
 def test_counts_add_up_to_the_claims(found: list[Verdict]) -> None:

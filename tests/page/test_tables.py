@@ -3,8 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from synthbook.claims.decide import Verdict
-from synthbook.claims.parts import Part
+from synthbook.claims.decide import Part, Verdict
 from synthbook.errors import InputError
 from synthbook.page.tables import comparison, parts_table, verdict_table
 
@@ -23,6 +22,7 @@ PRINTED = pd.DataFrame(
     [{"table": "T1", "method": "plain", "train": "real", "test": "real", "value": 96.34}]
 )
 INDEX = ["method", "train"]
+GAP_01 = {"id": "gap-01", "paper": "gap", "scale": "mini"}
 
 
 def body(table):
@@ -145,7 +145,7 @@ def test_the_page_gives_the_colours():
     """No text may keep a fixed colour on a fixed ground: a dark page would lose it."""
     tables = [
         comparison(measured("mini", 3), None, PRINTED, index=INDEX, columns="test"),
-        verdict_table([Verdict("gap-01", "gap", "mini", "holds")], statements={}),
+        verdict_table([Verdict("holds", **GAP_01)], statements={}),
     ]
     for table in tables:
         page = table.as_raw_html()
@@ -163,9 +163,9 @@ def test_the_page_gives_the_colours():
 
 def test_verdicts_say_what_why_and_how_sure():
     found = [
-        Verdict("gap-01", "gap", "mini", "holds", 3.2, 1.1, 5.0, 5),
-        Verdict("gap-02", "gap", "mini", "not run", reason="no rows of RG"),
-        Verdict("gap-03", "gap", "small", "fails", -1.0, -2.0, -0.5, 3),
+        Verdict("holds", 3.2, 1.1, 5.0, 5, **GAP_01),
+        Verdict("not run", reason="no rows of RG", **GAP_01 | {"id": "gap-02"}),
+        Verdict("fails", -1.0, -2.0, -0.5, 3, **GAP_01 | {"id": "gap-03", "scale": "small"}),
     ]
     table = verdict_table(found, statements={"gap-01": "A < B"}, title="Claims")
     lines = body(table)
@@ -176,11 +176,11 @@ def test_verdicts_say_what_why_and_how_sure():
 
 def test_parts_that_hold_can_be_left_out():
     parts = (
-        Part("A - B > 0", "G=gan", "holds", 2.0, 1.0, 3.0),
-        Part("A - B > 0", "G=diffusion", "fails", -2.0, -3.0, -1.0),
-        Part("A - C > 0", "", "undecided", 0.5, -1.0, 2.0),
+        Part("holds", 2.0, 1.0, 3.0, text="A - B > 0", cell="G=gan"),
+        Part("fails", -2.0, -3.0, -1.0, text="A - B > 0", cell="G=diffusion"),
+        Part("undecided", 0.5, -1.0, 2.0, text="A - C > 0", cell=""),
     )
-    found = [Verdict("gap-01", "gap", "mini", "fails", parts=parts)]
+    found = [Verdict("fails", parts=parts, **GAP_01)]
     assert len(body(parts_table(found))) == 3
     left = body(parts_table(found, holding=False))
     assert [line[4].split()[-1] for line in left] == ["fails", "undecided"]
