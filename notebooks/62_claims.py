@@ -108,8 +108,8 @@ table("prim")
 # %% [markdown]
 # ## The same as data
 #
-# `synthbook claims --json` prints the verdicts as JSON. In Python, each verdict also has its parts:
-# every inequality in every cell, with its own interval.
+# `synthbook claims --json` prints the verdicts as JSON, each with its parts: every inequality in
+# every cell, with its own interval and the rows that it rests on. In Python:
 
 # %%
 print(found[0].id, found[0].scale, found[0].verdict, found[0].effect_text)

@@ -210,8 +210,7 @@ def verify_chapter(given: argparse.Namespace) -> int:
 
 def show_claims(given: argparse.Namespace) -> None:
     """Print each claim's verdict at each scale that has recorded rows."""
-    from synthbook.claims.decide import VERDICTS, claims, to_json, verdicts
-    from synthbook.claims.measured import recorded_scales
+    from synthbook.claims.decide import VERDICTS, claims, recorded_scales, to_json, verdicts
     from synthbook.record.chapters import chapters
 
     scales = {name for chapter in chapters() for name in chapter.scales} | {*recorded_scales()}

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthbook.claims.decide import PAPERS, claims
+from synthbook.claims.decide import PAPERS, claim_quantities, claims, recorded_scales
+from synthbook.record.chapters import chapters
 from synthbook.record.published import COLUMNS
+from synthbook.record.rows import recorded_rows
 
 FOLDER = Path(__file__).resolve().parents[2] / "book" / "paper"
 TABLES = {
@@ -68,6 +70,46 @@ def test_percentages_and_fractions_are_in_range(paper: str) -> None:
 def test_claims_are_well_formed(paper: str) -> None:
     found = claims(paper)  # types, kinds, missing and unknown fields: the model refuses them
     assert [one.id for one in found] == [f"{paper}-{n:02}" for n in range(1, COUNT[paper] + 1)]
+
+
+@pytest.mark.parametrize("paper", ["gap", "prim"])
+def test_every_claim_has_a_check_or_says_why_not(paper: str) -> None:
+    for one in claims(paper):
+        assert one.check or (one.note or "").startswith("no check"), one.id
+
+
+def test_checks_include_other_claims_of_their_study() -> None:
+    for one in claims():
+        others = {other.id for other in claims(one.paper)} - {one.id}
+        assert set(one.check.include if one.check else []) <= others, one.id
+
+
+def test_checks_use_names_that_rows_have() -> None:
+    """A misspelt check would stay "not run" for ever. Chapters without any rows say nothing."""
+    recorded = {
+        (chapter.name, key, value)
+        for chapter in chapters()
+        for scale in recorded_scales()
+        for row in recorded_rows(chapter.name, scale)
+        for key, value in {
+            **row.model_dump(exclude={"provenance", "setting"}),
+            **row.setting,
+        }.items()
+    }
+    run = {chapter for chapter, _, _ in recorded}
+    for one in claims():
+        for name, fields in claim_quantities(one):
+            if fields["chapter"] in run:
+                asked = {(fields["chapter"], key, value) for key, value in fields.items()}
+                assert asked <= recorded, (one.id, name, asked - recorded)
+
+
+def test_thresholds_are_those_of_the_words() -> None:
+    (two,) = (one for one in claims("gap") if one.id == "gap-02")
+    assert [item.that for item in two.check.require] == ["RR - RS <= 5"]
+    assert "tau = 5 points" in two.test
+    assert two.check.premise == ["RR >= 95", "SS >= 95"]
+    assert ">= 95" in two.test
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -12,26 +12,129 @@ quantities, ``over`` says how cells (data sets, backbones, ...) combine:
         SR: {train: '{G}', test: real}
       require: ['RS - SR > 0']
       over: all
+
+Its expressions hold numbers, names of quantities, ``+ - * /``, parentheses and the functions
+``min``, ``max``, ``abs`` and ``mean``. Anything else that Python could do is refused when the text
+is read, before any value is known.
 """
 
 from __future__ import annotations
 
+import ast
 import itertools
+import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from simpleeval import InvalidExpression, SimpleEval
 
-from synthbook.claims.expressions import expression, inequality
+from synthbook.errors import InputError
 
-Scalar = str | int | float | bool
-Fields = dict[str, Scalar]
+Fields = dict[str, str | int | float | bool]
 Over = Literal["all", "any", "most", "mean"]
 
-FIELDS = ("chapter", "method", "train", "test", "dataset", "backbone", "metric")
 REQUIRED = ("chapter", "method", "train", "test", "metric")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_OPERATORS = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Div: operator.truediv, ast.UAdd: operator.pos, ast.USub: operator.neg,
+}  # fmt: skip
+_FUNCTIONS = {
+    "min": lambda *values: reduce(np.minimum, values),
+    "max": lambda *values: reduce(np.maximum, values),
+    "mean": lambda *values: sum(values) / len(values),
+    "abs": abs,
+}
+_NODES = (ast.Constant, ast.Name, ast.Load, ast.UnaryOp, ast.BinOp, ast.Call, *_OPERATORS)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Arithmetic over named quantities; of an inequality: its larger minus its smaller side."""
+
+    text: str
+    tree: ast.expr
+    strict: bool = True  # of an inequality: equality does not satisfy it
+
+    @property
+    def names(self) -> set[str]:
+        """The quantities it speaks of."""
+        names = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+        return names - set(_FUNCTIONS)
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """Return its value; ``values`` are numbers, or columns of one length.
+
+        A column divided by zero is infinite or NaN there, without a warning.
+        """
+        with np.errstate(all="ignore"):
+            return SimpleEval(_OPERATORS, _FUNCTIONS, values).eval(self.text, self.tree)
+
+
+def _refusal(text: str, why: object) -> InputError:
+    allowed = "numbers, names, + - * /, parentheses, min, max, abs and mean are"
+    return InputError(f"the expression '{text}' is not allowed: {why}; only {allowed}")
+
+
+def _parse(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise _refusal(text, "it is no expression") from error
+
+
+def _checked(expression: Expression) -> Expression:
+    """Return an expression that holds arithmetic only, after a trial with numbers."""
+    for node in ast.walk(expression.tree):
+        if not isinstance(node, _NODES):
+            raise _refusal(expression.text, f"it holds {type(node).__name__}")
+        if isinstance(node, ast.Constant) and not (
+            type(node.value) in (int, float) and node.value < 1e300
+        ):
+            raise _refusal(expression.text, f"{node.value!r} is no finite number")
+    try:
+        value = expression(dict.fromkeys(expression.names, np.float64(1.5)))
+    except (InvalidExpression, TypeError, ArithmeticError, RecursionError) as error:
+        raise _refusal(expression.text, error) from error
+    if callable(value):
+        raise _refusal(expression.text, "it is a function")
+    return expression
+
+
+@cache
+def expression(text: str) -> Expression:
+    """Return the arithmetic expression that a text is.
+
+    Raises:
+        InputError: if the text holds anything else.
+    """
+    return _checked(Expression(text, _parse(text)))
+
+
+@cache
+def inequality(text: str) -> Expression:
+    """Return an inequality, two expressions around one of ``> >= < <=``, as their difference.
+
+    Its value is positive where the inequality holds.
+
+    Raises:
+        InputError: if the text is anything else; chains such as ``a < b < c`` are refused because
+            they have no single effect (write two inequalities).
+    """
+    match _parse(text):
+        case ast.Compare(larger, [ast.Gt() | ast.GtE() as sign], [smaller]):
+            pass
+        case ast.Compare(smaller, [ast.Lt() | ast.LtE() as sign], [larger]):
+            pass
+        case _:
+            raise _refusal(text, "it must compare two sides once, with one of > >= < <=")
+    strict = isinstance(sign, ast.Gt | ast.Lt)
+    return _checked(Expression(text, ast.BinOp(larger, ast.Sub(), smaller), strict))
 
 
 class _Strict(BaseModel):
@@ -39,58 +142,44 @@ class _Strict(BaseModel):
 
 
 class Requirement(_Strict):
-    """One inequality; ``only`` keeps the cells where another inequality holds on average."""
+    """One inequality, and how its cells combine."""
 
     that: str
     over: Over | None = None  # None: the check's own
-    only: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"that": given} if isinstance(given, str) else given
 
     @property
-    def texts(self) -> list[str]:
-        """Its inequalities."""
-        return [self.that, *([self.only] if self.only else [])]
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The quantities it speaks of."""
-        return frozenset().union(*(inequality(text).names for text in self.texts))
+    def expression(self) -> Expression:
+        """The inequality, parsed."""
+        return inequality(self.that)
 
 
 class Trend(_Strict):
     """An expression that rises or falls over the values of a swept field.
 
-    ``by``: "spearman" (rank correlation with the swept values), "ends" (last minus first value),
-    "last" (the value at the largest, against zero) or "steps" (the smallest step between
-    neighbours: strictly monotone if positive). ``against``: an expression whose value replaces the
-    swept field as abscissa.
+    ``by``: "spearman" (rank correlation with the swept values), "ends" (last minus first value) or
+    "last" (the value at the largest, against zero).
     """
 
     of: str
     across: str
     direction: Literal["up", "down"]
-    by: Literal["spearman", "ends", "last", "steps"] = "spearman"
-    against: str | None = None
-    over: Over | None = None
+    by: Literal["spearman", "ends", "last"]
 
     @property
-    def names(self) -> frozenset[str]:
-        """The quantities it speaks of."""
-        other = expression(self.against).names if self.against else frozenset()
-        return expression(self.of).names | other
+    def expression(self) -> Expression:
+        """What rises or falls, parsed."""
+        return expression(self.of)
 
     @property
     def text(self) -> str:
         """The trend in words."""
-        ordinate = f" against {self.against}" if self.against else ""
-        how = {
-            "spearman": "rank correlation", "ends": "last - first", "last": "at the largest",
-            "steps": "smallest step",
-        }  # fmt: skip
-        return f"{self.of} goes {self.direction} over {self.across}{ordinate} ({how[self.by]})"
-
-
-def _requirement(given: Any) -> Any:
-    return {"that": given} if isinstance(given, str) else given
+        how = {"spearman": "rank correlation", "ends": "last - first", "last": "at the largest"}
+        return f"{self.of} goes {self.direction} over {self.across} ({how[self.by]})"
 
 
 class Check(_Strict):
@@ -98,68 +187,54 @@ class Check(_Strict):
 
     where: Fields = {}  # fields that all quantities share
     let: dict[str, Fields] = {}
-    each: dict[str, list[str]] = {}
+    each: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     cells: tuple[str, ...] = ("dataset", "backbone")  # fields that are free: one cell a value
     premise: list[str] = []
-    require: list[Annotated[Requirement, BeforeValidator(_requirement)]] = []
+    require: list[Requirement] = []
     trend: list[Trend] = []
     include: list[str] = []  # ids of claims whose parts are parts of this one
     over: Over = "all"
 
-    def quantity(self, name: str) -> Fields:
-        """Return the fields that rows of a quantity have, placeholders not yet filled."""
-        return {**self.where, **self.let[name]}
+    def quantity(self, name: str, binding: Mapping[str, str] = {}) -> Fields:
+        """Return the fields that rows of a quantity have, with placeholders filled as bound."""
+        return {
+            key: _PLACEHOLDER.sub(lambda found: binding.get(found[1], found[0]), value)
+            if isinstance(value, str)
+            else value
+            for key, value in {**self.where, **self.let[name]}.items()
+        }
 
-    def placeholders(self, names: Iterable[str]) -> list[str]:
-        """Return the axes of ``each`` that the quantities use, in the order of ``each``."""
+    def placeholders(self, names: Iterable[str]) -> set[str]:
+        """Return the placeholders that the quantities use."""
         texts = [str(value) for name in names for value in self.quantity(name).values()]
-        used = {found for text in texts for found in _PLACEHOLDER.findall(text)}
-        return [axis for axis in self.each if axis in used]
+        return {found for text in texts for found in _PLACEHOLDER.findall(text)}
 
     def bindings(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
         """Yield the values of the placeholders that the quantities use, all combinations."""
-        axes = self.placeholders(names)
+        used = self.placeholders(names)
+        axes = [axis for axis in self.each if axis in used]
         for values in itertools.product(*(self.each[axis] for axis in axes)):
             yield dict(zip(axes, values, strict=True))
-
-    @property
-    def chapters(self) -> list[str]:
-        """The chapters whose rows it reads."""
-        return list(dict.fromkeys(str(self.quantity(name)["chapter"]) for name in self.let))
 
     @model_validator(mode="after")
     def _consistent(self) -> Check:
         if not (self.require or self.trend or self.include):
             raise ValueError("a check needs 'require', 'trend' or 'include'")
-        used = frozenset().union(
-            *(inequality(text).names for text in self.premise),
-            *(item.names for item in (*self.require, *self.trend)),
-        )
+        spoken = [inequality(text).names for text in self.premise]
+        spoken += [item.expression.names for item in (*self.require, *self.trend)]
+        if not all(spoken):
+            raise ValueError("an inequality or a trend speaks of no quantity")
+        used = set().union(*spoken)
         if used != set(self.let):
             unknown, idle = sorted(used - set(self.let)), sorted(set(self.let) - used)
             raise ValueError(f"'let' lacks {unknown} and holds unused {idle}")
         for name in self.let:
-            fields = self.quantity(name)
-            lacking = [key for key in REQUIRED if key not in fields and key not in self.cells]
-            if lacking:
+            if lacking := [key for key in REQUIRED if key not in self.quantity(name)]:
                 raise ValueError(f"quantity '{name}' has no {', '.join(lacking)}")
-            texts = [value for value in fields.values() if isinstance(value, str)]
-            found = {axis for text in texts for axis in _PLACEHOLDER.findall(text)}
-            if not found <= set(self.each):
-                raise ValueError(f"'each' has no {sorted(found - set(self.each))}")
-        if idle := set(self.each) - set(self.placeholders(self.let)):
-            raise ValueError(f"'each' holds unused {sorted(idle)}")
+        if (used := self.placeholders(self.let)) != set(self.each):
+            unknown, idle = sorted(used - set(self.each)), sorted(set(self.each) - used)
+            raise ValueError(f"'each' lacks {unknown} and holds unused {idle}")
         return self
-
-
-def fill(fields: Fields, binding: dict[str, str]) -> Fields:
-    """Return fields with their placeholders replaced."""
-    return {
-        key: _PLACEHOLDER.sub(lambda found: binding[found[1]], value)
-        if isinstance(value, str)
-        else value
-        for key, value in fields.items()
-    }
 
 
 class Claim(_Strict):
@@ -182,8 +257,3 @@ class Claim(_Strict):
     def paper(self) -> str:
         """Key of the study."""
         return self.id.partition("-")[0]
-
-    @property
-    def chapters(self) -> list[str]:
-        """The chapters whose rows its check reads."""
-        return self.check.chapters if self.check else []
