@@ -17,20 +17,16 @@
 # **The question.** You have real images and a generator, or images somebody else has generated. Are they good
 # enough to train on, beside the real ones or in their place? Are they copies? What is wrong with them?
 #
-# **What the study says.** {cite:t}`wang2024improving` split the gap between generated and real images into
-# appearance, content and quality (Sec. 3.1), and found that content, what is left out, is most of it. Their three
-# observations are measurements that anybody can make on any pair of image sets.
+# **What comes out here**, for a GAN that this book trains on 300 scans of digits ({doc}`11_generators`): its images are
+# no copies, neither of the training nor of the test images. They cannot take the place of the real ones, and the gap is
+# not mutual: they leave something out rather than look different. The advice below the run says the rest, the gravest
+# first, and what to do. [Name your own images](#your-own-images) and run the same page again.
 #
-# **Here.** This chapter makes them on yours: name your real and your generated images below, and read the advice at
-# the end. As it stands it audits a GAN that this book trains itself on 300 scans of digits ({doc}`11_generators`).
-#
-# | parameter | may be |
-# |---|---|
-# | `real` | a data set's name, a folder of class folders, an `.npz` with `images` and `labels` (and `names`) |
-# | `generated` | `gan` or `diffusion`: the book's own, trained on your real training images; or a folder or `.npz` of images with the same class names; or one without labels (images directly in a folder, an `.npz` with `images` only), which a classifier trained on the real images then labels |
-# | `remedies` | ways to train on both, besides mixing them: some of `Adp`, `ADDA`, `DADA`, `DANN`, `LTDA`, `A-GEM`, `PG-R+PG-F`, `RG`, `RG+PG-R`, `RG+PG-F`, `RG+PG-R+PG-F`, `sum`, `PCGrad`; or on generated images with a guide: `PG-L1`, `PG-KL` |
+# **What the study says.** {cite:t}`wang2024improving` split the gap between generated and real images into appearance,
+# content and quality (Sec. 3.1), and found that content, what is left out, is most of it. Their observations are
+# measurements that anybody can make on any pair of image sets; this chapter makes them on yours.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 real: str = "digits"  # real images: a data set's name, a folder of class folders, or an .npz
 generated: str = "gan"  # generated images: gan or diffusion (trained here), a folder, or an .npz
 data_root: str = ""  # where downloaded data sets lie
@@ -74,57 +70,93 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %%
-from synthbook import data
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
 from synthbook.studies import audit
 
 p = parameters("61_audit", globals())
-print(
-    audit.check(
-        p.real,
-        p.generated,
-        data_root=p.data_root,
-        image_size=p.image_size,
-        skip_unreadable=p.skip_unreadable,
-    )
+print(audit.check_inputs(p))
+
+# %% tags=["experiment"]
+from synthbook import data
+from synthbook.machine import prepare
+from synthbook.page.progress import progress
+from synthbook.record.rows import Run
+
+settings = audit.settings_of(p, device=prepare(p.device, p.threads))
+splits = data.load(
+    p.real, data_root=p.data_root, image_size=p.image_size, skip_unreadable=p.skip_unreadable
 )
+run = Run(p)
+report = audit.audit(splits, p.generated, settings, progress=progress)
+for row in report.rows():
+    run.add(**row)
+pool = report.pool.everything
+print(
+    f"real: {len(splits.train):,} to train on, {len(splits.test):,} unseen; generated: {len(pool):,}. {report.pool.note}"
+)
+entries = audit.advise(report)
+audit.advice_html(entries)
+
+# %% [markdown]
+# Each entry compares the generated images with unseen real ones, or training on them with training on real images, in
+# this run; brackets are 95 % intervals over the seeds (for shares of copies, over images). *Stop* means not to use or
+# publish them as they are. The rules are a table in `synthbook.studies.audit.advice`. Three seeds give intervals that
+# are somewhat too narrow, and of a dozen comparisons one may be wrong by chance: what matters to you, run again with
+# `-p seeds 10`. The severities of those that depend least on the machine:
+
+# %% tags=["nbval-check-output"]
+severities = {entry.topic: entry.severity for entry in entries}
+for topic in ("equal images", "near copies", "test images", "in place of real images"):
+    print(f"{topic}: {severities[topic]}")
+print(f"direction of the gap: {severities['direction of the gap']}")
+
+# %% [markdown]
+# ## Your own images
+#
+# | parameter | may be |
+# |---|---|
+# | `real` | a data set's name, a folder of class folders, an `.npz` with `images` and `labels` (and `names`) |
+# | `generated` | `gan` or `diffusion`: the book's own, trained on your real training images; or a folder or `.npz` of images with the same class names; or one without labels (images directly in a folder, an `.npz` with `images` only), which a classifier trained on the real images then labels |
+# | `remedies` | ways to train on both, besides mixing them: some of `Adp`, `ADDA`, `DADA`, `DANN`, `LTDA`, `A-GEM`, `PG-R+PG-F`, `RG`, `RG+PG-R`, `RG+PG-F`, `RG+PG-R+PG-F`, `sum`, `PCGrad`; or on generated images with a guide: `PG-L1`, `PG-KL` |
+#
+# ```bash
+# papermill notebooks/61_audit.ipynb out.ipynb -p real my_photos/ -p generated my_samples/ -p image_size 32
+# papermill notebooks/61_audit.ipynb out.ipynb -p real my_photos/ -p generated diffusion -p image_size 32
+# synthbook run 61_audit --scale small -p data_root=data
+# ```
+#
+# From Python, without the pictures:
+#
+# ```python
+# from synthbook import data
+# from synthbook.recognize.recipe import Recipe
+# from synthbook.studies import audit
+#
+# settings = audit.AuditSettings(Recipe(epochs=40, batch_size=64, learning_rate=0.002), remedies=("RG", "DANN"))
+# report = audit.audit(data.load("my_photos/", image_size=32), "my_samples/", settings)
+# for entry in audit.advise(report):
+#     print(entry.severity, entry.measured, entry.so, entry.do)
+# ```
 
 # %% [markdown]
 # ## Both, side by side
 #
-# Look first. Nothing below replaces a look at both sets at the same size: a wrong crop, a washed-out tint or classes
-# in the wrong order show at once. If `generated` is a generator's name, it is trained on the real *training* images
-# only, and two images are sampled for each of them.
-
-# %%
-from synthbook.intervals import interval
-from synthbook.machine import prepare
-from synthbook.page import figures
-from synthbook.page.progress import progress
-from synthbook.record.rows import Run
-
-device = prepare(p.device, p.threads)
-real = data.load(
-    p.real, data_root=p.data_root, image_size=p.image_size, skip_unreadable=p.skip_unreadable
-)
-guide = audit.guide_for(p, real, device=device)
-pool = audit.load_generated(p.generated, real, p, device=device)
-run = Run(p)
-print(
-    f"real: {len(real.train):,} to train on, {len(real.test):,} unseen; generated: {len(pool.everything):,}. {pool.note}"
-)
+# Nothing here replaces a look at both sets at the same size: a wrong crop, a washed-out tint or classes in the wrong
+# order show at once. If `generated` is a generator's name, it is trained on the real *training* images only, and two
+# images are sampled for each of them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Random images, a row a class (the first ten): real training images on the left, generated ones on the right.", "name": "fig-61-images"}, "image": {"alt": "Two grids of images with a row for each class: real images on the left and generated images on the right."}}
 import matplotlib.pyplot as plt
 import numpy as np
 
+from synthbook.page import figures
+from synthbook.page.tables import plain
+
 figures.style()
-names = [str(name)[:14] for name in real.classes[:10]]
+names = [str(name)[:14] for name in splits.classes[:10]]
 fig, axes = plt.subplots(1, 2, figsize=(8, 0.42 * len(names) + 0.5))
-for ax, images, title in zip(
-    axes, (real.train, pool.everything), ("real", "generated"), strict=True
-):
+for ax, images, title in zip(axes, (splits.train, pool), ("real", "generated"), strict=True):
     figures.image_grid(audit.by_class(images, 8), len(names), 8, ax=ax, row_titles=names)
     ax.set_title(title)
 plt.show()
@@ -143,60 +175,29 @@ plt.show()
 # - **Recall**: share of real images within reach of a generated one. Low: kinds of images are missing. **Coverage**
 #   is the stricter form, which outliers cannot raise.
 
-# %% tags=["experiment"]
-from synthbook.measure import features
-
-network = features.extractor(p.extractor, device)
-distances = audit.fidelity(
-    real,
-    pool.everything,
-    seeds=progress(p.seeds_list, "seeds"),
-    extractor=network,
-    neighbours=p.neighbours,
-    most_images=p.most_images,
-)
-
 # %% tags=["hide-input"]
-import pandas as pd
-
-
-def shown(values, decimals=2):
-    """Return "0.55 [0.53, 0.57]" of one value a seed."""
-    mean, low, high = interval(values)
-    return f"{mean:.{decimals}f}" + (
-        "" if np.isnan(low) else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
-    )
-
-
-fid = p.extractor == "inception"
-written = {
-    "fid" if fid else "fd": "FID" if fid else "Fréchet distance",
-    "kid" if fid else "kd": "KID" if fid else "kernel distance",
-    **{name: name for name in ("precision", "density", "recall", "coverage")},
-}
-print(f"features: {network.name}; {distances['n_real'][0]:.0f} images on either side")
-pd.DataFrame(
-    {
-        title: {
-            "generated": shown(distances[name]),
-            "unseen real images": shown(distances[name + audit.FLOOR]),
-            "better": "lower" if place < 2 else "higher",
-        }
-        for place, (name, title) in enumerate(written.items())
-    }
-).T
+print(
+    f"features: {report.identity['extractor']}; {report.nearness['n_real'][0]:.0f} images on either side"
+)
+titles = {"fid": "FID", "fd": "Fréchet distance", "kid": "KID", "kd": "kernel distance"}
+titles |= {name: name for name in ("precision", "density", "recall", "coverage")}
+table = run.frame().query("method == 'audit'").groupby(["metric", "train"])["value"]
+table = table.agg(audit.spread).unstack().reindex(titles).dropna().rename(titles)
+table = table.rename(columns={"real": "unseen real images"})
+plain(table, caption="The two distances: lower is nearer. The four shares: higher is nearer.")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The four shares, for generated images (filled) and for unseen real images (hollow), a dot a seed. The distance between the two is the gap; where recall and coverage fall back further than precision, more is missing than distorted.", "name": "fig-61-fidelity"}, "image": {"alt": "Dots for precision, density, recall and coverage of generated images and of unseen real images, one dot a seed."}}
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
 shares = ["precision", "density", "recall", "coverage"]
-for place, name in enumerate(shares):
-    for shift, suffix, title, face in (
-        (-0.14, audit.FLOOR, "unseen real images", "white"),
-        (0.14, "", "generated", figures.PALETTE[1]),
-    ):
-        values, edge = distances[name + suffix], "black" if suffix else face
-        look = {"facecolors": face, "edgecolors": edge, "label": None if place else title}
-        ax.scatter(values, [place + shift] * len(values), s=46, **look)
+for shift, suffix, title, face in (
+    (-0.14, audit.FLOOR, "unseen real images", "white"),
+    (0.14, "", "generated", figures.PALETTE[1]),
+):
+    look = {"facecolors": face, "edgecolors": "black" if suffix else face, "label": title}
+    points = [
+        (v, y + shift) for y, name in enumerate(shares) for v in report.nearness[name + suffix]
+    ]
+    ax.scatter(*zip(*points, strict=True), s=46, **look)
 ax.set_yticks(range(4), shares)
 ax.set_ylim(3.5, -0.5)
 ax.set_xlabel("share (density: a mean number, may pass 1)")
@@ -226,66 +227,26 @@ plt.show()
 #
 # Shifted or cropped copies escape the second check and may escape the third.
 
-# %% tags=["experiment"]
-copies = audit.memorisation(real, pool.everything, extractor=network, most_images=p.most_images)
-count = {name: f"{value:,.0f}" for name, value in copies.values.items()}
-pd.DataFrame(
-    {
-        "equal to a training image": {
-            "generated": f"{count['equal_generated_in_train']} of {count['n_all_generated']}",
-            "for comparison": f"{count['equal_held_out_in_train']} of {count['n_all_unseen']} unseen",
-        },
-        "near copy of a training image": {
-            "generated": f"{count['near_train']} of {count['n_generated']}",
-            "for comparison": f"{count['near_train_unseen']} of {count['n_unseen']} unseen",
-        },
-        "equal to a test image": {
-            "generated": f"{count['equal_generated_in_held_out']} of {count['n_all_generated']}",
-            "for comparison": "0",
-        },
-        "near copy of a test image": {
-            "generated": f"{count['near_test']} of {count['n_generated']}",
-            "for comparison": f"{count['near_test_train']} of {count['n_train']} training images",
-        },
-        "score of the data-copying test": {
-            "generated": f"{copies.values['copying_z']:+.1f}",
-            "for comparison": "0; below −3: nearer",
-        },
-    }
-).T
+# %% tags=["hide-input"]
+plain(audit.copies_table(report), caption="Copies, beside what unseen or training images have.")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The eight closest pairs, the closest first: a generated image above its nearest training image, and c of the pair. Below 0.5 it is a near copy. Look whether the two show the same picture.", "name": "fig-61-pairs"}, "image": {"alt": "Eight columns of two images: generated above, nearest training image below, with their relative distance."}}
-shown_pairs = min(8, len(copies.index))
-pairs = np.concatenate(
-    [
-        pool.everything.images[copies.index[:shown_pairs]],
-        real.train.images[copies.nearest[:shown_pairs]],
-    ]
-)
+copies = report.copies
+count = min(8, len(copies.index))
+above, below = pool.images[copies.index[:count]], splits.train.images[copies.nearest[:count]]
 fig, ax = plt.subplots(figsize=(8, 2.2))
-figures.image_grid(
-    pairs,
-    2,
-    shown_pairs,
-    [f"{c:.2f}" for c in copies.relative[:shown_pairs]],
-    ax,
-    row_titles=["generated", "training"],
-)
+titles = [f"{c:.2f}" for c in copies.relative[:count]]
+pairs = np.concatenate([above, below])
+figures.image_grid(pairs, 2, count, titles, ax, row_titles=["generated", "training"])
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The relative distance c of generated images and of unseen real images. What lies left of the line is a near copy; a generator without copies has no more there than the unseen images have.", "name": "fig-61-copies"}, "image": {"alt": "Two histograms of the relative distance to the nearest training image, for generated and for unseen real images, with a line at one half."}}
 fig, ax = plt.subplots(figsize=(7, 3.0))
-edges = np.linspace(
-    0, np.quantile(np.concatenate([copies.relative, copies.relative_unseen]), 0.99), 41
-)
-for values, name, look in (
-    (
-        copies.relative_unseen,
-        "unseen real images",
-        {"color": "black", "histtype": "step", "linewidth": 1.6},
-    ),
-    (copies.relative, "generated", {"color": figures.PALETTE[1], "alpha": 0.6}),
-):
+ratios = {"unseen real images": copies.relative_unseen, "generated": copies.relative}
+edges = np.linspace(0, np.quantile(np.concatenate(list(ratios.values())), 0.99), 41)
+outline = {"color": "black", "histtype": "step", "linewidth": 1.6}
+filled = {"color": figures.PALETTE[1], "alpha": 0.6}
+for (name, values), look in zip(ratios.items(), (outline, filled), strict=True):
     ax.hist(values, edges, weights=np.full(len(values), 100 / len(values)), label=name, **look)
 ax.axvline(0.5, color=figures.PALETTE[0], linestyle="--", linewidth=1.5, label="near copy below")
 ax.set(xlabel="relative distance c to the nearest training image", ylabel="percent of images")
@@ -304,26 +265,13 @@ plt.show()
 # The same classifiers are also tested on generated images that were kept back, for both directions of the gap
 # ({doc}`12_not_mutual`).
 
-# %% tags=["experiment"]
-lessons = audit.usefulness(
-    real, pool.labelled, p, seeds=progress(p.seeds_list, "seeds"), device=device
-)
-report = audit.assemble(distances, copies, lessons, p.seeds_list)
-for row in report.rows():
-    run.add(
-        **row, dataset=real.name, backbone=p.backbone, generator=p.generated, extractor=network.name
-    )
-pd.DataFrame(
-    {
-        f"trained on {train}": {
-            f"tested on {test}": shown(lessons.accuracy[train, test], 1)
-            for test in ("real", "generated")
-        }
-        for train in ("real", "generated", "real+generated")
-    }
-).T
+# %% tags=["hide-input"]
+lines = run.frame().query("method == 'plain' and part != 'remedies'").groupby(["train", "test"])
+table = lines["value"].agg(lambda values: audit.spread(values, 1)).unstack().iloc[[1, 0, 2], ::-1]
+plain(table, caption="Percent right of each training (rows) on images it has not seen.")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What a classifier gains over training on real images alone, in points of accuracy on unseen real images; bars are means, dots seeds. Left of zero the generated images cost accuracy.", "name": "fig-61-lessons"}, "image": {"alt": "Two bars with a dot a seed: points of accuracy gained or lost by training on generated images alone and on both, compared with real images alone."}}
+lessons = report.lessons
 fig, ax = plt.subplots(figsize=(6.4, 2.2))
 alone = np.array(lessons.accuracy["real", "real"])
 for place, (train, tone) in enumerate((("real+generated", 0.45), ("generated", 0.9))):
@@ -345,34 +293,26 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of generated images under classifiers trained on real images, of unseen real images under the same ones, and of unseen real images under classifiers trained on generated images (means over seeds, the shares of images up to each loss). A curve that starts high has many images that teach nothing; one that ends late has many that are contradicted.", "name": "fig-61-losses"}, "image": {"alt": "Three cumulative curves of the loss on a logarithmic axis."}}
 fig, ax = plt.subplots(figsize=(8, 3.0))
-for losses, name, look in (
-    (lessons.losses, "generated, by real", {"color": figures.PALETTE[1]}),
-    (lessons.losses_unseen, "unseen real, by real", {"color": "black", "linestyle": "--"}),
-    (
-        lessons.losses_back,
-        "unseen real, by generated",
-        {"color": figures.PALETTE[0], "linestyle": "-."},
-    ),
+blue, orange = figures.PALETTE[:2]
+for losses, name, color, line in (
+    (lessons.losses, "generated, by real", orange, "-"),
+    (lessons.losses_unseen, "unseen real, by real", "black", "--"),
+    (lessons.losses_back, "unseen real, by generated", blue, "-."),
 ):
-    ax.plot(np.sort(np.maximum(losses, 1e-4)), np.linspace(0, 100, len(losses)), label=name, **look)
+    share = np.linspace(0, 100, len(losses))
+    ax.plot(np.sort(np.maximum(losses, 1e-4)), share, label=name, color=color, linestyle=line)
 for limit in (0.01, 1):
     ax.axvline(limit, color="#999999", linewidth=1, linestyle=":")
-ax.set(
-    xscale="log", xlabel="loss in nats (dotted: 0.01 and 1)", ylabel="percent of images up to it"
-)
-ax.legend(
-    title="images, by a classifier trained on",
-    loc="upper left",
-    bbox_to_anchor=(1.0, 1.0),
-    title_fontsize=12,
-    alignment="left",
-)
+ax.set_xscale("log")
+ax.set(xlabel="loss in nats (dotted: 0.01 and 1)", ylabel="percent of images up to it")
+place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "alignment": "left"}
+ax.legend(title="images, by a classifier trained on", title_fontsize=12, **place)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The generated images with the highest loss, with the label they came with. Is it the wrong label, a broken image, or a rare but right one?", "name": "fig-61-highest"}, "image": {"alt": "The twelve generated images with the highest loss and their labels."}}
 highest = np.argsort(-lessons.losses, kind="stable")[:12]
 fig, ax = plt.subplots(figsize=(8, 1.4))
-titles = [str(real.classes[k])[:9] for k in lessons.sample.labels[highest]]
+titles = [str(splits.classes[k])[:9] for k in lessons.sample.labels[highest]]
 figures.image_grid(lessons.sample.images[highest], 1, len(highest), titles, ax)
 if max(map(len, titles)) > 3:
     ax.tick_params(axis="x", labelrotation=40)
@@ -387,28 +327,16 @@ plt.show()
 # paper argues from accuracies and measures none of them directly; these stand-ins are this book's.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The three parts of the gap, 0 = no gap, with the intervals over seeds; hollow marks are what unseen real images get. Only what passes the hollow mark is the generator's doing.", "name": "fig-61-taxonomy"}, "image": {"alt": "Three bars for appearance, content and quality gap, each with a hollow mark for unseen real images."}}
+from synthbook.intervals import interval
+
 fig, ax = plt.subplots(figsize=(6.4, 2.4))
-for place, name in enumerate(("appearance", "content", "quality")):
-    mean, low, high = interval(distances[name])
-    ax.barh(
-        place,
-        mean,
-        color=figures.PALETTE[1],
-        alpha=0.8,
-        height=0.6,
-        label="generated" if not place else None,
-    )
-    if not np.isnan(low):
-        ax.plot([low, high], [place] * 2, color="black", linewidth=2)
-    ax.plot(
-        np.mean(distances[name + audit.FLOOR]),
-        place,
-        "o",
-        markerfacecolor="white",
-        markeredgecolor="black",
-        label="unseen real images" if not place else None,
-    )
-ax.set_yticks(range(3), ["appearance", "content", "quality"])
+kinds = ["appearance", "content", "quality"]
+means, low, high = np.transpose([interval(report.nearness[name]) for name in kinds])
+floors = [np.mean(report.nearness[name + audit.FLOOR]) for name in kinds]
+ax.barh(kinds, means, color=figures.PALETTE[1], alpha=0.8, height=0.6, label="generated")
+ax.hlines(kinds, low, high, color="black", linewidth=2)
+hollow = {"markerfacecolor": "white", "markeredgecolor": "black", "linestyle": ""}
+ax.plot(floors, kinds, "o", label="unseen real images", **hollow)
 ax.set_ylim(2.5, -0.5)
 ax.set(xlim=(0, 1), xlabel="size of the gap")
 ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
@@ -434,91 +362,30 @@ plt.show()
 # `-p train_images 50` shows what would help if classifiers had fewer of them (a generator that is trained here still
 # sees them all, which flatters whatever uses its images).
 
-# %% tags=["experiment"]
-from dataclasses import replace
-
-remedies = audit.try_remedies(
-    real,
-    pool.labelled,
-    p,
-    lessons,
-    seeds=progress(p.seeds_list, "seeds"),
-    guide=guide,
-    device=device,
-)
-report = replace(report, remedies=remedies)
-for row in remedies.rows(p.seeds_list):
-    run.add(
-        **row, dataset=real.name, backbone=p.backbone, generator=p.generated, extractor=network.name
-    )
-
 # %% tags=["hide-input"]
-titles = {audit.REAL: "real images alone", audit.GENERATED: "generated images alone"}
-effects = audit.effects(remedies.accuracy)
-zero = {"against real alone": "", "against Aug": "", "verdict": ""}
-lines = {
-    one.name: {
-        "against real alone": one.against_real.text(1),
-        "against Aug": "" if one.name == audit.AUG else one.against_aug.text(1),
-        "verdict": one.verdict,
-    }
-    for one in effects
-}
-print(f"{remedies.updates:,} updates each, rounded to whole epochs; percent right and points")
-pd.DataFrame(
-    {
-        titles.get(name, name): {"unseen real images": shown(values, 1), **lines.get(name, zero)}
-        for name, values in remedies.accuracy.items()
-    }
-).T
+tried = report.remedies
+print(f"{tried.updates:,} updates each, rounded to whole epochs; percent right and points")
+plain(audit.remedies_table(report), caption="Which way of training on both helps.")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What each way of training gains over real images alone, in points of accuracy on unseen real images: large marks are means, with the interval over seeds, dots single seeds. An interval right of the solid line helps; the dashed line is what mixing gains. Generated images alone stand in the table.", "name": "fig-61-remedies"}, "image": {"alt": "A line for each way of training: points of accuracy gained or lost against real images alone, with interval and a dot a seed."}}
-drawn = [one for one in effects if one.name != audit.GENERATED]
+drawn = [effect for effect in audit.effects(tried.accuracy) if effect.name != "generated"]
 fig, ax = plt.subplots(figsize=(6.4, 0.45 * len(drawn) + 1.0))
-alone = np.array(remedies.accuracy[audit.REAL])
-for place, one in enumerate(drawn):
-    look = figures.mark(one.name)
-    gain, gap = np.array(remedies.accuracy[one.name]) - alone, one.against_real
+alone = np.array(tried.accuracy["real"])
+for place, (name, gap, _) in enumerate(drawn):
+    look, gain = figures.mark(name), np.array(tried.accuracy[name]) - alone
     ax.plot(gain, [place + 0.25] * len(gain), ".", color="#777777", markersize=7)
-    if not np.isnan(gap.low):
-        ax.plot([gap.low, gap.high], [place] * 2, color=look["color"], linewidth=3)
+    ax.hlines(place, gap.low, gap.high, color=look["color"], linewidth=3)
     ax.plot(gap.mean, place, look["marker"], color=look["color"], markersize=9)
-    if one.name == audit.AUG:
+    if name == audit.AUG:
         ax.axvline(gap.mean, color=look["color"], linestyle="--", linewidth=1.2)
 ax.axvline(0, color="black", linewidth=0.8)
-ax.set_yticks(range(len(drawn)), [one.name for one in drawn])
+ax.set_yticks(range(len(drawn)), [effect.name for effect in drawn])
 ax.set_ylim(len(drawn) - 0.4, -0.6)
 ax.set_xlabel(f"points of accuracy against real images alone ({alone.mean():.1f} %)")
 plt.show()
 
 # %% [markdown]
-# ## Advice
-#
-# Each entry compares the generated images with unseen real ones, or training on them with training on real images, in
-# this run; brackets are 95 % intervals over the seeds (for shares of copies, over images). *Stop* means not to use or
-# publish them as they are. The rules are written down in `synthbook.studies.audit.rules_copies` and `rules_gap`, a function each. Three seeds
-# give intervals that are somewhat too narrow, and of a dozen comparisons one may be wrong by chance: what matters to
-# you, run again with `-p seeds 10`.
-
-# %%
-audit.advice_table(audit.advice(report))
-
-# %% [markdown]
-# The severities of those that depend least on the machine:
-
-# %% tags=["nbval-check-output"]
-found = {one.topic: one.severity for one in audit.advice(report)}
-for topic in (
-    "equal images",
-    "near copies",
-    "test images",
-    "in place of real images",
-    "direction of the gap",
-):
-    print(f"{topic}: {found[topic]}")
-
-# %% [markdown]
-# ## What was simplified, and how to run it on your own images
+# ## What was simplified
 #
 # - **Generated images of your own** are brought to the size, the crop and the channels of the real ones. Files that
 #   went through another resizing or compression differ for that reason alone: export both the same way.
@@ -534,19 +401,4 @@ for topic in (
 #   cannot tell.
 # - **Test images** are those of your folder's `test`, or three tenths drawn from it. They choose nothing here.
 #
-# ```bash
-# papermill notebooks/61_audit.ipynb out.ipynb -p real my_photos/ -p generated my_samples/ -p image_size 32
-# papermill notebooks/61_audit.ipynb out.ipynb -p real my_photos/ -p generated diffusion -p image_size 32
-# synthbook run 61_audit --scale small -p data_root=data
-# ```
-#
-# From Python, without the pictures:
-#
-# ```python
-# from synthbook import data
-# from synthbook.studies import audit
-#
-# report = audit.audit(data.load("my_photos/", image_size=32), samples, settings, seeds=range(5))
-# for one in audit.advice(report):
-#     print(one.severity, one.what, one.so, one.do)
-# ```
+# How to run it larger stands at [Your own images](#your-own-images).

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbook.errors import InputError
-from synthbook.intervals import effect_text, interval
+from synthbook.intervals import effect_text, interval, paired, rates
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 
@@ -82,3 +82,27 @@ def test_an_effect_is_written_with_its_interval_and_without_rounding_noise() -> 
     assert effect_text(3.21, None, None) == "+3.21"
     assert effect_text(2.84e-15, -1.67, 1.333) == "+0 [-1.67, +1.33]"
     assert effect_text(1.0, float("nan"), float("nan")) == "+1"
+
+
+def test_a_paired_difference_is_the_interval_of_the_differences():
+    gap = paired([3.0, 5.0], [1.0, 2.0])
+    assert gap == interval([2.0, 3.0])
+    assert gap.sign == 1
+    assert gap.text(1) == "+2.5 [+2.0, +3.0]"
+    assert paired([1.0, 2.0], [3.0, 5.0]).sign == -1
+    assert paired([1.0, 2.0], [2.0, 1.0]).sign == 0
+
+
+def test_one_pair_decides_nothing():
+    gap = paired([3.0], [1.0])
+    assert gap.sign == 0
+    assert gap.text() == "+2.00"
+
+
+def test_rates_are_agresti_and_caffo():
+    gap = rates(0, 98, 0, 98)  # both become 1 of 100
+    half = 1.96 * np.sqrt(2 * 0.01 * 0.99 / 100)
+    np.testing.assert_allclose(gap, [0, -half, half])
+    assert gap.sign == 0
+    assert rates(30, 100, 2, 100).sign == 1
+    assert rates(2, 100, 30, 100).sign == -1

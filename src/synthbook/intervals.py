@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,3 +71,37 @@ def effect_text(effect: float | None, low: float | None, high: float | None) -> 
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f"{effect:+.3g}"
     return f"{effect:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
+class Difference(Interval):
+    """The interval of a difference, of which it matters on which side of zero it lies."""
+
+    __slots__ = ()
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies on that side of zero, else 0 (also for NaN)."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    def text(self, decimals: int = 2) -> str:
+        """Return "-0.31 [-0.33, -0.29]", or the mean alone where one seed gives no interval."""
+        ends = f" [{self.low:+.{decimals}f}, {self.high:+.{decimals}f}]"
+        return f"{self.mean:+.{decimals}f}{'' if math.isnan(self.low) else ends}"
+
+
+def paired(values: Sequence[float], reference: Sequence[float]) -> Difference:
+    """Return ``values`` less ``reference``, seed by seed, with the `interval` over seeds."""
+    return Difference(*interval(a - b for a, b in zip(values, reference, strict=True)))
+
+
+def rates(count: float, total: float, other: float, other_total: float) -> Difference:
+    """Return ``count / total - other / other_total`` with Agresti and Caffo's 95 % interval (2000).
+
+    One success and one failure are added to each sample, so that a share of zero gets an interval
+    of positive width. The mean is the plain difference.
+    """
+    first, second = (count + 1) / (total + 2), (other + 1) / (other_total + 2)
+    error = math.sqrt(first * (1 - first) / (total + 2) + second * (1 - second) / (other_total + 2))
+    middle = first - second
+    plain = count / total - other / other_total
+    return Difference(plain, middle - 1.96 * error, middle + 1.96 * error)

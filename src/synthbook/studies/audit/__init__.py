@@ -1,56 +1,26 @@
 """A user's own real and generated images: every measure of the gap at once, and advice.
 
-`check` and `load_generated` read the generated images; `fidelity`, `memorisation` and
-`usefulness` measure; `try_remedies` trains on both in other ways; `audit` does all of it and
-returns a `Report`; `advice` says in plain words what follows from it. Torch is imported by the
-functions that compute, so that `check` answers within a second.
+`check_inputs` says what the images are, `audit` measures and tries remedies and returns a
+`Report`, `advise` says in plain words what follows from it. Torch is imported by the functions
+that compute, so that `check_inputs` answers within a second.
 """
 
-from synthbook.studies.audit.advising import Advice, advice
-from synthbook.studies.audit.copies import Copies, closeness, memorisation, thumbnails
-from synthbook.studies.audit.distances import FLOOR, fidelity
-from synthbook.studies.audit.images import Pool, check, draw, load_generated, same_classes, some
-from synthbook.studies.audit.lessons import BOTH, GENERATED, REAL, Lessons, usefulness
-from synthbook.studies.audit.remedies import (
-    AUG,
-    Effect,
-    Remedies,
-    effects,
-    guide_for,
-    try_remedies,
+from synthbook.studies.audit.advice import Advice, advise
+from synthbook.studies.audit.images import AuditSettings, check_inputs, load_generated, settings_of
+from synthbook.studies.audit.measures import FLOOR, memorisation, nearness, usefulness
+from synthbook.studies.audit.remedies import AUG, effects, guide_for, try_remedies
+from synthbook.studies.audit.report import Report, audit
+from synthbook.studies.audit.show import (
+    advice_html,
+    by_class,
+    copies_table,
+    remedies_table,
+    spread,
 )
-from synthbook.studies.audit.report import Report, assemble, audit
-from synthbook.studies.audit.show import advice_table, by_class
 
 __all__ = [
-    "AUG",
-    "BOTH",
-    "FLOOR",
-    "GENERATED",
-    "REAL",
-    "Advice",
-    "Copies",
-    "Effect",
-    "Lessons",
-    "Pool",
-    "Remedies",
-    "Report",
-    "advice",
-    "advice_table",
-    "assemble",
-    "audit",
-    "by_class",
-    "check",
-    "closeness",
-    "draw",
-    "effects",
-    "fidelity",
-    "guide_for",
-    "load_generated",
-    "memorisation",
-    "same_classes",
-    "some",
-    "thumbnails",
-    "try_remedies",
+    "AUG", "FLOOR", "Advice", "AuditSettings", "Report", "advice_html", "advise", "audit",
+    "by_class", "check_inputs", "copies_table", "effects", "guide_for", "load_generated",
+    "memorisation", "nearness", "remedies_table", "settings_of", "spread", "try_remedies",
     "usefulness",
-]
+]  # fmt: skip

@@ -1,21 +1,103 @@
-"""The two inputs of an audit: real images with splits, and a pool of generated ones."""
+"""What goes into an audit: real images with splits, a pool of generated ones, and settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthbook import data
 from synthbook.data import ImageSet, Splits
+from synthbook.data.files import (
+    conform,
+    decode,
+    header,
+    image_files,
+    in_threads,
+    readable,
+    refuse,
+    stack,
+    subfolders,
+)
+from synthbook.data.npz import headers, images_of, oriented
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import derive, numpy_generator
-from synthbook.studies.audit import unlabelled
 
-FAMILIES = ("diffusion", "gan")  # of synthbook.generate.generators, which imports torch
+if TYPE_CHECKING:
+    from synthbook.gans.recipes import GanRecipe
+    from synthbook.generate.unet import DiffusionRecipe
+    from synthbook.recognize.models import Classifier
+    from synthbook.recognize.recipe import Recipe
+
+FAMILIES = ("diffusion", "gan")  # those of generate.generators, which imports torch
+LEAST = 20  # generated images; with fewer no measure says anything
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """How an audit measures and trains; `settings_of` makes it from a chapter's parameters."""
+
+    recipe: Recipe  # of every classifier's training
+    backbone: str = "small_cnn"  # of every classifier
+    pretrained: bool = False  # it starts from ImageNet weights
+    precision: str = "float32"  # or bfloat16
+    seeds: tuple[int, ...] = (0, 1, 2)  # each draws its own images and initial weights
+    extractor: str = "efficientnet_lite0"  # features to measure in
+    neighbours: int = 5  # k of precision, recall, density and coverage
+    most_images: int = 1000  # of each set, for the measures
+    train_images: int = 0  # real images to train classifiers on; 0 takes all
+    confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
+    remedies: tuple[str, ...] = ()  # ways to train on both, besides mixing them; () tries none
+    guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
+    guide_input_size: int = 32  # side in pixels that its images are resized to
+    lambda_3: float = 0.1  # weight of Pretrained Guidance
+    generator: DiffusionRecipe | GanRecipe | None = None  # of the book's own; None: its defaults
+    guidance_scale: float = 1.0  # of sampling from a diffusion model
+    num_inference_steps: int = 12  # denoising steps a sample
+    data_root: str = ""  # where downloaded data sets lie
+    skip_unreadable: bool = False  # leave out files that cannot be read
+    device: str = "cpu"
+
+
+def settings_of(p: Mapping[str, Any], *, device: str = "cpu") -> AuditSettings:
+    """Return the settings that a chapter's parameters spell out."""
+    from synthbook.studies.training_sets import classifier_recipe, generator_recipe
+
+    own = p["generated"] in FAMILIES
+    made = {
+        "recipe": classifier_recipe(p),
+        "seeds": tuple(range(p["first_seed"], p["first_seed"] + p["seeds"])),
+        "generator": generator_recipe(p["generated"], p) if own else None,
+        "device": device,
+    }
+    names = [field.name for field in fields(AuditSettings)]
+    return AuditSettings(**{name: made[name] if name in made else p[name] for name in names})
+
+
+def fresh_classifier(settings: AuditSettings, images: ImageSet, seed: int) -> Classifier:
+    """Return an untrained classifier for ``images``; equal seeds give equal initial weights."""
+    from synthbook.recognize.models import create_classifier
+
+    return create_classifier(
+        settings.backbone, num_classes=images.num_classes, channels=images.channels, seed=seed,
+        image_size=settings.recipe.input_size or images.image_size, pretrained=settings.pretrained,
+    )  # fmt: skip
+
+
+def train_classifier(
+    settings: AuditSettings, images: ImageSet | Mapping[str, ImageSet], seed: int
+) -> Classifier:
+    """Return a classifier trained on ``images``; of several sets, every step has a batch each."""
+    from synthbook.recognize.train import fit
+
+    first = images if isinstance(images, ImageSet) else next(iter(images.values()))
+    model = fresh_classifier(settings, first, seed)
+    options = {"device": settings.device, "precision": settings.precision}
+    fit(model, images, settings.recipe, seed=seed, **options)
+    return model
 
 
 @dataclass(frozen=True)
@@ -31,20 +113,15 @@ class Pool:
     note: str = ""
 
 
-def check(
-    real: str,
-    generated: str,
-    *,
-    data_root: str = "",
-    image_size: int = 0,
-    skip_unreadable: bool = False,
-) -> str:
-    """Return in a line or two what both inputs are; reads no pixels and imports no torch.
+def check_inputs(p: Mapping[str, Any]) -> str:
+    """Return in two lines what ``p["real"]`` and ``p["generated"]`` are.
 
-    Raises:
-        InputError: if either is missing or unusable, both are the same, or their classes differ.
+    ``data_root``, ``image_size`` and ``skip_unreadable`` are as in `data.load`, and may be
+    missing. No pixels are read and torch is not imported. InputError is raised if either set is
+    missing or unusable, both are the same, or their classes differ.
     """
-    options = {"data_root": data_root, "skip_unreadable": skip_unreadable}
+    real, generated, image_size = p["real"], p["generated"], p.get("image_size", 0)
+    options = {name: p[name] for name in ("data_root", "skip_unreadable") if name in p}
     first = data.check(real, image_size=image_size, **options)
     if generated in FAMILIES:
         return f"{first}\ngenerated: the book's own {generated} model, trained on {first.name}"
@@ -60,8 +137,8 @@ def check(
             f"real and generated are both '{generated}'; name the folder or .npz of generated "
             "images as generated"
         )
-    if unlabelled.is_unlabelled(path):
-        count = unlabelled.check(path, skip_unreadable=skip_unreadable)
+    if is_unlabelled(path):
+        count = count_unlabelled(path, skip_unreadable=p.get("skip_unreadable", False))
         return f"{first}\n{path.name}: {count:,} images without labels; a classifier labels them"
     second = data.check(generated, image_size=image_size or None, **options)
     if first.classes and second.classes:
@@ -74,76 +151,72 @@ def same_classes(real: tuple[str, ...], generated: tuple[str, ...]) -> None:
     """Raise InputError that names the classes which only one of the two has."""
     missing = [name for name in real if name not in generated]
     extra = [name for name in generated if name not in real]
-    if not missing and not extra:
-        return
-    found = [
-        f"{what} {', '.join(map(repr, names[:5]))}{' ...' if len(names) > 5 else ''}"
-        for what, names in (("lack", missing), ("have in excess", extra))
+    faults = [
+        f"{verb} {', '.join(map(repr, names[:5]))}{' ...' if len(names) > 5 else ''}"
+        for verb, names in (("lack", missing), ("have in excess", extra))
         if names
     ]
-    raise InputError(
-        f"the generated images {' and '.join(found)}; name the class folders (in an .npz the "
-        "array 'names') as the real ones are"
-    )
+    if faults:
+        raise InputError(
+            f"the generated images {' and '.join(faults)}; name the class folders (in an .npz the "
+            "array 'names') as the real ones are"
+        )
 
 
-def load_generated(
-    generated: str, real: Splits, p: Mapping[str, Any], *, device: str = "cpu"
-) -> Pool:
+def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Pool:
     """Return the generated images at the size, channels and class order of the real ones.
 
     ``generated`` is "diffusion" or "gan" (the book's own, trained on ``real.train`` or cached, two
     samples a training image), or a path. All splits of a path are put together. Images without
-    labels get those of a classifier trained on ``real.train``, if it is surer than
-    ``p["confidence"]``: the filter of Wang et al. 2024, Sec. 3.2.
+    labels get those of a classifier, see `label`.
     """
-    from synthbook.generate.clones import clone
-    from synthbook.studies.training_sets import generator, sampling
-
     if generated in FAMILIES:
-        model = generator(generated, real, {**p, "generators": 1}, seed=0, device=device)
-        count = 2 * min(len(real.train), p["train_images"] or len(real.train))
-        settings = sampling(model, p)
-        images = clone(model, real.train, count=count, seed=p["first_seed"], **settings)
-        return Pool(images, images)
-    size, channels, skip = real.train.image_size, real.train.channels, p["skip_unreadable"]
-    path = Path(generated).expanduser()
-    if unlabelled.is_unlabelled(path):
-        images = unlabelled.read(path, size, channels, skip_unreadable=skip)
-        return labelled(images, path.stem, real, p, device=device)
-    parts = data.load(
-        generated, data_root=p["data_root"], image_size=size, channels=channels,
-        skip_unreadable=skip,
+        return Pool(*[_sampled(generated, real, settings)] * 2)
+    path, shape = Path(generated).expanduser(), (real.train.image_size, real.train.channels)
+    if is_unlabelled(path):
+        images = read_unlabelled(path, *shape, skip_unreadable=settings.skip_unreadable)
+        return label(images, path.stem, real, settings)
+    splits = data.load(
+        generated, data_root=settings.data_root, image_size=shape[0], channels=shape[1],
+        skip_unreadable=settings.skip_unreadable,
     )  # fmt: skip
-    same_classes(real.classes, parts.classes)
-    whole = data.concatenate(parts.train, parts.val, parts.test, name=parts.name)
-    images = whole.of_classes(real.classes)
-    return Pool(images, images)
+    same_classes(real.classes, splits.classes)
+    whole = data.concatenate(splits.train, splits.val, splits.test, name=splits.name)
+    return Pool(*[whole.of_classes(real.classes)] * 2)
 
 
-def labelled(
-    images: np.ndarray, name: str, real: Splits, p: Mapping[str, Any], *, device: str = "cpu"
-) -> Pool:
+def _sampled(family: str, real: Splits, settings: AuditSettings) -> ImageSet:
+    """Return two samples a training image of the book's own generator."""
+    from synthbook.generate.clones import clone
+    from synthbook.generate.generators import trained
+    from synthbook.studies.training_sets import sampling
+
+    generator = trained(family, real.train, settings.generator, seed=0, device=settings.device)
+    count = 2 * min(len(real.train), settings.train_images or len(real.train))
+    names = ("guidance_scale", "num_inference_steps")
+    how = sampling(generator, {name: getattr(settings, name) for name in names})
+    return clone(generator, real.train, count=count, seed=settings.seeds[0], **how)
+
+
+def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) -> Pool:
     """Return ``images`` with the labels of a classifier trained on ``real.train``.
 
-    It labels what it is surer of than ``p["confidence"]`` (Wang et al. 2024, Sec. 3.2).
-
-    Raises:
-        InputError: if that is fewer than 20 images.
+    It labels what it is surer of than ``settings.confidence`` (Wang et al. 2024, Sec. 3.2); if
+    that is fewer than 20 images, InputError is raised.
     """
     from synthbook.generate.clones import confident
     from synthbook.recognize.predict import predict
-    from synthbook.studies.training_sets import train_classifier
 
-    train = some(real.train, p["train_images"] or len(real.train), "filter")
-    seed = derive(p["first_seed"], "filter")
-    judge, _ = train_classifier(p, train, seed=seed, device=device)
-    logits = predict(judge, images, device=device, input_size=p.get("input_size", 0))
-    keep, labels = confident(logits.softmax(1).cpu().numpy(), p["confidence"])
-    if keep.sum() < unlabelled.LEAST:
+    train = some(real.train, settings.train_images or len(real.train), "filter")
+    judge = train_classifier(settings, train, derive(settings.seeds[0], "filter"))
+    options = {"device": settings.device, "input_size": settings.recipe.input_size}
+    probabilities = predict(judge, images, **options).softmax(1).cpu().numpy()
+    keep, labels = confident(probabilities, settings.confidence)
+    if keep.sum() < LEAST:
         raise InputError(
-            f"the classifier is surer than {p['confidence']} of {keep.sum()} of the {len(images)} "
-            "images without labels; lower confidence, train it longer, or give class folders"
+            f"the classifier is surer than {settings.confidence} of {keep.sum()} of the "
+            f"{len(images)} images without labels; lower confidence, train it longer, or give "
+            "class folders"
         )
     everything = ImageSet(images, labels, real.classes, name)
     note = f"the classifier labelled {keep.sum():,} of {len(images):,} images"
@@ -164,3 +237,42 @@ def draw(images: ImageSet, count: int, seed: int, *purpose: str) -> tuple[np.nda
 def some(images: ImageSet, most: int, *purpose: str) -> ImageSet:
     """Return at most ``most`` of the images, the same ones for every seed of a run."""
     return images.subset(np.sort(draw(images, most, 0, *purpose)[0]))
+
+
+def is_unlabelled(path: Path) -> bool:
+    """Return whether ``path`` is a folder of images only, or an .npz with ``images`` only."""
+    if path.is_dir():
+        return not subfolders(path) and next(image_files(path), None) is not None
+    names = set(headers(path)) if path.suffix == ".npz" and path.is_file() else set()
+    return "images" in names and not {"labels", "x_train", "y_train"} & names
+
+
+def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
+    """Return the number of images without labels, by their heads only; InputError if under 20."""
+    if path.is_dir():
+        count = len(_readable(in_threads(header, sorted(image_files(path))), path, skip_unreadable))
+    else:
+        count = len(oriented(path, "images", headers(path)["images"]))
+    if count < LEAST:
+        raise InputError(f"{path} has {count} images; give at least {LEAST} generated ones")
+    return count
+
+
+def read_unlabelled(
+    path: Path, image_size: int, channels: int, *, skip_unreadable: bool
+) -> np.ndarray:
+    """Return the images, uint8 [N, image_size, image_size, channels], in the order of names."""
+    if path.is_dir():
+        files = sorted(image_files(path))
+        pixels = in_threads(lambda file: decode(file, image_size, channels), files)
+        images = stack(_readable(pixels, path, skip_unreadable), path.name)
+        return conform(images, 0, channels)
+    return images_of(path, "images", image_size, channels)
+
+
+def _readable(results: list[Any], path: Path, skip_unreadable: bool) -> list[Any]:
+    """Return the results without the unreadable ones, which are refused unless skipped."""
+    good, _, bad = readable(results)
+    if not skip_unreadable:
+        refuse(bad, path.name)
+    return good

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from synthbook.data import ImageSet, Splits
-from synthbook.studies.audit.findings import Difference, paired
-from synthbook.studies.audit.lessons import (
-    BOTH,
-    GENERATED,
-    REAL,
-    Lessons,
-    training_images,
-    training_seed,
-)
+from synthbook.intervals import Difference, paired
+from synthbook.randomness import derive
+from synthbook.studies.audit import measures
+from synthbook.studies.audit.images import AuditSettings, fresh_classifier
+from synthbook.studies.audit.measures import BOTH, GENERATED, REAL
 
 if TYPE_CHECKING:
     from synthbook.recognize.methods.guide import Guide
+    from synthbook.recognize.models import Classifier
 
 AUG = "Aug"  # both sets mixed: what every other remedy has to beat
 VERDICTS = {1: "helps", -1: "does not help", 0: "undecided"}
@@ -26,7 +23,7 @@ VERDICTS = {1: "helps", -1: "does not help", 0: "undecided"}
 
 @dataclass(frozen=True)
 class Remedies:
-    """What `try_remedies` found.
+    """What `try_remedies` finds.
 
     ``accuracy`` is in percent on unseen real images, one a seed: of training on real images alone
     (`REAL`), on generated ones alone (`GENERATED`), then of each remedy by its name; ``trained``
@@ -36,16 +33,6 @@ class Remedies:
     accuracy: Mapping[str, tuple[float, ...]]
     trained: Mapping[str, str]
     updates: int
-
-    def rows(self, seeds: Iterable[int]) -> Iterable[dict[str, Any]]:
-        """Yield the numbers as keywords of ``study.Run.add``, but for data set and backbone."""
-        seeds = tuple(seeds)
-        for name, numbers in self.accuracy.items():
-            method = "plain" if name in (REAL, GENERATED) else name
-            for seed, value in zip(seeds, numbers, strict=True):
-                yield {"method": method, "train": self.trained[name], "test": REAL,
-                       "metric": "top1_accuracy", "value": value, "seed": seed,
-                       "part": "remedies"}  # fmt: skip
 
 
 class Effect(NamedTuple):
@@ -70,93 +57,80 @@ def effects(accuracy: Mapping[str, tuple[float, ...]]) -> list[Effect]:
     ]
 
 
-def asked(p: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the remedies to try: `AUG`, then those of ``p["remedies"]``; () without these."""
-    chosen = p.get("remedies", ())
-    return tuple(dict.fromkeys((AUG, *chosen))) if chosen else ()
-
-
-def guide_for(p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> Guide | None:
+def guide_for(settings: AuditSettings, real: Splits) -> Guide | None:
     """Return the frozen guide of the remedies that are asked for, None if none needs one.
 
     Raises:
         InputError: for an unknown remedy or guide, missing weights, or a size it cannot take.
     """
     from synthbook.recognize.methods import GUIDE, find
-    from synthbook.studies.remedies import guide_of
+    from synthbook.recognize.methods.guide import create_guide
 
-    if not any(GUIDE in find(name).needs for name in asked(p)):
+    if not any(GUIDE in find(name).needs for name in settings.remedies):
         return None
-    return guide_of(p, channels=real.train.channels, device=device)
+    return create_guide(
+        settings.guide_backbone, channels=real.train.channels, device=settings.device,
+        input_size=settings.guide_input_size,
+    )  # fmt: skip
+
+
+def train_by_remedy(
+    name: str, settings: AuditSettings, *, real: ImageSet | None, generated: ImageSet,
+    updates: int, seed: int, guide: Guide | None = None,
+) -> Classifier:  # fmt: skip
+    """Return a classifier trained by a method of ``METHODS`` in so many updates."""
+    from synthbook.recognize.methods import keywords_of, train_by
+    from synthbook.recognize.methods.task import Task
+
+    model = fresh_classifier(settings, generated, seed)
+    task = Task(
+        recipe=settings.recipe, updates=updates, seed=seed, real=real, synthetic=generated,
+        guide=guide, device=settings.device, precision=settings.precision,
+    )  # fmt: skip
+    numbers = {"lambda_3": settings.lambda_3} if "lambda_3" in keywords_of(name) else {}
+    train_by(name, model, task, **numbers)
+    return model
 
 
 def try_remedies(
-    real: Splits,
-    generated: ImageSet,
-    p: Mapping[str, Any],
-    lessons: Lessons,
-    *,
-    seeds: Iterable[int],
-    guide: Guide | None = None,
-    device: str = "cpu",
-) -> Remedies:
-    """Train by every remedy on the images, and from the weights, of `usefulness`.
+    real: Splits, generated: ImageSet, settings: AuditSettings, lessons: measures.Lessons, *,
+    seeds: Iterable[int], guide: Guide | None = None,
+) -> Remedies:  # fmt: skip
+    """Train by `AUG` and by every remedy of the settings, as `usefulness` did with plain training.
 
-    Each training has as many updates as the one on real images alone. That one is not repeated,
-    nor that on generated images alone where it had as many. Remedies that need no real images
-    have the generated ones only.
-
-    Args:
-        real, generated, p: as for `usefulness`; ``p["remedies"]`` names the remedies besides
-            `AUG`, the numbers of methods are read where there are any (``lambda_3``, ...).
-        lessons: what `usefulness` found with them.
-        seeds: those of ``lessons``.
-        guide: `guide_for` these parameters.
-        device: where to train.
+    The images and initial weights of a seed are the same as there, and each training has as many
+    updates as the one on real images alone. That one is not repeated, nor that on generated images
+    alone where it had as many. Remedies that need no real images have the generated ones only.
+    ``lessons`` are what `usefulness` found with the same arguments, ``guide`` is `guide_for` them.
 
     Raises:
         InputError: for an unknown remedy, or one that needs a guide and has none.
-        TrainingError: if a loss is not finite.
     """
+    from synthbook.recognize.methods import REAL as NEEDS_REAL
+    from synthbook.recognize.methods import find
     from synthbook.recognize.methods.task import updates_of
     from synthbook.recognize.predict import accuracy
-    from synthbook.studies.remedies import network_of, numbers_of, remedy
 
-    network = network_of(p)
-    trained = {REAL: REAL, GENERATED: GENERATED, **{name: _trained_on(name) for name in asked(p)}}
-    found: dict[str, list[float]] = {name: [] for name in trained}
-    for seed, alone, replaced in zip(
-        seeds, lessons.accuracy[REAL, REAL], lessons.accuracy[GENERATED, REAL], strict=True
-    ):
-        sets, _ = training_images(real, generated, p, seed)
-        updates = updates_of(sets[REAL], network.recipe)
+    trained = {REAL: REAL, GENERATED: GENERATED}
+    for name in (AUG, *settings.remedies):
+        trained[name] = BOTH if NEEDS_REAL in find(name).needs else GENERATED
+    accuracies: dict[str, list[float]] = {name: [] for name in trained}
+    plain = lessons.accuracy[REAL, REAL], lessons.accuracy[GENERATED, REAL]
+    for seed, alone, replaced in zip(seeds, *plain, strict=True):
+        sets, _ = measures.training_images(real, generated, settings.train_images, seed)
+        updates = updates_of(sets[REAL], settings.recipe)
         known = {REAL: alone}
-        if updates_of(sets[GENERATED], network.recipe) == updates:
+        if updates_of(sets[GENERATED], settings.recipe) == updates:
             known[GENERATED] = replaced
         for name, source in trained.items():
             if name not in known:
-                method = "plain" if name == GENERATED else name
-                model, _ = remedy(
-                    network,
-                    method,
-                    updates=updates,
-                    seed=training_seed(seed),
-                    real=sets[REAL] if source == BOTH else None,
-                    synthetic=sets[GENERATED],
-                    guide=guide,
-                    device=device,
-                    **numbers_of(method, p),
-                )
-                known[name] = accuracy(
-                    model, real.test, device=device, input_size=p.get("input_size", 0)
-                )
-            found[name].append(known[name])
-    return Remedies({name: tuple(numbers) for name, numbers in found.items()}, trained, updates)
-
-
-def _trained_on(name: str) -> str:
-    """Return the source that a remedy is trained on: both, or generated images if it may."""
-    from synthbook.recognize.methods import REAL as NEEDS_REAL
-    from synthbook.recognize.methods import find
-
-    return BOTH if NEEDS_REAL in find(name).needs else GENERATED
+                model = train_by_remedy(
+                    "plain" if name == GENERATED else name, settings, updates=updates,
+                    seed=derive(seed, "audit"), real=sets[REAL] if source == BOTH else None,
+                    generated=sets[GENERATED], guide=guide,
+                )  # fmt: skip
+                options = {"device": settings.device, "input_size": settings.recipe.input_size}
+                known[name] = accuracy(model, real.test, **options)
+            accuracies[name].append(known[name])
+    found = {name: tuple(numbers) for name, numbers in accuracies.items()}
+    return Remedies(found, trained, updates)

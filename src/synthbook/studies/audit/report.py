@@ -2,96 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from synthbook.data import ImageSet, Splits
-from synthbook.studies.audit.copies import Copies, memorisation
-from synthbook.studies.audit.distances import FLOOR, fidelity
-from synthbook.studies.audit.images import Pool, same_classes
-from synthbook.studies.audit.lessons import GENERATED, REAL, Lessons, usefulness
-from synthbook.studies.audit.remedies import Remedies, asked, guide_for, try_remedies
+from synthbook.studies.audit import measures
+from synthbook.studies.audit.images import AuditSettings, Pool, load_generated, same_classes
+from synthbook.studies.audit.measures import FLOOR, GENERATED, REAL
+from synthbook.studies.audit.remedies import Remedies, guide_for, try_remedies
 
 
 @dataclass(frozen=True)
 class Report:
-    """All numbers of an audit: ``values`` one a seed, ``copies`` and ``counts`` one each.
+    """What an audit finds: one field a measure, and the remedies if any was tried.
 
-    ``remedies`` is None if none was tried.
+    ``identity`` is what its rows have in common: data set, backbone, generator and extractor;
+    ``pool`` are the generated images.
     """
 
-    values: Mapping[str, tuple[float, ...]]
-    accuracy: Mapping[tuple[str, str], tuple[float, ...]]
-    copies: Mapping[str, float]
-    counts: Mapping[str, int]
     seeds: tuple[int, ...]
-    remedies: Remedies | None = None
+    nearness: Mapping[str, tuple[float, ...]]
+    copies: measures.Copies
+    lessons: measures.Lessons
+    remedies: Remedies | None
+    identity: Mapping[str, str]
+    pool: Pool
 
-    def rows(self) -> Iterable[dict[str, Any]]:
-        """Yield the numbers as keywords of ``study.Run.add``, but for data set and backbone.
+    @property
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """All measures that have one number a seed."""
+        return {**self.nearness, **self.lessons.values}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the numbers as keywords of a row.
 
         In rows of the method "audit", ``train`` is the source of the images that are measured.
+        Counts of copies are made once and stand at the first seed.
         """
-        for (train, test), numbers in self.accuracy.items():
-            for seed, value in zip(self.seeds, numbers, strict=True):
-                yield {"method": "plain", "train": train, "test": test,
-                       "metric": "top1_accuracy", "value": value, "seed": seed}  # fmt: skip
-        for name, numbers in self.values.items():
+        accuracy = "top1_accuracy"
+        for (train, test), values in self.lessons.accuracy.items():
+            yield from self._rows("plain", train, test, accuracy, values)
+        for name, values in self.values.items():
             source = REAL if name.endswith(FLOOR) else GENERATED
-            for seed, value in zip(self.seeds, numbers, strict=True):
-                metric = name.removesuffix(FLOOR)
-                yield {"method": "audit", "train": source, "test": REAL, "metric": metric,
-                       "value": value, "seed": seed}  # fmt: skip
-        for name, value in self.copies.items():
-            yield {"method": "audit", "train": GENERATED, "test": REAL, "metric": name,
-                   "value": float(value), "seed": self.seeds[0]}  # fmt: skip
+            yield from self._rows("audit", source, REAL, name.removesuffix(FLOOR), values)
+        for name, value in self.copies.values.items():
+            yield from self._rows("audit", GENERATED, REAL, name, [float(value)])
         if self.remedies:
-            yield from self.remedies.rows(self.seeds)
+            for name, values in self.remedies.accuracy.items():
+                method = "plain" if name in (REAL, GENERATED) else name
+                train = self.remedies.trained[name]
+                yield from self._rows(method, train, REAL, accuracy, values, part="remedies")
 
-
-def assemble(
-    distances: Mapping[str, tuple[float, ...]], copies: Copies, lessons: Lessons,
-    seeds: Iterable[int], remedies: Remedies | None = None,
-) -> Report:  # fmt: skip
-    """Return one report of all kinds of measures."""
-    values = {**distances, **lessons.values}
-    return Report(values, lessons.accuracy, copies.values, lessons.counts, tuple(seeds), remedies)
+    def _rows(
+        self, method: str, train: str, test: str, metric: str, values: Iterable[float],
+        **setting: str,
+    ) -> Iterator[dict[str, Any]]:  # fmt: skip
+        for seed, value in zip(self.seeds, values, strict=False):
+            yield {"method": method, "train": train, "test": test, "metric": metric,
+                   "value": value, "seed": seed, **self.identity, **setting}  # fmt: skip
 
 
 def audit(
-    real: Splits,
-    generated: Pool | ImageSet,
-    p: Mapping[str, Any],
-    *,
-    seeds: Iterable[int] = (0, 1, 2),
-    device: str = "cpu",
-) -> Report:
+    real: Splits, generated: str | ImageSet, settings: AuditSettings, *,
+    progress: Callable[[Iterable[int], str], Iterable[int]] = lambda seeds, _: seeds,
+) -> Report:  # fmt: skip
     """Return the report on generated images: what the chapter does, in one call.
 
     Args:
-        real: as `data.load` gives it. ``generated``: at the same size, with the same classes.
-        p: ``extractor``, ``neighbours``, ``most_images``, ``train_images`` and the classifier's
-            parameters, named as in the chapter; with ``remedies`` these are tried too.
-        seeds: one or more; three at least for intervals.
-        device: 'cpu', 'cuda' ...
+        real: as `data.load` gives it.
+        generated: a generator's name or a path, as for `load_generated`; or images of the size
+            and the classes of the real ones.
+        settings: how to measure and train.
+        progress: wraps the seeds of a loop, given its label, to show how far it is.
+
+    Raises:
+        InputError: for images, remedies or a guide that do not fit.
     """
     from synthbook.measure.features import extractor
 
+    guide = guide_for(settings, real)  # before anything is trained: its weights may be missing
     if isinstance(generated, ImageSet):
         same_classes(real.classes, generated.classes)
-        images = generated.of_classes(real.classes)
-        generated = Pool(images, images)
-    pool, seeds, network = generated, tuple(seeds), extractor(p["extractor"], device)
-    guide, most = guide_for(p, real, device=device), p["most_images"]
-    how = {"seeds": seeds, "device": device}
-    distances = fidelity(
-        real, pool.everything, seeds=seeds, extractor=network, neighbours=p["neighbours"],
-        most_images=most,
+        name, pool = generated.name, Pool(*[generated.of_classes(real.classes)] * 2)
+    else:
+        name, pool = generated, load_generated(generated, real, settings)
+    network, seeds = extractor(settings.extractor, settings.device), settings.seeds
+    options = {"extractor": network, "most_images": settings.most_images}
+    nearness = measures.nearness(
+        real, pool.everything, seeds=progress(seeds, "distances"),
+        neighbours=settings.neighbours, **options,
     )  # fmt: skip
-    copies = memorisation(real, pool.everything, extractor=network, most_images=most)
-    lessons = usefulness(real, pool.labelled, p, **how)
+    copies = measures.memorisation(real, pool.everything, **options)
+    both = real, pool.labelled, settings
+    lessons = measures.usefulness(*both, seeds=progress(seeds, "lessons"))
     remedies = None
-    if asked(p):
-        remedies = try_remedies(real, pool.labelled, p, lessons, guide=guide, **how)
-    return assemble(distances, copies, lessons, seeds, remedies)
+    if settings.remedies:
+        remedies = try_remedies(*both, lessons, seeds=progress(seeds, "remedies"), guide=guide)
+    identity = {"dataset": real.name, "backbone": settings.backbone, "generator": name,
+                "extractor": network.name}  # fmt: skip
+    return Report(seeds, nearness, copies, lessons, remedies, identity, pool)

@@ -1,0 +1,242 @@
+"""The three measures of an audit: how near, whether copied, and what can be learnt from it.
+
+Each is made in the same way of unseen real images, or of training on real ones, for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthbook.data import ImageSet, Splits
+from synthbook.errors import InputError
+from synthbook.randomness import derive, numpy_generator
+from synthbook.studies.audit.images import AuditSettings, draw, some, train_classifier
+
+if TYPE_CHECKING:
+    from synthbook.measure.features import Extractor
+
+REAL, GENERATED, BOTH = "real", "generated", "real+generated"
+FLOOR = "_floor"  # ends the name of a measure of unseen real images
+THUMBNAIL = 16  # side in pixels at which images are compared with all training images
+HALF_WAY = 0.5  # see `closeness`
+SAME = 1e-3  # thumbnails nearer than this, in grey levels, are equal up to rounding
+
+
+def _features(extractor: Extractor, images: ImageSet) -> np.ndarray:
+    return (extractor.cached if extractor.fingerprint else extractor)(images.images)
+
+
+def nearness(
+    real: Splits, generated: ImageSet, *, seeds: Iterable[int], extractor: Extractor,
+    neighbours: int = 5, most_images: int = 1000,
+) -> dict[str, tuple[float, ...]]:  # fmt: skip
+    """Return the measures of `measure.fidelity` and the taxonomy of `measure.gap`, one a seed.
+
+    Each seed draws three sets of equal size: training images, generated images and unseen real
+    images (the test split). Names ending in "_floor" are of the unseen images against the
+    training images, which is what a perfect generator would get. The size is half of the smallest
+    set's (at most ``most_images``), so that draws differ between seeds.
+    """
+    from synthbook.measure.fidelity import fidelity
+    from synthbook.measure.gap import separability, taxonomy
+
+    sets = {"train": real.train, FLOOR: real.test, "": generated}
+    features = {
+        name: _features(extractor, some(images, most_images, "features", name))
+        for name, images in sets.items()
+    }
+    size = min(map(len, features.values())) // 2
+    if size <= neighbours:
+        raise InputError(
+            f"the smallest of training, test and generated images has {2 * size}, too few for "
+            f"neighbours={neighbours} in halves of it; add images or lower neighbours"
+        )
+    values: dict[str, list[float]] = {}
+    for seed in seeds:
+        drawn = {
+            name: rows[numpy_generator(seed, "fidelity", name).permutation(len(rows))[:size]]
+            for name, rows in features.items()
+        }
+        for suffix in ("", FLOOR):
+            pair = drawn["train"], drawn[suffix]
+            options = {"extractor_name": extractor.name, "neighbours": neighbours, "seed": seed}
+            measured = fidelity(*pair, **options)
+            separable = separability(*pair, folds=min(5, size), seed=seed)
+            for name, value in {**measured, **taxonomy(measured, separable)}.items():
+                values.setdefault(name + suffix, []).append(float(value))
+    return {name: tuple(numbers) for name, numbers in values.items()}
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What `memorisation` finds; ``index`` and ``nearest`` are sorted, the closest pair first.
+
+    ``values`` are counts and shares by name. ``index`` [N] points into the generated images,
+    ``nearest`` [N] into the training images, ``relative`` [N] is their `closeness`, and
+    ``relative_unseen`` that of unseen real images.
+    """
+
+    values: Mapping[str, float]
+    index: np.ndarray
+    nearest: np.ndarray
+    relative: np.ndarray
+    relative_unseen: np.ndarray
+
+
+def thumbnails(images: ImageSet) -> np.ndarray:
+    """Return the images averaged down to at most 16 pixels a side, float64 [N, D]."""
+    import torch
+
+    pixels = images.images
+    side = min(THUMBNAIL, *pixels.shape[1:3])
+    blocks = [
+        torch.nn.functional.adaptive_avg_pool2d(
+            torch.from_numpy(pixels[i : i + 4096]).permute(0, 3, 1, 2).float(), side
+        ).flatten(1)
+        for i in range(0, len(pixels), 4096)
+    ]
+    return torch.cat(blocks).numpy().astype(np.float64)
+
+
+def closeness(images: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's nearest row of ``among`` [N], and its distance over that one's spacing [N].
+
+    The spacing of a training image is the distance to the nearest training image that differs
+    from it, as in the extraction attack of Carlini et al. 2023, which also divides by the
+    distances around an image: in a dense region near is not yet a copy. Below 0.5 (`HALF_WAY`) an
+    image is closer to that one training image than the middle between it and its neighbour is,
+    which no even mixture of training images reaches, and by the triangle inequality no other
+    training image is as close.
+    """
+    from synthbook.measure.neighbours import nearest, pairwise
+
+    index, distance = nearest(images, among)
+    used, back = np.unique(index, return_inverse=True)
+    spacing = np.empty(len(used))
+    for i in range(0, len(used), 1024):
+        block = pairwise(among[used[i : i + 1024]], among)
+        spacing[i : i + 1024] = np.where(block < SAME, np.inf, block).min(axis=1)
+    return index, distance / spacing[back]
+
+
+def memorisation(
+    real: Splits, generated: ImageSet, *, extractor: Extractor, most_images: int = 1000
+) -> Copies:
+    """Return whether the generated images repeat training images, or have seen test images.
+
+    Equal images are counted over all images. Near copies are looked for in thumbnails of up to
+    ``most_images`` generated images against *all* training images; the data-copying test of
+    `measure.copying` is made on features of as many of each. Unseen real images get the same
+    treatment, for comparison.
+    """
+    from synthbook.measure.copying import copying, leaks
+
+    chosen = np.sort(draw(generated, most_images, 0, "copies")[0])
+    sample, unseen = generated.subset(chosen), some(real.test, most_images, "copies")
+    known = some(real.train, most_images, "copies")
+    train, test, small = map(thumbnails, (real.train, real.test, sample))
+    nearest, relative = closeness(small, train)
+    shares = {
+        "near_train": relative,
+        "near_train_unseen": closeness(thumbnails(unseen), train)[1],
+        "near_test": closeness(small, test)[1],
+        "near_test_train": closeness(thumbnails(known), test)[1],
+    }
+    tested = copying(*(_features(extractor, images) for images in (known, unseen, sample)))
+    equal = leaks(real.train.images, real.test.images, generated.images)
+    values = {
+        **{f"equal_{name}": count for name, count in equal.items()},
+        **{name: int((ratio < HALF_WAY).sum()) for name, ratio in shares.items()},
+        "n_all_generated": len(generated), "n_all_unseen": len(real.test),
+        "n_generated": len(sample), "n_unseen": len(unseen), "n_train": len(known),
+        **{name: tested[name] for name in ("copying_z", "copying_p", "authenticity")},
+    }  # fmt: skip
+    order = np.argsort(relative, kind="stable")
+    pairs = chosen[order], nearest[order], relative[order]
+    return Copies(values, *pairs, shares["near_train_unseen"])
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What `usefulness` finds, one number a seed.
+
+    ``accuracy[train, test]`` is in percent on images that were not trained on; ``counts`` says how
+    many real and generated images were trained on. ``losses`` [N], in nats, are the mean over
+    seeds of each image of ``sample`` under classifiers trained on real images, ``losses_unseen``
+    those of unseen real images and ``losses_back`` of the latter under classifiers trained on
+    generated images.
+    """
+
+    accuracy: Mapping[tuple[str, str], tuple[float, ...]]
+    values: Mapping[str, tuple[float, ...]]
+    counts: Mapping[str, int]
+    sample: ImageSet
+    losses: np.ndarray
+    losses_unseen: np.ndarray
+    losses_back: np.ndarray
+
+
+def training_images(
+    real: Splits, generated: ImageSet, train_images: int, seed: int
+) -> tuple[dict[str, ImageSet], ImageSet]:
+    """Return the images of either source that a seed trains on, and generated ones kept back.
+
+    Up to ``train_images`` (0: all) real ones, and as many generated ones or four fifths of them,
+    whichever is less.
+    """
+    count = min(len(real.train), train_images or len(real.train))
+    fewer = min(count, len(generated) * 4 // 5)
+    chosen, rest = draw(generated, fewer, seed, "train", GENERATED)
+    sets = {
+        REAL: real.train.subset(draw(real.train, count, seed, "train", REAL)[0]),
+        GENERATED: generated.subset(chosen),
+    }
+    return sets, generated.subset(rest[: len(real.test)])
+
+
+def usefulness(
+    real: Splits, generated: ImageSet, settings: AuditSettings, *, seeds: Iterable[int]
+) -> Lessons:
+    """Train on each source and on both, test on images that were not trained on.
+
+    The images are those of `training_images`. With both sources, each step takes a batch of
+    either, so that a real image is shown as often as without the generated ones.
+    """
+    from synthbook.measure.gap import loss_profile, non_mutual_gap
+    from synthbook.recognize.predict import accuracy, sample_losses
+
+    options = {"device": settings.device, "input_size": settings.recipe.input_size}
+    sample = some(generated, settings.most_images, "losses")
+    unseen = some(real.test, settings.most_images, "losses")
+    judged = {"": (REAL, sample), FLOOR: (REAL, unseen), "_back": (GENERATED, unseen)}
+    accuracies: dict[tuple[str, str], list[float]] = {}
+    values: dict[str, list[float]] = {}
+    losses: dict[str, list[np.ndarray]] = {suffix: [] for suffix in judged}
+    for seed in seeds:
+        sets, kept_back = training_images(real, generated, settings.train_images, seed)
+        models = {
+            train: train_classifier(settings, images, derive(seed, "audit"))
+            for train, images in {**sets, BOTH: sets}.items()
+        }
+        for train, model in models.items():
+            for test, images in {REAL: real.test, GENERATED: kept_back}.items():
+                accuracies.setdefault((train, test), []).append(accuracy(model, images, **options))
+        latest = {pair: numbers[-1] for pair, numbers in accuracies.items()}
+        for name, value in non_mutual_gap(latest, GENERATED).items():
+            values.setdefault(name, []).append(value)
+        for suffix, (train, images) in judged.items():
+            losses[suffix].append(sample_losses(models[train], images, **options))
+            profile = loss_profile(losses[suffix][-1])
+            for kind in ("near_zero", "high"):
+                values.setdefault(f"{kind}_loss{suffix}", []).append(profile[kind])
+    return Lessons(
+        {pair: tuple(numbers) for pair, numbers in accuracies.items()},
+        {name: tuple(numbers) for name, numbers in values.items()},
+        {name: len(images) for name, images in sets.items()},
+        sample,
+        *(np.mean(arrays, axis=0) for arrays in losses.values()),
+    )

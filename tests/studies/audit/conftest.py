@@ -1,0 +1,54 @@
+"""Small images and settings for an audit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthbook.data import ImageSet, Splits
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    import torch
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def noise():
+    """Return a function that makes random images of three classes."""
+
+    def make(count: int, seed: int = 0, size: int = 8, channels: int = 1) -> ImageSet:
+        shape = (count, size, size, channels)
+        pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+        return ImageSet(pixels, np.arange(count) % 3, ("a", "b", "c"), f"noise{seed}")
+
+    return make
+
+
+@pytest.fixture
+def real(noise):
+    return Splits(noise(60, 1), noise(30, 2), noise(90, 3))
+
+
+@pytest.fixture
+def settings():
+    """Return a function that makes quick settings, with changes; ``epochs`` are the recipe's."""
+    from synthbook.recognize.recipe import Recipe
+    from synthbook.studies.audit import AuditSettings
+
+    def make(epochs: int = 6, **changes) -> AuditSettings:
+        given = {"seeds": (0, 1), "most_images": 200, "neighbours": 3, **changes}
+        return AuditSettings(Recipe(epochs=epochs, batch_size=16, learning_rate=0.005), **given)
+
+    return make
+
+
+@pytest.fixture
+def pixels():
+    """An extractor whose features are the pixels."""
+    from synthbook.measure.features import from_model
+
+    return from_model("pixels", lambda x: x.reshape(len(x), -1).astype(np.float32))
