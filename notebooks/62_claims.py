@@ -34,27 +34,28 @@
 #
 # The effect shown is that of the weakest part, because a claim is as strong as that.
 
-# %% tags=["parameters"]
-scales: list[str] = ["mini", "small_cpu", "small"]  # scales to show, a column each
+# %% tags=["parameters", "hide-input"]
+scales: list[str] = []  # scales to show, a column each; none named: all that have recorded rows
 
-# %%
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
 
 p = parameters("62_claims", globals())
 
 # %% tags=["hide-input"]
-from synthbook.claims.decide import claims, verdicts
+from synthbook.claims.decide import claims, recorded_scales, verdicts
 from synthbook.page import claims_page as overview
 from synthbook.page import figures
 from synthbook.page.tables import Display, plain
 
 figures.style()
-found = [one for scale in p.scales for one in verdicts(scale=scale)]
+scales_shown = list(p.scales) or recorded_scales()
+found = [one for scale in scales_shown for one in verdicts(scale=scale)]
 
 
 def table(study: str) -> Display:
     """Show the claims of a study with their verdicts."""
-    return overview.claims_table(claims(study), found, p.scales, overview.STUDIES[study])
+    return overview.claims_table(claims(study), found, scales_shown, overview.STUDIES[study])
 
 
 # %% [markdown]
@@ -64,7 +65,7 @@ def table(study: str) -> Display:
 # say; a scale at which a claim fails is as much a result as one at which it holds.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Horizontal stacked bars, one panel for each scale and one bar for each of the five studies, cut into the numbers of claims that hold, fail, are undecided, or were not run. The table below gives the same numbers."}, "figure": {"caption": "Verdicts by study and scale. The number in a piece is the number of claims.", "name": "fig-62-counts"}}
-counts = overview.counts_table(found, p.scales)
+counts = overview.counts_table(found, scales_shown)
 figure = overview.count_bars(counts)
 
 # %% tags=["hide-input", "nbval-check-output"]
