@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbook.data import check, few_shot
@@ -116,15 +116,15 @@ def _rated(network: Network, name: str, test_on: Splits, *, device: str, **optio
     model, history = remedy(network, name, device=device, **options)
     read = {"device": device, "input_size": network.recipe.input_size}
     splits = {"val": test_on.val, "test": test_on.test}
-    return Trained(
-        model, history, {split: accuracy(model, images, **read) for split, images in splits.items()}
-    )
+    rates = {split: accuracy(model, images, **read) for split, images in splits.items()}
+    return Trained(model, history, rates)
 
 
 # Chapter 15: Pretrained Guidance.
 
 # What network is trained: the guide's architecture from random or ImageNet weights, or another.
-SETTINGS = ("scratch", "pretrained", "other_architecture")
+OTHER = "other_architecture"
+SETTINGS = ("scratch", "pretrained", OTHER)
 
 
 def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
@@ -139,7 +139,7 @@ def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
             f"parts = {list(p['parts'])}; give scratch, pretrained or other_architecture too, "
             "which say what network is trained"
         )
-    if "other_architecture" in p["parts"] and p["backbone"] == p["guide_backbone"]:
+    if OTHER in p["parts"] and p["backbone"] == p["guide_backbone"]:
         raise InputError(
             f"backbone = '{p['backbone']}' is the guide's own; for part other_architecture set "
             "another"
@@ -183,7 +183,7 @@ class PretrainedGuidance:
         self.networks = {
             "scratch": replace(large, pretrained=False),
             "pretrained": replace(large, pretrained=True),
-            "other_architecture": small,
+            OTHER: small,
         }
         self.weights = {"PG-KL": p["lambda_3_kl"], "PG-L1": p["lambda_3_l1"]}
         self.reading = {"target": "guide", "over": "row", "distance": p["distance"]}
@@ -211,16 +211,14 @@ class PretrainedGuidance:
             return done[key]
 
         self.models = {}
-        for row in self._tables(train):
-            yield row | {"seed": seed}
-        for row in self._ablations(train):
+        for row in chain(self._tables(train), self._ablations(train)):
             yield row | {"seed": seed}
 
     def _tables(self, train: Callable[..., Trained]) -> Iterator[Row]:
         """Tables 2 and 3: every method on generated images, and plain training on real ones."""
         for setting, source in product(self.settings, self.p["sources"]):
             for name in self.p["methods"] if source != "real" else ("plain",):
-                if name == "CSG" and setting == "other_architecture":
+                if name == "CSG" and setting == OTHER:
                     continue
                 trained, plain = train(setting, source, name), train(setting, source, "plain")
                 if setting == self.settings[-1] and name in ("plain", "PG-KL"):
@@ -249,13 +247,13 @@ class PretrainedGuidance:
             if "readings" in p["parts"]:
                 for name, reading in readings:
                     if name in methods:
-                        row = self._row("readings", SETTINGS[-1], source, name, **reading)
-                        yield from _accuracies(row, train(SETTINGS[-1], source, name, **reading))
+                        row = self._row("readings", OTHER, source, name, **reading)
+                        yield from _accuracies(row, train(OTHER, source, name, **reading))
 
     def _row(self, part: str, setting: str, source: str, name: str, **quantities: Any) -> Row:
         """Return what all rows of a training have in common."""
         network = self.networks[setting]
-        guide = setting if setting == "other_architecture" else "same_architecture"
+        guide = OTHER if setting == OTHER else "same_architecture"
         return {
             "method": name, "train": source, "test": "real", "dataset": self.p["data"],
             "backbone": network.backbone, "part": part, "guide": guide,
@@ -263,10 +261,9 @@ class PretrainedGuidance:
         }  # fmt: skip
 
 
-def _accuracies(
-    row: Row, trained: Trained, splits: tuple[str, ...] = ("val", "test")
-) -> Iterator[Row]:
-    for split in splits:
+def _accuracies(row: Row, trained: Trained, *splits: str) -> Iterator[Row]:
+    """Yield a row a split: of the validation and of the test images, if none is named."""
+    for split in splits or ("val", "test"):
         yield row | {"metric": "top1_accuracy", "value": trained.accuracy[split], "split": split}
 
 
@@ -274,7 +271,7 @@ def _accuracies(
 
 WEIGHTS = ("lambda_1", "lambda_2", "lambda_3")
 ALL_OURS = "RG+PG-R+PG-F"
-# The methods that a part compares, as far as they are asked for; part methods takes all these.
+# What a part compares, as far as it is asked for; part methods takes all that are.
 METHODS_OF = {
     "real_images": ("Aug", "A-GEM", "RG", ALL_OURS, "sum"),
     "sensitivity": (ALL_OURS,),
@@ -405,7 +402,7 @@ class RealGuidance:
                     trainings["real"] = {"shots": 0, "alone": True}
             for source, images in trainings.items():
                 trained, row = train(method, **images), {"method": method, "train": source}
-                yield from _accuracies(row, trained, ("test",))
+                yield from _accuracies(row, trained, "test")
                 row["split"] = "train"
                 if "Aug" in self.p["methods"]:
                     cost = trained.history.seconds / train("Aug", few).history.seconds
@@ -419,7 +416,7 @@ class RealGuidance:
         for method in METHODS_OF["real_images"]:
             for shots in self.p["n_real"] if method in self.p["methods"] else ():
                 row = {"method": method, "train": f"real_n+{family}", "n_real": shots}
-                yield from _accuracies(row, train(method, shots), ("test",))
+                yield from _accuracies(row, train(method, shots), "test")
 
     def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
         """The three weights, one at a time with the others as they are."""
@@ -435,7 +432,7 @@ class RealGuidance:
         for method, reading in [*readings, ("sum", {}), ("PCGrad", {})]:
             if method in self.p["methods"]:
                 row = {"method": method, "train": f"real_few+{family}", **reading}
-                yield from _accuracies(row, train(method, self.p["shots"], **reading), ("test",))
+                yield from _accuracies(row, train(method, self.p["shots"], **reading), "test")
 
 
 def _angles(row: Row, history: History) -> Iterator[Row]:
