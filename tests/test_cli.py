@@ -11,7 +11,7 @@ import pytest
 from synthbook.claims.decide import PAPERS, VERDICTS, claims, verdicts
 from synthbook.cli import main
 from synthbook.record import chapters as library
-from synthbook.record.chapters import declared
+from synthbook.record.parameters import declared
 from synthbook.store import root
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthbook.record.chapters import cells
+from synthbook.record.chapters import CHECKS, cells
 from synthbook.store import root
 
 CHAPTERS = (
@@ -28,7 +28,6 @@ CHAPTERS = (
     "16_real_guidance",
 )
 SECONDS = 4  # of a processor to the error; two on an idle machine
-CHECKS = re.compile(r"\bparameters\(\s*globals\(\)")
 
 
 @pytest.fixture(scope="module")

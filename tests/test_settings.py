@@ -56,12 +56,14 @@ class Longer(Recipe):
         (s.Schedule, "one of constant, cosine"),
         (Literal[1, 3], "one of 1, 3"),
         (
-            Literal["a"] | Annotated[str, Field(pattern=r"^b\d$", title="bN")],
+            Literal["a"]
+            | Annotated[str, Field(pattern=r"^b\d$", json_schema_extra={"words": "bN"})],
             "one of a, bN",
         ),
         (list[s.Text], "a list of texts that is not empty"),
-        (Annotated[list[s.Variant], s.EachOnce], "some of PinkNoise, Primitives, Primitives-S, "
-         "Primitives-PS, each once"),
+        (s.Some[Literal["a", "b"]], "some of a, b, each once"),
+        (list[Literal["a", "b"]], "some of a, b"),
+        (s.Unique[s.Share], "a list of numbers from 0 to 1, each once"),
         (tuple[s.Share, s.Share], "2 numbers from 0 to 1"),
         (bool, "true or false"),
         (str, "a text"),

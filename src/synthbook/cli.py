@@ -77,7 +77,8 @@ def _print_json(value: Any) -> None:
 
 def show_chapters(given: argparse.Namespace) -> None:
     """Print the chapters, their scales and their parameters."""
-    from synthbook.record.chapters import chapters, declared, find
+    from synthbook.record.chapters import chapters, find
+    from synthbook.record.parameters import declared
 
     every = [find(given.chapter)] if given.chapter else chapters()
     entries = [

@@ -9,28 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from types import UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    dataclass_transform,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic.fields import FieldInfo
 
 from synthbook.errors import InputError, did_you_mean
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+NOUNS = {
+    "integer": "a whole number", "number": "a number", "boolean": "true or false",
+    "string": "a text",
+}  # fmt: skip
 AUGMENTATIONS = ("color", "translation", "cutout")
-Class = TypeVar("Class", bound=type)
+Class, Member = TypeVar("Class", bound=type), TypeVar("Member")
+Schema = dict[str, Any]
 
 
 def augmentations(policy: str) -> tuple[str, ...]:
@@ -61,7 +54,10 @@ def _each_once(values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
-EachOnce = AfterValidator(_each_once)  # of a list
+Unique = Annotated[
+    list[Member], AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True})
+]
+Some = Annotated[Unique[Member], Field(min_length=1)]
 Listed = Field(strict=False)  # a tuple that may be given as a list: YAML and JSON have no other
 
 Count = Annotated[int, Field(ge=1, le=10**8)]  # of steps, of epochs
@@ -82,7 +78,9 @@ Text = Annotated[str, Field(pattern=r"\S")]
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["constant", "cosine"]  # of the learning rate
 Augmentations = Annotated[
-    str, AfterValidator(_augmentations), Field(title=f"some of {', '.join(AUGMENTATIONS)}, or ''")
+    str,
+    AfterValidator(_augmentations),
+    Field(json_schema_extra={"words": f"some of {', '.join(AUGMENTATIONS)}, or ''"}),
 ]
 # Primitives-PS
 Variant = Literal["PinkNoise", "Primitives", "Primitives-S", "Primitives-PS"]
@@ -123,18 +121,18 @@ def _faults(cls: Any, values: Sequence[Any], named: dict[str, Any], error: Valid
     for fault in error.errors(include_url=False):
         place = (*fault["loc"], "")[0]
         known = isinstance(place, int) and place < len(names)
-        errors.setdefault(names[place] if known else str(place), []).append(fault)
-    told = {}
+        name = names[place] if known else str(place)
+        errors.setdefault(name, []).append({**fault, "loc": fault["loc"][1:]})
+    schemas, told = schema_of(cls)["properties"], {}
     for name, found in errors.items():
-        kind = cls.__pydantic_fields__.get(name)
-        if kind is None:
-            cause = found[0].get("ctx", {}).get("error", "")
-            unknown = f"{cls.__name__} has no setting '{name}'{did_you_mean(name, names)}"
-            told[name] = str(cause) or unknown
-        elif name not in given:
-            told[name] = f"{cls.__name__} needs {name}; give {describe(kind)}"
+        if name in schemas and name in given:
+            told[name] = fault_text(name, given[name], schemas[name], found)
+        elif name in schemas:
+            told[name] = f"{cls.__name__} needs {name}; give {describe(schemas[name])}"
         else:
-            told[name] = fault_text(name, given[name], kind, found)
+            cause = str(found[0].get("ctx", {}).get("error", ""))  # of __post_init__
+            unknown = f"{cls.__name__} has no setting '{name}'{did_you_mean(name, names)}"
+            told[name] = cause or unknown
     return all_faults(told)
 
 
@@ -145,115 +143,96 @@ def all_faults(told: Mapping[str, str]) -> str:
 
 
 def fault_text(
-    name: str, value: Any, kind: Any, errors: Sequence[Mapping[str, Any]], usage: str = ""
+    name: str, value: Any, schema: Schema, errors: Sequence[Mapping[str, Any]], usage: str = ""
 ) -> str:
     """Return in a sentence what is wrong with a value: name, value and remedy.
 
     Args:
         name, value: as given.
-        kind: annotated type that it should have.
+        schema: of the type that it should have.
         errors: pydantic's, of this value alone.
         usage: what follows the remedy, such as ", for example -p seeds 5".
     """
     said, types = f"{name} = {value!r}", {error["type"] for error in errors}
-    cause = errors[0].get("ctx", {}).get("error")
+    cause, member = errors[0].get("ctx", {}).get("error"), errors[0]["input"]
+    remedy = f"; give {describe(schema)}{usage}"
     if isinstance(cause, InputError):
         return f"{said}: {cause}"
-    if "finite_number" in types:
-        return f"{said} is not finite; give {describe(kind)}{usage}"
-    if types & {"missing", "too_long"} or any(t.endswith("_type") for t in types):
-        word = "one" if noun(kind)[0].isalpha() else ""  # not "one" of 2 numbers
-        return f"{said} is not {noun(kind)}; give {describe(kind, word)}{usage}"
-    remedy = f"; give {describe(kind)}{usage}"
     if cause:
-        return f"{said} {cause}{remedy}"
+        return f"{name} = {member!r} {cause}{remedy}"
+    if "finite_number" in types:
+        return f"{said} is not finite{remedy}"
+    if types & {"missing", "too_long"} or any(kind.endswith("_type") for kind in types):
+        word = "one" if noun(schema)[0].isalpha() else ""  # not "one" of 2 numbers
+        return f"{said} is not {noun(schema)}; give {describe(schema, word)}{usage}"
     if "too_short" in types:
         return f"{said} is empty{remedy}"
-    member = errors[0]["input"]
-    holds = f" holds {member!r}, which" if isinstance(value, list | tuple) else ""
-    hint = "" if types != {"literal_error"} else did_you_mean(str(member), choices(kind))
+    holds = f" holds {member!r}, which" if any(isinstance(p, int) for p in errors[0]["loc"]) else ""
+    hint = "" if types != {"literal_error"} else did_you_mean(str(member), choices(schema))
     return f"{said}{holds} is not allowed{remedy}{hint}"
 
 
-def _opened(kind: Any) -> FieldInfo:
-    return kind if isinstance(kind, FieldInfo) else FieldInfo.from_annotation(kind)
+def schema_of(kind: Any) -> Schema:
+    """Return the JSON schema of an annotated type, which has its range, help and examples.
+
+    A schema is returned as it is, so that the functions below take either.
+    """
+    return kind if isinstance(kind, dict) else TypeAdapter(kind).json_schema()
 
 
-def _member(kind: Any) -> Any:
-    """Return the type of a list's members, or the type itself."""
-    base = _opened(kind).annotation
-    return get_args(base)[0] if get_origin(base) in (list, tuple) else kind
-
-
-def _alternatives(kind: Any) -> list[FieldInfo]:
-    field = _opened(kind)
-    if get_origin(field.annotation) in (Union, UnionType):
-        return [_opened(kind) for kind in get_args(field.annotation)]
-    return [field]
-
-
-def base_of(kind: Any) -> type:
-    """Return the plain type under an annotated one, or under the members of a list."""
-    base = _alternatives(_member(kind))[0].annotation
-    return type(get_args(base)[0]) if get_origin(base) is Literal else base
+def _members(schema: Schema) -> list[Schema]:
+    """Return the alternatives that a value has, or a member of a list."""
+    member = schema.get("items") or schema.get("prefixItems", [schema])[0]
+    return member.get("anyOf", [member])
 
 
 def choices(kind: Any) -> list[str]:
-    """Return the known values of a type (of a list: of its members), as shown; [] if many are."""
-    alternatives = _alternatives(_member(kind))
-    if not any(get_origin(field.annotation) is Literal for field in alternatives):
+    """Return the known values of a type, or of a list's members, as shown; [] if any are."""
+    members = _members(schema_of(kind))
+    if not any(member.keys() & {"enum", "const"} for member in members):
         return []
-    return [
-        str(choice)
-        for field in alternatives
-        for choice in ([field.title] if field.title else get_args(field.annotation))
-    ]
+    known = [m.get("enum") or [m["const"] if "const" in m else m["words"]] for m in members]
+    return [str(choice) for some in known for choice in some]
 
 
 def noun(kind: Any) -> str:
     """Return a type in words without its range: "a whole number", "a list of texts"."""
-    base, name = _opened(kind).annotation, NAMES[base_of(kind)]
-    if get_origin(base) is tuple and Ellipsis not in get_args(base):
-        return f"{len(get_args(base))} {name.removeprefix('a ')}s"
-    return f"a list of {name.removeprefix('a ')}s" if _member(kind) is not kind else name
+    schema = schema_of(kind)
+    name = NOUNS[_members(schema)[0]["type"]]
+    plural = f"{name.removeprefix('a ')}s"
+    if "prefixItems" in schema:
+        return f"{len(schema['prefixItems'])} {plural}"
+    return f"a list of {plural}" if "items" in schema else name
 
 
 def describe(kind: Any, word: str = "") -> str:
-    """Return the values that an annotated type allows in words: "a whole number from 1 to 1000".
+    """Return the values that a type allows in words: "a whole number from 1 to 1000".
 
     Args:
-        kind: the type, or pydantic's field of it.
+        kind: annotated type, or its schema.
         word: in place of the type's noun, where the sentence has named it already.
     """
-    field = _opened(kind)
-    if field.title:
-        return field.title
-    each = ", each once" if EachOnce in field.metadata else ""
-    several = _member(kind) is not kind
-    if known := choices(kind):
-        return f"{'some' if several else 'one'} of {', '.join(known)}{each}"
-    ranges = filter(None, map(_range, _alternatives(_member(kind))))
-    return f"{word or noun(kind)} {' or '.join(ranges)}".rstrip() + each
+    schema = schema_of(kind)
+    each = ", each once" if "uniqueItems" in schema else ""
+    if "words" in schema:
+        return schema["words"]
+    if known := choices(schema):
+        return f"{'some' if 'items' in schema else 'one'} of {', '.join(known)}{each}"
+    ranges = filter(None, map(_range, _members(schema)))
+    return f"{word or noun(schema)} {' or '.join(ranges)}".rstrip() + each
 
 
-def _range(field: FieldInfo) -> str:
-    limits: dict[str, Any] = {}
-    for constraint in field.metadata:
-        limits |= {k: v for k in _LIMITS if (v := getattr(constraint, k, None)) is not None}
+def _range(limits: Schema) -> str:
     if "pattern" in limits:
         return "that is not empty"
-    low, high = (_number(limits.get(end, limits.get(f"{end[0]}e"))) for end in ("gt", "lt"))
-    multiple = f", a multiple of {limits['multiple_of']}" if "multiple_of" in limits else ""
-    if low and low == high:
-        return low
-    if low and high and not limits.keys() & {"gt", "lt"}:
-        return f"from {low} to {high}{multiple}"
-    ends = [f"above {low}" if "gt" in limits else f"of {low} or more"] if low else []
-    ends += [f"below {high}" if "lt" in limits else f"up to {high}"] if high else []
-    return " and ".join(ends) + multiple
-
-
-_LIMITS = ("gt", "ge", "lt", "le", "multiple_of", "pattern")
+    above, below = (_number(limits.get(f"exclusive{end}")) for end in ("Minimum", "Maximum"))
+    least, most = (_number(limits.get(end)) for end in ("minimum", "maximum"))
+    multiple = f", a multiple of {limits['multipleOf']}" if "multipleOf" in limits else ""
+    if least and most and not (above or below):
+        return (f"from {least} to {most}" if least != most else least) + multiple
+    low = f"above {above}" if above else least and f"of {least} or more"
+    high = f"below {below}" if below else most and f"up to {most}"
+    return " and ".join(filter(None, (low, high))) + multiple
 
 
 def _number(end: float | None) -> str:

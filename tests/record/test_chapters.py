@@ -3,8 +3,8 @@ import pytest
 
 from synthbook.errors import InputError
 from synthbook.record import chapters
-from synthbook.record.chapters import FREE_NAMES, cells, declared, find, scale_of, scale_values
-from synthbook.record.parameters import check_values
+from synthbook.record.chapters import FREE_NAMES, cells, find, scale_of, scale_values
+from synthbook.record.parameters import check_values, declared
 from synthbook.record.vocabulary import help_of
 
 

@@ -1,6 +1,5 @@
 import json
 import math
-import pickle
 import shutil
 import subprocess
 import sys
@@ -260,13 +259,6 @@ def test_parameters_are_read_only():
     with pytest.raises(AttributeError, match="did you mean 'seeds'"):
         p.seed  # noqa: B018
     assert not hasattr(p, "epochs")
-
-
-def test_parameters_travel_to_another_process():
-    p = check({"seeds": 2, "sources": ["gan"]}, {"seeds": int, "sources": list[str]})
-    copy = pickle.loads(pickle.dumps(p))
-    assert copy == p
-    assert (copy.hash, copy.chapter) == (p.hash, p.chapter)
 
 
 def test_the_hash_depends_on_values_and_not_on_order_or_places():

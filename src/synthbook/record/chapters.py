@@ -157,7 +157,7 @@ def declaration(chapter: str | Path) -> tuple[str, list[Field]]:
     source = next((cell.source for cell in read if "parameters" in cell.tags), None)
     if source is None:
         raise InputError(f"'{notebook}' has no cell tagged 'parameters'; tag the one that has them")
-    lines, declared_fields = source.splitlines(), []
+    lines, fields = source.splitlines(), []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
@@ -171,13 +171,8 @@ def declaration(chapter: str | Path) -> tuple[str, list[Field]]:
             ) from None
         comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
         text = comment.strip("# ") or help_of(name, parameter)
-        declared_fields.append(Field(parameter, type_name(parameter, annotation), default, text))
-    return name, declared_fields
-
-
-def declared(chapter: str | Path) -> list[Field]:
-    """Return the parameters of a chapter or notebook without running it: see `declaration`."""
-    return declaration(chapter)[1]
+        fields.append(Field(parameter, type_name(parameter, annotation), default, text))
+    return name, fields
 
 
 def scale_values(chapter: str, scale: str) -> dict[str, Any]:
@@ -226,7 +221,7 @@ def scale_of(chapter: str, parameters: Mapping[str, Any]) -> str:
         scales = find(chapter).scales
     except InputError:
         return CUSTOM
-    defaults = {field.name: field.default for field in declared(chapter)}
+    defaults = {field.name: field.default for field in declaration(chapter)[1]}
     run = _defining(parameters)
     for scale in scales:
         if _defining(defaults | scale_values(chapter, scale)) == run:

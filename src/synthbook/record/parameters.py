@@ -18,15 +18,12 @@ from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.record.chapters import MINI, declaration, declared, scale_values
+from synthbook.record.chapters import MINI, Field, declaration, scale_values
 from synthbook.record.vocabulary import kind_of, type_name
-from synthbook.settings import STRICT, all_faults, base_of, fault_text
+from synthbook.settings import STRICT, all_faults, fault_text, schema_of
 from synthbook.store import key_hash
-
-__all__ = ["Parameters", "check_values", "declared", "parameters"]
 
 # Names IPython puts into a notebook's namespace; those that start with "_" are never parameters.
 KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
@@ -74,12 +71,6 @@ class Parameters(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
-
-    def __hash__(self) -> int:
-        return int(self.hash, 16)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Parameters, (self.chapter, self.as_dict())
 
     def __repr__(self) -> str:
         return f"Parameters({', '.join(f'{k}={v!r}' for k, v in self.as_dict().items())})"
@@ -134,6 +125,11 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
     return checked
 
 
+def declared(chapter: str | Path) -> list[Field]:
+    """Return the parameters of a chapter or notebook without running it: see `declaration`."""
+    return declaration(chapter)[1]
+
+
 def check_values(chapter: str | Path, values: Mapping[str, Any], scale: str = MINI) -> Parameters:
     """Check values for a chapter before a kernel starts, as its checking cell would.
 
@@ -182,18 +178,18 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
         try:
             typed[name] = TypeAdapter(unpacked, config=STRICT).validate_python(value)
         except ValidationError as error:
-            usage = _usage(name, kind, value)
-            faults[name] = fault_text(name, value, kind, error.errors(include_url=False), usage)
+            schema, errors = schema_of(kind), error.errors(include_url=False)
+            faults[name] = fault_text(name, value, schema, errors, _usage(name, value, schema))
     if faults:
         raise InputError(all_faults(faults))
     return Parameters(chapter, typed)
 
 
-def _usage(name: str, kind: Any, value: Any) -> str:
+def _usage(name: str, value: Any, schema: Mapping[str, Any]) -> str:
     """Return how to give an example on the command line, ", for example -p seeds 5"."""
-    if base_of(kind) is str and isinstance(value, int | float):
+    if schema.get("type") == "string" and isinstance(value, int | float):
         return f", for example -r {name} {value}"  # -p reads digits as a number
-    (example,) = FieldInfo.from_annotation(kind).examples or [""]
+    (example,) = schema.get("examples", [""])
     text = ",".join(map(str, example)) if isinstance(example, list) else str(example)
     return f", for example -p {name} {text}" if text else ""
 

@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 
 from synthbook import settings as s
 from synthbook.errors import InputError
-from synthbook.settings import base_of, noun
 
 TYPES: dict[str, Any] = {
     "int": int, "float": float, "bool": bool, "str": str, "list[str]": list[str],
@@ -23,20 +22,13 @@ def _of(kind: Any, help_text: str, example: Any, **limits: Any) -> Any:
     return Annotated[kind, Field(description=help_text, examples=[example], **limits)]
 
 
-def _some(kind: Any, help_text: str, example: list[Any], *, least: int = 1) -> Any:
-    """Return the type of a name that holds a list, each member once."""
-    return Annotated[
-        list[kind], s.EachOnce, Field(description=help_text, examples=[example], min_length=least)
-    ]
-
-
 Source = Literal["real", "diffusion", "gan"]
 Batch = Annotated[s.Batch, Field(ge=2)]
 Rate = Annotated[s.Rate, Field(le=1)]
-Positive = Annotated[int, Field(ge=1, le=10**6)]
+Images = s.Batch
 Device = (
     Literal["auto", "cpu", "cuda", "mps"]
-    | Annotated[str, Field(pattern=r"^cuda:\d+$", title="cuda:N")]
+    | Annotated[str, Field(pattern=r"^cuda:\d+$", json_schema_extra={"words": "cuda:N"})]
 )
 _LAMBDA = "weight of Pretrained Guidance"
 _POLICY = "how sizes of shapes are drawn"
@@ -70,19 +62,17 @@ VOCABULARY: dict[str, Any] = {
     "gan_steps": _of(s.Count, "training steps of the GAN", 1500),
     "gan_batch_size": _of(Batch, "images a step", 32),
     "gan_learning_rate": _of(Rate, "of both networks", 0.001),
-    "unconditional": _some(
-        Literal["diffusion"], "families sampled without a class", ["diffusion"], least=0
+    "unconditional": _of(
+        s.Unique[Literal["diffusion"]], "families sampled without a class", ["diffusion"]
     ),
     # sampling
-    "guidance_scale": _of(
-        float, "0 unconditional, 1 conditional, above 1 guided", 2.0, ge=0, le=100
-    ),
+    "guidance_scale": _of(float, "0 without a class, 1 with, above 1 guided", 2.0, ge=0, le=100),
     "num_inference_steps": _of(s.Count, "denoising steps", 50, le=1000),
     "synthetic_ratio": _of(float, "generated images for each real image", 1.0, gt=0, le=1000),
     "confidence": _of(s.Share, "smallest softmax probability kept", 0.8, lt=1),
     "share": _of(s.Share, "share of the images", 0.1, gt=0, lt=1),
     # drawn images
-    "variants": _some(s.Variant, "synthesizers of drawn images", ["Primitives-PS"]),
+    "variants": _of(s.Some[s.Variant], "synthesizers of drawn images", ["Primitives-PS"]),
     "resolution": _of(int, "side of drawn images in pixels, a power of two", 256, ge=8, le=4096),
     "shapes": _of(s.Shapes, "shapes in a drawn image", 100),
     "size_policy": _of(s.SizePolicy, _POLICY, "Decay"),
@@ -90,11 +80,11 @@ VOCABULARY: dict[str, Any] = {
     "exponent_high": _of(s.Exponent, "upper end of the spectral exponents", 3.5),
     "exponent_steps": _of(int, "spectral exponents that are checked", 7, ge=2, le=100),
     # GANs from few images
-    "targets": _some(s.Text, "images that a GAN is to learn", ["china", "mnist5k:3"]),
-    "in_domain": _some(str, "targets like the real source", ["mnist5k:3"], least=0),
-    "single_object": _some(str, "targets with one bright object", ["mnist5k:3"], least=0),
+    "targets": _of(s.Some[s.Text], "images that a GAN is to learn", ["china", "mnist5k:3"]),
+    "in_domain": _of(s.Unique[str], "targets like the real source", ["mnist5k:3"]),
+    "single_object": _of(s.Unique[str], "targets with one bright object", ["mnist5k:3"]),
     "real_source": _of(s.Text, "real images that a GAN is pretrained on", "mnist5k"),
-    "target_images": _of(Positive, "images of a target to train on", 100, ge=2),
+    "target_images": _of(Images, "images of a target to train on", 100, ge=2),
     "style_channels": _of(s.Width, "width of StyleGAN2 at full size", 16),
     "style_widest": _of(s.Width, "most channels that a map of StyleGAN2 has", 512),
     "style_latent": _of(s.Latent, "numbers in z, and in w", 512),
@@ -105,14 +95,12 @@ VOCABULARY: dict[str, Any] = {
     "path_length": _of(s.Weight, "weight of the path length penalty; 0 for none", 2.0),
     "ema_half_life": _of(s.HalfLife, _HALF_LIFE, 500.0, gt=0),
     "augment": _of(s.Augmentations, "DiffAugment", "color,translation,cutout"),
-    "frozen_blocks": _of(
-        int, "blocks of the discriminator that FreezeD keeps", 4, ge=0, le=16
-    ),
+    "frozen_blocks": _of(int, "discriminator's blocks that FreezeD keeps", 4, ge=0, le=16),
     "evaluate_every": _of(s.Count, "training steps between two measurements", 25),
-    "generated": _of(Positive, "generated images that are measured", 200, ge=2),
-    "policies": _some(s.SizePolicy, _POLICY, ["Decay", "Rand"]),
-    "counts": _some(s.Shapes, "numbers of shapes", [100]),
-    "shares": _some(Annotated[s.Share, Field(gt=0)], "shares of a data set", [0.1]),
+    "generated": _of(Images, "generated images that are measured", 200, ge=2),
+    "policies": _of(s.Some[s.SizePolicy], _POLICY, ["Decay", "Rand"]),
+    "counts": _of(s.Some[s.Shapes], "numbers of shapes", [100]),
+    "shares": _of(s.Some[Annotated[s.Share, Field(gt=0)]], "shares of a data set", [0.1]),
     "biggan_image_size": _of(s.Side, "side of BigGAN's images in pixels", 32, le=256),
     "biggan_channels": _of(s.Width, "width of both networks", 64),
     "biggan_latent": _of(s.Latent, "numbers in a latent vector", 128, ge=2),
@@ -126,7 +114,7 @@ VOCABULARY: dict[str, Any] = {
     "biggan_ema_start": _of(s.Whole, "steps before the average begins", 1000),
     "biggan_evaluate_every": _of(s.Count, "steps between two measurements", 500),
     "discriminator_steps": _of(s.Count, "discriminator's updates a step", 4, le=100),
-    "standing_images": _of(Positive, "images that set the statistics of batch norm", 4000, ge=2),
+    "standing_images": _of(Images, "images that set the statistics of batch norm", 4000, ge=2),
     # data
     "data": _of(s.Text, "data set: a name, a folder of class folders, an .npz", "digits"),
     "data_root": _of(str, "folder of downloaded data sets", ""),
@@ -136,9 +124,9 @@ VOCABULARY: dict[str, Any] = {
         s.Zero | Annotated[int, Field(ge=10, le=10**9)],
         "training images a source; 0: as many as real ones", 5000,
     ),
-    "measured": _of(Positive, "images of each source that are compared", 1000, ge=10),
+    "measured": _of(Images, "images of each source that are compared", 1000, ge=10),
     "extractor_size": _of(s.Side, "side of the extractor's input", 64, ge=16, le=512),
-    "shots": _of(Positive, "real images a class", 16),
+    "shots": _of(Images, "real images a class", 16),
     "train_images": _of(
         s.Zero | Annotated[int, Field(ge=2, le=10**9)], "real training images; 0: all", 200
     ),
@@ -148,7 +136,7 @@ VOCABULARY: dict[str, Any] = {
     "lambda_3": _of(s.Weight, _LAMBDA, 1.0),
     "lambda_3_kl": _of(s.Weight, f"{_LAMBDA} with KL", 1.0),
     "lambda_3_l1": _of(s.Weight, f"{_LAMBDA} with L1", 1.0),
-    "lambdas": _some(s.Weight, "weights of a sensitivity study", [1.0]),
+    "lambdas": _of(s.Some[s.Weight], "weights of a sensitivity study", [1.0]),
     "distance": _of(Literal["cosine", "l2"], "between two feature vectors", "cosine"),
     "similarity": _of(Literal["kl", "l1"], "between two matrices of distances", "kl"),
     "target": _of(Literal["guide", "model"], "whose distribution the KL starts from", "guide"),
@@ -159,9 +147,7 @@ VOCABULARY: dict[str, Any] = {
     "guide_input_size": _of(s.Side, "side of the guide's input in pixels", 32),
     "guide_pretrained": _of(bool, "false: random weights, a control", True),
     "large_input_size": _of(s.Side, "side of the large network's input", 32),
-    "large_epochs": _of(
-        s.Count, "passes over the images for the large network", 10, le=100_000
-    ),
+    "large_epochs": _of(s.Count, "passes of the large network over the images", 10, le=100_000),
     "large_learning_rate": _of(Rate, "of the large network", 0.001),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
@@ -169,74 +155,66 @@ VOCABULARY: dict[str, Any] = {
     "extractor": _of(s.Text, "feature extractor of the measures", "efficientnet_lite0"),
     "neighbours": _of(s.Count, "k of the k-nearest-neighbour measures", 5, le=10_000),
     # what to run and where
-    "sources": _some(Source, "where training images come from", ["real", "gan"]),
+    "sources": _of(s.Some[Source], "where training images come from", ["real", "gan"]),
     "device": _of(Device, "where to compute", "auto"),
     "threads": _of(int, "CPU threads; 0: torch's choice", 1, ge=0, le=4096),
     "rows": _of(str, "file that rows go to; '': _build/rows", "rows.jsonl"),
 }  # fmt: skip
 
 
-def _methods(kind: Any, *example: str) -> Any:
-    return _some(kind, "methods to run", list(example))
-
-
-def _parts(kind: Any, *example: str) -> Any:
-    return _some(kind, "parts of the chapter's experiment to run", list(example))
-
-
 Mixing = Literal[
     "Aug", "Adp", "ADDA", "DADA", "DANN", "LTDA", "A-GEM", "PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F",
     "RG+PG-R+PG-F", "sum", "PCGrad",
 ]  # fmt: skip
+Guided = Literal["plain", "ASG", "CSG", "PG-L1", "PG-KL"]
+Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
+Features = Literal["efficientnet_lite0", "inception"]
+_METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
 # Names whose type or range is a chapter's own.
 CHAPTERS: dict[str, dict[str, Any]] = {
     "14_what_an_image_teaches": {
-        "equal": _of(
-            Literal["steps", "epochs"], "what all trainings have in common", "steps"
-        ),
+        "equal": _of(Literal["steps", "epochs"], "what all trainings have in common", "steps"),
     },
     "15_pretrained_guidance": {
-        "parts": _parts(
-            Literal["scratch", "pretrained", "other_architecture", "sensitivity", "readings"],
-            "scratch",
+        "parts": _of(
+            s.Some[
+                Literal["scratch", "pretrained", "other_architecture", "sensitivity", "readings"]
+            ], _PARTS, ["scratch"],
         ),
-        "methods": _methods(Literal["plain", "ASG", "CSG", "PG-L1", "PG-KL"], "plain", "PG-KL"),
+        "methods": _of(s.Some[Guided], _METHODS, ["plain", "PG-KL"]),
     },
     "16_real_guidance": {
-        "parts": _parts(
-            Literal["methods", "real_images", "sensitivity", "readings"], "methods", "readings"
+        "parts": _of(
+            s.Some[Literal["methods", "real_images", "sensitivity", "readings"]],
+            _PARTS, ["methods", "readings"],
         ),
-        "methods": _methods(Literal["plain", Mixing], "Aug", "RG"),
-        "shots": _of(s.Zero | Positive, "real images a class where there are few; 0: all", 10),
-        "n_real": _some(Positive, "real images a class, one after the other", [5, 10]),
-        "synthetic_ratio": _of(
-            float, "generated images for each real one; 0: all", 1.0, ge=0, le=1000
-        ),
+        "methods": _of(s.Some[Literal["plain", Mixing]], _METHODS, ["Aug", "RG"]),
+        "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
+        "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
+        "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),
     },
     "52_transfer_to_few_images": {
-        "parts": _parts(Literal["synthesizers", "sources"], "synthesizers"),
+        "parts": _of(s.Some[Literal["synthesizers", "sources"]], _PARTS, ["synthesizers"]),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "53_why_it_works": {
-        "parts": _parts(Literal["ablation", "shares", "filters"], "shares", "filters"),
-        "methods": _methods(
-            Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"],
-            "BigGAN", "BigGAN+DiffAug",
+        "parts": _of(
+            s.Some[Literal["ablation", "shares", "filters"]], _PARTS, ["shares", "filters"]
         ),
+        "methods": _of(s.Some[Big], _METHODS, ["BigGAN", "BigGAN+DiffAug"]),
     },
     "61_audit": {
         "real": _of(s.Text, "real images: a data set, a folder, an .npz", "digits"),
         "generated": _of(s.Text, "generated images: gan, diffusion, a folder, an .npz", "gan"),
-        "extractor": _of(
-            Literal["efficientnet_lite0", "inception"], "feature extractor", "efficientnet_lite0"
-        ),
+        "extractor": _of(Features, "features to measure in", "efficientnet_lite0"),
         "most_images": _of(int, "images of each set, for the measures", 1000, ge=50, le=100_000),
-        "remedies": _some(
-            Literal[Mixing, "PG-L1", "PG-KL"], "ways to train, besides mixing", ["RG", "DANN"]
+        "remedies": _of(
+            s.Some[Literal[Mixing, "PG-L1", "PG-KL"]], "ways to train, besides mixing",
+            ["RG", "DANN"],
         ),
     },
-    "62_claims": {"scales": _some(s.Text, "scales to show, a column each", ["mini"], least=0)},
+    "62_claims": {"scales": _of(s.Unique[s.Text], "scales to show, a column each", ["mini"])},
 }  # fmt: skip
 
 
@@ -257,24 +235,10 @@ def type_name(name: str, annotation: Any) -> str:
 
 
 def kind_of(chapter: str, name: str, text: str) -> Any:
-    """Return the annotated type of a name in a chapter, whose notebook gives it the type ``text``.
-
-    A name that the vocabulary does not have has that type and no range.
-
-    Raises:
-        InputError: if the name has another type.
-    """
-    kind = CHAPTERS.get(chapter, {}).get(name, VOCABULARY.get(name))
-    if kind is None:
-        return TYPES[text]
-    listed = noun(kind).startswith("a list")
-    wanted = f"list[{base_of(kind).__name__}]" if listed else base_of(kind).__name__
-    if text != wanted:
-        raise InputError(f"parameter '{name}' has the type {text}; write {name}: {wanted}")
-    return kind
+    """Return the annotated type of a name in a chapter; of any other name, what ``text`` says."""
+    return CHAPTERS.get(chapter, {}).get(name, VOCABULARY.get(name, TYPES[text]))
 
 
 def help_of(chapter: str, name: str) -> str:
     """Return what a name means in a chapter, "" where the vocabulary does not have it."""
-    kind = CHAPTERS.get(chapter, {}).get(name, VOCABULARY.get(name))
-    return "" if kind is None else FieldInfo.from_annotation(kind).description or ""
+    return FieldInfo.from_annotation(kind_of(chapter, name, "str")).description or ""
