@@ -267,6 +267,7 @@ def test_an_empty_frame_has_the_columns_and_types():
     assert list(table.columns) == list(COLUMNS)
     assert table["value"].dtype == float
     assert table.groupby("method")["value"].mean().empty
+    assert table["setting"].str.contains("shots").empty
 
 
 def test_recorded_rows_are_those_of_the_book(book):

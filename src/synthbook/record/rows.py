@@ -170,10 +170,11 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     import pandas as pd
 
     rows = list(rows)
-    records = [{**vars(row), **vars(row.provenance)} for row in rows]
+    records = [
+        {**vars(row), **vars(row.provenance), "setting": setting_text(row.setting)} for row in rows
+    ]
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     table = table.astype({"value": float, "seed": int, "seconds": float, "threads": int})
-    table["setting"] = [setting_text(row.setting) for row in rows]
     for name in sorted({name for row in rows for name in row.setting}):
         held = [row.setting.get(name, math.nan) for row in rows]
         table[name] = pd.Series(held, dtype=object)  # or 4 beside a gap would become 4.0
