@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import stats
 
 from synthbook.generate.primitives import KINDS, Primitives, draw_shapes, layers, size_range, tops
 from synthbook.generate.primitives.raster import Spans, spans, top_shapes
-from synthbook.generate.primitives.shapes import CIRCLE, ELLIPSE, LINE, RECTANGLE
+from synthbook.generate.primitives.shapes import CIRCLE, ELLIPSE, LINE, RECTANGLE, slices
 from synthbook.measure.spectra import coverage, visible
+from synthbook.randomness import numpy_generator
 
 torch.set_num_threads(1)
 MANY = 400
@@ -50,6 +53,29 @@ def uniform(values: np.ndarray, low: float, high: float) -> bool:
     assert values.max() <= high - 1
     spread = values + np.random.default_rng(0).random(values.shape)
     return stats.kstest(spread, stats.uniform(low, high - low).cdf).pvalue > UNLIKELY
+
+
+@given(
+    indices=st.lists(st.integers(0, 30), max_size=12),
+    length=st.integers(1, 20),
+    data=st.data(),
+)
+def test_a_slice_is_its_part_of_the_stream_in_every_order(indices, length, data):
+    taken = data.draw(st.integers(1, length))
+    stream = numpy_generator(3, "a purpose").random(31 * length).reshape(31, length)
+    made = slices(3, "a purpose", indices, length=length, taken=taken)
+    for index, generator in zip(indices, made, strict=True):
+        assert (generator.random(taken) == stream[index, :taken]).all()
+
+
+def test_far_slices_differ_and_come_back():
+    def drawn(*indices: int) -> np.ndarray:
+        made = slices(0, "far", indices, length=9024, taken=8)
+        return np.stack([generator.random(8) for generator in made])
+
+    far = drawn(2**60, 0, 2**60)
+    assert (far[0] == far[2]).all()
+    assert (far[0] != far[1]).all()
 
 
 def test_kinds_are_drawn_as_1_2_2_2():

@@ -76,6 +76,33 @@ def render(
     return pixels
 
 
+def _in_batches(
+    count: int | None,
+    indices: Iterable[int] | None,
+    resolution: int,
+    device: str = "cpu",
+    batch_size: int | None = None,
+) -> Iterator[Sequence[int]]:
+    """Yield the numbers of the images that are asked for, as many at a time as suit the device."""
+    if (count is None) == (indices is None):
+        raise InputError("give either the count of images or their indices")
+    try:
+        chosen = [operator.index(k) for k in (range(count) if indices is None else indices)]
+    except TypeError:
+        raise InputError(f"count = {count!r} or an index is no whole number") from None
+    if not chosen:
+        raise InputError(f"{count if indices is None else 0} images; give 1 or more")
+    if min(chosen) < 0:
+        raise InputError(f"image {min(chosen)} does not exist; give indices of 0 or more")
+    if batch_size is None:
+        pixels = BATCH_PIXELS["cuda" if str(device).startswith("cuda") else "cpu"]
+        batch_size = max(1, pixels // resolution**2)
+    if batch_size < 1:
+        raise InputError(f"batch_size = {batch_size}; give 1 or more")
+    for start in range(0, len(chosen), batch_size):
+        yield chosen[start : start + batch_size]
+
+
 def layers(
     recipe: Primitives,
     count: int | None = None,
@@ -83,50 +110,17 @@ def layers(
     indices: Iterable[int] | None = None,
     resolution: int,
     seed: int,
-    batch_size: int | None = None,
 ) -> np.ndarray:
     """Return which shape is on top in each pixel: int32 ``[N, H, H]``, 0 for the ground.
 
     Shapes count from 1 in the order of drawing; the salient shape is the last. Arguments as in
     `synthesize`.
     """
-    chosen, size = _chosen(count, indices), check_resolution(resolution)
-    parts = []
-    for some in _batches(chosen, size, "cpu", batch_size):
+    size, parts = check_resolution(resolution), []
+    for some in _in_batches(count, indices, size):
         shapes = draw_shapes(recipe, some, resolution=size, seed=seed)
         parts.append(tops(shapes, size).to(torch.int32).numpy())
     return np.concatenate(parts)
-
-
-def _chosen(count: int | None, indices: Iterable[int] | None) -> list[int]:
-    """Return the numbers of the images that are asked for, or raise InputError."""
-    if (count is None) == (indices is None):
-        raise InputError("give either the count of images or their indices")
-    try:
-        chosen = (
-            list(range(operator.index(count)))
-            if indices is None
-            else [operator.index(one) for one in indices]
-        )
-    except TypeError:
-        raise InputError(f"count = {count!r} or an index is no whole number") from None
-    if not chosen:
-        raise InputError(f"{count if indices is None else 0} images; give 1 or more")
-    if min(chosen) < 0:
-        raise InputError(f"image {min(chosen)} does not exist; give indices of 0 or more")
-    return chosen
-
-
-def _batches(
-    chosen: Sequence[int], resolution: int, device: str, batch_size: int | None
-) -> Iterator[Sequence[int]]:
-    kind = str(device).partition(":")[0]
-    if batch_size is None:
-        batch_size = max(1, BATCH_PIXELS.get(kind, BATCH_PIXELS["cpu"]) // resolution**2)
-    if batch_size < 1:
-        raise InputError(f"batch_size = {batch_size}; give 1 or more")
-    for start in range(0, len(chosen), batch_size):
-        yield chosen[start : start + batch_size]
 
 
 def batches(
@@ -140,10 +134,10 @@ def batches(
     batch_size: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield images as uint8 ``[B, H, H, 3]`` on ``device``; arguments as in `synthesize`."""
-    chosen, size = _chosen(count, indices), check_resolution(resolution)
+    size = check_resolution(resolution)
     # Apple's GPUs lack the double precision of the shapes.
     where = "cpu" if str(device).startswith("mps") else device
-    for some in _batches(chosen, size, where, batch_size):
+    for some in _in_batches(count, indices, size, where, batch_size):
         yield render(recipe, some, resolution=size, seed=seed, device=where).to(device)
 
 
@@ -178,9 +172,9 @@ def synthesize(
     Raises:
         InputError: if there is nothing to draw, or a number is out of range.
     """
-    given = {"resolution": resolution, "seed": seed, "device": device, "batch_size": batch_size}
-    parts = [part.cpu() for part in batches(recipe, count, indices=indices, **given)]
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).numpy()
+    how = {"resolution": resolution, "seed": seed, "device": device, "batch_size": batch_size}
+    parts = batches(recipe, count, indices=indices, **how)
+    return np.concatenate([part.cpu().numpy() for part in parts])
 
 
 class PrimitivesDataset(Dataset):

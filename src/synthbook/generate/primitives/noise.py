@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from synthbook.generate.primitives.streams import slices
+from synthbook.generate.primitives.shapes import slices
 from synthbook.randomness import torch_generator
 
 CYCLE = 5 / 256  # frequency of one cycle an image: as in the public code at 256 pixels
@@ -191,11 +191,11 @@ def pink_noise(
         per_pixel: see `axis_frequencies`.
     """
     where = {"seed": seed, "resolution": resolution, "device": device, "per_pixel": per_pixel}
-    images, fields = exponents.shape[:2]
-    noise = torch.empty((images * fields, 3, resolution, resolution), device=device)
+    noise = torch.empty((*exponents.shape[:2], 3, resolution, resolution), device=device)
+    flat = noise.flatten(0, 1)
     for part, some in _fields(exponents, indices, **where):
-        noise[part] = some
-    return noise.unflatten(0, (images, fields))
+        flat[part] = some
+    return noise
 
 
 def packed_noise(
@@ -205,14 +205,13 @@ def packed_noise(
 
     Arguments as in `pink_noise`.
     """
-    images, fields = exponents.shape[:2]
-    packed = torch.empty(
-        (images * fields, resolution, resolution), dtype=torch.int32, device=device
-    )
+    shape = (*exponents.shape[:2], resolution, resolution)
+    packed = torch.empty(shape, dtype=torch.int32, device=device)
+    flat = packed.flatten(0, 1)
     for part, some in _fields(exponents, indices, resolution=resolution, device=device, **more):
         red, green, blue = stretch(some).floor_().unbind(1)
-        packed[part] = red.add_(green, alpha=1 << 8).add_(blue, alpha=1 << 16)  # exact in float32
-    return packed.unflatten(0, (images, fields))
+        flat[part] = red.add_(green, alpha=1 << 8).add_(blue, alpha=1 << 16)  # exact in float32
+    return packed
 
 
 def stretch(noise: Tensor) -> Tensor:

@@ -6,18 +6,19 @@ numbers of shape n do not depend on the variant or on the number of shapes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from synthbook.generate.primitives.recipe import MOST_SHAPES, Primitives, size_range
-from synthbook.generate.primitives.streams import slices
+from synthbook.randomness import numpy_generator
 
 KINDS = ("line", "circle", "ellipse", "rectangle")
 LINE, CIRCLE, ELLIPSE, RECTANGLE = range(4)
 _KIND_OF_7 = np.array([0, 1, 1, 2, 2, 3, 3])  # the weights 1 : 2 : 2 : 2
 _HEAD, _EACH = 24, 9  # uniform numbers an image, and a shape
+_PERIOD = 1 << 128  # of PCG64
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,30 @@ class Shapes:
     colour: np.ndarray
     background: np.ndarray
     exponents: np.ndarray
+
+
+def slices(
+    seed: int, purpose: str, indices: Sequence[int], *, length: int, taken: int
+) -> Iterator[np.random.Generator]:
+    """Yield one random generator, set to the start of a slice of its stream, for each index.
+
+    An image's numbers are then a function of (seed, index), and images need no generators of their
+    own, which would take longer to set up than a small image takes to draw.
+
+    Args:
+        seed, purpose: name the stream, see `synthbook.randomness`.
+        indices: numbers of the slices, 0 or more, in any order.
+        length: numbers of 64 bits in a slice.
+        taken: numbers of 64 bits that the caller takes each time.
+    """
+    generator = numpy_generator(seed, purpose)
+    place = 0
+    for index in indices:
+        ahead = (int(index) * length - place) % _PERIOD
+        if ahead:
+            generator.bit_generator.advance(ahead)
+        yield generator
+        place = int(index) * length + taken
 
 
 def _whole(uniform: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
