@@ -22,9 +22,14 @@
 #
 # **Here.** The four synthesizers, how an image is made, and what makes it resemble a photograph: its spectrum and its
 # phase, beside those of two photographs. Then what the choices and the oddities of the public code do. Training
-# GANs on the images is not part of this chapter.
+# GANs on the images is not part of this chapter ({doc}`52_transfer_to_few_images`).
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("51_synthesizer")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 1  # seeds to run: each draws its own images
 first_seed: int = 0  # the first of them
 variants: list[str] = ["PinkNoise", "Primitives", "Primitives-S", "Primitives-PS"]  # what is drawn
@@ -41,27 +46,51 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %%
-from synthbook.data import check
-from synthbook.errors import InputError
-from synthbook.generate.primitives import Primitives, check_resolution
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
+from synthbook.studies import drawn
 
 p = parameters("51_synthesizer", globals())
-check_resolution(p.resolution)
-common = {
-    "shapes": p.shapes,
-    "size_policy": p.size_policy,
-    "exponents": (p.exponent_low, p.exponent_high),
-}
-recipes = {variant: Primitives(variant, **common) for variant in p.variants}
-if p.resolution < 64:
-    raise InputError(
-        f"resolution = {p.resolution}; give 64 or more, or rings of a spectrum are few"
-    )
-if p.data != "photographs":
-    print(check(p.data, data_root=p.data_root, image_size=p.resolution))
-recipes.get("Primitives-PS", recipes)
+print(drawn.check_synthesizer(p))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What drawn images have of photographs. Left: slope of the amplitude against the frequency, both logarithmic. Right: kurtosis of the differences of neighbouring pixels, 3 for noise of any spectrum (dashed), with crosses for the same images with shuffled phases. Small dots are seeds, large ones their mean, bars its 95 % interval. Compare photographs (above) with noise alone and with shapes: edges come from the shapes, and most of the slope does, too.", "name": "fig-51-kinds"}, "image": {"alt": "For photographs and for each variant a line with dots: on the left the slopes of the variants with shapes lie beside those of photographs and pink noise is steeper, on the right pink noise lies at three and the variants with shapes far above it, like photographs."}}
+import matplotlib.pyplot as plt
+
+from synthbook.generate.primitives import VARIANTS
+from synthbook.page import figures
+from synthbook.page.page import Page
+from synthbook.record.rows import Run
+
+figures.style()
+
+
+def of_kinds(table, whose):
+    """Draw slope and kurtosis, a line for each kind of images."""
+    known = dict.fromkeys(zip(table.train, table.dataset, strict=True))
+    kinds = [pair for kind in (drawn.REAL, *VARIANTS) for pair in known if pair[0] == kind]
+    fig, axes = plt.subplots(1, 2, figsize=(7.2, 0.9 + 0.34 * len(kinds)), sharey=True)
+    for place, (kind, dataset) in enumerate(kinds):
+        mine = table[(table.train == kind) & (table.dataset == dataset)]
+        values = {name: group.value for name, group in mine.groupby("metric")}
+        for ax, metric in zip(axes, ("spectral_slope", "edge_kurtosis"), strict=True):
+            figures.dots_and_interval(ax, place, values[metric], figures.color(kind))
+        axes[1].plot(values["edge_kurtosis_shuffled"].mean(), place, "x", color="black")
+    axes[1].axvline(3, color="0.4", linestyle="--", linewidth=1)
+    names = [data if kind == drawn.REAL else figures.label(kind) for kind, data in kinds]
+    axes[0].set(yticks=range(len(kinds)), yticklabels=names, xlabel="slope")
+    axes[0].set_ylim(len(kinds) - 0.5, -0.5)
+    axes[1].set(xlabel="kurtosis", xscale="log", xticks=[3, 10, 30], xticklabels=[3, 10, 30])
+    axes[1].minorticks_off()
+    fig.supxlabel(whose, fontsize="small")
+    plt.show()
+
+
+METRICS = ["spectral_slope", "edge_kurtosis", "edge_kurtosis_shuffled"]
+table, whose = Page(Run(p)).shown(METRICS, setting="")
+if whose:
+    of_kinds(table, whose)
+else:
+    print("Nothing is recorded at this scale; the pictures of this run are below.")
 
 # %% [markdown]
 # ## The mechanism
@@ -90,14 +119,16 @@ recipes.get("Primitives-PS", recipes)
 # a subject; **Primitives-PS** fills it and the ground with pink noise.
 
 # %%
-from synthbook.generate.primitives import KINDS, draw_shapes, size_range
+import numpy as np
 
-print(
-    "largest sizes:", *(size_range(Primitives(), 256)[1] - 1)[[0, 25, 50, 75, 99]], "pixels of 256"
-)
-drawn = draw_shapes(Primitives(), [0], resolution=256, seed=0)
+from synthbook.generate.primitives import KINDS, Primitives, draw_shapes, pink_weights, size_range
+
+w = pink_weights(np.array([2.0, 2.0]), 256)  # a = b = 2, rows are f_y
+print(f"an octave higher the amplitude is {w[0, 16] / w[0, 8]:.3f} times as large")
+print("largest sizes:", *(size_range(Primitives(), 256)[1] - 1)[::25], "pixels of 256")
+shapes = draw_shapes(Primitives(), [0], resolution=256, seed=0)
 for k in range(3):
-    kind, geometry, colour = drawn.kind[0, k], drawn.geometry[0, k], drawn.colour[0, k]
+    kind, geometry, colour = shapes.kind[0, k], shapes.geometry[0, k], shapes.colour[0, k]
     print(f"{KINDS[kind]:10}{geometry.astype(int).tolist()!s:27} colour {colour.tolist()}")
 
 # %% [markdown]
@@ -105,7 +136,6 @@ for k in range(3):
 # order, the worker process or the run. So nothing needs to be stored, and any image can be drawn again.
 
 # %%
-import numpy as np
 from torch.utils.data import DataLoader
 
 from synthbook.generate.primitives import PrimitivesDataset, synthesize
@@ -133,156 +163,52 @@ by_workers = np.concatenate([batch.permute(0, 2, 3, 1).numpy() for batch in load
 # - the **kurtosis** of the differences of neighbouring pixels: 3 for noise of any spectrum, larger where even areas
 #   meet at edges. The same number with the phases shuffled shows what of it is due to phase;
 # - the **share of the pixels** under a shape, and the share of the shapes that can still be seen.
+#
+# Besides, the slope of noise whose exponent is known, what photographs and noise look like that exchanged their phases,
+# and what the oddities of the public code change.
 
 # %% tags=["experiment"]
-from dataclasses import replace
-
-from synthbook.data import load
-from synthbook.data.named import crops, photographs
-from synthbook.generate.primitives import POLICIES, layers, pink_noise
 from synthbook.machine import prepare
-from synthbook.measure.spectra import (
-    correlation,
-    coverage,
-    edge_kurtosis,
-    falling_share,
-    log_slope,
-    power_spectrum,
-    random_phase,
-    spectral_slope,
-    swap_phase,
-    visible,
-)
 from synthbook.page.progress import progress
-from synthbook.randomness import numpy_generator
-from synthbook.record.rows import Run
 
 device = prepare(p.device, p.threads)
 run = Run(p)
-curves = {}  # of the last seed, for the figure
-counts = [0, 10, 50, 100, 500]
-exponents = np.linspace(p.exponent_low, p.exponent_high, p.exponent_steps)
-
-
-def real_images(seed):
-    """Return name -> uint8 images of the resolution: squares of the photographs, or the data."""
-    if p.data == "photographs":
-        return crops(photographs(), p.measured, p.resolution, seed)
-    train = load(p.data, data_root=p.data_root, image_size=p.resolution).train.images
-    chosen = numpy_generator(seed, "photographs").permutation(len(train))[: p.measured]
-    return {p.data: train[np.sort(chosen)]}
-
-
 for seed in progress(p.seeds_list, "seeds"):
-    drawing = {"resolution": p.resolution, "seed": seed}
-    real = real_images(seed)
-    made = {
-        variant: synthesize(recipe, p.measured, device=device, **drawing)
-        for variant, recipe in recipes.items()
-    }
+    for row in drawn.synthesizer_rows(p, seed, device):
+        run.add(**row)
+for row in drawn.quirk_rows(p.first_seed):
+    run.add(**row)
 
-    # Spectrum and phase.
-    kinds = [("real", name, images) for name, images in real.items()]
-    kinds += [(variant, "drawn", images) for variant, images in made.items()]
-    for source, dataset, images in kinds:
-        what = {"method": "spectrum", "train": source, "test": "", "dataset": dataset, "seed": seed}
-        frequency, power = power_spectrum(images)
-        curves[source, dataset] = np.sqrt(power.mean(0))
-        run.add(metric="spectral_slope", value=(log_slope(frequency, power) / 2).mean(), **what)
-        grey = images.mean(-1, keepdims=True)
-        run.add(metric="edge_kurtosis", value=np.median(edge_kurtosis(grey)), **what)
-        shuffled = np.median(edge_kurtosis(random_phase(grey, seed)))
-        run.add(metric="edge_kurtosis_shuffled", value=shuffled, **what)
-
-    # Does noise of a known exponent have its slope, before and after it is rounded to bytes?
-    errors, few = [], range(p.measured // 2)
-    for a in exponents:
-        recipe = Primitives("PinkNoise", exponents=(a, a))
-        drawn = draw_shapes(recipe, few, **drawing)
-        exact = pink_noise(drawn.exponents, few, **drawing)[:, 0]
-        rounded = synthesize(recipe, indices=few, **drawing)
-        what = {"method": "spectrum", "train": "PinkNoise", "test": "", "dataset": "drawn"}
-        what |= {"metric": "spectral_slope", "seed": seed, "exponent": round(float(a), 3)}
-        slope = spectral_slope(exact.permute(0, 2, 3, 1).numpy()).mean()
-        run.add(value=slope, noise="exact", **what)
-        run.add(value=spectral_slope(rounded).mean(), noise="bytes", **what)
-        errors.append(abs(slope + a))
-    what = {"method": "spectrum", "train": "PinkNoise", "test": "", "dataset": "drawn"}
-    run.add(metric="worst_slope_error", value=max(errors), seed=seed, **what)
-
-    # Whose phase, whose amplitude: photographs and noise exchange them.
-    pink = Primitives("PinkNoise", exponents=(1, 1))
-    noise = synthesize(pink, len(next(iter(real.values()))), **drawing)
-    for name, images in real.items():
-        swapped = swap_phase(noise, images)
-        what = {"method": "phase swap", "train": "real", "test": "PinkNoise", "dataset": name}
-        for metric, other in (("like_phase", images), ("like_amplitude", noise)):
-            value = correlation(swapped, other).mean()
-            run.add(metric=metric, value=value, seed=seed, **what)
-
-    # What the policy of sizes and the number of shapes leave to be seen.
-    plans = [("policy", policy, p.shapes) for policy in POLICIES]
-    plans += [("count", "Decay", count) for count in counts]
-    for study, policy, count in plans:
-        recipe = Primitives("Primitives", shapes=count, size_policy=policy)
-        top = layers(recipe, p.measured, **drawing)
-        what = {"method": "layers", "train": "Primitives", "test": "", "dataset": "drawn"}
-        what |= {"seed": seed, "study": study, "size_policy": policy, "n_shapes": count}
-        run.add(metric="covered", value=coverage(top).mean(), **what)
-        if count:
-            run.add(metric="visible", value=visible(top, count).mean(), **what)
+# %%
+page = Page(run)
+page.agreement()
 
 # %% [markdown]
 # ## The pictures
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The four variants. A column has one index, so that each row adds one thing to the row above: shapes on a flat ground instead of noise, a large shape, noise on both. See the stripes and blobs of the first row: each image draws its own exponents. Only the last row has texture and outlines.", "name": "fig-51-variants"}, "image": {"alt": "Four rows of three small images: blurred coloured noise; bright lines, discs, ellipses and rectangles on a flat ground; the same with one large flat shape in the middle; the same with noise on that shape and on the ground."}}
-import matplotlib.pyplot as plt
+from synthbook.generate.primitives import POLICIES
 
-from synthbook.page import figures
-
-figures.style()
-
-
-def light(images):
-    """Return images with 32 levels a channel, for pages of half the size."""
-    return np.concatenate(list(images)) & 0xF8
-
-
+recipes = drawn.recipes(p)
 some = {"indices": [4, 5, 7], "resolution": 64, "seed": p.first_seed}
-grid = light(synthesize(recipe, **some) for recipe in recipes.values())
-fig, ax = plt.subplots(figsize=(3.1, 0.64 * len(recipes)))
-figures.image_grid(grid, len(recipes), 3, ax=ax, row_titles=[figures.label(v) for v in recipes])
+figures.sheet(((name, synthesize(one, **some)) for name, one in recipes.items()), 3, 0.6)
 plt.show()
 
 # %% [markdown]
 # One image of Primitives-PS, step by step. The shapes are the same in each step, only more of them:
 
+
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How an image is made: ground of pink noise; the first 10 shapes; all 100, ever smaller; the large shape, a window on a second noise.", "name": "fig-51-steps"}, "image": {"alt": "Four small images in a row: noise, noise with 10 shapes, with 100 shapes, then with a large shape that is filled with other noise."}}
-from synthbook.generate.primitives import tops
-from synthbook.generate.primitives.noise import stretch
-
-side, index = 64, 7
-drawing = {"resolution": side, "seed": p.first_seed}
-drawn = draw_shapes(Primitives(), [index], **drawing)
-fields = stretch(pink_noise(drawn.exponents, [index], **drawing))[0].permute(0, 2, 3, 1)
-ground, inside = np.rint(fields.numpy()).astype(np.uint8)
-
-
-def step(first):
-    """Return the image after its first shapes."""
-    part = {name: getattr(drawn, name)[:, :first] for name in ("kind", "geometry", "colour")}
-    top = tops(replace(drawn, **part), side)[0].numpy()
-    palette = np.concatenate([np.zeros((1, 3), np.uint8), part["colour"][0]])
-    return np.where((top == 0)[..., None], ground, palette[top])
+def line(images, width):
+    """Draw named images side by side."""
+    _, ax = plt.subplots(figsize=(width, 1.4))
+    grid = figures.light(np.stack(list(images.values())))
+    figures.image_grid(grid, 1, len(images), list(images), ax=ax)
+    ax.tick_params(labelsize="small")
+    plt.show()
 
 
-last = synthesize(Primitives(), indices=[index], **drawing)[0]
-steps = {"ground": ground} | {f"{n} shapes": step(n) for n in (10, 100)}
-steps["large shape"] = last
-fig, ax = plt.subplots(figsize=(4.4, 1.4))
-grid = light(one[None].astype(np.uint8) for one in steps.values())
-figures.image_grid(grid, 1, len(steps), list(steps), ax=ax)
-plt.show()
+line(drawn.steps(7, resolution=64, seed=p.first_seed), 4.4)
 
 # %% [markdown]
 # ### Spectra
@@ -292,19 +218,22 @@ plt.show()
 # have the spectrum of natural images.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Amplitude against frequency, averaged over rings and images (root of the mean power, equal at 1/32 cycles a pixel). Dashed: one over the frequency. Slopes are fitted in the shaded range. The steeper a line, the smoother the images.", "name": "fig-51-spectra"}, "image": {"alt": "Falling lines on logarithmic axes: the photographs and the four variants, beside a dashed line of slope minus one."}}
-from synthbook.measure.spectra import HIGHEST, LOWEST
+from synthbook.measure.spectra import HIGHEST, LOWEST, power_spectrum
 
-rows = run.frame()
+results, seed = run.frame(), p.seeds_list[-1]
+images = drawn.measured_images(p, seed, device)
 fig, ax = plt.subplots(figsize=(5.8, 2.8))
 ax.axvspan(LOWEST, HIGHEST, color="0.93", zorder=0)
-for (source, dataset), curve in curves.items():
-    curve = curve / np.interp(LOWEST, frequency, curve)
-    look = figures.mark(source) | {"marker": ""}
-    if source == "real":
-        look["linestyle"] = "-" if dataset == next(iter(real)) else ":"
-    slope = rows[(rows.train == source) & (rows.dataset == dataset)]
+for (kind, dataset), some in images.items():
+    frequency, power = power_spectrum(some)
+    curve = np.sqrt(power.mean(0))
+    look = figures.mark(kind) | {"marker": ""}
+    if kind == drawn.REAL:
+        look["linestyle"] = "-" if dataset == next(iter(images))[1] else ":"
+    slope = results[(results.train == kind) & (results.dataset == dataset)]
     slope = slope[(slope.metric == "spectral_slope") & (slope.setting == "")].value.mean()
-    name = figures.label(source) if source != "real" else f"real: {dataset}"
+    name = figures.label(kind) if kind != drawn.REAL else f"real: {dataset}"
+    curve = curve / np.interp(LOWEST, frequency, curve)
     ax.plot(frequency, curve, label=f"{name} ({slope:.2f})", **look)
 ax.plot([LOWEST, HIGHEST], [1, LOWEST / HIGHEST], "--", color="0.4", linewidth=1)
 ax.set(xscale="log", yscale="log", xlabel="frequency (cycles a pixel)", ylabel="amplitude")
@@ -318,18 +247,16 @@ plt.show()
 # their place. What a network sees of exponents above some 2 is mostly that noise.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Measured slope of pink noise against its exponent, before (circles) and after (crosses) rounding to bytes. Dashed: slope = −a.", "name": "fig-51-exponents"}, "image": {"alt": "Measured slopes against the exponent: the exact noise follows the diagonal, the rounded noise leaves it above an exponent of about two."}}
-from synthbook.record.rows import recorded
-
-kept = recorded("51_synthesizer", "mini")
-shown = kept if len(kept) else rows
 fig, ax = plt.subplots(figsize=(4.6, 2.6))
 for noise, marker, color in (("exact", "o", "#0072B2"), ("bytes", "x", "#D55E00")):
-    some = shown[shown.noise == noise]
-    label = "exact" if noise == "exact" else "as bytes"
-    ax.plot(some.exponent.astype(float), some.value, marker, color=color, label=label)
-ax.plot(exponents, -exponents, "--", color="0.4", linewidth=1)
+    table, whose = page.shown("spectral_slope", noise=noise)
+    at = table.exponent.astype(float)
+    name = "exact" if noise == "exact" else "as bytes"
+    ax.plot(at, table.value, marker, color=color, label=name)
+ends = np.array([p.exponent_low, p.exponent_high])
+ax.plot(ends, -ends, "--", color="0.4", linewidth=1)
 ax.set(xlabel="exponent a", ylabel="slope")
-ax.legend(title=figures.seeds(shown))
+ax.legend(title=whose)
 plt.show()
 
 # %% [markdown]
@@ -341,31 +268,9 @@ plt.show()
 # by danielbuechele and vultilion, are under CC BY 2.0 and come with scikit-learn; the one below is reduced to 64 pixels.)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left to right: a photograph; its phase with the amplitude of noise (exponent 1); its amplitude with the phase of that noise.", "name": "fig-51-phase"}, "image": {"alt": "Three small images: a photograph, its outlines in unnatural colours, and a cloud with the photograph's spectrum."}}
-
-
-def shown_as(images):
-    """Return float images with mean 128 and spread 50, as bytes."""
-    flat = (images - images.mean((1, 2, 3), keepdims=True)) / images.std((1, 2, 3), keepdims=True)
-    return np.clip(np.rint(128 + 50 * flat), 0, 255).astype(np.uint8)
-
-
-photograph = real[next(iter(real))][:1]
-while photograph.shape[1] > 64:  # the mean of four pixels
-    count, height, width, channels = photograph.shape
-    parts = photograph.reshape(count, height // 2, 2, width // 2, 2, channels)
-    photograph = parts.mean((2, 4)).astype(np.uint8)
-photograph = np.repeat(photograph, 3, -1) if photograph.shape[-1] == 1 else photograph
-few = {"resolution": photograph.shape[1], "seed": p.first_seed}
-noise = synthesize(Primitives("PinkNoise", exponents=(1, 1)), 1, **few)
-row = {
-    "photograph": photograph,
-    "its phase": shown_as(swap_phase(noise, photograph)),
-    "its amplitude": shown_as(swap_phase(photograph, noise)),
-}
-fig, ax = plt.subplots(figsize=(3.6, 1.4))
-figures.image_grid(light(row.values()), 1, len(row), list(row), ax=ax)
-ax.tick_params(labelsize="small")
-plt.show()
+photograph = next(iter(images.values()))[0]
+swapped = drawn.swapped(photograph, side=64, seed=p.first_seed)
+line({name: one[0] for name, one in swapped.items()}, 3.6)
 
 # %% [markdown]
 # ### Sizes and numbers of shapes
@@ -375,13 +280,10 @@ plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Policies for the size of 100 shapes. With Decay nearly all can still be seen; with fixed sizes and with Rand the last ones cover the others.", "name": "fig-51-policies"}, "image": {"alt": "Five drawn images of one index: many shapes of all sizes with Decay; few large ones with random and with fixed sizes."}}
 few = {"indices": [7], "resolution": 64, "seed": p.first_seed}
-fig, ax = plt.subplots(figsize=(5.4, 1.4))
-grid = light(synthesize(Primitives(size_policy=policy), **few) for policy in POLICIES)
-figures.image_grid(grid, 1, len(POLICIES), list(POLICIES), ax=ax)
-plt.show()
+line({name: synthesize(Primitives(size_policy=name), **few)[0] for name in POLICIES}, 5.4)
 
 # %% [markdown]
-# ## What the oddities of the public code do
+# ### What the oddities of the public code do
 #
 # The public code does five things that the paper does not mention. They are off here, and each can be switched on
 # by its name, as in `Primitives(quirks=("falling_lines",))`:
@@ -392,81 +294,23 @@ from synthbook.generate.primitives import QUIRKS
 for name, text in QUIRKS.items():
     print(f"{name}: {text}")
 
-# %% tags=["experiment"]
-from synthbook.generate.primitives.shapes import LINE, RECTANGLE
-
-
-def touching(quirks, kind, side=32, images=64):
-    """Return the share of the shapes of a kind that reach any pixel of the image, in percent."""
-    drawn = draw_shapes(
-        Primitives("Primitives", quirks=quirks), range(images), resolution=side, seed=p.first_seed
-    )
-    chosen = np.argwhere(drawn.kind == kind)[:1500]
-    image, place = chosen[:, :1], chosen[:, 1:]
-    part = {name: getattr(drawn, name)[image, place] for name in ("kind", "geometry", "colour")}
-    return 100 * (tops(replace(drawn, **part), side) > 0).any(-1).any(-1).float().mean().item()
-
-
-def repeats(quirks, images=32):
-    """Return the share of the images that two workers draw twice in an epoch, in percent."""
-    dataset = PrimitivesDataset(Primitives(quirks=quirks), images, resolution=16, seed=0)
-    loader = DataLoader(dataset, batch_size=4, num_workers=2)
-    seen = [one.numpy().tobytes() for batch in loader for one in batch]
-    return 100 * (1 - len(set(seen)) / len(seen))
-
-
-def oddity(quirk, on):
-    """Return what a quirk changes, as numbers, with the quirk on or off."""
-    quirks = (quirk,) if on else ()
-    recipe = Primitives("Primitives", quirks=quirks)
-    few = {"resolution": 64, "seed": p.first_seed}
-    if quirk == "grey_background":
-        ground = draw_shapes(recipe, range(256), **few).background.astype(float)
-        return {"colourfulness_of_the_ground": (ground.max(1) - ground.min(1)).mean()}
-    if quirk == "falling_lines":
-        drawn = draw_shapes(recipe, range(64), **few)
-        ends = drawn.geometry[drawn.kind == LINE]
-        falling = ((ends[:, 2] - ends[:, 0]) * (ends[:, 3] - ends[:, 1]) >= 0).mean()
-        power = falling_share(synthesize(recipe, 64, **few)).mean()
-        return {"lines_down_to_the_right": 100 * falling, "power_across_them": 100 * power}
-    if quirk == "fixed_canvas":
-        small = layers(recipe, 64, resolution=32, seed=p.first_seed)
-        return {
-            "lines_in_the_image": touching(quirks, LINE),
-            "rectangles_in_the_image": touching(quirks, RECTANGLE),
-            "pixels_under_a_shape": 100 * coverage(small).mean(),
-        }
-    if quirk == "pixel_frequencies":
-        noise = synthesize(
-            replace(recipe, variant="PinkNoise"), 64, resolution=32, seed=p.first_seed
-        )
-        return {"spread_of_the_noise": noise.std((1, 2)).mean()}
-    return {"images_drawn_twice": repeats(quirks)}
-
-
-for quirk in QUIRKS:
-    for on in (False, True):
-        for metric, value in oddity(quirk, on).items():
-            what = {"train": quirk, "test": "on" if on else "off", "dataset": "drawn"}
-            run.add(method="quirk", metric=metric, value=value, seed=p.first_seed, **what)
-
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Without (upper row) and with (lower row) a quirk: lines that only run down to the right; positions of lines and rectangles in 0 to 255 on a canvas of 32 pixels, so that little more than discs and ellipses remains; the first two batches of two from two workers.", "name": "fig-51-quirks"}, "image": {"alt": "Pairs of small drawn images: lines in all directions and in one; many shapes and only round ones; four different images, and two images that come twice."}}
 columns = {"falling_lines": ("lines", 64, 1), "fixed_canvas": ("32 pixels", 32, 1)}
 fig, axes = plt.subplots(2, 3, figsize=(4.6, 1.9), width_ratios=[1, 1, 4])
-for line, on in enumerate((False, True)):
-    for ax, (quirk, (title, side, many)) in zip(axes[line], columns.items(), strict=False):
+for place, on in enumerate((False, True)):
+    for ax, (quirk, (title, side, many)) in zip(axes[place], columns.items(), strict=False):
         recipe = Primitives("Primitives", quirks=(quirk,) if on else ())
         images = synthesize(recipe, many, resolution=side, seed=p.first_seed)
-        figures.image_grid(images & 0xF8, 1, many, ax=ax)
-        ax.set_title("" if line else title, fontsize="medium")
+        figures.image_grid(figures.light(images), 1, many, ax=ax)
+        ax.set_title("" if place else title, fontsize="medium")
     quirks = ("worker_streams",) if on else ()
     recipe = Primitives("Primitives-S", quirks=quirks)
     dataset = PrimitivesDataset(recipe, 4, resolution=32, seed=p.first_seed)
     batches = list(DataLoader(dataset, batch_size=2, num_workers=2))
     images = np.concatenate([batch.permute(0, 2, 3, 1).numpy() for batch in batches])
-    figures.image_grid(images & 0xF8, 1, 4, ax=axes[line, 2])
-    axes[line, 2].set_title("" if line else "two workers", fontsize="medium")
-    axes[line, 0].set_ylabel("with" if on else "without", fontsize="medium")
+    figures.image_grid(figures.light(images), 1, 4, ax=axes[place, 2])
+    axes[place, 2].set_title("" if place else "two workers", fontsize="medium")
+    axes[place, 0].set_ylabel("with" if on else "without", fontsize="medium")
 plt.show()
 
 # %% [markdown]
@@ -476,24 +320,10 @@ plt.show()
 # with the image that gave the phase, and with the one that gave the amplitude. The paper prints none of these.
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison
-
-rows = run.frame()
-scales = [recorded("51_synthesizer", scale) for scale in ("mini", "small")]
-
-
-def table(chosen, **how):
-    """Return the rows that a function picks, of this run and of the recorded ones."""
-    parts = [chosen(one) if len(one) else one for one in (rows, *scales)]
-    return comparison(parts[0], parts[1:], None, **how)
-
-
-listed = ["spectral_slope", "edge_kurtosis", "edge_kurtosis_shuffled", "like_phase"]
-listed += ["like_amplitude"]
-table(
-    lambda t: t[t.metric.isin(listed) & (t.setting == "")],
-    index=["train", "dataset"],
-    columns="metric",
+page.table(
+    ["train", "dataset"],
+    "metric",
+    select={"metric": [*METRICS, "like_phase", "like_amplitude"], "setting": ""},
     decimals=2,
     headings={"train": "images"},
 )
@@ -502,10 +332,10 @@ table(
 # What can still be seen of the shapes, in shares of the pixels and of the shapes:
 
 # %% tags=["hide-input"]
-table(
-    lambda t: t[t.method == "layers"],
-    index=["study", "size_policy", "n_shapes"],
-    columns="metric",
+page.table(
+    ["study", "size_policy", "n_shapes"],
+    "metric",
+    select={"method": "layers"},
     decimals=3,
     headings={"study": "varied", "size_policy": "sizes", "n_shapes": "shapes"},
 )
@@ -515,10 +345,10 @@ table(
 # of a channel, at 32 pixels) in grey levels of 255:
 
 # %% tags=["hide-input"]
-table(
-    lambda t: t[t.method == "quirk"],
-    index=["train", "metric"],
-    columns="test",
+page.table(
+    ["train", "metric"],
+    "test",
+    select={"method": "quirk"},
     headings={"train": "quirk", "metric": "what it changes"},
 )
 
@@ -528,15 +358,7 @@ table(
 # One claim of the paper is about the images alone; all others are about GANs trained on them.
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-from synthbook.page.tables import verdict_table
-
-claims = ["prim-22"]
-for verdict in verdicts("mini", ids=claims):
-    print(verdict.id, verdict.verdict)
-
-# %% tags=["hide-input"]
-verdict_table(verdicts(ids=claims))
+page.claims()
 
 # %% [markdown]
 # **Reading it.** The claim asks whether the formula covers the spectrum of natural images. It says nothing of whether

@@ -1,0 +1,263 @@
+"""What drawn images are like: spectra, phases, and the shapes that can be seen (chapter 51).
+
+Baek and Shim, Generic and Privacy-free Synthetic Data Generation for Pretraining GANs (2022). The
+functions that take a chapter's parameters ``p`` unpack them for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthbook.errors import InputError
+
+if TYPE_CHECKING:
+    from synthbook.generate.primitives import Primitives
+
+Parameters = Any  # a chapter's checked parameters, asked by attribute
+Rows = Iterator[dict[str, Any]]  # keywords of Run.add
+PS, REAL = "Primitives-PS", "real"
+SHAPE_COUNTS = (0, 10, 50, 100, 500)  # whose coverage is measured
+
+
+def recipes(p: Parameters) -> dict[str, Primitives]:
+    """Return the synthesizers of ``p.variants``, by their names."""
+    from synthbook.generate.primitives import Primitives
+
+    how = {"shapes": p.shapes, "size_policy": p.size_policy}
+    if "exponent_low" in p:
+        how["exponents"] = (p.exponent_low, p.exponent_high)
+    return {variant: Primitives(variant, **how) for variant in p.variants}
+
+
+def check_synthesizer(p: Parameters) -> str:
+    """Check what the parameters of chapter 51 mean together; return in words what is drawn."""
+    from synthbook.data import check
+    from synthbook.generate.primitives import check_resolution
+
+    check_resolution(p.resolution)
+    if p.resolution < 64:
+        raise InputError(
+            f"resolution = {p.resolution}; give 64 or more, or rings of a spectrum are few"
+        )
+    lines = [str(recipe) for recipe in recipes(p).values()]
+    if p.data != "photographs":
+        lines.append(str(check(p.data, data_root=p.data_root, image_size=p.resolution)))
+    return "\n".join(lines)
+
+
+def measured_images(p: Parameters, seed: int, device: str) -> dict[tuple[str, str], np.ndarray]:
+    """Return (kind, data set) -> uint8 images of the resolution: real ones first, then drawn.
+
+    Real are squares of scikit-learn's photographs, or the training images of ``p.data``.
+    """
+    from synthbook.data import load
+    from synthbook.data.named import crops, photographs
+    from synthbook.generate.primitives import synthesize
+    from synthbook.randomness import numpy_generator
+
+    if p.data == "photographs":
+        real = crops(photographs(), p.measured, p.resolution, seed)
+    else:
+        how = {"data_root": p.data_root, "image_size": p.resolution, "channels": 3}
+        train = load(p.data, **how).train.images
+        chosen = numpy_generator(seed, "photographs").permutation(len(train))[: p.measured]
+        real = {p.data: train[np.sort(chosen)]}
+    how = {"resolution": p.resolution, "seed": seed, "device": device}
+    return {(REAL, name): images for name, images in real.items()} | {
+        (variant, "drawn"): synthesize(recipe, p.measured, **how)
+        for variant, recipe in recipes(p).items()
+    }
+
+
+def synthesizer_rows(p: Parameters, seed: int, device: str = "cpu") -> Rows:
+    """Yield what chapter 51 measures of one seed: spectra, phases, and shapes that can be seen."""
+    drawing = {"resolution": p.resolution, "seed": seed}
+    images = measured_images(p, seed, device)
+    real = {name: some for (kind, name), some in images.items() if kind == REAL}
+    exponents = np.linspace(p.exponent_low, p.exponent_high, p.exponent_steps)
+    for row in chain(
+        spectrum_rows(images, seed),
+        slope_rows(exponents, p.measured // 2, **drawing),
+        phase_rows(real, seed),
+        layer_rows(p.shapes, p.measured, **drawing),
+    ):
+        yield {"seed": seed, "test": "", **row}
+
+
+def spectrum_rows(images: Mapping[tuple[str, str], np.ndarray], seed: int) -> Rows:
+    """Yield slope and kurtosis of each kind of images, the latter with phases shuffled too."""
+    from synthbook.measure.spectra import edge_kurtosis, log_slope, power_spectrum, random_phase
+
+    for (kind, dataset), some in images.items():
+        what = {"method": "spectrum", "train": kind, "dataset": dataset}
+        slope = (log_slope(*power_spectrum(some)) / 2).mean()
+        yield {"metric": "spectral_slope", "value": slope, **what}
+        grey = some.mean(-1, keepdims=True)
+        yield {"metric": "edge_kurtosis", "value": np.median(edge_kurtosis(grey)), **what}
+        shuffled = np.median(edge_kurtosis(random_phase(grey, seed)))
+        yield {"metric": "edge_kurtosis_shuffled", "value": shuffled, **what}
+
+
+def slope_rows(exponents: Sequence[float], count: int, *, resolution: int, seed: int) -> Rows:
+    """Yield the slopes of noise of known exponents, before and after it is rounded to bytes."""
+    from synthbook.generate.primitives import Primitives, draw_shapes, pink_noise, synthesize
+    from synthbook.measure.spectra import spectral_slope
+
+    what = {"method": "spectrum", "train": "PinkNoise", "dataset": "drawn"}
+    few, errors, drawing = range(count), [], {"resolution": resolution, "seed": seed}
+    for a in exponents:
+        recipe = Primitives("PinkNoise", exponents=(a, a))
+        exact = pink_noise(draw_shapes(recipe, few, **drawing).exponents, few, **drawing)[:, 0]
+        here = {"metric": "spectral_slope", "exponent": round(float(a), 3), **what}
+        slope = spectral_slope(exact.permute(0, 2, 3, 1).numpy()).mean()
+        yield {"value": slope, "noise": "exact", **here}
+        rounded = synthesize(recipe, indices=few, **drawing)
+        yield {"value": spectral_slope(rounded).mean(), "noise": "bytes", **here}
+        errors.append(abs(slope + a))
+    yield {"metric": "worst_slope_error", "value": max(errors), **what}
+
+
+def phase_rows(real: Mapping[str, np.ndarray], seed: int) -> Rows:
+    """Yield how like phase and amplitude images are whose phase is a photograph's, else noise."""
+    from synthbook.generate.primitives import Primitives, synthesize
+    from synthbook.measure.spectra import correlation, swap_phase
+
+    first = next(iter(real.values()))
+    pink = Primitives("PinkNoise", exponents=(1, 1))
+    noise = synthesize(pink, len(first), resolution=first.shape[1], seed=seed)
+    for name, images in real.items():
+        swapped = swap_phase(noise, images)
+        what = {"method": "phase swap", "train": REAL, "test": "PinkNoise", "dataset": name}
+        for metric, other in (("like_phase", images), ("like_amplitude", noise)):
+            yield {"metric": metric, "value": correlation(swapped, other).mean(), **what}
+
+
+def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
+    """Yield what policies for sizes, and numbers of shapes, leave to be seen."""
+    from synthbook.generate.primitives import POLICIES, Primitives, layers
+    from synthbook.measure.spectra import coverage, visible
+
+    plans = [("policy", policy, shapes) for policy in POLICIES]
+    plans += [("count", "Decay", number) for number in SHAPE_COUNTS]
+    for study, policy, number in plans:
+        recipe = Primitives("Primitives", shapes=number, size_policy=policy)
+        top = layers(recipe, count, resolution=resolution, seed=seed)
+        what = {"method": "layers", "train": "Primitives", "dataset": "drawn"}
+        what |= {"study": study, "size_policy": policy, "n_shapes": number}
+        yield {"metric": "covered", "value": coverage(top).mean(), **what}
+        if number:
+            yield {"metric": "visible", "value": visible(top, number).mean(), **what}
+
+
+def quirk_rows(seed: int) -> Rows:
+    """Yield what each peculiarity of the public code changes, off and on."""
+    from synthbook.generate.primitives import QUIRKS
+
+    for quirk in QUIRKS:
+        for on in (False, True):
+            what = {"method": "quirk", "train": quirk, "test": "on" if on else "off"}
+            for metric, value in quirk_numbers(quirk, on=on, seed=seed).items():
+                yield {"metric": metric, "value": value, "seed": seed, "dataset": "drawn", **what}
+
+
+def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
+    """Return what a quirk changes, as numbers in percent or grey levels, with it on or off."""
+    from synthbook.generate.primitives import Primitives, draw_shapes, layers, synthesize
+    from synthbook.generate.primitives.shapes import LINE, RECTANGLE
+    from synthbook.measure.spectra import coverage, falling_share
+
+    recipe = Primitives("Primitives", quirks=(quirk,) if on else ())
+    large, small = ({"resolution": side, "seed": seed} for side in (64, 32))
+    if quirk == "grey_background":
+        ground = draw_shapes(recipe, range(256), **large).background.astype(float)
+        return {"colourfulness_of_the_ground": (ground.max(1) - ground.min(1)).mean()}
+    if quirk == "falling_lines":
+        drawn = draw_shapes(recipe, range(64), **large)
+        ends = drawn.geometry[drawn.kind == LINE]
+        falling = ((ends[:, 2] - ends[:, 0]) * (ends[:, 3] - ends[:, 1]) >= 0).mean()
+        power = falling_share(synthesize(recipe, 64, **large)).mean()
+        return {"lines_down_to_the_right": 100 * falling, "power_across_them": 100 * power}
+    if quirk == "fixed_canvas":
+        return {
+            "lines_in_the_image": _touching(recipe, LINE, **small),
+            "rectangles_in_the_image": _touching(recipe, RECTANGLE, **small),
+            "pixels_under_a_shape": 100 * coverage(layers(recipe, 64, **small)).mean(),
+        }
+    if quirk == "pixel_frequencies":
+        noise = synthesize(replace(recipe, variant="PinkNoise"), 64, **small)
+        return {"spread_of_the_noise": noise.std((1, 2)).mean()}
+    return {"images_drawn_twice": _drawn_twice(replace(recipe, variant=PS))}
+
+
+def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> float:
+    """Return the share of the shapes of a kind that reach any pixel of the image, in percent."""
+    from synthbook.generate.primitives import draw_shapes, tops
+
+    drawn = draw_shapes(recipe, range(64), resolution=resolution, seed=seed)
+    chosen = np.argwhere(drawn.kind == kind)[:1500]
+    image, place = chosen[:, :1], chosen[:, 1:]
+    part = {name: getattr(drawn, name)[image, place] for name in ("kind", "geometry", "colour")}
+    touched = (tops(replace(drawn, **part), resolution) > 0).any(-1).any(-1)
+    return 100 * touched.float().mean().item()
+
+
+def _drawn_twice(recipe: Primitives, images: int = 32) -> float:
+    """Return the share of the images that two workers draw twice in an epoch, in percent."""
+    from torch.utils.data import DataLoader
+
+    from synthbook.generate.primitives import PrimitivesDataset
+
+    dataset = PrimitivesDataset(recipe, images, resolution=16, seed=0)
+    loader = DataLoader(dataset, batch_size=4, num_workers=2)
+    seen = [one.numpy().tobytes() for batch in loader for one in batch]
+    return 100 * (1 - len(set(seen)) / len(seen))
+
+
+def steps(index: int, *, resolution: int, seed: int) -> dict[str, np.ndarray]:
+    """Return how an image of Primitives-PS is made: name of a step -> uint8 ``[H, H, 3]``."""
+    from synthbook.generate.primitives import Primitives, draw_shapes, synthesize, tops
+
+    where = {"resolution": resolution, "seed": seed}
+    shapes = draw_shapes(Primitives(), [index], **where)
+    ground, last = (
+        synthesize(Primitives(name), indices=[index], **where)[0] for name in ("PinkNoise", PS)
+    )
+
+    def after(count: int) -> np.ndarray:
+        first = {name: getattr(shapes, name)[:, :count] for name in ("kind", "geometry", "colour")}
+        top = tops(replace(shapes, **first), resolution)[0].numpy()
+        palette = np.concatenate([np.zeros((1, 3), np.uint8), first["colour"][0]])
+        return np.where((top == 0)[..., None], ground, palette[top])
+
+    return {"ground": ground, "10 shapes": after(10), "100 shapes": after(100), "large shape": last}
+
+
+def swapped(photograph: np.ndarray, *, side: int, seed: int) -> dict[str, np.ndarray]:
+    """Return a photograph beside its phase, and its amplitude, with the other half from noise.
+
+    The photograph, uint8 ``[H, H, 1 or 3]`` with H a power of two of ``side`` or more, is reduced
+    to ``side``; all are uint8 ``[1, side, side, 3]``, the mixed ones of mean 128 and spread 50.
+    """
+    from synthbook.generate.primitives import Primitives, synthesize
+    from synthbook.measure.spectra import swap_phase
+
+    factor = len(photograph) // side
+    parts = photograph.reshape(side, factor, side, factor, -1).mean((1, 3)).astype(np.uint8)
+    small = np.broadcast_to(parts, (1, side, side, 3))
+    pink = Primitives("PinkNoise", exponents=(1, 1))
+    noise = synthesize(pink, 1, resolution=side, seed=seed)
+
+    def as_bytes(images: np.ndarray) -> np.ndarray:
+        flat = (images - images.mean()) / images.std()
+        return np.clip(np.rint(128 + 50 * flat), 0, 255).astype(np.uint8)
+
+    return {
+        "photograph": small,
+        "its phase": as_bytes(swap_phase(noise, small)),
+        "its amplitude": as_bytes(swap_phase(small, noise)),
+    }
