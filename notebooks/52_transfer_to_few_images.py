@@ -26,7 +26,12 @@
 # **Here.** Both tables, the curves, and the pictures, over five seeds: with a small StyleGAN2, squares of
 # two photographs, and a digit. The digit stands where the face stands in the paper: the real source is the other nine.
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("52_transfer_to_few_images")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 1  # seeds to run: each draws training images, drawn images and initial weights
 first_seed: int = 0  # the first of them
 parts: list[str] = ["synthesizers"]  # some of synthesizers (Table 1), sources (Table 2)
@@ -62,67 +67,61 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %%
-from pathlib import Path
-
-from synthbook.errors import InputError
-from synthbook.gans.networks import create_config
-from synthbook.gans.recipes import published as published_training
-from synthbook.generate.primitives import Primitives
-from synthbook.measure.features import extractor as extractor_of
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
-from synthbook.studies.targets import check_target
+from synthbook.studies import prim
 
 p = parameters("52_transfer_to_few_images", globals())
-if p.image_size & (p.image_size - 1):
-    raise InputError(f"image_size = {p.image_size} is no power of two; give 16, 32, 64, 128 or 256")
-if p.evaluate_every > p.finetune_steps:
-    raise InputError(
-        f"evaluate_every = {p.evaluate_every} and there are {p.finetune_steps} finetune_steps; "
-        f"give at most {p.finetune_steps}"
-    )
-if "sources" in p.parts and "Primitives-PS" not in p.variants:
-    raise InputError(
-        f"the part sources compares with Primitives-PS and variants = {list(p.variants)}; add it"
-    )
-network = {
-    "name": "stylegan2",
-    "image_size": p.image_size,
-    "channels": p.style_channels,
-    "widest": p.style_widest,
-    "latent": p.style_latent,
-    "style": p.style_latent,
-    "mapping_layers": p.mapping_layers,
-}
-blocks = len(create_config(**network).widths())  # of the discriminator: one a size
-if p.frozen_blocks > blocks:
-    raise InputError(
-        f"frozen_blocks = {p.frozen_blocks} and the discriminator has {blocks} at "
-        f"{p.image_size} pixels; give at most {blocks}"
-    )
-recipe = published_training(
-    "stylegan2",
-    steps=p.finetune_steps,
-    batch_size=p.gan_batch_size,
-    generator_learning_rate=p.gan_learning_rate,
-    discriminator_learning_rate=p.gan_learning_rate,
-    r1=p.r1,
-    path_length=p.path_length,
-    ema_half_life=p.ema_half_life,
-    augment=p.augment,
-    precision=p.precision,
-)
-extractor_of(p.extractor, size=p.extractor_size)  # tells now whether its weights are there
-for name in p.targets:
-    print(check_target(name, data_root=p.data_root))
-with_real = "sources" in p.parts
-if with_real:
-    if ":" in p.real_source or Path(p.real_source).expanduser().is_dir():
-        print(check_target(p.real_source, data_root=p.data_root))
-    else:
-        from synthbook.data import check
+print(prim.check_transfer(p))
 
-        print(check(p.real_source, data_root=p.data_root, image_size=p.image_size))
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Gain of each start over random weights, in percent of the best distance to the training images. Small dots are seeds, bars the 95 % interval of their mean. Left of zero the source did harm. In the target inside the domain of the real source, compare TransferGAN and FreezeD with their places in the others.", "name": "fig-52-gains"}, "image": {"alt": "A panel for each target: for each pretrained start a dot with an interval, on an axis of gain in percent with a line at zero."}}
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from synthbook.page import figures
+from synthbook.page.page import Page, matching
+from synthbook.record.rows import Run
+
+figures.style()
+ORDER = ["scratch", "PinkNoise", "Primitives", "Primitives-S", "Primitives-PS", "TransferGAN"]
+ORDER += ["FreezeD"]
+
+
+def named(table):
+    """Return rows with the model's name in a column of its own."""
+    return table.assign(model=table.train.where(table.method == "finetune", table.method))
+
+
+def gains(table, whose):
+    """Draw what each start saves of the distance from scratch, a panel for each target."""
+    table = named(table)
+    targets = [name for name in dict.fromkeys(table.dataset) if name != "all outside"]
+    models = [name for name in ORDER if name in set(table.model)]
+    size = (min(1.8 + 2.2 * len(targets), 14), 1.1 + 0.36 * len(models))
+    fig, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
+    for ax, target in zip(axes[0], targets, strict=True):
+        mine = table[table.dataset == target]
+        for place, model in enumerate(models):
+            values = 100 * mine[mine.model == model].value
+            if len(values):
+                look = figures.mark(model)
+                figures.dots_and_interval(ax, place, values, look["color"], look["marker"])
+        ax.axvline(0, color="black", linewidth=0.8)
+        within = ", inside" if (mine.domain == "inside").any() else ""
+        ax.set(title=Path(target).name + within, xlabel="gain (%)")
+    axes[0][0].set(yticks=range(len(models)), yticklabels=map(figures.label, models))
+    axes[0][0].set_ylim(len(models) - 0.5, -0.5)
+    fig.supxlabel(whose, fontsize="small")
+    plt.show()
+
+
+table, whose = Page(Run(p)).shown("gain", against="train")
+if whose:
+    gains(table, whose)
+else:
+    print("Nothing is recorded at this scale; the picture of this run is below.")
 
 # %% [markdown]
 # ## The mechanism
@@ -134,60 +133,32 @@ if with_real:
 # the GAN sees before: the endless images of a synthesizer, or real images. The real source is every digit but the
 # target's, so the digit lies inside its domain as Obama's face lies among faces, and the photographs lie outside.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Above: images of the targets, of which the GAN gets a hundred. Below: images of the sources, by their names. Which of them would you show it first?", "name": "fig-52-images"}, "image": {"alt": "Rows of small images: pieces of a temple and of a flower, handwritten threes; coloured noise, flat shapes, flat shapes with a large one, shapes on noise, and other handwritten digits."}}
-from functools import cache
+# %%
+from synthbook.machine import prepare
 
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
-from PIL import Image
+device = prepare(p.device, p.threads)
+study = prim.Transfer(p, device)
+for name in p.targets:  # tells now which has too few images
+    few = study.target(p.first_seed, name)
+    print(f"{name}: {len(few.train)} images to learn from, {len(few.held_out or ())} held out")
+print("starts:", *study.models)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Above: images of the targets, of which the GAN gets a hundred. Below: images of the sources, by their names. Which of them would you show it first?", "name": "fig-52-images"}, "image": {"alt": "Rows of small images: pieces of a temple and of a flower, handwritten threes; coloured noise, flat shapes, flat shapes with a large one, shapes on noise, and other handwritten digits."}}
+from dataclasses import replace
 
 from synthbook.generate.primitives import VARIANTS, synthesize
-from synthbook.page import figures
-from synthbook.studies.targets import real_source as real_images
-from synthbook.studies.targets import stream, target
-
-figures.style()
-where = {"image_size": p.image_size, "data_root": p.data_root}
-recipes = {
-    variant: Primitives(variant, shapes=p.shapes, size_policy=p.size_policy) for variant in VARIANTS
-}
-
-
-@cache
-def few(seed, name):
-    """Return the images of a target that are trained on, and others of it."""
-    return target(name, count=p.target_images, seed=seed, **where)
-
-
-@cache
-def real():
-    """Return the real images to pretrain on, without the targets' classes."""
-    return real_images(p.real_source, without=[*p.in_domain, *p.targets], **where)
-
-
-def sheet(lines, columns, side=0.42):
-    """Draw pairs of a name and images, one a row, in few colours for a lighter page."""
-    grid = np.concatenate([images[:columns] for _, images in lines])
-    flat = Image.fromarray(grid.reshape(-1, *grid.shape[2:]))  # one below the other
-    flat = flat.quantize(192, dither=Image.Dither.NONE).convert("RGB")
-    grid = np.asarray(flat).reshape(grid.shape)
-    _, ax = plt.subplots(figsize=(side * (columns + 3), side * len(lines) + 0.1))
-    names = [figures.label(name) for name, _ in lines]
-    figures.image_grid(grid, len(lines), columns, ax=ax, row_titles=names)
-    plt.show()
-
 
 OF_BOOK = ("china", "flower", "mnist5k:3")
 shown = OF_BOOK if {*p.targets} <= {*OF_BOOK} else p.targets
-for name in p.targets:
-    few(p.first_seed, name)  # tells now which has too few images
-looks = {name: few(p.first_seed, name).train.images for name in shown}
+looks = {name: study.target(p.first_seed, name).train.images for name in shown}
 drawing = {"resolution": p.image_size, "seed": p.first_seed}
-looks |= {variant: synthesize(one, 8, **drawing) for variant, one in recipes.items()}
-if with_real or p.real_source == "mnist5k":
-    looks["real source"] = real().images[:: max(1, len(real()) // 8)]
-sheet(list(looks.items()), 4)
+recipes = {variant: replace(study.drawn, variant=variant) for variant in VARIANTS}
+looks |= {variant: synthesize(recipe, 8, **drawing) for variant, recipe in recipes.items()}
+if "sources" in p.parts or p.real_source == "mnist5k":
+    real = study.real().images
+    looks["real source"] = real[:: max(1, len(real) // 8)]
+figures.sheet(looks.items(), 4)
+plt.show()
 
 # %% [markdown]
 # ### A GAN for few images
@@ -211,28 +182,28 @@ sheet(list(looks.items()), 4)
 # These are the lines of the library that are the formula:
 
 # %%
+import torch
+
 from synthbook.gans.augment import augmentation
 from synthbook.gans.losses import LOSSES, r1_penalty
 from synthbook.gans.networks import create_discriminator, create_generator
 from synthbook.randomness import torch_generator
 from synthbook.training import normalise
 
-generator = create_generator(seed=p.first_seed, **network)
-discriminator = create_discriminator(seed=p.first_seed, **network)
+generator = create_generator(seed=p.first_seed, **study.network)
+discriminator = create_discriminator(seed=p.first_seed, **study.network)
 draw = torch_generator(p.first_seed, "an example")
 loss, T = LOSSES["non_saturating"], augmentation(p.augment)
 
-x = torch.from_numpy(few(p.first_seed, p.targets[0]).train.images[:8]).permute(0, 3, 1, 2)
-x = normalise(x).requires_grad_()
+few = study.target(p.first_seed, p.targets[0]).train.images[:8]
+x = normalise(torch.from_numpy(few).permute(0, 3, 1, 2)).requires_grad_()
 with torch.no_grad():
     fake = generator(torch.randn(len(x), p.style_latent, generator=draw))
 real_logits, fake_logits = discriminator(T(torch.cat([x, fake]), draw)).chunk(2)
 penalty = r1_penalty(real_logits, x)
 L_D = loss.discriminator(real_logits, fake_logits) + p.r1 / 2 * penalty
 L_G = loss.generator(fake_logits)
-numbers = [sum(w.numel() for w in one.parameters()) for one in (generator, discriminator)]
 print(f"L_D {L_D.item():.2f}, L_G {L_G.item():.2f} of untrained networks (log 4 and log 2: even)")
-print(f"weights: G {numbers[0]:,}, D {numbers[1]:,}")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the discriminator sees of a target: its images (top row) and three draws of DiffAugment for each. Grey is zero, the value of what is cut out or shifted in.", "name": "fig-52-augment"}, "image": {"alt": "Eight small images in a row, and below each three versions with other colours, shifted, and with a grey square."}}
 rows_of = {"as they are": x.detach()} | {f"draw {k}": T(x.detach(), draw) for k in (1, 2, 3)}
@@ -240,7 +211,8 @@ to_bytes = {
     name: ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     for name, images in rows_of.items()
 }
-sheet(list(to_bytes.items()), 5)
+figures.sheet(to_bytes.items(), 5)
+plt.show()
 
 # %% [markdown]
 # ### The transfer
@@ -253,13 +225,12 @@ sheet(list(to_bytes.items()), 5)
 # %%
 from synthbook.gans.transfer import freeze, transfer
 
-another = create_discriminator(seed=p.first_seed + 1, **network)  # in place of a pretrained one
-print("D:", transfer(discriminator, another))
-print("G:", transfer(generator, create_generator(seed=p.first_seed + 1, **network)))
+another = create_discriminator(seed=p.first_seed + 1, **study.network)  # a pretrained one's place
+kept = transfer(discriminator, another)
 frozen = freeze(discriminator, p.frozen_blocks)
-ends = ("weight", "bias")
-held = dict.fromkeys(".".join(x for x in n.split(".")[:2] if x not in ends) for n in frozen)
-print(f"FreezeD keeps {p.frozen_blocks} of {blocks} blocks, {len(frozen)} tensors, of", *held)
+count = len(discriminator.state_dict())
+print(f"D: {count - len(kept)} of {count} tensors copied")
+print(f"FreezeD keeps {len(frozen)} of them, in the first {p.frozen_blocks} blocks")
 
 # %% [markdown]
 # ### The distance, and which snapshot
@@ -303,129 +274,16 @@ f"{whole:.4f} with matrices of 128 x 128, {shortcut:.4f} with one of 60 x 60"
 # training images, the same initial weights where nothing is transferred, and the same random draws, step by step.
 
 # %% tags=["experiment"]
-from dataclasses import replace
-
-from synthbook.machine import prepare
-from synthbook.measure.objects import object_counts
 from synthbook.page.progress import progress
-from synthbook.record.rows import Run
-from synthbook.studies.few_images import Judge, finetuned, pretrained
 
-CHAPTER = "52_transfer_to_few_images"
-device = prepare(p.device, p.threads)
 run = Run(p)
-measure = extractor_of(p.extractor, device, size=p.extractor_size)
-inside, alone = ({one.rstrip("/") for one in names} for names in (p.in_domain, p.single_object))
-models = {"scratch": ("scratch", "none")}  # the name in figures: method and training source
-models |= {variant: ("finetune", variant) for variant in p.variants}
-if "synthesizers" not in p.parts:
-    models = {name: models[name] for name in ("scratch", "Primitives-PS")}
-if with_real:
-    models |= {"TransferGAN": ("TransferGAN", "real"), "FreezeD": ("FreezeD", "real")}
+for seed, target, model in progress(study.jobs, "trainings"):
+    for row in study.rows(seed, target, model):
+        run.add(**row)
 
-
-@cache
-def source(seed, train):
-    """Return the folder of the networks that learned from a source; None for "none"."""
-    if train == "none":
-        return None
-    drawn = {"image_size": p.image_size, "seed": seed, "device": device}
-    images = real() if train == "real" else stream(recipes[train], **drawn)
-    longer = replace(recipe, steps=p.pretrain_steps)
-    return pretrained(images, longer, network, seed=seed, device=device)
-
-
-def objects(images):
-    """Return how many bright objects images have, and in which share there are several."""
-    counts = object_counts(images)
-    return {
-        "objects_per_image": float(counts.mean()),
-        "share_with_several": float((counts > 1).mean()),
-    }
-
-
-def judge_of(seed, name):
-    """Return what measures a generator of a target."""
-    images, counted = few(seed, name), name.rstrip("/") in alone
-    return Judge(
-        measure,
-        images.train,
-        images.held_out,
-        p.generated,
-        seed=seed,
-        also=objects if counted else None,
-        also_name="objects" if counted else "",
-    )
-
-
-def learned(seed, name, model):
-    """Return the GAN of a target that started from the source of a model."""
-    method, train = models[model]
-    return finetuned(
-        few(seed, name).train,
-        replace(recipe, frozen_blocks=p.frozen_blocks if method == "FreezeD" else 0),
-        network,
-        judge_of(seed, name),
-        first=source(seed, train),
-        evaluate_every=p.evaluate_every,
-        seed=seed,
-        device=device,
-    )
-
-
-def keep(seed, name, found):
-    """Add the rows of a target, of model -> what it learned; return model -> gain."""
-    first, gains = found["scratch"], {}
-    level = first.history[first.best]["train"]
-    dataset = name.rstrip("/")
-    domain = "inside" if dataset in inside else "outside"
-    common = {"test": "", "dataset": dataset, "backbone": "stylegan2", "seed": seed}
-    for model, one in found.items():
-        method, train = models[model]
-        what = {"method": method, "train": train, "domain": domain, **common}
-        for against in ("train", "held_out"):
-            for metric, step in (("best_fd", one.best), ("last_fd", one.last)):
-                if against in one.history[step]:
-                    value = one.history[step][against]
-                    run.add(metric=metric, value=value, against=against, **what)
-        what["against"] = "train"  # all that follows from the curve
-        for step, numbers in one.history.items():
-            run.add(metric="fd", value=numbers["train"], step=step, **what)
-        reached = one.reached(level / 0.95)
-        steps = p.finetune_steps + p.evaluate_every if reached is None else reached
-        run.add(metric="steps_to_95", value=steps, **what)
-        run.add(metric="share_to_95", value=steps / p.finetune_steps, **what)
-        if model != "scratch":
-            gains[model] = 1 - one.history[one.best]["train"] / level
-            run.add(metric="gain", value=gains[model], **what)
-        del what["against"]
-        for metric in ("objects_per_image", "share_with_several"):
-            if metric in one.history[one.middle]:
-                run.add(metric=metric, value=one.history[one.middle][metric], **what)
-    if dataset in alone:
-        what = {"method": "real images", "train": "", "domain": domain, **common}
-        for metric, value in objects(few(seed, name).train.images).items():
-            run.add(metric=metric, value=value, **what)
-    return {} if domain == "inside" else gains
-
-
-found = {}  # (seed, target) -> model -> what it learned
-jobs = [(seed, name, model) for seed in p.seeds_list for name in p.targets for model in models]
-outside = []  # model -> gain, of each target of a seed outside the domain
-for seed, name, model in progress(jobs, "trainings"):
-    found.setdefault((seed, name), {})[model] = learned(seed, name, model)
-    if model != list(models)[-1]:
-        continue
-    outside += [gains] if (gains := keep(seed, name, found[seed, name])) else []
-    if name == p.targets[-1]:
-        for other in list(models)[1:] if len(outside) > 1 else ():
-            method, train = models[other]
-            what = {"method": method, "train": train, "test": "", "dataset": "all outside"}
-            what |= {"backbone": "stylegan2", "domain": "outside", "against": "train"}
-            values = [gains[other] for gains in outside]
-            run.add(metric="median_gain", value=np.median(values), seed=seed, **what)
-            run.add(metric="lowest_gain", value=min(values), seed=seed, **what)
-        outside = []
+# %%
+page = Page(run)
+page.agreement()
 
 # %% [markdown]
 # ## The pictures
@@ -436,15 +294,16 @@ for seed, name, model in progress(jobs, "trainings"):
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Images of each source, and below them what the generator makes after pretraining (averaged weights; this run). Compare colours and large forms; nobody needs these images themselves.", "name": "fig-52-pretrained"}, "image": {"alt": "Pairs of rows of small images: drawn images of a source, and generated ones below."}}
 from synthbook.gans.networks import load
-from synthbook.gans.sampling import sample
+from synthbook.studies.few_images import judged_images
 
-pairs = []
-for train in dict.fromkeys(train for _, train in models.values() if train != "none"):
-    is_real = train == "real"
-    pairs += [(train, looks["real source"] if is_real else looks[train])]
-    made = load(source(p.first_seed, train))
-    pairs += [("generated", sample(made, [None] * 8, seed=0, device=device))]
-sheet(pairs, 5)
+lines = []
+for model, (_, source) in study.models.items():
+    if source not in ("none", *(name for name, _ in lines)):
+        made = load(study.learned_before(p.first_seed, model))
+        lines += [(source, looks["real source" if source == "real" else source])]
+        lines += [("generated", judged_images(made, 8, seed=p.first_seed, device=device))]
+figures.sheet(lines, 5)
+plt.show()
 
 # %% [markdown]
 # ### Halfway, and at the best
@@ -453,17 +312,17 @@ sheet(pairs, 5)
 # this run, from the same latent vectors in each column.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Images to learn from (top), then generated ones: halfway through the finetuning and at the best snapshot, from random weights and from the source named. This run, first seed. Look for objects that are whole, for several in one image, and for copies of the top row.", "name": "fig-52-generated"}, "image": {"alt": "Rows of small images of a target: training images, then generated images halfway and at the best snapshot, of the model from scratch and of the pretrained one."}}
-featured = [name for name in p.targets if name.rstrip("/") in alone] + list(p.targets)
-pretrained_one = "Primitives-PS" if "Primitives-PS" in models else list(models)[1]
-for name in list(dict.fromkeys(featured))[:2]:
-    lines = [(Path(name).name, few(p.first_seed, name).train.images)]
-    judge = judge_of(p.first_seed, name)
+first = [name for name in p.targets if name.rstrip("/") in study.alone]
+drawn = "Primitives-PS" if "Primitives-PS" in study.models else list(study.models)[1]
+for target in list(dict.fromkeys([*first, *p.targets]))[:2]:
+    lines = [(Path(target).name, study.target(p.first_seed, target).train.images)]
     for which, words in (("middle", "halfway"), ("best", "best")):
-        for model in ("scratch", pretrained_one):
-            one = found[p.first_seed, name][model].generator(which)
-            made = replace(judge, generated=6).images(one, device)
+        for model in ("scratch", drawn):
+            made = study.learned(p.first_seed, target, model).generator(which)
+            made = judged_images(made, 6, seed=p.first_seed, device=device)
             lines += [(f"{figures.label(model)}, {words}", made)]
-    sheet(lines, 6)
+    figures.sheet(lines, 6)
+    plt.show()
 
 # %% [markdown]
 # ### Distance over the steps
@@ -475,121 +334,58 @@ for name in list(dict.fromkeys(featured))[:2]:
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to the training images over the steps of finetuning, means over seeds in bands of one standard deviation. Stars: the first measured step within 95 % of the best distance of the model from scratch, the median over seeds; no star where it is never reached. Look at where the curves start, where they cross, and whether they still fall at the end: then the budget, not the start, may decide.", "name": "fig-52-curves"}, "image": {"alt": "Line charts, a column for each target: falling distances over training steps on a logarithmic axis, one line for each start, with stars; synthesizers above, real sources below where they were run."}}
 from matplotlib.ticker import LogFormatter
 
-from synthbook.record.rows import recorded
-
-rows_here = run.frame()
-kept = recorded(CHAPTER, run.scale)
-FD = "FID" if p.extractor == "inception" else f"FD ({measure.name})"
-
-
-def named(table, metric, **wanted):
-    """Return the rows of a metric with the model's name in a column of its own."""
-    for name, value in ({"metric": metric} | wanted).items():
-        if name not in table:
-            return table.iloc[:0].assign(model="")
-        table = table[table[name] == value]
-    return table.assign(model=table.train.where(table.method == "finetune", table.method))
-
-
-def shown_rows(metric, **wanted):
-    """Return recorded rows, or this run's where there are none, and which they are."""
-    for table, text in ((kept, "recorded runs"), (rows_here, "this run")):
-        chosen = named(table, metric, **wanted)
-        if len(chosen):
-            return chosen, f"{figures.seeds(chosen)}, {text}"
-    return chosen, ""
-
-
-ORDER = ["scratch", *VARIANTS, "TransferGAN", "FreezeD"]
-
-
-def in_order(names):
-    """Return the models among the names in the order of the tables."""
-    return [name for name in ORDER if name in set(names)]
-
-
+FD = "FID" if p.extractor == "inception" else f"FD ({study.extractor.name})"
 TABLES = {  # what is compared with what in the paper's two tables
     "synthesizers": ("scratch", *VARIANTS),
     "sources": ("scratch", "Primitives-PS", "TransferGAN", "FreezeD"),
 }
-table, text = shown_rows("fd", against="train")
-stars, _ = shown_rows("steps_to_95", against="train")
-present = list(dict.fromkeys(table.dataset))
-panels = dict(TABLES) if "real" in {*table.train} else {"synthesizers": TABLES["synthesizers"]}
-width = max(4.0, min(2.1 * len(present), 12))
-fig, axes = plt.subplots(
-    len(panels),
-    len(present),
-    figsize=(width + 2, 2.1 * len(panels)),
-    sharex=True,
-    sharey="col",
-    squeeze=False,
-)
-for line, names in zip(axes, panels.values(), strict=True):
-    for ax, name in zip(line, present, strict=True):
-        group = table[table.dataset == name]
-        for model in (one for one in in_order(group.model) if one in names):
-            wide = group[group.model == model].pivot(index="seed", columns="step", values="value")
-            wide = wide.rename(columns=int).dropna()
-            look = figures.mark(model) | {"marker": ""}
-            figures.band(ax, wide.columns, wide.to_numpy(), model, **look)
-            step = stars[(stars.dataset == name) & (stars.model == model)].value.median()
-            if step <= wide.columns.max():
-                height = np.interp(step, wide.columns, wide.mean())
-                star = {"color": look["color"], "markersize": 13, "markeredgecolor": "white"}
-                ax.plot(step, height, "*", zorder=3, **star)
-        ax.set(yscale="log")
-        ax.yaxis.set_major_formatter(LogFormatter())
-        ax.yaxis.set_minor_formatter(LogFormatter())
+
+
+def curves(ax, table, stars, models):
+    """Draw distances of a target over the steps, with a star where 95 % are reached."""
+    for model in (name for name in ORDER if name in models and name in set(table.model)):
+        wide = table[table.model == model].pivot(index="seed", columns="step", values="value")
+        wide = wide.rename(columns=int).dropna()
+        look = figures.mark(model) | {"marker": ""}
+        figures.band(ax, wide.columns, wide.to_numpy(), model, **look)
+        step = stars[stars.model == model].value.median()
+        if step <= wide.columns.max():
+            star = {"color": look["color"], "markersize": 13, "markeredgecolor": "white"}
+            ax.plot(step, np.interp(step, wide.columns, wide.mean()), "*", zorder=3, **star)
+    ax.set(yscale="log")
+    ax.yaxis.set_major_formatter(LogFormatter())
+    ax.yaxis.set_minor_formatter(LogFormatter())
+
+
+table, whose = page.shown("fd", against="train")
+stars = named(page.shown("steps_to_95", against="train")[0])
+table, targets = named(table), list(dict.fromkeys(table.dataset))
+panels = [
+    models for name, models in TABLES.items() if name == "synthesizers" or "real" in {*table.train}
+]
+size = (min(2.1 * len(targets), 12) + 3, 2.1 * len(panels))
+how = {"figsize": size, "sharex": True, "sharey": "col", "squeeze": False}
+fig, axes = plt.subplots(len(panels), len(targets), **how)
+for line, models in zip(axes, panels, strict=True):
+    for ax, target in zip(line, targets, strict=True):
+        curves(ax, table[table.dataset == target], stars[stars.dataset == target], models)
     line[0].set_ylabel(f"{FD.partition(' ')[0]} to those\ntrained on")
     line[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-for ax, name in zip(axes[0], present, strict=True):
-    ax.set_title(Path(name).name)
-for ax in axes[-1]:
-    ax.set_xlabel("step")
-fig.supxlabel(f"{FD}, {text}", fontsize="small")
+for top, bottom, target in zip(axes[0], axes[-1], targets, strict=True):
+    top.set_title(Path(target).name)
+    bottom.set_xlabel("step")
+fig.supxlabel(f"{FD}, {whose}", fontsize="small")
 plt.show()
 
 # %% [markdown]
 # ### Gain by target
 #
-# The share of the distance that a start saves: one less the ratio of its best distance to that from random weights,
-# of the same seed.
+# The first figure of this page shows the share of the distance that a start saves: one less the ratio of its best
+# distance to that from random weights, of the same seed. From this run alone:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Gain of each start over random weights, in percent of the best distance to the training images. Small dots are seeds, bars the 95 % interval of their mean. Left of zero the source did harm. In the target inside the domain of the real source, compare TransferGAN and FreezeD with their places in the others.", "name": "fig-52-gains"}, "image": {"alt": "A panel for each target: for each pretrained start a dot with an interval, on an axis of gain in percent with a line at zero."}}
-from synthbook.intervals import interval
-
-table, text = shown_rows("gain", against="train")
-present, shown_models = list(dict.fromkeys(table.dataset)), in_order(table.model)
-columns = min(4, len(present))
-lines = -(-len(present) // columns)
-fig, axes = plt.subplots(
-    lines,
-    columns,
-    figsize=(1.6 + 2.3 * columns, (0.34 * len(shown_models) + 1.2) * lines),
-    sharey=True,
-    squeeze=False,
-)
-for ax, name in zip(axes.flat, present, strict=False):
-    group = table[table.dataset == name]
-    for place, model in enumerate(shown_models):
-        values = 100 * group[group.model == model].value
-        if not len(values):
-            continue
-        mean, low, high = interval(values)
-        tint = figures.color(model)
-        ax.plot(values, [place + 0.22] * len(values), ".", color="black", markersize=4)
-        ax.plot([low, high], [place, place], color=tint, linewidth=5, alpha=0.5)
-        ax.plot(mean, place, figures.mark(model)["marker"], color=tint)
-    ax.axvline(0, color="black", linewidth=0.8)
-    within = ", inside" if (group.domain == "inside").any() else ""
-    ax.set(title=Path(name).name + within, xlabel="gain (%)")
-for ax in list(axes.flat)[len(present) :]:
-    ax.set_axis_off()
-axes[0][0].set_yticks(range(len(shown_models)), [figures.label(one) for one in shown_models])
-axes[0][0].set_ylim(len(shown_models) - 0.4, -0.6)
-fig.supxlabel(text, fontsize="small")
-plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Gain of each start over random weights in this run, in percent of the best distance to the training images.", "name": "fig-52-gains-live"}, "image": {"alt": "A panel for each target of this run: for each pretrained start a dot on an axis of gain in percent with a line at zero."}}
+table = matching(run.frame(), metric="gain", against="train")
+gains(table, f"{figures.seeds(table)}, this run")
 
 # %% [markdown]
 # ## The tables
@@ -598,11 +394,7 @@ plt.show()
 # Table 2. Numbers of different targets, sizes and extractors cannot be compared; the order of the lines can.
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison
 from synthbook.record.published import published
-
-scales = [recorded(CHAPTER, scale) for scale in ("mini", "small_cpu", "small")]
-headings = {"model": f"start (best {FD})"}
 
 
 def in_paper(table):
@@ -613,71 +405,52 @@ def in_paper(table):
     return printed.assign(model=model.replace("Scratch", "scratch"))
 
 
-def of_models(part, wanted, metric="best_fd", **setting):
-    """Return this run's rows, or recorded ones, of a metric and of the models wanted."""
-    table = named(part, metric, **setting)
-    return table[table.model.isin(wanted)]
-
-
-def compare(printed, wanted, title, metric="best_fd", decimals=1, **setting):
-    """Return the table of a metric: this run, recorded runs and the paper."""
-    live, *others = [of_models(one, wanted, metric, **setting) for one in (rows_here, *scales)]
-    return comparison(
-        live,
-        others,
+def compared(printed, models, title, metric="best_fd", **how):
+    """Return the table of a metric to the images trained on: paper, this run, recorded runs."""
+    return page.table(
+        ["model"],
+        "dataset",
         printed,
-        index=["model"],
-        columns="dataset",
-        decimals=decimals,
+        lambda rows: matching(named(rows), metric=metric, against="train", model=list(models)),
         title=title,
-        headings=headings if metric == "best_fd" else {"model": "start"},
         order=ORDER,
+        **{"headings": {"model": f"start (best {FD})"}} | how,
     )
 
 
-compare(in_paper("T1"), TABLES["synthesizers"], "The four synthesizers", against="train")
+compared(in_paper("T1"), TABLES["synthesizers"], "The four synthesizers")
 
 # %% tags=["hide-input"]
-compare(in_paper("T2"), TABLES["sources"], "Drawn and real sources", against="train")
+compared(in_paper("T2"), TABLES["sources"], "Drawn and real sources")
 
 # %% [markdown]
 # **Would another rule say the same?** The best and the last snapshot, against the images trained on and against
 # held-out ones, for the starts of Table 2. A start that wins only in the first column wins by the rule.
 
+
 # %% tags=["hide-input"]
-import pandas as pd
-
-
 def by_rule(table):
-    """Return distances with the rule that they follow in a column of its own."""
-    wanted = TABLES["sources"] if "real" in {*table.train} else ORDER
-    parts = [
-        of_models(table, wanted, metric, against=against).assign(rule=f"{which}, {words}")
-        for metric, which in (("best_fd", "best"), ("last_fd", "last"))
-        for against, words in (("train", "trained on"), ("held_out", "held out"))
-    ]
-    order = {name: place for place, name in enumerate(ORDER)}
-    joined = pd.concat(parts)
-    joined = joined.assign(place=joined.model.map(order))
-    return joined.sort_values(["dataset", "place"], kind="stable")
+    """Return distances with the rule that they follow in a column, target by target."""
+    models = TABLES["sources"] if "real" in {*table.train} else ORDER
+    table = matching(named(table), metric=["best_fd", "last_fd"], model=list(models))
+    rule = table.metric.str.removesuffix("_fd") + ", "
+    rule += table.against.map({"train": "trained on", "held_out": "held out"})
+    place = table.model.map({model: place for place, model in enumerate(ORDER)})
+    column = table.metric + table.against.map({"train": "0", "held_out": "1"})
+    table = table.assign(rule=rule, place=place, column=column)
+    return table.sort_values(["dataset", "place", "column"], kind="stable")
 
 
-comparison(
-    by_rule(rows_here),
-    by_rule(kept),
-    None,
-    index=["dataset", "model"],
-    columns="rule",
-    headings={"dataset": "target", "model": f"start ({FD})"},
-    order=list(dict.fromkeys([*kept.dataset, *rows_here.dataset])),
-)
+headings = {"dataset": "target", "model": f"start ({FD})"}
+page.table(["dataset", "model"], "rule", select=by_rule, headings=headings)
 
 # %% [markdown]
 # **How soon?** The first measured step within 95 % of the best distance from scratch, as a share of all steps. The
 # paper says 0.3 or less for Primitives-PS. Where it was never reached, one measurement more than there are is counted.
 
 # %% tags=["hide-input"]
-compare(None, ORDER, "Share of the steps to 95 %", "share_to_95", 2, against="train")
+how = {"decimals": 2, "headings": {"model": "start"}}
+compared(None, ORDER, "Share of the steps to 95 %", "share_to_95", **how)
 
 # %% [markdown]
 # **How many objects?** The paper judges by eye that generators pretrained without a large shape draw several faces in
@@ -685,20 +458,11 @@ compare(None, ORDER, "Share of the steps to 95 %", "share_to_95", 2, against="tr
 # are not all in one piece, so compare with the line of real images.
 
 # %% tags=["hide-input"]
-
-
-def of_objects(table):
-    """Return both numbers on objects, real images in the last line."""
-    counted = ("objects_per_image", "share_with_several")
-    return pd.concat([named(table, metric) for metric in counted])
-
-
-comparison(
-    of_objects(rows_here),
-    of_objects(kept),
-    None,
-    index=["model", "dataset"],
-    columns="metric",
+counted = ["objects_per_image", "share_with_several"]
+page.table(
+    ["model", "dataset"],
+    "metric",
+    select=lambda rows: matching(named(rows), metric=counted),
     decimals=2,
     headings={"model": "start", "dataset": "target"},
     order=[*ORDER, "real images"],
@@ -706,30 +470,19 @@ comparison(
 
 # %% [markdown]
 # ## The claims
+#
+# A claim about every target holds only if each of its parts does; the parts say which target and which start decide.
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-from synthbook.page.tables import verdict_table
-
-claims = [f"prim-{number:02d}" for number in (*range(1, 11), 21)]
-for verdict in verdicts("mini", ids=claims):
-    print(verdict.id, verdict.verdict)
-
-# %% tags=["hide-input"]
-verdict_table(verdicts(ids=claims))
-
-# %% tags=["hide-input"]
-from synthbook.page.tables import parts_table
-
-parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do not hold")
+page.claims()
 
 # %% [markdown]
-# **Reading them.** A claim about every target holds only if each does, and the last table says which one decides. In the
-# miniature Primitives-PS is not the best of the four (prim-05), and on the digit it is worse than random weights
-# (prim-01). PinkNoise has the lowest mean of the four on each target, and on the photographs it is better than random
-# weights (parts of prim-02). Why is not shown here. One guess is the resolution: at 16 pixels a hundred shapes are
-# confetti. {doc}`53_why_it_works` varies their number, and where an interval decides, fewer are better (prim-20), which
-# fits the guess and does not prove it. Nothing of this says what happens at 256 pixels, where shapes are shapes.
+# **Reading them.** In the miniature Primitives-PS is not the best of the four (prim-05), and on the digit it is worse
+# than random weights (prim-01). PinkNoise has the lowest mean of the four on each target, and on the photographs it is
+# better than random weights (parts of prim-02). Why is not shown here. One guess is the resolution: at 16 pixels a
+# hundred shapes are confetti. {doc}`53_why_it_works` varies their number, and where an interval decides, fewer are
+# better (prim-20), which fits the guess and does not prove it. Nothing of this says what happens at 256 pixels, where
+# shapes are shapes.
 #
 # Five seeds are few. These rows were recorded twice, with other drawn images of the same synthesizers: between the two
 # prim-02, 03, 04 and 10 changed from "fails" to "undecided" or back, and the others kept their verdicts.

@@ -12,8 +12,8 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans.batches import ImageStream
 from synthbook.gans.networks import create_discriminator, create_generator
-from synthbook.gans.recipes import Training
-from synthbook.gans.train import GanRecipe, train, train_gan
+from synthbook.gans.recipes import GanRecipe, Training
+from synthbook.gans.train import train, train_gan
 
 torch.set_num_threads(1)
 STYLE = {
@@ -116,7 +116,7 @@ def test_checkpoint_of_another_run(tmp_path):
     with pytest.raises(InputError, match="made with data = "):
         start(data=images(7), folder=tmp_path)
     with pytest.raises(InputError, match="made with evaluated every = None, not 2"):
-        start(folder=tmp_path, evaluate=lambda g: 0.0, evaluate_every=2)
+        start(folder=tmp_path, evaluate=lambda g, step: {"fd": 0.0}, evaluate_every=2)
     generator, discriminator = (
         make("stylegan2", seed=1, **STYLE) for make in (create_generator, create_discriminator)
     )

@@ -91,12 +91,6 @@ def test_an_unknown_target_is_named(text: str, words: str) -> None:
             ask(text)
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_one_image_is_too_few(count: int) -> None:
-    with pytest.raises(InputError, match=rf"{count} image.*2 or more"):
-        target("china", **HOW | {"count": count})
-
-
 def test_an_empty_folder_and_a_source_without_classes_left_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="holds no image"):
         check_target(str(tmp_path))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthbook.errors import InputError
-from synthbook.gans.networks import NetworkConfig
+from synthbook.gans.blocks import NetworkConfig
 from synthbook.training import pixels_and_labels
 
 if TYPE_CHECKING:
@@ -63,17 +63,15 @@ class Real:
         device: str,
     ) -> None:
         _check_shape(images, config)
+        _check_conditions(conditions, config, images)
         self.config, self.device = config, device
         self.stream = images if isinstance(images, ImageStream) else None
         self.pixels = self.labels = None
-        if not isinstance(images, ImageStream):
+        if self.stream is None:
             self.pixels, self.labels = pixels_and_labels(images, device)
             if len(self.pixels) < 2:
                 raise InputError(f"'{images.name}' has 1 image; a GAN needs two or more")
-        count = None if self.pixels is None else len(self.pixels)
-        self.conditions = _conditions(conditions, config, count)
-        if self.conditions is not None:
-            self.conditions = self.conditions.to(device)
+        self.conditions = None if conditions is None else conditions.float().to(device)
 
     def pick(
         self, count: int, draw: torch.Generator, batch: int = 0
@@ -97,17 +95,16 @@ class Real:
 
     def images(self, which: Tensor) -> Tensor:
         """Return the images that ``pick`` chose, uint8 [N, C, H, W]."""
-        if self.pixels is not None:
+        if self.stream is None:
             return self.pixels[which]
-        assert self.stream is not None
-        found, config = self.stream.images(which), self.config
+        drawn, config = self.stream.images(which), self.config
         shape = (len(which), config.image_channels, config.image_size, config.image_size)
-        if found.dtype != torch.uint8 or tuple(found.shape) != shape:
+        if drawn.dtype != torch.uint8 or tuple(drawn.shape) != shape:
             raise InputError(
-                f"the stream '{self.stream.name}' gave {found.dtype} {list(found.shape)}; it must "
+                f"the stream '{self.stream.name}' gave {drawn.dtype} {list(drawn.shape)}; it must "
                 f"give torch.uint8 {list(shape)}"
             )
-        return found.to(self.device)
+        return drawn.to(self.device)
 
 
 def _check_shape(images: ImageSet | ImageStream, config: NetworkConfig) -> None:
@@ -125,39 +122,23 @@ def _check_shape(images: ImageSet | ImageStream, config: NetworkConfig) -> None:
         )
 
 
-def _conditions(
-    conditions: Tensor | None, config: NetworkConfig, count: int | None
-) -> Tensor | None:
+def _check_conditions(
+    conditions: Tensor | None, config: NetworkConfig, images: ImageSet | ImageStream
+) -> None:
     if not config.condition_size:
         if conditions is not None:
             raise InputError(
                 "conditions were given to networks that take none; make them with condition_size "
                 f"{conditions.shape[-1]}, or leave the conditions out"
             )
-        return None
-    wanted = f"give floats [{count}, {config.condition_size}], a row an image"
-    if count is None:
+        return
+    if isinstance(images, ImageStream):
         raise InputError("a stream has no conditions; train on a set of images, or without them")
+    shape = (len(images), config.condition_size)
+    wanted = f"give floats {list(shape)}, a row an image"
     if conditions is None:
         raise InputError(f"the networks take condition vectors and none were given; {wanted}")
-    if not conditions.is_floating_point() or conditions.shape != (count, config.condition_size):
+    if not conditions.is_floating_point() or conditions.shape != shape:
         raise InputError(f"conditions are {conditions.dtype} {list(conditions.shape)}; {wanted}")
     if not conditions.isfinite().all():
         raise InputError("conditions hold numbers that are not finite; mend the features")
-    return conditions.float()
-
-
-def check_pair(generator: nn.Module, discriminator: nn.Module) -> NetworkConfig:
-    """Return the config of the pair.
-
-    Raises:
-        InputError: if image size, channels or condition of the two networks differ.
-    """
-    config, other = generator.config, discriminator.config
-    for name in ("image_size", "image_channels", "num_classes", "condition_size"):
-        if getattr(config, name) != getattr(other, name):
-            raise InputError(
-                f"the generator has {name} {getattr(config, name)} and the discriminator "
-                f"{getattr(other, name)}; make both with the same settings"
-            )
-    return config

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from synthbook.errors import InputError
 from synthbook.gans.augment import augmentation
-from synthbook.gans.batches import ImageStream, Real, check_pair
+from synthbook.gans.batches import ImageStream, Real
 from synthbook.gans.losses import LOSSES, PathLength, lazy_adam, r1_penalty
-from synthbook.gans.networks import ARCHITECTURES, create_config, load, save
+from synthbook.gans.networks import ARCHITECTURES, create_config
 from synthbook.gans.recipes import GanRecipe, Training
-from synthbook.gans.runs import Curve, Trained, check_recipe, describe_run
-from synthbook.gans.sampling import sample, set_standing_statistics
+from synthbook.gans.sampling import set_standing_statistics
 from synthbook.gans.transfer import freeze
 from synthbook.randomness import torch_generator
 from synthbook.training import (
@@ -34,18 +37,32 @@ from synthbook.training import (
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
 
-__all__ = [
-    "Curve",
-    "GanRecipe",
-    "Trained",
-    "Training",
-    "build_networks",
-    "load",
-    "sample",
-    "save",
-    "train",
-    "train_gan",
-]
+# (averaged generator, steps done) -> numbers by name, such as distances
+Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
+
+
+class Curve(list[tuple[int, dict[str, float]]]):
+    """Pairs (steps done, what ``evaluate`` gave), which a checkpoint keeps."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": list(self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self[:] = state["points"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: generators with averaged weights, in eval mode.
+
+    ``generator`` is the last one, ``best`` the one that ``evaluate`` liked best (None without). The
+    discriminator is the last one; ``curve`` holds all that was evaluated.
+    """
+
+    generator: nn.Module
+    best: nn.Module | None
+    discriminator: nn.Module
+    curve: Curve
 
 
 def train(
@@ -60,7 +77,7 @@ def train(
     folder: Path | None = None,
     on_step: OnStep | None = None,
     checkpoint_every: int = 500,
-    evaluate: Callable[[nn.Module], float] | None = None,
+    evaluate: Evaluate | None = None,
     evaluate_every: int = 0,
 ) -> Trained:
     """Train two networks from the weights that they have, in place.
@@ -68,18 +85,19 @@ def train(
     With a ``folder``, a checkpoint is kept there and training goes on from it: the weights are
     those of a run that was never stopped. ``on_step`` gets the number of steps done and what was
     computed in the last one. ``evaluate`` gets the averaged generator before the first step, every
-    ``evaluate_every`` steps (0: never between) and after the last; lower is better, as with FID.
-    ``conditions`` are a vector an image, for networks with ``condition_size``.
+    ``evaluate_every`` steps (0: never between) and after the last; the generator with the lowest
+    of the *first* number that it returns, such as an FID, is the best. ``conditions`` are a vector
+    an image, for networks with ``condition_size``.
 
     Raises:
         InputError: if images, networks and recipe do not fit, or the folder is of another run.
         TrainingError: if a loss is no longer finite; the last good checkpoint stays.
     """
     # Data, networks, optimizers.
-    config = check_pair(generator, discriminator)
+    config = generator.config
+    _check_networks(recipe, generator, discriminator)
     real_images = Real(images, config, conditions, device)
-    check_recipe(recipe, generator, discriminator)
-    run = describe_run(generator, discriminator, images, conditions, recipe, seed)
+    run = _identity(generator, discriminator, images, conditions, recipe, seed)
     run["evaluated every"] = evaluate_every if evaluate else None
     generator.train().requires_grad_(True)
     discriminator.train().requires_grad_(True)
@@ -124,8 +142,8 @@ def train(
     if evaluate:
         modules["best"] = snapshot()
     first = load_checkpoint(folder, modules, states, run) if folder else 0
-    if evaluate and not curve.steps:
-        curve.add(0, float(evaluate(modules["best"])))
+    if evaluate and not curve:
+        curve.append((0, dict(evaluate(modules["best"], 0))))
 
     for step in range(first, recipe.steps):
         draw = torch_generator(seed, "step", step)  # on the CPU: the same on any device
@@ -135,7 +153,8 @@ def train(
         d_optimizer.param_groups[0]["lr"] = d_rate * factor
 
         # The discriminator's steps. Fake images take the conditions of the real ones.
-        _set_trainable(trainable, True)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
         for k in range(recipe.discriminator_steps):
             batch = step * recipe.discriminator_steps + k
             which, condition = real_images.pick(recipe.batch_size, draw, batch)
@@ -154,7 +173,7 @@ def train(
             d_optimizer.zero_grad(set_to_none=True)
             d_loss.backward()
             d_optimizer.step()
-        found = {"discriminator loss": d_loss.detach()}
+        computed = {"discriminator loss": d_loss.detach()}
 
         # Now and then a step for R1, with the weight of all that it stands for.
         if recipe.r1 and step % recipe.r1_interval == 0:
@@ -163,10 +182,11 @@ def train(
             d_optimizer.zero_grad(set_to_none=True)
             (recipe.r1 / 2 * recipe.r1_interval * penalty).backward()
             d_optimizer.step()
-            found["R1 penalty"] = penalty.detach()
+            computed["R1 penalty"] = penalty.detach()
 
         # The generator's step.
-        _set_trainable(trainable, False)
+        for parameter in trainable:
+            parameter.requires_grad_(False)
         _, condition = real_images.pick(recipe.batch_size, draw)
         latents = torch.randn(recipe.batch_size, config.latent, generator=draw).to(device)
         with torch.autocast(kind, **mixed):
@@ -175,7 +195,7 @@ def train(
         g_optimizer.zero_grad(set_to_none=True)
         g_loss.backward()
         g_optimizer.step()
-        found["generator loss"] = g_loss.detach()
+        computed["generator loss"] = g_loss.detach()
 
         # Likewise a step for path length, on half a batch.
         if recipe.path_length and step % recipe.path_length_interval == 0:
@@ -187,7 +207,7 @@ def train(
             g_optimizer.zero_grad(set_to_none=True)
             (recipe.path_length * recipe.path_length_interval * penalty).backward()
             g_optimizer.step()
-            found["path length penalty"] = penalty.detach()
+            computed["path length penalty"] = penalty.detach()
 
         if step < recipe.ema_start:
             average.n_averaged.zero_()  # the next update copies
@@ -196,27 +216,77 @@ def train(
         # Look, evaluate, report, keep.
         done, last = step + 1, step + 1 == recipe.steps
         if on_step or kind != "cuda" or step % 50 == 49:  # on a GPU every look makes it wait
-            check_finite(found, done, folder)
+            check_finite(computed, done, folder)
         if evaluate and (last or (evaluate_every and done % evaluate_every == 0)):
             made = snapshot()
-            found["evaluation"] = float(evaluate(made))
-            if curve.add(done, found["evaluation"]):
+            lowest = _lowest(curve)
+            curve.append((done, dict(evaluate(made, done))))
+            if _lowest(curve) < lowest:
                 modules["best"].load_state_dict(made.state_dict())
         if on_step:
-            on_step(done, {name: float(value) for name, value in found.items()})
+            on_step(done, {name: float(value) for name, value in computed.items()})
         if folder and (last or done % checkpoint_every == 0):
             save_checkpoint(folder, done, modules, states, run)
 
     return Trained(snapshot(), modules.get("best"), discriminator, curve)
 
 
+def _lowest(curve: Curve) -> float:
+    """Return the lowest first number of the points, infinity if none is a number."""
+    firsts = [next(iter(numbers.values())) for _, numbers in curve]
+    return min((value for value in firsts if not math.isnan(value)), default=math.inf)
+
+
 def _twice(condition: Tensor | None) -> Tensor | None:
     return None if condition is None else torch.cat([condition, condition])
 
 
-def _set_trainable(parameters: Iterable[Tensor], value: bool) -> None:
-    for parameter in parameters:
-        parameter.requires_grad_(value)
+def _check_networks(recipe: Training, generator: nn.Module, discriminator: nn.Module) -> None:
+    """Raise InputError if the networks differ, or cannot be trained as ``recipe`` says."""
+    config, other = generator.config, discriminator.config
+    for name in ("image_size", "image_channels", "num_classes", "condition_size"):
+        if getattr(config, name) != getattr(other, name):
+            raise InputError(
+                f"the generator has {name} {getattr(config, name)} and the discriminator "
+                f"{getattr(other, name)}; make both with the same settings"
+            )
+    if recipe.path_length and not hasattr(generator, "styles"):
+        raise InputError(
+            f"path_length {recipe.path_length} needs a generator with styles; give 0 for a "
+            f"'{config.architecture}'"
+        )
+    group = getattr(other, "deviation_group", 1)
+    if recipe.batch_size % group:
+        raise InputError(
+            f"batch_size {recipe.batch_size} is not a multiple of deviation_group {group}; "
+            "change one of them"
+        )
+
+
+def _identity(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    images: ImageSet | ImageStream,
+    conditions: Tensor | None,
+    recipe: Training,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what a checkpoint must agree with: networks, first weights, data, recipe, seed.
+
+    A checkpoint names the first of these that differs, in the order of the alphabet.
+    """
+    tensors = [*generator.state_dict().values(), *discriminator.state_dict().values()]
+    digest = hashlib.sha256()
+    for tensor in tensors if conditions is None else [*tensors, conditions]:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return {
+        "architecture": generator.config.architecture,
+        "configs": [asdict(generator.config), asdict(discriminator.config)],
+        "data": images.fingerprint(),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "weights at the start": digest.hexdigest()[:16],
+    }
 
 
 def build_networks(
@@ -257,9 +327,8 @@ def train_gan(
         num_classes=images.num_classes,
         seed=seed,
     )
-    how = {"device": device, "folder": folder, "on_step": on_step}
     trained = train(
-        generator, discriminator, images, recipe,
-        seed=seed, checkpoint_every=checkpoint_every, **how,
+        generator, discriminator, images, recipe, seed=seed, device=device, folder=folder,
+        on_step=on_step, checkpoint_every=checkpoint_every,
     )  # fmt: skip
     return trained.generator

@@ -7,100 +7,47 @@ FreezeD also keeps the discriminator's blocks next to the image as they were: ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from synthbook.errors import InputError
 
 
-@dataclass(frozen=True)
-class Report:
-    """What ``transfer`` did, by names of tensors.
-
-    ``transferred`` were copied. Of the network's others, ``missing`` have no counterpart,
-    ``other_shape`` maps a name to (shape in the network, shape in the source), and ``skipped``
-    were to be left out. ``unused`` are in the source only.
-    """
-
-    transferred: tuple[str, ...]
-    missing: tuple[str, ...]
-    other_shape: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    skipped: tuple[str, ...]
-    unused: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return a line with the numbers, and one for each group that was not transferred."""
-        total = len(self.transferred) + len(self.left)
-        lines = [f"{len(self.transferred)} of {total} tensors transferred"]
-        shapes = [f"{n} {list(a)} from {list(b)}" for n, (a, b) in self.other_shape.items()]
-        groups = {
-            "not in the source": self.missing,
-            "of another shape": shapes,
-            "left out": self.skipped,
-            "only in the source": self.unused,
-        }
-        return "\n".join(
-            lines + [f"{title}: {', '.join(names)}" for title, names in groups.items() if names]
-        )
-
-    @property
-    def left(self) -> tuple[str, ...]:
-        """The network's tensors that keep their first values."""
-        return (*self.missing, *self.other_shape, *self.skipped)
-
-
-@torch.no_grad()
 def transfer(
-    network: nn.Module, source: nn.Module | Mapping[str, Tensor], *, skip: Sequence[str] = ()
-) -> Report:
-    """Copy into ``network`` the tensors of ``source`` that have the same name and shape.
+    network: nn.Module, weights: nn.Module | Mapping[str, Tensor], *, skip: Sequence[str] = ()
+) -> list[str]:
+    """Copy into ``network`` the tensors of ``weights`` that have the same name and shape.
 
     ``skip`` names tensors, or modules with all that is in them, that keep their first values,
-    such as "embed" for classes that mean something else.
+    such as "embed" for classes that mean something else. Returns the names of all tensors that
+    kept their first values, [] after a copy of everything.
 
     Raises:
-        InputError: if the architectures differ, a name in ``skip`` is not there, or no tensor
-            fits.
+        InputError: if a name in ``skip`` is not there, or no tensor fits.
     """
-    _same_architecture(network, source)
-    state = source.state_dict() if isinstance(source, nn.Module) else source
-    ours = network.state_dict(keep_vars=True)
-    for name in skip:
-        if not any(_under(tensor, name) for tensor in ours):
-            raise InputError(f"the network has no tensor '{name}' to leave out; check its spelling")
-    transferred, missing, other_shape, skipped = [], [], {}, []
-    for name, tensor in ours.items():
-        if any(_under(name, prefix) for prefix in skip):
-            skipped.append(name)
-        elif name not in state:
-            missing.append(name)
-        elif state[name].shape != tensor.shape:
-            other_shape[name] = (tuple(tensor.shape), tuple(state[name].shape))
-        else:
-            tensor.copy_(state[name])
-            transferred.append(name)
-    if not transferred:
+    state = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    ours = network.state_dict()
+    for part in skip:
+        if not any(_inside(name, part) for name in ours):
+            raise InputError(f"the network has no tensor '{part}' to leave out; check its spelling")
+    fitting = {
+        name: state[name]
+        for name, tensor in ours.items()
+        if name in state
+        and state[name].shape == tensor.shape
+        and not any(_inside(name, part) for part in skip)
+    }
+    if not fitting:
         raise InputError(
-            f"none of the {len(ours)} tensors has the name and shape of one of the source's "
-            f"{len(state)}; give weights of the same architecture, width and image channels"
+            f"none of the {len(ours)} tensors has the name and shape of one of the "
+            f"{len(state)} given; give weights of the same architecture, width and image channels"
         )
-    unused = tuple(name for name in state if name not in ours)
-    return Report(tuple(transferred), tuple(missing), other_shape, tuple(skipped), unused)
+    network.load_state_dict(fitting, strict=False)
+    return [name for name in ours if name not in fitting]
 
 
-def _under(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")
-
-
-def _same_architecture(network: nn.Module, source: object) -> None:
-    names = [getattr(getattr(x, "config", None), "architecture", None) for x in (network, source)]
-    if None not in names and names[0] != names[1]:
-        raise InputError(
-            f"the weights are of a '{names[1]}' and the network is a '{names[0]}'; make the "
-            "network with the architecture of its first weights"
-        )
+def _inside(name: str, part: str) -> bool:
+    return f"{name}.".startswith(f"{part}.")
 
 
 def freeze(discriminator: nn.Module, blocks: int) -> list[str]:

@@ -1,11 +1,10 @@
-"""GANs that start from another's weights: pretrained once, finetuned on few images, both cached."""
+"""GANs on few images: pretrained on others, finetuned from those weights and judged; cached."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,30 +58,20 @@ def pretrained(
         "network": dict(network),
         "recipe": dataclasses.asdict(recipe),
         "source": source.fingerprint(),
+        "drawn by": source.images if isinstance(source, ImageStream) else None,
         "seed": seed,
     }
 
     def build(folder: Path) -> None:
-        began = time.perf_counter()
-        pair = _pair(network, seed)
-        made = train(
-            *pair, source, recipe,
-            seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
+        checkpoints = folder / "checkpoints"
+        trained = train(
+            *started(network, None, seed=seed), source, recipe,
+            seed=seed, device=device, folder=checkpoints, on_step=on_step,
         )  # fmt: skip
-        save(made.generator, folder, made.discriminator)
-        _write(folder / "training.json", {"seconds": round(time.perf_counter() - began, 2)})
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        save(trained.generator, folder, trained.discriminator)
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
     return cached("pretrained_gans", key, build, device)
-
-
-def _pair(network: Mapping[str, Any], seed: int) -> tuple[nn.Module, nn.Module]:
-    settings = dict(network)
-    name = settings.pop("name")
-    return (
-        create_generator(name, seed=seed, **settings),
-        create_discriminator(name, seed=seed, **settings),
-    )
 
 
 def started(
@@ -93,102 +82,47 @@ def started(
     The generator starts from the averaged weights, the discriminator from its last ones. ``skip``
     names parts that stay random, such as "embed" for classes that mean something else.
     """
-    pair = _pair(network, seed)
+    pair = create_generator(seed=seed, **network), create_discriminator(seed=seed, **network)
     if first is not None:
         for ours, theirs in zip(pair, (load(first), load_discriminator(first)), strict=True):
             transfer(ours, theirs, skip=skip)
     return pair
 
 
-@dataclass(frozen=True)
-class Judge:
-    """How near a generator is to the images that it was trained on, and to others like them.
+def judged_images(
+    generator: nn.Module, count: int, *, seed: int, device: str = "cpu"
+) -> np.ndarray:
+    """Return the generated images that are judged, classes in turn, uint8 [count, H, W, C]."""
+    classes = generator.config.num_classes
+    labels = [k % classes if classes else None for k in range(count)]
+    return sample(generator, labels, seed=derive(seed, "judged"), device=device)
 
-    The Frechet distance is from ``generated`` images to all images of a set, in the features of
-    ``extractor``. ``also`` counts something in the generated images.
+
+def judge(
+    extractor: Extractor,
+    sets: Mapping[str, ImageSet | None],
+    generated: int,
+    *,
+    seed: int,
+    count: Counter | None = None,
+    device: str = "cpu",
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Return the function from a generator to the Frechet distance of its images to each set.
+
+    A distance is from ``generated`` images to all images of the set, in the features of
+    ``extractor``. ``count`` counts something in the generated images beside it.
     """
+    known = {
+        name: gaussian(extractor.cached(images.images)) for name, images in sets.items() if images
+    }
 
-    extractor: Extractor
-    train: ImageSet
-    held_out: ImageSet | None
-    generated: int
-    seed: int = 0
-    also: Counter | None = None
-    also_name: str = ""
+    def judged(generator: nn.Module) -> dict[str, float]:
+        images = judged_images(generator, generated, seed=seed, device=device)
+        made = gaussian(extractor(images))
+        distances = {name: gaussian_distance(real, made) for name, real in known.items()}
+        return distances | dict(count(images) if count else {})
 
-    def key(self) -> dict[str, Any]:
-        """Return what a cached result depends on."""
-        return {
-            "extractor": [self.extractor.name, self.extractor.fingerprint],
-            "train": self.train.fingerprint(),
-            "held_out": self.held_out.fingerprint() if self.held_out else None,
-            "generated": self.generated,
-            "seed": self.seed,
-            "also": self.also_name,
-        }
-
-    def images(self, generator: nn.Module, device: str = "cpu") -> np.ndarray:
-        """Return the generated images that are judged, classes in turn, uint8 [N, H, W, C]."""
-        classes = generator.config.num_classes
-        labels = [k % classes if classes else None for k in range(self.generated)]
-        return sample(generator, labels, seed=derive(self.seed, "judged"), device=device)
-
-    def start(self, device: str = "cpu") -> Callable[[nn.Module], dict[str, float]]:
-        """Return the function from a generator to its numbers; features of the sets come first."""
-        sets = {"train": self.train, "held_out": self.held_out}
-        known = {
-            name: gaussian(self.extractor.cached(some.images))
-            for name, some in sets.items()
-            if some
-        }
-
-        def judge(generator: nn.Module) -> dict[str, float]:
-            images = self.images(generator, device)
-            made = gaussian(self.extractor(images))
-            found = {name: gaussian_distance(real, made) for name, real in known.items()}
-            return found | dict(self.also(images) if self.also else {})
-
-        return judge
-
-
-class Log:
-    """Keeps what a judge says under the number of steps done, in a file that a kill leaves whole.
-
-    ``evaluate`` and ``on_step`` are for ``gans.train.train``, which calls the first before it
-    tells the second how many steps are done. That of step ``halfway`` is kept in "middle".
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        judge: Callable[[nn.Module], dict[str, float]],
-        on_step: OnStep | None = None,
-        halfway: int | None = None,
-    ) -> None:
-        self.path, self.judge, self.then, self.halfway = path, judge, on_step, halfway
-        self.history: dict[int, dict[str, float]] = {}
-        if path.is_file():
-            self.history = {int(k): v for k, v in json.loads(path.read_text()).items()}
-        self._new: list[dict[str, float]] = []
-
-    def evaluate(self, generator: nn.Module) -> float:
-        """Return the distance to the training images."""
-        self._judged = generator
-        self._new.append(self.judge(generator))
-        return self._new[-1]["train"]
-
-    def on_step(self, done: int, found: dict[str, float]) -> None:
-        """Put what is new under its steps."""
-        if "evaluation" in found:
-            self.history[done] = self._new.pop()
-            if done == self.halfway:
-                save(self._judged, self.path.parent / "middle")
-        if self._new:  # before the first step
-            self.history[0] = self._new.pop()
-        if "evaluation" in found or done == 1:
-            _write(self.path, self.history)
-        if self.then:
-            self.then(done, found)
+    return judged
 
 
 @dataclass(frozen=True)
@@ -214,70 +148,74 @@ class Finetuned:
     @property
     def middle(self) -> int:
         """The judged step that is nearest to half of all steps."""
-        return _nearest_to_half(self.last, set(self.history) - {0})
+        return _nearest_to_half(self.last, self.history.keys() - {0})
 
     def generator(self, which: str = "best") -> nn.Module:
         """Return the "best", "middle" or "last" generator, averaged weights, in eval mode."""
         return load(self.folder / which)
 
-    def reached(self, level: float) -> int | None:
-        """Return the first step with a distance to the training images of at most ``level``."""
-        steps = [step for step, found in self.history.items() if found["train"] <= level]
-        return min(steps, default=None)
-
 
 def finetuned(
     images: ImageSet,
+    held_out: ImageSet | None,
     recipe: Training,
     network: Mapping[str, Any],
-    judge: Judge,
     *,
     first: Path | None,
+    extractor: Extractor,
+    generated: int,
     evaluate_every: int,
     seed: int,
     skip: tuple[str, ...] = (),
+    count: Counter | None = None,
     device: str = "cpu",
     on_step: OnStep | None = None,
 ) -> Finetuned:
     """Return a GAN trained on ``images`` from the weights in ``first``: cached, or trained now.
 
-    Arguments as in ``pretrained`` and ``started``; ``judge`` is asked before the first step, every
-    ``evaluate_every`` steps and after the last.
+    It is judged before the first step, every ``evaluate_every`` steps and after the last, against
+    the images trained on, which choose the best, and against ``held_out``, which choose nothing.
+    Other arguments as in ``pretrained``, ``started`` and ``judge``.
     """
+    sets = {"train": images, "held_out": held_out}
     key = {
         "network": dict(network),
         "recipe": dataclasses.asdict(recipe),
-        "data": images.fingerprint(),
+        "sets": {name: some.fingerprint() for name, some in sets.items() if some},
         "first": first.name if first else None,
         "skip": list(skip),
-        "judge": judge.key(),
+        "extractor": [extractor.name, extractor.fingerprint],
+        "generated": generated,
+        "count": count,
         "every": evaluate_every,
         "seed": seed,
     }
 
     def build(folder: Path) -> None:
-        pair = started(network, first, seed=seed, skip=skip)
-        judged = range(evaluate_every, recipe.steps, evaluate_every) if evaluate_every else ()
-        halfway = _nearest_to_half(recipe.steps, {*judged, recipe.steps})
-        log = Log(folder / "history.json", judge.start(device), on_step, halfway)
-        made = train(
-            *pair, images, recipe,
-            seed=seed, device=device, folder=folder / "checkpoints",
-            on_step=log.on_step, evaluate=log.evaluate, evaluate_every=evaluate_every,
+        judged = judge(extractor, sets, generated, seed=seed, count=count, device=device)
+        between = range(evaluate_every, recipe.steps, evaluate_every) if evaluate_every else ()
+        halfway = _nearest_to_half(recipe.steps, {*between, recipe.steps})
+
+        def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
+            if step == halfway:
+                save(generator, folder / "middle")
+            return judged(generator)
+
+        trained = train(
+            *started(network, first, seed=seed, skip=skip), images, recipe,
+            seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
+            evaluate=evaluate, evaluate_every=evaluate_every,
         )  # fmt: skip
-        save(made.best, folder / "best")
-        save(made.generator, folder / "last", made.discriminator)
+        save(trained.best, folder / "best")
+        save(trained.generator, folder / "last", trained.discriminator)
+        with atomic_write(folder / "history.json") as stream:
+            json.dump(dict(trained.curve), stream)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     folder = cached("finetuned_gans", key, build, device)
     history = json.loads((folder / "history.json").read_text())
-    return Finetuned(folder, {int(step): found for step, found in history.items()})
+    return Finetuned(folder, {int(step): numbers for step, numbers in history.items()})
 
 
 def _nearest_to_half(last: int, steps: set[int]) -> int:
     return min(steps, key=lambda step: (abs(2 * step - last), step))
-
-
-def _write(path: Path, value: Any) -> None:
-    with atomic_write(path) as stream:
-        json.dump(value, stream)

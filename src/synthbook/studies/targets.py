@@ -48,8 +48,6 @@ def target(
     Raises:
         InputError: if there is no such target, or it has not ``count`` images.
     """
-    if count < 2:
-        raise InputError(f"{count} image(s) to train on; a GAN needs 2 or more")
     if text in PHOTOGRAPHS:
         images = {text: photographs()[text]}
         found = crops(images, count + spare, WINDOW, derive(seed, "target", text))[text]

@@ -1,0 +1,77 @@
+"""Images from a generator: one stream an image, conditions, batch statistics, and from files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from synthbook.errors import InputError
+from synthbook.gans.networks import create_generator, load, save
+from synthbook.gans.sampling import sample, set_standing_statistics
+
+torch.set_num_threads(1)
+CONFIGS = {
+    "resnet": {"channels": 4, "latent": 4, "num_classes": 2},
+    "sngan": {"channels": 4, "discriminator_channels": 4, "latent": 4, "condition_size": 3},
+    "stylegan2": {"channels": 4, "widest": 8, "latent": 4, "style": 4, "mapping_layers": 2},
+}
+
+
+def made(name: str) -> torch.nn.Module:
+    generator = create_generator(name, image_size=8, **CONFIGS[name])
+    classes = generator.config.num_classes
+
+    def labels(count: int, draw: torch.Generator) -> torch.Tensor | None:
+        if generator.config.condition_size:
+            return torch.randn(count, 3, generator=draw)
+        return torch.randint(classes, (count,), generator=draw) if classes else None
+
+    set_standing_statistics(generator, labels, seed=0, images=4000)
+    return generator.eval().requires_grad_(False)
+
+
+def test_standing_statistics_are_those_of_the_generators_images():
+    """With them, eval mode normalises what the last layer sees to mean 0 and variance 1."""
+    generator, seen = made("resnet"), []
+    generator.norm.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0]))
+    labels = torch.arange(2000) % 2
+    generator(torch.randn(2000, 4, generator=torch.Generator().manual_seed(0)), labels)
+    mean, var = seen[0].mean((0, 2, 3)), seen[0].var((0, 2, 3))
+    norm = generator.norm
+    assert ((norm.running_mean - mean).abs() < 0.15 * var.sqrt() + 1e-3).all()
+    torch.testing.assert_close(norm.running_var, var, rtol=0.2, atol=1e-3)
+
+
+def test_an_image_depends_on_its_own_stream_only():
+    generator, labels = made("resnet"), [0, 1, 1, 0, 1, 0, 0]
+    together = sample(generator, labels, seed=2)
+    assert together.shape == (7, 8, 8, 3)
+    assert together.dtype == np.uint8
+    for batch_size in (1, 3):
+        parts = sample(generator, labels, seed=2, batch_size=batch_size)
+        assert np.abs(parts.astype(int) - together).max() <= 1
+    fewer = sample(generator, labels[:3], seed=2)
+    assert np.abs(fewer.astype(int) - together[:3]).max() <= 1
+    assert np.abs(sample(generator, labels, seed=3).astype(int) - together).max() > 9
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_a_saved_generator_gives_the_same_images(name, tmp_path):
+    generator = made(name)
+    conditions = {"resnet": [0, 1, 1], "sngan": torch.randn(3, 3), "stylegan2": [None] * 3}[name]
+    before = sample(generator, conditions, seed=0)
+    save(generator, tmp_path / "model")
+    np.testing.assert_array_equal(sample(load(tmp_path / "model"), conditions, seed=0), before)
+
+
+def test_conditions_that_a_generator_does_not_know_are_refused():
+    for name, conditions, says in (
+        ("resnet", [2], "class 2"),
+        ("sngan", [None], "takes vectors"),
+        ("sngan", torch.ones(2, 4), r"tensor \[N, 3\]"),
+        ("stylegan2", [0], "takes no condition"),
+        ("stylegan2", [], "no images were asked for"),
+    ):
+        with pytest.raises(InputError, match=says):
+            sample(made(name), conditions, seed=0)
