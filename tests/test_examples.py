@@ -1,0 +1,80 @@
+"""The examples run as they stand, and do what they say; the README shows one of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthbook.store import root
+
+EXAMPLES = sorted((root() / "examples").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, root() / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_fits_on_a_screen_and_is_in_the_readme(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 80
+    assert path.read_text().startswith('"""')
+
+
+def test_the_readme_shows_an_example_as_it_is() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (root() / "README.md").read_text(), re.DOTALL)
+    assert block == (root() / "examples" / "real_and_generated.py").read_text()
+
+
+def test_real_and_generated(capsys: pytest.CaptureFixture[str]) -> None:
+    right = example("real_and_generated").main(steps=200, epochs=15)
+    assert capsys.readouterr().out.count("trained on") == 3
+    assert right["real"] > 85
+    assert 10 < right["generated"] <= right["real"]  # above chance, and no better than real ones
+    assert right["both"] > right["generated"]
+
+
+def test_guidance_in_a_readers_loop() -> None:
+    module = example("guidance_in_your_loop")
+    right = module.main(steps=150)
+    assert min(right.values()) > 40  # chance is 10
+    assert right["with guidance"] != right["without guidance"]
+    again = module.main(steps=150)
+    assert again == right
+
+
+def test_a_gan_from_drawn_shapes(tmp_path: Path) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(100):  # bright squares on blue
+        image = np.zeros((20, 20, 3), np.uint8)
+        image[..., 2] = 200
+        y, x = draw.integers(2, 10, 2)
+        image[y : y + 8, x : x + 8] = 255
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    output = tmp_path / "samples.png"
+    made = example("gan_from_drawn_shapes").main(str(folder), str(output), 20, 60)
+    assert made.shape == (64, 16, 16, 3)
+    with Image.open(output) as picture:
+        assert picture.size == (128, 128)
+    red, _, blue = made.reshape(-1, 3).mean(0)
+    assert blue > red + 20  # it has learned the colour at least, which drawn shapes do not have
