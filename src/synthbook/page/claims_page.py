@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of
 from synthbook.claims.language import Claim
-from synthbook.page.tables import MISSING, Display, plain, seeds_text, verdict_html
+from synthbook.page.figures import seeds_text
+from synthbook.page.tables import MISSING, Display, plain, verdict_html
 from synthbook.store import root
 
 if TYPE_CHECKING:
@@ -62,10 +63,8 @@ def _way_back(claim: Claim, scales: Sequence[str]) -> str:
     if check := claim.check:
         lines += [f"All with {_fields(check.where)}."] if check.where else []
         lines += [f"<code>{name}</code>: {_fields(fields)}" for name, fields in check.let.items()]
-        lines += [
-            f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}."
-            for name, values in check.each.items()
-        ]
+        for name, values in check.each.items():
+            lines.append(f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}.")
         lines += [f"Also the parts of {', '.join(check.include)}."] if check.include else []
     lines.append("As data: <code>synthbook claims --json</code>.")
     return f"<p><small>{'<br>'.join(lines)}</small></p>"
@@ -93,15 +92,13 @@ def _parts(verdicts: Sequence[Verdict]) -> str:
 def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     """Return a claim as HTML: its verdict at each scale and, folded, its parts and its rows."""
     run = [one for one in verdicts if one.verdict != "not run"] or list(verdicts[:1])
-    lines = [
-        f"<b>{claim.id}</b> {html.escape(claim.statement)} "
-        f"<small>{html.escape(claim.where)}</small>"
-    ]
-    lines += [
-        f"{verdict_html(one.verdict)} <b>{one.scale}</b> {_effect(one)} "
-        f"<small>{html.escape(one.reason)}</small>"
-        for one in run
-    ]
+    where = f"<small>{html.escape(claim.where)}</small>"
+    lines = [f"<b>{claim.id}</b> {html.escape(claim.statement)} {where}"]
+    for one in run:
+        effect, why = _effect(one), html.escape(one.reason)
+        lines.append(
+            f"{verdict_html(one.verdict)} <b>{one.scale}</b> {effect} <small>{why}</small>"
+        )
     summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
     folded = _parts(run) + _way_back(claim, [one.scale for one in verdicts])
     return (
@@ -117,13 +114,14 @@ def claims_display(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> Disp
     """
     held = {claim.id: [one for one in verdicts if one.id == claim.id] for claim in claims}
     mini = {one.id: one.verdict for one in verdicts if one.scale == "mini"}
-    blocks = [_block(claim, held[claim.id]) for claim in claims]
     note = (
         '<p class="book-note"><small>Of the recorded rows. Effect: of the weakest part, mean over '
         "seeds [95 % interval]; above 0 supports the claim.</small></p>"
     )
-    text = [f"{name} {mini.get(name, 'not run')}" for name in held]
-    return Display("\n".join([*blocks, note]), "\n".join(text))
+    return Display(
+        "\n".join([*(_block(claim, held[claim.id]) for claim in claims), note]),
+        "\n".join(f"{name} {mini.get(name, 'not run')}" for name in held),
+    )
 
 
 def _linked(claim: Claim) -> str:
@@ -175,13 +173,10 @@ def counts_table(verdicts: Iterable[Verdict], scales: Sequence[str]) -> pd.DataF
     import pandas as pd
 
     held = [(one.scale, one.paper, one.verdict) for one in verdicts]
-    return pd.DataFrame(
-        [
-            {"study": paper, "scale": scale}
-            | {word: held.count((scale, paper, word)) for word in VERDICTS}
-            for scale in scales
-            for paper in PAPERS
-        ]
+    pairs = [(paper, scale) for scale in scales for paper in PAPERS]
+    table = pd.DataFrame(pairs, columns=["study", "scale"])
+    return table.assign(
+        **{word: [held.count((scale, paper, word)) for paper, scale in pairs] for word in VERDICTS}
     )
 
 

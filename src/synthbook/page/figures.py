@@ -98,10 +98,17 @@ def mark(name: str) -> dict[str, str]:
     return {"color": look.color, "marker": look.marker, "linestyle": look.line}
 
 
+def seeds_text(counts: Iterable[int]) -> str:
+    """Return numbers of seeds in words: "1 seed", "5 seeds", "3–5 seeds"; "" for none."""
+    ends = sorted(set(counts))
+    if ends in ([], [1]):
+        return "1 seed" if ends else ""
+    return f"{'–'.join(str(n) for n in dict.fromkeys((ends[0], ends[-1])))} seeds"
+
+
 def seeds(table: pd.DataFrame) -> str:
     """Return how many seeds the rows of a table have, in words: "1 seed", "5 seeds"."""
-    count = table["seed"].nunique()
-    return f"{count} seed" if count == 1 else f"{count} seeds"
+    return seeds_text([table["seed"].nunique()])
 
 
 def interval_text(mean: float, low: float, high: float) -> str:

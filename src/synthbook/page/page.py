@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthbook.claims import decide
 from synthbook.page.claims_page import claims_display
-from synthbook.page.figures import seeds
-from synthbook.page.tables import Display, comparison, seeds_text, verdict_html
+from synthbook.page.figures import seeds, seeds_text
+from synthbook.page.tables import Display, comparison, verdict_html
 from synthbook.record.rows import recorded, recorded_rows
 
 if TYPE_CHECKING:

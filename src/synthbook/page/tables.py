@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError
 from synthbook.intervals import interval
-from synthbook.page.figures import label
+from synthbook.page.figures import label, seeds_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,14 +150,6 @@ def _cells(table: pd.DataFrame, names: Sequence[str], decimals: int, kind: str) 
 def _label(value: str, column: str) -> str:
     """Return how a value of a column is written."""
     return METRICS.get(value, value.replace("_", " ")) if column == "metric" else label(value)
-
-
-def seeds_text(counts: Iterable[int]) -> str:
-    """Return numbers of seeds in words: "1 seed", "5 seeds", "3–5 seeds"; "" for none."""
-    ends = sorted(set(counts))
-    if ends in ([], [1]):
-        return "1 seed" if ends else ""
-    return f"{'–'.join(str(n) for n in dict.fromkeys((ends[0], ends[-1])))} seeds"
 
 
 def comparison(
