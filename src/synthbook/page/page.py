@@ -11,6 +11,7 @@ from synthbook.claims import decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, comparison, verdict_html
+from synthbook.record.agreement import compare
 from synthbook.record.rows import recorded, recorded_rows
 
 if TYPE_CHECKING:
@@ -105,8 +106,6 @@ class Page:
 
     def agreement(self) -> Display:
         """Return how far this run's rows agree with the recorded rows of the same seeds."""
-        from synthbook.record.agreement import compare
-
         agreement = compare(self.run.rows(), recorded_rows(self.chapter, self.scale))
         text = f"{'✓' if agreement.ok else '✗'} {agreement.text}"
         return Display(f"<p>{html.escape(text)}</p>", text)
