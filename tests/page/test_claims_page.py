@@ -7,7 +7,7 @@ import re
 import matplotlib as mpl
 import pytest
 
-from synthbook.claims.decide import PAPERS, VERDICTS, Part, Verdict, chapters_of, claims, verdicts
+from synthbook.claims.decide import PAPERS, VERDICTS, Part, Verdict, claims, verdicts
 from synthbook.page.claims_page import (
     STUDIES,
     badge,
@@ -101,8 +101,3 @@ def test_bars_are_the_counts(found: list[Verdict]) -> None:
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     assert sum(widths) == 139
     mpl.pyplot.close(figure)
-
-
-def test_chapters_of_a_claim_include_those_of_the_claims_in_it() -> None:
-    seven = next(one for one in claims("gap") if one.id == "gap-07")
-    assert chapters_of(seven) == ["11_generators", "12_not_mutual", "14_what_an_image_teaches"]

@@ -9,7 +9,7 @@ import pytest
 
 from synthbook.claims import decide
 from synthbook.errors import InputError
-from synthbook.page.page import Page, answer, matching, recorded_scales
+from synthbook.page.page import Page, answer, matching
 from synthbook.record.rows import recorded_rows
 
 CHAPTER = "12_not_mutual"
@@ -36,9 +36,8 @@ def page(scale: str = "mini", rows: pd.DataFrame | None = None, chapter: str = C
 
 
 def test_scales_are_those_with_rows_of_the_chapter() -> None:
-    assert recorded_scales(CHAPTER) == ["mini", "small_cpu"]
-    assert recorded_scales("53_why_it_works") == ["mini"]
-    assert recorded_scales("99_nothing") == []
+    assert decide.recorded_scales("53_why_it_works") == ["mini"]
+    assert decide.recorded_scales("99_nothing") == []
     assert list(page().recorded) == ["mini", "small_cpu"]
 
 

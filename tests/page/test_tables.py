@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthbook.claims.decide import Part, Verdict
 from synthbook.errors import InputError
-from synthbook.page.tables import comparison, parts_table, plain, verdict_table
+from synthbook.page.tables import comparison, plain
 
 
 def measured(scale, seeds, methods=("plain", "PG-KL"), tests=("real", "gan"), **more):
@@ -24,16 +23,6 @@ PRINTED = pd.DataFrame(
     [{"table": "T1", "method": "plain", "train": "real", "test": "real", "value": 96.34}]
 )
 INDEX = ["method", "train"]
-
-
-def verdict(name="gap-01", scale="mini", word="holds", numbers=(), **more):
-    numbers = dict(zip(("effect", "low", "high", "seeds"), numbers, strict=False))
-    return Verdict(id=name, paper="gap", scale=scale, verdict=word, **numbers, **more)
-
-
-def part(text, cell, word, *numbers):
-    numbers = dict(zip(("effect", "low", "high"), numbers, strict=True))
-    return Part(text=text, cell=cell, verdict=word, **numbers)
 
 
 def tree(display):
@@ -179,7 +168,6 @@ def test_a_table_is_small_and_takes_its_colours_from_the_page():
     scales = [measured(scale, 3) for scale in ("mini", "small", "paper")]
     tables = [
         comparison(measured("mini", 3), scales, PRINTED, index=INDEX, columns="test"),
-        verdict_table([verdict()], statements={}),
         plain(pd.DataFrame({"a": [1]})),
     ]
     for table in tables:
@@ -198,32 +186,3 @@ def test_a_spread_stands_below_its_number_where_there_are_many():
     )  # fmt: skip
     assert "dense" not in tree(few).get("class")
     assert "dense" in tree(many).get("class")
-
-
-def test_verdicts_say_what_why_and_how_sure():
-    found = [
-        verdict(numbers=(3.2, 1.1, 5.0, 5)),
-        verdict("gap-02", word="not run", reason="no rows of RG"),
-        verdict("gap-03", "small", "fails", (-1.0, -2.0, -0.5, 3)),
-    ]
-    table = verdict_table(found, statements={"gap-01": "A < B"}, title="Claims")
-    lines = body(table)
-    assert lines[0] == ["gap-01", "A ‹ B", "mini", "✓ holds", "+3.2 [+1.1, +5]", "5", ""]
-    assert lines[1][3:] == ["· not run", "·", "·", "no rows of RG"]
-    assert lines[2][3] == "✗ fails"
-    assert verdict_table([]).html
-
-
-def test_parts_that_hold_can_be_left_out():
-    parts = (
-        part("A - B > 0", "G=gan", "holds", 2.0, 1.0, 3.0),
-        part("A - B > 0", "G=diffusion", "fails", -2.0, -3.0, -1.0),
-        part("A - C > 0", "", "undecided", 0.5, -1.0, 2.0),
-    )
-    found = [verdict(word="fails", parts=parts)]
-    assert len(body(parts_table(found))) == 3
-    left = body(parts_table(found, holding=False))
-    assert [line[3] for line in left] == ["✗ fails", "~ undecided"]
-    both = body(parts_table([*found, verdict("gap-02", word="fails", parts=parts)]))
-    assert [line[0] for line in both] == ["gap-01"] * 3 + ["gap-02"] * 3
-    assert parts_table([]).html

@@ -1,9 +1,9 @@
 """What the recorded rows say of each claim: rows -> tables -> effects -> parts -> verdict.
 
 The rows of an inequality become a table a cell: a quantity is a column, a line is a seed. The
-inequality is an expression over the columns, so a line has an effect. `judge` decides on the
-effects of one cell, `combine` on the cells of one inequality, `verdict` on a claim. (The tables
-are so small that NumPy decides on all claims in less time than it takes to import pandas.)
+inequality is an expression over the columns, so a line has an effect. `judge` decides on an effect
+and its interval, `combine` on the cells of one inequality, `verdict` on a claim. (The tables are so
+small that NumPy decides on all claims in less time than it takes to import pandas.)
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from synthbook.claims.language import Check, Claim, Expression, Fields, Over, Trend, inequality
+from synthbook.claims.language import REQUIRED, Check, Claim, Expression, Fields, Trend, inequality
 from synthbook.errors import InputError, did_you_mean
 from synthbook.intervals import DECIMALS, RESAMPLES, effect_text, interval
 from synthbook.randomness import numpy_generator
-from synthbook.record.rows import COLUMNS, IDENTITY, Row, first_fault, read
+from synthbook.record.rows import IDENTITY, Row, first_fault, latest, recorded_rows
 from synthbook.store import root
 
 PAPERS = ("gap", "ready", "dip", "fake", "prim")
@@ -44,31 +44,25 @@ class Quantity:
     @property
     def text(self) -> str:
         """The fields in words, without the chapter."""
-        at, known = self.fields, ("chapter", "method", "train", "test", "metric")
-        rest = ", ".join(f"{key}={value}" for key, value in at.items() if key not in known)
-        head = f"{at['metric']} of {at['method']}, {at['train']} -> {at['test']}"
-        return f"{head} [{rest}]" if rest else head
+        rest = [f"{key}={value}" for key, value in self.fields.items() if key not in REQUIRED]
+        head = "{metric} of {method}, {train} -> {test}".format_map(self.fields)
+        return f"{head} [{', '.join(rest)}]" if rest else head
 
 
 @dataclass(frozen=True)
 class Judgement:
     """A verdict and what it rests on.
 
-    Attributes:
-        verdict: "holds", "fails", "undecided" or "not run".
-        effect: claimed-larger minus claimed-smaller side, mean over seeds, in the unit of the
-            quantities; positive supports the claim. None if there is none.
-        low, high: ends of its 95 % bootstrap interval over seeds; None with a single seed.
-        seeds: seeds that all quantities have.
-        reason: why the verdict is not "holds", or what it rests on; "" if nothing is to be said.
+    The effect is the claimed-larger minus the claimed-smaller side, mean over seeds, in the unit of
+    the quantities: positive supports the claim.
     """
 
-    verdict: str
-    effect: float | None = None
-    low: float | None = None
+    verdict: str  # one of `VERDICTS`
+    effect: float | None = None  # None if there is none
+    low: float | None = None  # ends of its 95 % bootstrap interval over seeds; None with one seed
     high: float | None = None
-    seeds: int = 0
-    reason: str = ""
+    seeds: int = 0  # those that all quantities have
+    reason: str = ""  # why the verdict is not "holds", or what it rests on
 
     @property
     def effect_text(self) -> str:
@@ -80,23 +74,19 @@ class Judgement:
         """Effect in units of its interval's half width: comparable between quantities."""
         if self.effect is None:
             return -math.inf
-        if self.low is None or self.high is None or self.high == self.low:
+        if self.low == self.high:  # or both are None
             return math.copysign(math.inf, self.effect) if self.effect else 0.0
         return 2 * self.effect / (self.high - self.low)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Judgement):
-    """One inequality or trend in one cell, or over its cells, with its own verdict.
-
-    ``decides`` is False for cells that are shown beside the part that combines them.
-    ``quantities`` are what it rests on; "not run" means that some of them have no rows.
-    """
+    """One inequality or trend in one cell, or over its cells, with its own verdict."""
 
     text: str
     cell: str
-    decides: bool = True
-    quantities: tuple[Quantity, ...] = ()
+    decides: bool = True  # False: shown beside the part that combines the cells
+    quantities: tuple[Quantity, ...] = ()  # "not run" means that some of them have no rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,45 +99,21 @@ class Verdict(Judgement):
     parts: tuple[Part, ...] = ()
 
 
-# --- Rows -----------------------------------------------------------------------------------------
+Rows = Mapping[tuple[str, str], list[dict[str, Any]]]  # (chapter, metric) -> rows of one scale
 
 
-class Measured(NamedTuple):
-    """A row as claims see it: ``fields`` are its identity, each name of its setting among them."""
-
-    fields: dict[str, Any]
-    value: float
-    time: str
-
-
-Rows = Mapping[tuple[str, str], list[Measured]]  # (chapter, metric) -> rows of one scale
-_BESIDE = {"setting"} | set(COLUMNS) - set(IDENTITY)  # columns of a frame that are no fields
-
-
-def _measured(row: Row | Mapping[str, Any]) -> Measured:
-    """Return a `Row`, or a record of a `frame`, where NaN says that a row has no such setting."""
-    if isinstance(row, Row):
-        named = {name: getattr(row, name) for name in IDENTITY if name != "setting"}
-        return Measured(named | row.setting, row.value, row.provenance.time)
-    fields = {key: held for key, held in row.items() if key not in _BESIDE and held == held}
-    return Measured(fields, row["value"], row.get("time", ""))
-
-
-def by_scale(rows: Any) -> dict[str, Rows]:
-    """Return the newest row of each identity, sorted; ``rows`` are a `frame`, or one by one."""
-    if hasattr(rows, "to_dict"):  # a DataFrame; pandas is not imported for the question
-        rows = rows.to_dict("records")
-    oldest_first = sorted(map(_measured, rows), key=lambda row: row.time)
-    newest = {frozenset(row.fields.items()): row for row in oldest_first}
+def by_scale(rows: Iterable[Row]) -> dict[str, Rows]:
+    """Return rows by scale; each is its identity, with the names of its setting, and ``value``."""
     scales: dict[str, Any] = defaultdict(lambda: defaultdict(list))
-    for row in newest.values():
-        scales[row.fields["scale"]][row.fields["chapter"], row.fields["metric"]].append(row)
+    for row in rows:
+        named = {name: getattr(row, name) for name in (*IDENTITY, "value") if name != "setting"}
+        scales[row.scale][row.chapter, row.metric].append(named | row.setting)
     return scales
 
 
-def recorded_scales() -> list[str]:
-    """Return the scales that have recorded rows: mini first, then by name."""
-    names = {path.parent.name for path in (root() / "results").glob("*/*.jsonl")}
+def recorded_scales(chapter: str = "*") -> list[str]:
+    """Return the scales that have recorded rows (of a chapter): mini first, then by name."""
+    names = {path.parent.name for path in (root() / "results").glob(f"*/{chapter}.jsonl")}
     return sorted(names, key=lambda name: (name != "mini", name))
 
 
@@ -169,61 +135,49 @@ class Cell:
         plain = ("dataset", "backbone")
         return ", ".join(f"{v}" if k in plain else f"{k}={v}" for k, v in self.place.items())
 
-    @property
-    def missing(self) -> list[Quantity]:
-        """The quantities that have no rows."""
-        return [quantity for quantity in self.quantities if not quantity.rows]
-
-
-def _order(place: Iterable[tuple[str, Any]]) -> list[tuple[str, bool, Any]]:
-    return [(axis, isinstance(held, str), held) for axis, held in place]  # numbers as numbers
-
 
 def _cells(check: Check, expression: Expression, rows: Rows, free: Iterable[str]) -> list[Cell]:
     """Return the cells of an expression with its value at each seed.
 
     A field that is free and that not every quantity fixes makes cells; "" is how a row says that
-    it does not apply. In each cell the rows are a table: a quantity is a column, a seed is a line.
+    it does not apply.
     """
     cells, names = [], sorted(expression.names)
     for binding in check.bindings(names):
         asked = {name: check.quantity(name, binding) for name in names}
         axes = [axis for axis in free if any(axis not in wanted for wanted in asked.values())]
-        at: dict[tuple[Any, ...], dict[str, list[Measured]]] = {}
+        at: dict[Any, dict[str, list[Any]]] = defaultdict(lambda: {name: [] for name in names})
         for name, wanted in asked.items():
             for row in rows.get((wanted["chapter"], wanted["metric"]), []):
-                if wanted.items() <= row.fields.items():
-                    place = ((axis, row.fields.get(axis, "")) for axis in axes)
-                    place = tuple(pair for pair in place if pair[1] != "")
-                    at.setdefault(place, {name: [] for name in names})[name].append(row)
-        for place in sorted(at, key=_order) or [()]:
-            held = at.get(place, dict.fromkeys(names, ()))
+                if wanted.items() <= row.items():
+                    place = tuple((axis, row[axis]) for axis in axes if row.get(axis, "") != "")
+                    at[place][name].append(row)
+        places = sorted(at, key=lambda place: [(k, isinstance(v, str), v) for k, v in place])
+        for place in places or [()]:
+            held = at[place]
             asks = (Quantity(n, {**dict(place), **asked[n]}, len(held[n])) for n in names)
-            cell = Cell({**binding, **dict(place)}, tuple(asks), _ambiguity(held))
-            table = {name: {row.fields["seed"]: row.value for row in held[name]} for name in names}
+            table = {name: {row["seed"]: row["value"] for row in held[name]} for name in names}
             seeds = sorted(set.intersection(*map(set, table.values())))
-            if not cell.fault:
-                columns = {name: np.array([table[name][seed] for seed in seeds]) for name in names}
-                fault = "" if seeds else "no seed is common to its quantities"
-                effects = dict(zip(seeds, expression(columns).tolist(), strict=True))
-                cell = replace(cell, fault=fault, effects=effects)
-            cells.append(cell)
+            columns = {name: np.array([table[name][seed] for seed in seeds]) for name in names}
+            fault = _ambiguity(held) or ("" if seeds else "no seed is common to its quantities")
+            effects = {} if fault else dict(zip(seeds, expression(columns).tolist(), strict=True))
+            cells.append(Cell({**binding, **dict(place)}, tuple(asks), fault, effects))
     return cells
 
 
-def _ambiguity(held: Mapping[str, Sequence[Measured]]) -> str:
+def _ambiguity(held: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return in what several rows of one quantity, cell and seed differ; "" if there are none."""
     for name, rows in held.items():
-        if len({row.fields["seed"] for row in rows}) < len(rows):
-            common = set.intersection(*(set(row.fields.items()) for row in rows))
-            differ = {key for row in rows for key in row.fields} - {"seed", *dict(common)}
-            return f"rows of {name} differ in {', '.join(sorted(differ))}"
+        if len({row["seed"] for row in rows}) < len(rows):
+            pairs = Counter(pair for row in rows for pair in row.items())
+            differ = {key for (key, _), count in pairs.items() if count < len(rows)}
+            return f"rows of {name} differ in {', '.join(sorted(differ - {'seed', 'value'}))}"
     return ""
 
 
 def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
     """Return the curves of a trend (cells but for the swept field) with how they rise or fall."""
-    curves: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
+    curves: dict[Any, list[Cell]] = defaultdict(list)
     for point in _cells(check, trend.expression, rows, dict.fromkeys((*check.cells, trend.across))):
         curves[tuple(pair for pair in point.place.items() if pair[0] != trend.across)].append(point)
     cells = []
@@ -238,8 +192,7 @@ def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
         sign = 1 if trend.direction == "up" else -1
         effects = {s: _rise([sign * point.effects[s] for point in points], trend.by) for s in seeds}
         asks = tuple(quantity for point in points for quantity in point.quantities)
-        fault = faults[0] if faults else ""
-        cells.append(Cell(dict(place), asks, fault, {} if fault else effects))
+        cells.append(Cell(dict(place), asks, *(faults[:1] or ["", effects])))
     return cells
 
 
@@ -257,11 +210,11 @@ def _rise(values: list[float], by: str) -> float:
 # --- Parts ----------------------------------------------------------------------------------------
 
 
-def _judgement(
-    effect: float, ends: Iterable[float], seeds: int, *, strict: bool = True
-) -> Judgement:
-    """Return what an effect says whose interval has these ends (NaN: there is none)."""
-    low, high = (None if math.isnan(end) else end for end in ends)
+def judge(effect: float, low: float, high: float, seeds: int, *, strict: bool = True) -> Judgement:
+    """Return what an effect and its interval over seeds say; not ``strict``: zero supports it too.
+
+    With a single seed the ends of the interval are NaN.
+    """
     if seeds < MIN_SEEDS:
         verdict, reason = "undecided", f"{seeds} seed(s); a verdict needs {MIN_SEEDS}"
     elif low > 0 or (low == 0 and not strict):
@@ -270,36 +223,34 @@ def _judgement(
         verdict, reason = "fails", ""
     else:
         verdict, reason = "undecided", "the interval over seeds spans zero"
-    return Judgement(verdict, effect, low, high, seeds, reason)
+    ends = (None if math.isnan(end) else end for end in (low, high))
+    return Judgement(verdict, effect, *ends, seeds, reason)
 
 
-def judge(effects: Iterable[float], *, strict: bool = True) -> Judgement:
-    """Return what one effect a seed says of a part; not ``strict``: zero supports it too."""
+def _mean(effects: Iterable[float], strict: bool) -> Judgement:
+    """Judge the mean of one effect a seed."""
     values = list(effects)
     if not np.isfinite(values).all():
         return Judgement("undecided", seeds=len(values), reason="an effect is not finite")
     # Equal means differ by some 1e-17, which must not decide.
-    mean, *ends = (round(end, DECIMALS) + 0.0 for end in interval(values))
-    return _judgement(mean, ends, len(values), strict=strict)
+    rounded = (round(end, DECIMALS) + 0.0 for end in interval(values))
+    return judge(*rounded, len(values), strict=strict)
 
 
 def _share(effects: np.ndarray) -> Judgement:
-    """Judge the share of cells with a positive mean, minus 1/2, bootstrapped over seeds.
-
-    Args:
-        effects: a line a cell, a column a seed.
-    """
+    """Judge the share of cells (lines) with a positive mean over seeds (columns), minus 1/2."""
     share, seeds = float((effects.mean(axis=1) > 0).mean()) - 0.5, effects.shape[1]
     if seeds < MIN_SEEDS:
-        return _judgement(share, (math.nan, math.nan), seeds)
+        return judge(share, math.nan, math.nan, seeds)
     draws = numpy_generator(0, "share", seeds).integers(0, seeds, size=(RESAMPLES, seeds))
     weights = (draws[:, :, None] == np.arange(seeds)).sum(axis=1) / seeds
     shares = ((effects @ weights.T).round(DECIMALS) > 0).mean(axis=0) - 0.5
-    return _judgement(share, np.quantile(shares, [0.025, 0.975]).tolist(), seeds)
+    return judge(share, *np.quantile(shares, [0.025, 0.975]).tolist(), seeds)
 
 
-def _premises(check: Check, rows: Rows) -> Iterator[Cell]:
-    """Yield the cells of a check's premises; their fault says why one is not met."""
+def _premises(check: Check, rows: Rows) -> list[Cell]:
+    """Return the cells of a check's premises; their fault says why one is not met."""
+    cells = []
     for text in check.premise:
         test = inequality(text)
         for cell in _cells(check, test, rows, check.cells):
@@ -307,30 +258,27 @@ def _premises(check: Check, rows: Rows) -> Iterator[Cell]:
             if not (mean > 0 or (mean == 0 and not test.strict)):
                 why = f"premise {text} is not met (by {abs(mean):.3g}) at {cell.label}"
                 cell = replace(cell, fault=why)
-            yield cell
+            cells.append(cell)
+    return cells
 
 
 def _part(text: str, cell: Cell, premises: Iterable[Cell], strict: bool) -> Part:
     """Return the part of one cell, given the premises that do not lie elsewhere."""
-    near = [
-        premise
-        for premise in premises
-        if all(cell.place.get(key, held) == held for key, held in premise.place.items())
-    ]
-    if missing := [quantity for one in (cell, *near) for quantity in one.missing]:
-        texts = dict.fromkeys(quantity.text for quantity in missing)
-        judgement = Judgement("not run", reason="no rows of " + "; ".join(texts))
+    near = [p for p in premises if all(cell.place.get(k, v) == v for k, v in p.place.items())]
+    unsaid = [quantity for p in near for quantity in p.quantities if not quantity.rows]
+    quantities = (*cell.quantities, *unsaid)
+    if missing := dict.fromkeys(quantity.text for quantity in quantities if not quantity.rows):
+        judgement = Judgement("not run", reason="no rows of " + "; ".join(missing))
     elif cell.fault:
         judgement = Judgement("undecided", reason=cell.fault)
     else:
-        judgement = judge(cell.effects.values(), strict=strict)
+        judgement = _mean(cell.effects.values(), strict)
         if unmet := dict.fromkeys(premise.fault for premise in near if premise.fault):
             judgement = replace(judgement, verdict="undecided", reason="; ".join(unmet))
-    quantities = (*cell.quantities, *(quantity for one in near for quantity in one.missing))
     return Part(**vars(judgement), text=text, cell=cell.label, quantities=quantities)
 
 
-def combine(parts: list[Part], cells: list[Cell], over: Over, *, strict: bool) -> list[Part]:
+def combine(parts: list[Part], cells: list[Cell], over: str, *, strict: bool) -> list[Part]:
     """Return the parts of one inequality: one a cell, and before them what combines these.
 
     all: every cell decides. any: one cell that holds is enough. mean: the mean over cells, a seed.
@@ -354,7 +302,7 @@ def combine(parts: list[Part], cells: list[Cell], over: Over, *, strict: bool) -
     elif not seeds:
         heads = {count: Judgement("undecided", reason="no seed is common to its cells")}
     else:
-        mean = judge(values.mean(axis=0), strict=strict)
+        mean = _mean(values.mean(axis=0), strict)
         if below := int((values.mean(axis=1) <= 0).sum()):
             reasons = filter(None, (mean.reason, f"{below} of {count} not above zero"))
             mean = replace(mean, reason="; ".join(reasons))
@@ -367,15 +315,14 @@ def combine(parts: list[Part], cells: list[Cell], over: Over, *, strict: bool) -
 
 def _evaluate(check: Check, rows: Rows) -> list[Part]:
     """Return the parts of a check's own inequalities and trends."""
-    premises, parts = list(_premises(check, rows)), []
+    premises, parts = _premises(check, rows), []
     for item in (*check.require, *check.trend):
-        strict = item.expression.strict
         if isinstance(item, Trend):
-            text, over, cells = item.text, check.over, _curves(check, item, rows)
+            over, cells = check.over, _curves(check, item, rows)
         else:
-            text, over = item.that, item.over or check.over
-            cells = _cells(check, item.expression, rows, check.cells)
-        alone = [_part(text, cell, premises, strict) for cell in cells]
+            over, cells = item.over or check.over, _cells(check, item.expression, rows, check.cells)
+        strict = item.expression.strict
+        alone = [_part(item.text, cell, premises, strict) for cell in cells]
         parts += combine(alone, cells, over, strict=strict)
     return parts
 
@@ -388,22 +335,15 @@ def _load(path: Path, stamp: int) -> list[Claim]:
     """Return the claims of a file; ``stamp`` is its time of change."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with path.open(encoding="utf-8") as stream:
-        entries = yaml.load(stream, Loader=loader)
     try:
+        entries = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return TypeAdapter(list[Claim]).validate_python(entries)
     except ValidationError as error:
-        fault = first_fault(error)
-        raise InputError(f"'{path}', claim (from 0) {fault}; mend it there") from None
+        raise InputError(f"'{path}', claim (from 0) {first_fault(error)}; mend it there") from None
 
 
 def claims(paper: str | None = None) -> list[Claim]:
-    """Return the claims of a study, or of all five, in the order of their files.
-
-    Raises:
-        InputError: if there is no such study, or its file is not valid.
-    """
+    """Return the claims of a study, or of all five, in the order of their files."""
     if paper not in (None, *PAPERS):
         hint = did_you_mean(paper, PAPERS)
         raise InputError(f"there is no study '{paper}'{hint}; the studies are {', '.join(PAPERS)}")
@@ -412,12 +352,16 @@ def claims(paper: str | None = None) -> list[Claim]:
     return [claim for path in paths for claim in _load(path, path.stat().st_mtime_ns)]
 
 
+def find(ids: Iterable[str]) -> list[Claim]:
+    """Return the claims of these ids, in their order."""
+    known, ids = {claim.id: claim for claim in claims()}, list(ids)
+    if unknown := next((name for name in ids if name not in known), None):
+        raise InputError(f"there is no claim '{unknown}'{did_you_mean(unknown, known)}")
+    return [known[name] for name in ids]
+
+
 def _included(claim: Claim) -> list[Claim]:
-    """Return the claims that a claim includes, all of its own study."""
-    if not (claim.check and claim.check.include):
-        return []
-    known = {other.id: other for other in claims(claim.paper)}
-    return [known[name] for name in claim.check.include]
+    return find(claim.check.include) if claim.check and claim.check.include else []
 
 
 def claim_quantities(claim: Claim) -> list[tuple[str, Fields]]:
@@ -425,12 +369,10 @@ def claim_quantities(claim: Claim) -> list[tuple[str, Fields]]:
 
     Those of the claims that it includes come first; those of premises count too.
     """
-    own = claim.check
-    names = own.let if own else ()
-    return [
-        *(pair for other in _included(claim) for pair in claim_quantities(other)),
-        *((name, own.quantity(name, held)) for name in names for held in own.bindings([name])),
-    ]
+    pairs = [pair for other in _included(claim) for pair in claim_quantities(other)]
+    for name in claim.check.let if claim.check else ():
+        pairs += [(name, claim.check.quantity(name, held)) for held in claim.check.bindings([name])]
+    return pairs
 
 
 def chapters_of(claim: Claim) -> list[str]:
@@ -479,7 +421,7 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     worst = min((part.verdict for part in deciding), key=WORST_FIRST.index)
     deciding = [part for part in deciding if part.verdict == worst]
     weakest = min(deciding, key=lambda part: part.strength)
-    says = {field.name: getattr(weakest, field.name) for field in fields(Judgement)}
+    says = {item.name: getattr(weakest, item.name) for item in fields(Judgement)}
     if worst != "holds":
         says["reason"] = _reason(deciding, rows)
     return Verdict(**says, id=claim.id, paper=claim.paper, scale=scale, parts=tuple(parts))
@@ -489,45 +431,29 @@ def verdicts(
     scale: str | None = None,
     paper: str | None = None,
     ids: Iterable[str] | None = None,
-    rows: Any = None,
+    rows: Iterable[Row] | None = None,
 ) -> list[Verdict]:
     """Return the verdict of each claim at each scale, by claim and then by scale.
 
     Args:
         scale: one scale; None: every scale that has rows ("mini" if none has).
         paper: one study; None: all five.
-        ids: these claims only.
-        rows: a `frame`, or rows one by one, to judge instead of the recorded ones.
-
-    Raises:
-        InputError: if there is no such study or claim.
+        ids: these claims in this order, in place of a study's.
+        rows: to judge instead of the recorded ones, such as `Run.rows`.
     """
-    chosen = claims(paper)
-    if ids is not None:
-        ids, known = list(ids), [claim.id for claim in chosen]
-        if unknown := next((name for name in ids if name not in known), None):
-            raise InputError(f"there is no claim '{unknown}'{did_you_mean(unknown, known)}")
-        chosen = [claim for claim in chosen if claim.id in ids]
+    asked = claims(paper) if ids is None else find(ids)
     scales = [scale] if scale else recorded_scales()
     if rows is None:
-        chapters = sorted({name for claim in chosen for name in chapters_of(claim)})
-        folder = root() / "results"
-        paths = [folder / one / f"{chapter}.jsonl" for one in scales for chapter in chapters]
-        sorted_rows = by_scale(row for path in paths if path.is_file() for row in read(path))
+        chapters = sorted({name for claim in asked for name in chapters_of(claim)})
+        held = by_scale(r for at in scales for name in chapters for r in recorded_rows(name, at))
     else:
-        sorted_rows = by_scale(rows)
-        scales = [scale] if scale else list(sorted_rows)
-    return [
-        verdict(claim, sorted_rows.get(name, {}), name)
-        for claim in chosen
-        for name in scales or ["mini"]
-    ]
+        held = by_scale(latest(rows))
+        scales = [scale] if scale else list(held)
+    return [verdict(claim, held.get(at, {}), at) for claim in asked for at in scales or ["mini"]]
 
 
-def counts(judged: Iterable[Verdict]) -> dict[str, dict[str, int]]:
-    """Return study -> how many of its verdicts are of each kind."""
-    pairs = Counter((one.paper, one.verdict) for one in judged)
-    return {paper: {word: pairs[paper, word] for word in VERDICTS} for paper in PAPERS}
+def _rounded(number: str) -> float:
+    return float(f"{round(float(number), DECIMALS) + 0.0:.6g}")
 
 
 def to_json(judged: Iterable[Verdict]) -> list[dict[str, Any]]:
@@ -535,6 +461,5 @@ def to_json(judged: Iterable[Verdict]) -> list[dict[str, Any]]:
 
     Numbers have 6 digits; what lies behind the ninth decimal is rounding.
     """
-    rounded = lambda text: float(f"{round(float(text), DECIMALS) + 0.0:.6g}")  # noqa: E731
     first = dict.fromkeys(("id", "paper", "scale"))
-    return [json.loads(json.dumps(first | asdict(one)), parse_float=rounded) for one in judged]
+    return [json.loads(json.dumps(first | asdict(v)), parse_float=_rounded) for v in judged]

@@ -14,8 +14,7 @@ quantities, ``over`` says how cells (data sets, backbones, ...) combine:
       over: all
 
 Its expressions hold numbers, names of quantities, ``+ - * /``, parentheses and the functions
-``min``, ``max``, ``abs`` and ``mean``. Anything else that Python could do is refused when the text
-is read, before any value is known.
+``min``, ``max``, ``abs`` and ``mean``; anything else is refused when the text is read.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ import ast
 import itertools
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from simpleeval import InvalidExpression, SimpleEval
 
 from synthbook.errors import InputError
@@ -68,10 +67,7 @@ class Expression:
         return names - set(_FUNCTIONS)
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
-        """Return its value; ``values`` are numbers, or columns of one length.
-
-        A column divided by zero is infinite or NaN there, without a warning.
-        """
+        """Return its value, of numbers or columns; division by zero gives infinity or NaN."""
         with np.errstate(all="ignore"):
             return SimpleEval(_OPERATORS, _FUNCTIONS, values).eval(self.text, self.tree)
 
@@ -89,7 +85,7 @@ def _parse(text: str) -> ast.expr:
 
 
 def _checked(expression: Expression) -> Expression:
-    """Return an expression that holds arithmetic only, after a trial with numbers."""
+    """Return an expression if it holds arithmetic only, after a trial with numbers."""
     for node in ast.walk(expression.tree):
         if not isinstance(node, _NODES):
             raise _refusal(expression.text, f"it holds {type(node).__name__}")
@@ -108,11 +104,7 @@ def _checked(expression: Expression) -> Expression:
 
 @cache
 def expression(text: str) -> Expression:
-    """Return the arithmetic expression that a text is.
-
-    Raises:
-        InputError: if the text holds anything else.
-    """
+    """Return the arithmetic expression that a text is; anything else is an `InputError`."""
     return _checked(Expression(text, _parse(text)))
 
 
@@ -120,11 +112,8 @@ def expression(text: str) -> Expression:
 def inequality(text: str) -> Expression:
     """Return an inequality, two expressions around one of ``> >= < <=``, as their difference.
 
-    Its value is positive where the inequality holds.
-
-    Raises:
-        InputError: if the text is anything else; chains such as ``a < b < c`` are refused because
-            they have no single effect (write two inequalities).
+    Its value is positive where the inequality holds. Chains such as ``a < b < c`` have no single
+    effect and are refused, as is all else, by an `InputError`.
     """
     match _parse(text):
         case ast.Compare(larger, [ast.Gt() | ast.GtE() as sign], [smaller]):
@@ -137,14 +126,14 @@ def inequality(text: str) -> Expression:
     return _checked(Expression(text, ast.BinOp(larger, ast.Sub(), smaller), strict))
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Strict(BaseModel, extra="forbid", frozen=True):
+    pass
 
 
 class Requirement(_Strict):
     """One inequality, and how its cells combine."""
 
-    that: str
+    text: str = Field(alias="that")
     over: Over | None = None  # None: the check's own
 
     @model_validator(mode="before")
@@ -154,8 +143,7 @@ class Requirement(_Strict):
 
     @property
     def expression(self) -> Expression:
-        """The inequality, parsed."""
-        return inequality(self.that)
+        return inequality(self.text)
 
 
 class Trend(_Strict):
@@ -172,12 +160,10 @@ class Trend(_Strict):
 
     @property
     def expression(self) -> Expression:
-        """What rises or falls, parsed."""
         return expression(self.of)
 
     @property
     def text(self) -> str:
-        """The trend in words."""
         how = {"spearman": "rank correlation", "ends": "last - first", "last": "at the largest"}
         return f"{self.of} goes {self.direction} over {self.across} ({how[self.by]})"
 
@@ -206,15 +192,14 @@ class Check(_Strict):
 
     def placeholders(self, names: Iterable[str]) -> set[str]:
         """Return the placeholders that the quantities use."""
-        texts = [str(value) for name in names for value in self.quantity(name).values()]
-        return {found for text in texts for found in _PLACEHOLDER.findall(text)}
+        values = (value for name in names for value in self.quantity(name).values())
+        return set(_PLACEHOLDER.findall(" ".join(map(str, values))))
 
-    def bindings(self, names: Iterable[str]) -> Iterator[dict[str, str]]:
-        """Yield the values of the placeholders that the quantities use, all combinations."""
+    def bindings(self, names: Iterable[str]) -> list[dict[str, str]]:
+        """Return the values of the placeholders that the quantities use, in all combinations."""
         used = self.placeholders(names)
-        axes = [axis for axis in self.each if axis in used]
-        for values in itertools.product(*(self.each[axis] for axis in axes)):
-            yield dict(zip(axes, values, strict=True))
+        axes = {axis: values for axis, values in self.each.items() if axis in used}
+        return [dict(zip(axes, held, strict=True)) for held in itertools.product(*axes.values())]
 
     @model_validator(mode="after")
     def _consistent(self) -> Check:
@@ -224,16 +209,13 @@ class Check(_Strict):
         spoken += [item.expression.names for item in (*self.require, *self.trend)]
         if not all(spoken):
             raise ValueError("an inequality or a trend speaks of no quantity")
-        used = set().union(*spoken)
-        if used != set(self.let):
-            unknown, idle = sorted(used - set(self.let)), sorted(set(self.let) - used)
-            raise ValueError(f"'let' lacks {unknown} and holds unused {idle}")
         for name in self.let:
             if lacking := [key for key in REQUIRED if key not in self.quantity(name)]:
                 raise ValueError(f"quantity '{name}' has no {', '.join(lacking)}")
-        if (used := self.placeholders(self.let)) != set(self.each):
-            unknown, idle = sorted(used - set(self.each)), sorted(set(self.each) - used)
-            raise ValueError(f"'each' lacks {unknown} and holds unused {idle}")
+        for word, used in (("let", set().union(*spoken)), ("each", self.placeholders(self.let))):
+            if used != (given := set(getattr(self, word))):
+                unknown, idle = sorted(used - given), sorted(given - used)
+                raise ValueError(f"'{word}' lacks {unknown} and holds unused {idle}")
         return self
 
 
@@ -255,5 +237,4 @@ class Claim(_Strict):
 
     @property
     def paper(self) -> str:
-        """Key of the study."""
         return self.id.partition("-")[0]

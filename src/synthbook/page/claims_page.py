@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of
 from synthbook.claims.language import Claim
-from synthbook.page.tables import Display, parts_table, plain, seeds_text, verdict_html
+from synthbook.page.figures import seeds_text
+from synthbook.page.tables import MISSING, Display, plain, verdict_html
 from synthbook.store import root
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ LOOKS = {
 }
 
 
+def _effect(verdict: Verdict) -> str:
+    return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}" if verdict.effect_text else ""
+
+
 def badge(verdict: Verdict | None) -> str:
     """Return a verdict as HTML: its word, the effect with its interval, and, folded, the reason."""
     if verdict is None or verdict.verdict == "not run":
@@ -40,10 +45,6 @@ def badge(verdict: Verdict | None) -> str:
     folded = f"<details><summary>why</summary>{why}</details>" if verdict.reason else ""
     effect = f"<br>{_effect(verdict)}" if verdict.effect_text else ""
     return f"{verdict_html(verdict.verdict)}{effect}{folded}"
-
-
-def _effect(verdict: Verdict) -> str:
-    return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}"
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
@@ -62,70 +63,79 @@ def _way_back(claim: Claim, scales: Sequence[str]) -> str:
     if check := claim.check:
         lines += [f"All with {_fields(check.where)}."] if check.where else []
         lines += [f"<code>{name}</code>: {_fields(fields)}" for name, fields in check.let.items()]
-        lines += [
-            f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}."
-            for name, values in check.each.items()
-        ]
+        for name, values in check.each.items():
+            lines.append(f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}.")
         lines += [f"Also the parts of {', '.join(check.include)}."] if check.include else []
     lines.append("As data: <code>synthbook claims --json</code>.")
     return f"<p><small>{'<br>'.join(lines)}</small></p>"
 
 
-def claim_html(claim: Claim, verdicts: Sequence[Verdict]) -> str:
+def _parts(verdicts: Sequence[Verdict]) -> str:
+    """Return the parts of a claim as HTML: every inequality in every cell with its own verdict."""
+    import pandas as pd
+
+    lines = [
+        {
+            "inequality": html.escape(part.text),
+            "where": html.escape(part.cell),
+            "scale": verdict.scale,
+            "verdict": verdict_html(part.verdict),
+            "effect": part.effect_text or MISSING,
+        }
+        for verdict in verdicts
+        for part in verdict.parts
+    ]
+    note = "Effect: left side minus right side, mean over seeds [95 % interval]."
+    return plain(pd.DataFrame(lines), notes=[note], markup=True).html
+
+
+def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     """Return a claim as HTML: its verdict at each scale and, folded, its parts and its rows."""
     run = [one for one in verdicts if one.verdict != "not run"] or list(verdicts[:1])
-    lines = [
-        f"<b>{claim.id}</b> {html.escape(claim.statement)} "
-        f"<small>{html.escape(claim.where)}</small>"
-    ]
-    lines += [
-        f"{verdict_html(one.verdict)} <b>{one.scale}</b> {_effect(one) if one.effect_text else ''} "
-        f"<small>{html.escape(one.reason)}</small>"
-        for one in run
-    ]
+    where = f"<small>{html.escape(claim.where)}</small>"
+    lines = [f"<b>{claim.id}</b> {html.escape(claim.statement)} {where}"]
+    for one in run:
+        effect, why = _effect(one), html.escape(one.reason)
+        lines.append(
+            f"{verdict_html(one.verdict)} <b>{one.scale}</b> {effect} <small>{why}</small>"
+        )
     summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
-    folded = parts_table(run).html + _way_back(claim, [one.scale for one in verdicts])
+    folded = _parts(run) + _way_back(claim, [one.scale for one in verdicts])
     return (
         f'<div class="book-claim" id="{claim.id}"><p>{"<br>".join(lines)}</p>\n'
         f"<details><summary>{summary}</summary>{folded}</details></div>"
     )
 
 
-def claims_display(
-    claims: Sequence[Claim], verdicts: Iterable[Verdict], scale: str = "mini"
-) -> Display:
+def claims_display(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> Display:
     """Return claims with what the recorded rows of every scale say of them.
 
-    Its plain text has a line a claim, "gap-01 holds", with the verdict at ``scale``.
+    Its plain text has a line a claim, "gap-01 holds", with the verdict at ``mini``.
     """
-    by_id: dict[str, list[Verdict]] = {claim.id: [] for claim in claims}
-    for one in verdicts:
-        by_id[one.id].append(one)
-    text = [
-        f"{name} {next((one.verdict for one in held if one.scale == scale), 'not run')}"
-        for name, held in by_id.items()
-    ]
-    blocks = [claim_html(claim, by_id[claim.id]) for claim in claims]
+    held = {claim.id: [one for one in verdicts if one.id == claim.id] for claim in claims}
+    mini = {one.id: one.verdict for one in verdicts if one.scale == "mini"}
     note = (
         '<p class="book-note"><small>Of the recorded rows. Effect: of the weakest part, mean over '
         "seeds [95 % interval]; above 0 supports the claim.</small></p>"
     )
-    return Display("\n".join([*blocks, note]), "\n".join(text))
+    return Display(
+        "\n".join([*(_block(claim, held[claim.id]) for claim in claims), note]),
+        "\n".join(f"{name} {mini.get(name, 'not run')}" for name in held),
+    )
 
 
 def _linked(claim: Claim) -> str:
     """Return a claim with links to the chapters whose rows it reads; unwritten ones are named."""
-    links = [
+    links = ", ".join(
         f'<a href="{chapter}.html#{claim.id}">{chapter}</a>'
         if (root() / "notebooks" / f"{chapter}.py").is_file()
         else chapter
         for chapter in chapters_of(claim)
-    ]
-    where = "; ".join([html.escape(claim.where), *([", ".join(links)] if links else [])])
-    lines = [f'<b id="{claim.id}">{claim.id}</b> {html.escape(claim.statement)}']
-    lines.append(f"<small>{where}</small>")
-    lines += [f"<small>Note: {html.escape(claim.note)}</small>"] if claim.note else []
-    return "<br>".join(lines)
+    )
+    where = "; ".join(filter(None, (html.escape(claim.where), links)))
+    note = f"<br><small>Note: {html.escape(claim.note)}</small>" if claim.note else ""
+    head = f'<b id="{claim.id}">{claim.id}</b> {html.escape(claim.statement)}'
+    return f"{head}<br><small>{where}</small>{note}"
 
 
 def _in_paper(claim: Claim) -> str:
@@ -138,12 +148,8 @@ def claims_table(
 ) -> Display:
     """Return claims, a line each: with the paper's evidence, and a column of verdicts a scale.
 
-    Args:
-        claims: in the order of the lines.
-        verdicts: theirs, at any scales.
-        scales: those that become columns. At the first, a claim without a verdict reads "not run";
-            another at which none of the claims was run is left out.
-        caption: above the table.
+    At the first scale a claim without a verdict reads "not run"; another scale at which none of the
+    claims was run is left out.
     """
     import pandas as pd
 
@@ -167,13 +173,10 @@ def counts_table(verdicts: Iterable[Verdict], scales: Sequence[str]) -> pd.DataF
     import pandas as pd
 
     held = [(one.scale, one.paper, one.verdict) for one in verdicts]
-    return pd.DataFrame(
-        [
-            {"study": paper, "scale": scale}
-            | {word: held.count((scale, paper, word)) for word in VERDICTS}
-            for scale in scales
-            for paper in PAPERS
-        ]
+    pairs = [(paper, scale) for scale in scales for paper in PAPERS]
+    table = pd.DataFrame(pairs, columns=["study", "scale"])
+    return table.assign(
+        **{word: [held.count((scale, paper, word)) for paper, scale in pairs] for word in VERDICTS}
     )
 
 

@@ -52,19 +52,16 @@ def style() -> None:
     import matplotlib as mpl
     from cycler import cycler
 
-    mpl.rcParams.update(SETTINGS)
-    mpl.rcParams["axes.prop_cycle"] = cycler(color=PALETTE)
+    mpl.rcParams.update(SETTINGS | {"axes.prop_cycle": cycler(color=PALETTE)})
     if "ipykernel" not in sys.modules:
         return
     import matplotlib.pyplot as plt
     from IPython import get_ipython
     from matplotlib.figure import Figure
 
-    shell = get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
-        return
-    plt.switch_backend(mpl.get_backend())  # else it is set up later, and undoes what follows
-    shell.display_formatter.formatters["image/png"].for_type(Figure, png)
+    if hasattr(shell := get_ipython(), "kernel"):
+        plt.switch_backend(mpl.get_backend())  # else it is set up later, and undoes what follows
+        shell.display_formatter.formatters["image/png"].for_type(Figure, png)
 
 
 def png(figure: Figure) -> bytes:
@@ -75,19 +72,18 @@ def png(figure: Figure) -> bytes:
     """
     from PIL import Image
 
-    stream = io.BytesIO()
+    stream, result = io.BytesIO(), io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight", metadata=METADATA)
     full = Image.open(stream).convert("RGB")
     few = full.quantize(256, dither=Image.Dither.NONE)
     change = np.asarray(full, np.int16) - np.asarray(few.convert("RGB"), np.int16)
-    result = io.BytesIO()
     kept = few if np.abs(change).max(axis=-1).mean() <= VISIBLE else full
     kept.save(result, format="png", optimize=True)
     return result.getvalue()
 
 
 def color(name: str) -> str:
-    """Return the colour of a method or source, as "#rrggbb"; a new name always gets the same."""
+    """Return the colour of a method or source, as "#rrggbb"."""
     return looks.look(name).color
 
 
@@ -97,39 +93,34 @@ def label(name: str) -> str:
 
 
 def mark(name: str) -> dict[str, str]:
-    """Return color, marker and linestyle of a name, as keywords for ``Axes.plot``.
-
-    Shape and line tell two names apart where colour cannot, in print or for colour-blind readers.
-    """
+    """Return color, marker and linestyle of a name, as keywords for ``Axes.plot``."""
     look = looks.look(name)
     return {"color": look.color, "marker": look.marker, "linestyle": look.line}
 
 
+def seeds_text(counts: Iterable[int]) -> str:
+    """Return numbers of seeds in words: "1 seed", "5 seeds", "3–5 seeds"; "" for none."""
+    ends = sorted(set(counts))
+    if ends in ([], [1]):
+        return "1 seed" if ends else ""
+    return f"{'–'.join(str(n) for n in dict.fromkeys((ends[0], ends[-1])))} seeds"
+
+
 def seeds(table: pd.DataFrame) -> str:
     """Return how many seeds the rows of a table have, in words: "1 seed", "5 seeds"."""
-    count = table["seed"].nunique()
-    return "1 seed" if count == 1 else f"{count} seeds"
+    return seeds_text([table["seed"].nunique()])
 
 
-def interval_text(mean: float, low: float, high: float, decimals: int = 1) -> str:
+def interval_text(mean: float, low: float, high: float) -> str:
     """Return a difference with its interval, "+1.0 [−0.2, +2.1]"; without one, "+1.0"."""
-    texts = [
-        f"{round(x, decimals) + 0.0:+.{decimals}f}".replace("-", "−") for x in (mean, low, high)
-    ]
-    return texts[0] if np.isnan(low) else f"{texts[0]} [{texts[1]}, {texts[2]}]"
-
-
-def _axes(ax: Axes | None) -> Axes:
-    import matplotlib.pyplot as plt
-
-    return plt.gca() if ax is None else ax
+    mean, low, high = (f"{round(x, 1) + 0.0:+.1f}".replace("-", "−") for x in (mean, low, high))
+    return mean if "nan" in low else f"{mean} [{low}, {high}]"
 
 
 def light(images: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
-    """Return uint8 images ``[N, H, W, 3]`` in few colours, for a page of half the size.
+    """Return uint8 images ``[N, H, W, 3]``, or several such arrays in one, in few colours.
 
-    Args:
-        images: such images, or several arrays of them, which are put one after the other.
+    It halves the size of a page.
     """
     from PIL import Image
 
@@ -154,21 +145,14 @@ def image_grid(
         images: uint8 ``[N, H, W, C]`` with C 1 or 3; the first ``rows * columns`` are drawn, and
             with fewer the rest stays white.
         rows, columns: shape of the grid.
-        titles: one a column, above it.
+        titles, row_titles: one a column, above it, and one a row, on its left.
         ax: axes to draw on; None: the current ones.
-        row_titles: one a row, on its left.
-
-    Raises:
-        InputError: if the images have another type or shape, or the titles another number.
     """
-    images = np.asarray(images)
+    import matplotlib.pyplot as plt
+
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise InputError(
-            f"images are {images.dtype} {list(images.shape)}; give uint8 [N, H, W, 1 or 3]"
-        )
-    for given, wanted, sides in ((titles, columns, "columns"), (row_titles, rows, "rows")):
-        if given is not None and len(given) != wanted:
-            raise InputError(f"{len(given)} titles for {wanted} {sides}; give one each")
+        shape = f"{images.dtype} {list(images.shape)}"
+        raise InputError(f"images are {shape}; give uint8 [N, H, W, 1 or 3]")
     height, width = images.shape[1:3]
     # Small images are blown up here, so that the gap between them can be thin.
     factor = max(1, round(64 / max(height, width)))
@@ -179,16 +163,15 @@ def image_grid(
     tiles[: len(images), :-gap, :-gap] = images
     tiles = tiles.reshape(rows, columns, step_y, step_x, 3).swapaxes(1, 2)
     sheet = tiles.reshape(rows * step_y, columns * step_x, 3)[:-gap, :-gap]
-    ax = _axes(ax)
+    ax = ax or plt.gca()
     ax.imshow(sheet)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     ax.xaxis.tick_top()
-    ax.set_xticks([(k + 0.5) * step_x - gap / 2 for k in range(columns)] if titles else [])
-    ax.set_yticks([(k + 0.5) * step_y - gap / 2 for k in range(rows)] if row_titles else [])
-    ax.set_xticklabels(list(titles or []))
-    ax.set_yticklabels(list(row_titles or []))
+    across, down = titles or [], row_titles or []
+    ax.set_xticks([(k + 0.5) * step_x - gap / 2 for k in range(columns if across else 0)], across)
+    ax.set_yticks([(k + 0.5) * step_y - gap / 2 for k in range(rows if down else 0)], down)
     return ax
 
 
@@ -208,26 +191,23 @@ def sheet(lines: Iterable[tuple[str, np.ndarray]], columns: int, side: float = 0
     return image_grid(grid, len(rows), columns, ax=ax, row_titles=[label(name) for name in names])
 
 
-def band(ax: Axes | None, x: Sequence[float], curves: np.ndarray, name: str, **line: Any) -> Axes:
+def band(ax: Axes, x: Sequence[float], curves: np.ndarray, name: str, **line: Any) -> Axes:
     """Draw the mean curve over seeds, in a band of one standard deviation to either side.
 
     Args:
-        ax: axes to draw on; None: the current ones.
+        ax: axes to draw on.
         x: ``[epochs]``, such as the number of the epoch.
         curves: ``[seeds, epochs]``, or ``[epochs]`` for one seed; one seed has no band.
         name: method or source: gives colour, line and the entry of the legend.
         line: further keywords for ``Axes.plot``, such as ``linestyle`` or ``label``.
     """
     curves = np.atleast_2d(np.asarray(curves, dtype=float))
-    ax = _axes(ax)
     look = mark(name) | {"label": label(name), "markevery": max(1, len(x) // 8)} | line
     mean = curves.mean(axis=0)
     ax.plot(x, mean, **look)
     if len(curves) > 1:
-        spread = curves.std(axis=0, ddof=1)
-        ax.fill_between(
-            x, mean - spread, mean + spread, color=look["color"], alpha=0.18, linewidth=0
-        )
+        low, high = mean + np.array([[-1], [1]]) * curves.std(axis=0, ddof=1)
+        ax.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
     return ax
 
 
@@ -239,7 +219,7 @@ def dots_and_interval(
     Args:
         ax: axes to draw on; with its y axis from top to bottom the dots lie below the bar.
         place: height of the line: mean and bar of the interval stand on it, seeds beside it.
-        values: one finite number a seed, at least one.
+        values: one finite number a seed.
         color, marker: of mean and interval; seeds are black dots.
     """
     values = list(values)
@@ -259,7 +239,7 @@ def means_and_intervals(
         ax: axes to draw on.
         x: ``[points]``.
         groups: for each point the values, one a seed.
-        look: keywords for ``Axes.errorbar``, such as those of `mark` and ``label``.
+        look: keywords for ``Axes.errorbar``, such as those of `mark`.
     """
     mean, low, high = np.array([interval(values) for values in groups]).T
     reach = np.nan_to_num([mean - low, high - mean])
@@ -267,13 +247,7 @@ def means_and_intervals(
 
 
 def heatmap(
-    matrix: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    fmt: str = ".1f",
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
+    matrix: pd.DataFrame, ax: Axes, *, low: float | None = None, high: float | None = None
 ) -> Axes:
     """Draw a matrix of numbers, such as accuracies by train and test source, with its numbers.
 
@@ -282,19 +256,16 @@ def heatmap(
 
     Args:
         matrix: its index and columns name the sides, written as in `label`.
-        ax: axes to draw on; None: the current ones.
-        fmt: format of the numbers.
-        unit: written beside the colour bar; "" draws none.
+        ax: axes to draw on.
         low, high: ends of the colour scale; None: the smallest and largest number.
     """
     import seaborn as sns
     from seaborn.utils import relative_luminance
 
     numbers = matrix.to_numpy(float)
-    ax = sns.heatmap(
-        numbers, ax=_axes(ax), annot=True, fmt=fmt, cmap="cividis", vmin=low, vmax=high,
-        linewidths=1, linecolor="white", mask=np.isnan(numbers), cbar=bool(unit),
-        cbar_kws={"label": unit} if unit else None,
+    sns.heatmap(
+        numbers, ax=ax, annot=True, fmt=".1f", cmap="cividis", vmin=low, vmax=high,
+        linewidths=1, linecolor="white", mask=np.isnan(numbers), cbar=False,
         xticklabels=[label(str(name)) for name in matrix.columns],
         yticklabels=[label(str(name)) for name in matrix.index],
     )  # fmt: skip
@@ -304,5 +275,5 @@ def heatmap(
         text.set_color("black" if relative_luminance(face) > 0.18 else "white")
     ax.grid(False)
     ax.tick_params(length=0)
-    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    ax.tick_params(axis="y", labelrotation=0)
     return ax

@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from synthbook.errors import InputError, did_you_mean
-from synthbook.page.figures import seeds
-from synthbook.page.tables import Display, comparison, seeds_text, verdict_html
-from synthbook.store import root
+from synthbook.claims import decide
+from synthbook.page.claims_page import claims_display
+from synthbook.page.figures import seeds, seeds_text
+from synthbook.page.tables import Display, comparison, verdict_html
+from synthbook.record.agreement import compare
+from synthbook.record.rows import recorded, recorded_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from synthbook.claims.language import Claim
     from synthbook.record.rows import Run
 
 VERBS = {  # of one claim, of several
@@ -27,18 +28,10 @@ VERBS = {  # of one claim, of several
 }
 
 
-def recorded_scales(chapter: str) -> list[str]:
-    """Return the scales at which a chapter has recorded rows: mini first, then by name."""
-    names = {path.parent.name for path in (root() / "results").glob(f"*/{chapter}.jsonl")}
-    return sorted(names, key=lambda name: (name != "mini", name))
-
-
 def matching(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
-    """Return the rows that have these values; none if a column is missing.
+    """Return the rows that have these values, column=value or column=[values] for any of them.
 
-    Args:
-        table: rows, as of `Run.frame`.
-        where: column=value, or column=[values] for any of them.
+    A table without such a column has none.
     """
     for name, wanted in where.items():
         if name not in table:
@@ -46,19 +39,6 @@ def matching(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
         several = isinstance(wanted, list | tuple | set | frozenset)
         table = table[table[name].isin(list(wanted) if several else [wanted])]
     return table
-
-
-def _asked(chapter: str, ids: Sequence[str]) -> list[Claim]:
-    """Return the claims of these ids in their order, or all that read a chapter's rows."""
-    from synthbook.claims import decide
-
-    if not ids:
-        return decide.claims_of(chapter)
-    known = {claim.id: claim for claim in decide.claims()}
-    for name in ids:
-        if name not in known:
-            raise InputError(f"there is no claim '{name}'{did_you_mean(name, known)}")
-    return [known[name] for name in ids]
 
 
 class Page:
@@ -75,19 +55,15 @@ class Page:
     @cached_property
     def recorded(self) -> dict[str, pd.DataFrame]:
         """The chapter's recorded rows by scale, mini first."""
-        from synthbook.record.rows import recorded
-
-        return {scale: recorded(self.chapter, scale) for scale in recorded_scales(self.chapter)}
+        scales = decide.recorded_scales(self.chapter)
+        return {scale: recorded(self.chapter, scale) for scale in scales}
 
     def shown(self, metric: str | Sequence[str], **where: Any) -> tuple[pd.DataFrame, str]:
         """Return the rows that a figure shows, and whose they are: "5 seeds, recorded runs".
 
         They are recorded rows of this run's scale or, where there are none such, of this run;
-        without either the words are "".
-
-        Args:
-            metric: of the rows, or several.
-            where: what else they have: see `matching`.
+        without either the words are "". The rows are those of one metric or several that have what
+        else is asked as in `matching`.
         """
         kept = self.recorded.get(self.scale, self.rows.iloc[:0])
         for table, words in ((kept, "recorded runs"), (self.rows, "this run")):
@@ -125,53 +101,41 @@ class Page:
 
     def claims(self, *ids: str) -> Display:
         """Return claims with their verdicts, parts and rows; by default all of this chapter."""
-        from synthbook.claims.decide import verdicts
-        from synthbook.page.claims_page import claims_display
-
-        asked = _asked(self.chapter, ids)
-        return claims_display(asked, verdicts(ids=[claim.id for claim in asked]))
+        asked = decide.find(ids) if ids else decide.claims_of(self.chapter)
+        return claims_display(asked, decide.verdicts(ids=[claim.id for claim in asked]))
 
     def agreement(self) -> Display:
         """Return how far this run's rows agree with the recorded rows of the same seeds."""
-        from synthbook.record.agreement import compare
-        from synthbook.record.rows import recorded_rows
-
         agreement = compare(self.run.rows(), recorded_rows(self.chapter, self.scale))
         text = f"{'✓' if agreement.ok else '✗'} {agreement.text}"
         return Display(f"<p>{html.escape(text)}</p>", text)
 
 
 def answer(chapter: str, *ids: str) -> Display:
-    """Return what came out in a chapter, in words made from the verdicts at ``mini``.
-
-    Args:
-        chapter: its name, such as ``12_not_mutual``.
-        ids: of claims; none: all that read the chapter's rows.
-    """
-    from synthbook.claims.decide import verdicts
-
-    asked = _asked(chapter, ids)
-    found = {one.id: one for one in verdicts("mini", ids=[claim.id for claim in asked])}
-    counts = []
-    for word, verbs in VERBS.items():
-        names = [claim.id for claim in asked if found[claim.id].verdict == word]
-        if names:
-            counts.append(f"{len(names)} {verbs[len(names) > 1]} ({', '.join(names)})")
-    last = f" and {counts.pop()}" if len(counts) > 1 else ""
+    """Return what came out at ``mini`` of claims, by default of all that read a chapter's rows."""
+    asked = decide.find(ids) if ids else decide.claims_of(chapter)
+    found = {one.id: one for one in decide.verdicts("mini", ids=[claim.id for claim in asked])}
+    by_verdict = {
+        word: [claim for claim in asked if found[claim.id].verdict == word] for word in VERBS
+    }
+    counts = [
+        f"{len(held)} {VERBS[word][len(held) > 1]} ({', '.join(claim.id for claim in held)})"
+        for word, held in by_verdict.items()
+        if held
+    ]
     over = seeds_text(one.seeds for one in found.values() if one.seeds)
     at = f"at mini over {over}" if over else "at mini"
-    sentence = f"Of the {len(asked)} claims asked here, {at}, {', '.join(counts)}{last}."
     if len(asked) == 1:
         sentence = f"The claim asked here, {at}, {counts[0][2:]}."
+    else:
+        last = f" and {counts.pop()}" if len(counts) > 1 else ""
+        sentence = f"Of the {len(asked)} claims asked here, {at}, {', '.join(counts)}{last}."
     decided = [
         (word, f"{claim.statement.rstrip('.')} ({claim.id}, {found[claim.id].effect_text}).")
         for word in ("holds", "fails", "no effect")
-        for claim in asked
-        if found[claim.id].verdict == word
+        for claim in by_verdict[word]
     ]
     lines = [f"<b>What came out here.</b> {html.escape(sentence)}"]
     lines += [f"{verdict_html(word)} {html.escape(text)}" for word, text in decided]
-    return Display(
-        f"<p>{'<br>'.join(lines)}</p>",
-        "\n".join([sentence, *(f"{word}: {text}" for word, text in decided)]),
-    )
+    text = "\n".join([sentence, *(f"{word}: {text}" for word, text in decided)])
+    return Display(f"<p>{'<br>'.join(lines)}</p>", text)

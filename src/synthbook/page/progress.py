@@ -17,24 +17,14 @@ def _terminal() -> TextIO | None:
     the real one: the terminal in which papermill or Jupyter runs.
     """
     copy = getattr(sys.stderr, "_original_stdstream_copy", None)
-    if copy is not None and os.isatty(copy):
-        return os.fdopen(os.dup(copy), "w", encoding="utf-8")
-    plain = sys.__stderr__
-    if copy is None and plain is not None and not plain.closed and plain.isatty():
-        return plain
-    return None
+    if copy is not None:
+        return os.fdopen(os.dup(copy), "w", encoding="utf-8") if os.isatty(copy) else None
+    usual = sys.__stderr__
+    return usual if usual and not usual.closed and usual.isatty() else None
 
 
-def progress(iterable: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Yield from ``iterable`` while tqdm shows on the terminal, if there is one, how far it is.
-
-    In a notebook that is the terminal behind the kernel; the cell's own output stays empty.
-
-    Args:
-        iterable: what to go through.
-        label: a word or two on what is done.
-        total: number of items; None: ``len(iterable)`` where it has one.
-    """
+def progress(iterable: Iterable[Item], label: str) -> Iterator[Item]:
+    """Yield from ``iterable`` while tqdm shows on the terminal, if there is one, how far it is."""
     terminal = _terminal()
     if terminal is None:
         yield from iterable
@@ -42,7 +32,7 @@ def progress(iterable: Iterable[Item], label: str, total: int | None = None) -> 
     from tqdm import tqdm
 
     try:
-        yield from tqdm(iterable, desc=label, total=total, file=terminal, leave=False)
+        yield from tqdm(iterable, desc=label, file=terminal, leave=False)
     finally:
         if terminal is not sys.__stderr__:
             terminal.close()

@@ -1,4 +1,4 @@
-"""Tables of one look: any frame; this run, the recorded runs and the paper side by side; parts."""
+"""Tables of one look: any frame, and this run, the recorded runs and the paper side by side."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import hashlib
 import html
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError
-from synthbook.intervals import effect_text, interval
-from synthbook.page.figures import label
+from synthbook.intervals import interval
+from synthbook.page.figures import label, seeds_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from synthbook.claims.decide import Verdict
 
 MISSING = "·"
 MARKS = {"holds": "✓", "fails": "✗", "no effect": "≈", "undecided": "~", "not run": MISSING}
@@ -30,9 +28,7 @@ STYLE = (
     ".book-table :is(.words,[scope]){text-align:left;white-space:normal}</style>"
 )
 DENSE = 6  # columns of numbers; with more of them a spread stands below its number
-_TAG = re.compile(r'<t([hd]) class="[^"]*col(\d+)" ?([^>]*)>(.*?)</t[hd]>')
 _NUMBER = re.compile(r"[-+−]?\d[\d.,e+−-]*( ?%| ± .*| \[.*\])?|·?")
-_GAP = re.compile(r">\s*\n\s*<")  # between the tags of a table, where it shows nothing
 Cells = dict[tuple[str, ...], tuple[str, int]]  # key -> (text, number of seeds)
 
 
@@ -53,22 +49,7 @@ class Display:
 def verdict_html(verdict: str) -> str:
     """Return a verdict as HTML: its mark and its word, which the colour of the page repeats."""
     kind = verdict.replace(" ", "-")
-    return f'<span class="verdict verdict-{kind}">{MARKS.get(verdict, "")} {verdict}</span>'
-
-
-def _cell(text: str) -> str:
-    """Return a number with its spread in small print; all other cells as they are."""
-    value, plus_minus, spread = text.partition(" ± ")
-    return f"{value} <small>± {spread}</small>" if plus_minus else text
-
-
-def _words(frame: pd.DataFrame) -> list[int]:
-    """Return the places of the columns that hold words; the others are set as numbers."""
-    return [
-        place
-        for place in range(frame.shape[1])
-        if not all(_NUMBER.fullmatch(str(value)) for value in frame.iloc[:, place].dropna())
-    ]
+    return f'<span class="verdict verdict-{kind}">{MARKS[verdict]} {verdict}</span>'
 
 
 def plain(
@@ -92,40 +73,48 @@ def plain(
     """
     import pandas as pd
     from pandas.api.types import is_float
-    from pandas.io.formats.style import Styler
 
     if not isinstance(frame.index, pd.RangeIndex):
         names = frame.index.nlevels if names is None else names
         frame = frame.rename_axis([name or "" for name in frame.index.names]).reset_index()
     names = 1 if names is None else names
-    styler = Styler(frame.reset_index(drop=True), cell_ids=False).hide(axis="index")
-    styler = styler.format(
-        lambda value: _cell(f"{value:.{decimals}f}" if is_float(value) else str(value)),
-        na_rep=MISSING,
-        escape=None if markup else "html",
-    )
-    styler = styler.format_index(str, axis=1, escape="html").set_caption(html.escape(caption))
+    (rows, width), depth = frame.shape, frame.columns.nlevels
+
+    def left(place: int) -> str:
+        """Return the class of a column that names lines or holds words; others are numbers."""
+        texts = frame.iloc[:, place].dropna().map(str)
+        return "" if place >= names and all(map(_NUMBER.fullmatch, texts)) else ' class="words"'
+
+    def cell(place: int, value: Any) -> str:
+        text = f"{value:.{decimals}f}" if is_float(value) else str(value)
+        text = MISSING if pd.isna(value) else text if markup else html.escape(text)
+        number, plus_minus, spread = text.partition(" ± ")
+        text = f"{number} <small>± {spread}</small>" if plus_minus else text
+        return f'<th scope="row">{text}</th>' if place < names else f"<td{lefts[place]}>{text}</td>"
+
+    def written(lines: Iterable[Iterable[str]]) -> str:
+        return "".join(f"\n<tr>{''.join(line)}</tr>" for line in lines)
+
+    lefts = [left(place) for place in range(width)]
+    columns = [name if isinstance(name, tuple) else (name,) for name in frame.columns]
+    heads = []
+    for level in range(depth):  # above the last level, neighbours of one name share a cell
+        keys = [name[: level + 1] for name in columns] if level + 1 < depth else range(width)
+        line = []
+        for _, (first, *others) in groupby(range(width), keys.__getitem__):
+            span = f' colspan="{len(others) + 1}"' if others else ""
+            line.append(f"<th{lefts[first]}{span}>{html.escape(str(columns[first][level]))}</th>")
+        heads.append(line)
+    body = ([cell(*pair) for pair in enumerate(line)] for line in frame.itertuples(index=False))
     uuid = hashlib.sha256(repr((caption, frame.to_csv())).encode()).hexdigest()[:8]
-    kind = "book-table dense" if frame.shape[1] - names > DENSE else "book-table"
-    written = styler.to_html(table_uuid=uuid, table_attributes=f'class="{kind}"')
-    words = {*range(names), *_words(frame)}
-
-    def tag(found: re.Match[str]) -> str:
-        """Return a cell without the classes that say its place."""
-        kind, place, attributes, content = found[1], int(found[2]), found[3], found[4]
-        if kind == "d" and place < names:
-            return f'<th scope="row">{content}</th>'
-        left = ' class="words"' if place in words else ""
-        return f"<t{kind}{left}{' ' if attributes else ''}{attributes}>{content}</t{kind}>"
-
-    table = _GAP.sub("><", _TAG.sub(tag, written.partition("</style>")[2].strip()))
-    table = table.replace("<caption></caption>", "").replace("<tr>", "\n<tr>")
+    kind = "book-table dense" if width - names > DENSE else "book-table"
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     below = "<br>".join(html.escape(note) for note in notes)
     below = f'\n<p class="book-note"><small>{below}</small></p>' if below else ""
-    rows, columns = frame.shape
     return Display(
-        f'{STYLE}<div class="book-wide">{table}</div>{below}',
-        f"{caption or 'table'}: {rows} x {columns}",
+        f'{STYLE}<div class="book-wide"><table id="T_{uuid}" class="{kind}">{title}'
+        f"<thead>{written(heads)}</thead><tbody>{written(body)}</tbody></table></div>{below}",
+        f"{caption or 'table'}: {rows} x {width}",
     )
 
 
@@ -139,67 +128,28 @@ def _text(value: Any) -> str:
 
 def _cells(table: pd.DataFrame, names: Sequence[str], decimals: int, kind: str) -> Cells:
     """Return the mean over seeds in each cell, with the half-width of its 95 % interval."""
-    for name in (*names, "value"):
-        if name not in table:
-            raise InputError(
-                f"{kind} rows have no column '{name}'; they have {', '.join(map(str, table))}"
-            )
-    values: dict[tuple[str, ...], dict[int, float]] = defaultdict(dict)
-    seeds = table["seed"] if "seed" in table else [0] * len(table)
-    for *key, seed, value in zip(
-        *(table[name].map(_text) for name in names), seeds, table["value"], strict=True
-    ):
-        if seed in (held := values[tuple(key)]):
-            told = ", ".join(f"{name} {part}" for name, part in zip(names, key, strict=True))
-            raise InputError(
-                f"two {kind} rows of seed {seed} at {told}; add the setting that tells them apart "
-                "to the index, select one, or average over it first"
-            )
-        held[seed] = float(value)
+    if lacking := [name for name in (*names, "value") if name not in table]:
+        held = ", ".join(map(str, table))
+        raise InputError(f"{kind} rows have no column '{lacking[0]}'; they have {held}")
+    if "seed" not in table:
+        table = table.assign(seed=0)
     cells = {}
-    for key, by_seed in values.items():
-        mean, low, high = interval(by_seed.values())
+    for key, rows in table.groupby([table[name].map(_text) for name in names], sort=False):
+        if len(twice := rows.seed[rows.seed.duplicated()]):
+            at = ", ".join(f"{name} {text}" for name, text in zip(names, key, strict=True))
+            raise InputError(
+                f"two {kind} rows of seed {twice.iloc[0]} at {at}; add the setting that tells them "
+                "apart to the index, select one, or average over it first"
+            )
+        mean, low, high = interval(rows["value"])
         spread = "" if math.isnan(low) else f" ± {(high - low) / 2:.{decimals}f}"
-        cells[key] = (f"{mean:.{decimals}f}{spread}", len(by_seed))
+        cells[key] = (f"{mean:.{decimals}f}{spread}", len(rows))
     return cells
 
 
 def _label(value: str, column: str) -> str:
     """Return how a value of a column is written."""
     return METRICS.get(value, value.replace("_", " ")) if column == "metric" else label(value)
-
-
-def seeds_text(counts: Iterable[int]) -> str:
-    """Return numbers of seeds in words: "1 seed", "5 seeds", "3–5 seeds"; "" for none."""
-    ends = sorted(set(counts))
-    if ends in ([], [1]):
-        return "1 seed" if ends else ""
-    return f"{'–'.join(str(n) for n in dict.fromkeys((ends[0], ends[-1])))} seeds"
-
-
-def _blocks(
-    live: pd.DataFrame | None,
-    recorded: pd.DataFrame | Sequence[pd.DataFrame] | None,
-    printed: pd.DataFrame | None,
-    names: Sequence[str],
-    decimals: int,
-) -> list[tuple[str, Cells]]:
-    """Return (heading, cells) of the paper, of this run and of each recorded scale."""
-    blocks = []
-    if printed is not None and len(printed):
-        of = "/".join(dict.fromkeys(map(str, printed.get("table", []))))
-        cells = _cells(printed, names, decimals, "published")
-        blocks.append((f"paper: {of}" if of else "paper", cells))
-    tables = [recorded] if hasattr(recorded, "columns") else list(recorded or [])
-    for kind, group in (("this run", [live]), ("recorded", tables)):
-        for table in group:
-            if table is None or not len(table):
-                continue
-            for scale, rows in table.groupby("scale", sort=False):
-                cells = _cells(rows, names, decimals, kind)
-                heading = f"{kind}: {scale}, {seeds_text(count for _, count in cells.values())}"
-                blocks.append((heading, cells))
-    return blocks
 
 
 def comparison(
@@ -217,40 +167,46 @@ def comparison(
     """Return a table with the same numbers of the paper, of this run and of the recorded runs.
 
     A measured cell is the mean over seeds and, with two seeds or more, the half-width of the 95 %
-    bootstrap interval; the heading over its columns says scale and seeds. What was not run, or not
-    printed, is "·". The paper comes first, so that a narrow page shows it. Lines and columns stand
-    in the order in which they first appear in this run, then in the recorded ones.
+    bootstrap interval. What was not run, or not printed, is "·". The paper comes first, so that a
+    narrow page shows it. Lines and columns stand in the order in which they first appear in this
+    run, then in the recorded ones.
 
     Args:
         live: `Run.frame` of this page, already cut to one metric.
         recorded: `recorded` of one scale or of several, cut likewise; its newest rows only.
-        published: `published` values; rename or assign columns so that ``index`` and ``columns``
-            have the same names and values as in the rows.
+        published: `published` values, with names and values of columns as the rows have them.
         index: columns that name a line of the table.
         columns: column whose values become columns; None: one column of numbers.
         decimals: digits after the point.
         title: shown above the table.
         headings: column -> how it is written.
         order: values of the first of ``index`` whose lines come first, in this order.
-
-    Raises:
-        InputError: if a table lacks a column, or has two numbers for one cell and seed.
     """
     import pandas as pd
 
     depth, names = len(index), [*index] + ([columns] if columns else [])
-    blocks = _blocks(live, recorded, published, names, decimals)
-    own_first = sorted(blocks, key=lambda block: block[0].startswith("paper"))
-    keys = list(dict.fromkeys(key for _, cells in own_first for key in cells))
-    lines = list(dict.fromkeys(key[:depth] for key in keys))
+    measured, printed = [], []  # blocks of columns: (heading, cells)
+    tables = [recorded] if hasattr(recorded, "columns") else recorded or []
+    for kind, table in (("this run", live), *(("recorded", table) for table in tables)):
+        for scale, rows in () if table is None else table.groupby("scale", sort=False):
+            cells = _cells(rows, names, decimals, kind)
+            over = seeds_text(count for _, count in cells.values())
+            measured.append((f"{kind}: {scale}, {over}", cells))
+    if published is not None and len(published):
+        of = "/".join(dict.fromkeys(map(str, published.get("table", []))))
+        cells = _cells(published, names, decimals, "published")
+        printed.append((f"paper: {of}" if of else "paper", cells))
+    keys = list(dict.fromkeys(key for _, cells in measured + printed for key in cells))
     place = {value: number for number, value in enumerate(order)}
-    lines.sort(key=lambda line: place.get(line[0], len(place)))
+    lines = sorted(
+        dict.fromkeys(key[:depth] for key in keys), key=lambda line: place.get(line[0], len(place))
+    )
     written = HEADINGS | dict(headings or {})
     shown: dict[tuple[str, str], list[str]] = {
         ("", written.get(name, name.replace("_", " "))): [_label(line[k], name) for line in lines]
         for k, name in enumerate(index)
     }
-    for heading, cells in blocks:
+    for heading, cells in printed + measured:
         for column in dict.fromkeys(key[depth:] for key in keys):
             if any(key[depth:] == column for key in cells):
                 shown[heading, _label(column[0], columns) if columns else ""] = [
@@ -259,76 +215,11 @@ def comparison(
     frame = pd.DataFrame(shown, dtype=object)
     if not columns:
         frame.columns = [heading or name for heading, name in frame.columns]
-    texts = {text for column in list(shown.values())[depth:] for text in column}
-    notes = []
-    if any(" ± " in text for text in texts):
-        notes.append("Mean ± half the width of the 95 % interval over seeds.")
-    if MISSING in texts:
-        notes.append(f"{MISSING} not run, or not in the paper.")
-    if not blocks:
-        notes.append("Nothing was run yet.")
-    return plain(frame, caption=title, notes=notes, names=depth)
-
-
-def verdict_table(
-    verdicts: Iterable[Verdict], *, statements: Mapping[str, str] | None = None, title: str = ""
-) -> Display:
-    """Return claims with their verdicts, one a line.
-
-    Args:
-        verdicts: `synthbook.claims.decide.verdicts`.
-        statements: claim id -> its words; None: those of the claims files.
-        title: shown above the table.
-    """
-    import pandas as pd
-
-    if statements is None:
-        from synthbook.claims.decide import claims
-
-        statements = {claim.id: claim.statement for claim in claims()}
-    lines = [
-        {
-            "claim": one.id,
-            "statement": html.escape(statements.get(one.id, "")),
-            "scale": one.scale,
-            "verdict": verdict_html(one.verdict),
-            "effect": one.effect_text or MISSING,
-            "seeds": str(one.seeds or MISSING),
-            "reason": html.escape(one.reason),
-        }
-        for one in verdicts
-    ]
-    note = "Effect: mean over seeds [95 % interval]; above 0 supports the claim."
-    return plain(pd.DataFrame(lines), caption=title, notes=[note], markup=True)
-
-
-def parts_table(verdicts: Iterable[Verdict], *, title: str = "", holding: bool = True) -> Display:
-    """Return the parts of claims, one a line: every inequality in every cell with its own verdict.
-
-    A claim holds only if all of its parts do, so this says which of them decides, and where.
-
-    Args:
-        verdicts: `synthbook.claims.decide.verdicts`.
-        title: shown above the table.
-        holding: False leaves out the parts that hold, so that what decides is left.
-    """
-    import pandas as pd
-
-    lines = [
-        {
-            "claim": one.id,
-            "inequality": html.escape(part.text),
-            "where": html.escape(part.cell),
-            "scale": one.scale,
-            "verdict": verdict_html(part.verdict),
-            "effect": effect_text(part.effect, part.low, part.high) or MISSING,
-        }
-        for one in verdicts
-        for part in one.parts
-        if holding or part.verdict != "holds"
-    ]
-    frame = pd.DataFrame(lines)
-    if len({line["claim"] for line in lines}) == 1:
-        frame = frame.drop(columns="claim")
-    note = "Effect: left side minus right side, mean over seeds [95 % interval]."
-    return plain(frame, caption=title, notes=[note], markup=True)
+    texts = "\n".join(text for column in list(shown.values())[depth:] for text in column)
+    notes = {
+        "Mean ± half the width of the 95 % interval over seeds.": " ± " in texts,
+        f"{MISSING} not run, or not in the paper.": MISSING in texts,
+        "Nothing was run yet.": not keys,
+    }
+    said = [note for note, applies in notes.items() if applies]
+    return plain(frame, caption=title, notes=said, names=depth)
