@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError
@@ -25,8 +24,10 @@ METRICS = {"top1_accuracy": "accuracy", "fd": "FD", "fid": "FID", "kd": "KD", "k
 # All else is in book/_static/synthbook.css; a notebook opened elsewhere has only this.
 STYLE = (
     "<style>.book-wide{overflow-x:auto}.book-table td{text-align:right;white-space:nowrap}"
-    ".book-table :is(.words,[scope]){text-align:left;white-space:normal}</style>"
+    ".book-table td.words{text-align:left;white-space:normal}</style>"
 )
+# Of Styler's names of places in a table, those that are needed, and short.
+CLASSES = {"col": "c", "row": "r", "data": "", "blank": "", "col_heading": "", "level": "l"}
 DENSE = 6  # columns of numbers; with more of them a spread stands below its number
 _NUMBER = re.compile(r"[-+−]?\d[\d.,e+−-]*( ?%| ± .*| \[.*\])?|·?")
 Cells = dict[tuple[str, ...], tuple[str, int]]  # key -> (text, number of seeds)
@@ -73,48 +74,36 @@ def plain(
     """
     import pandas as pd
     from pandas.api.types import is_float
+    from pandas.io.formats.style import Styler
 
     if not isinstance(frame.index, pd.RangeIndex):
         names = frame.index.nlevels if names is None else names
         frame = frame.rename_axis([name or "" for name in frame.index.names]).reset_index()
-    names = 1 if names is None else names
-    (rows, width), depth = frame.shape, frame.columns.nlevels
+    frame, names = frame.reset_index(drop=True), 1 if names is None else names
+    words = [
+        column
+        for place, column in enumerate(frame.columns)
+        if place < names or not all(map(_NUMBER.fullmatch, frame[column].dropna().map(str)))
+    ]
 
-    def left(place: int) -> str:
-        """Return the class of a column that names lines or holds words; others are numbers."""
-        texts = frame.iloc[:, place].dropna().map(str)
-        return "" if place >= names and all(map(_NUMBER.fullmatch, texts)) else ' class="words"'
-
-    def cell(place: int, value: Any) -> str:
+    def written(value: Any) -> str:
         text = f"{value:.{decimals}f}" if is_float(value) else str(value)
-        text = MISSING if pd.isna(value) else text if markup else html.escape(text)
-        number, plus_minus, spread = text.partition(" ± ")
-        text = f"{number} <small>± {spread}</small>" if plus_minus else text
-        return f'<th scope="row">{text}</th>' if place < names else f"<td{lefts[place]}>{text}</td>"
+        number, plus_minus, spread = (text if markup else html.escape(text)).partition(" ± ")
+        return f"{number} <small>± {spread}</small>" if plus_minus else number
 
-    def written(lines: Iterable[Iterable[str]]) -> str:
-        return "".join(f"\n<tr>{''.join(line)}</tr>" for line in lines)
-
-    lefts = [left(place) for place in range(width)]
-    columns = [name if isinstance(name, tuple) else (name,) for name in frame.columns]
-    heads = []
-    for level in range(depth):  # above the last level, neighbours of one name share a cell
-        keys = [name[: level + 1] for name in columns] if level + 1 < depth else range(width)
-        line = []
-        for _, (first, *others) in groupby(range(width), keys.__getitem__):
-            span = f' colspan="{len(others) + 1}"' if others else ""
-            line.append(f"<th{lefts[first]}{span}>{html.escape(str(columns[first][level]))}</th>")
-        heads.append(line)
-    body = ([cell(*pair) for pair in enumerate(line)] for line in frame.itertuples(index=False))
     uuid = hashlib.sha256(repr((caption, frame.to_csv())).encode()).hexdigest()[:8]
-    kind = "book-table dense" if width - names > DENSE else "book-table"
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    kind = "book-table dense" if frame.shape[1] - names > DENSE else "book-table"
+    left = {column: [{"selector": "th", "props": "text-align: left"}] for column in words}
+    styler = Styler(frame, uuid=uuid, cell_ids=False, caption=html.escape(caption) or None)
+    styler = styler.hide(axis="index").format(written, na_rep=MISSING)
+    styler = styler.format_index(str, axis=1, escape="html").set_table_attributes(f'class="{kind}"')
+    styler = styler.set_table_styles(left, css_class_names=CLASSES)
+    styler = styler.set_td_classes(pd.DataFrame("words", frame.index, pd.Index(words)))
     below = "<br>".join(html.escape(note) for note in notes)
     below = f'\n<p class="book-note"><small>{below}</small></p>' if below else ""
     return Display(
-        f'{STYLE}<div class="book-wide"><table id="T_{uuid}" class="{kind}">{title}'
-        f"<thead>{written(heads)}</thead><tbody>{written(body)}</tbody></table></div>{below}",
-        f"{caption or 'table'}: {rows} x {width}",
+        f'{STYLE}<div class="book-wide">{styler.to_html()}</div>{below}',
+        f"{caption or 'table'}: {frame.shape[0]} x {frame.shape[1]}",
     )
 
 
