@@ -5,13 +5,7 @@ import pytest
 import scipy.stats
 
 from synthbook.errors import InputError
-from synthbook.measure.copying import (
-    copying,
-    copying_by_cell,
-    exact_copies,
-    leaks,
-    mann_whitney,
-)
+from synthbook.measure.copying import copying, leaks, mann_whitney
 from synthbook.measure.neighbours import nearest
 
 
@@ -27,7 +21,6 @@ def test_a_copied_set_is_detected():
     assert result["copying_p"] < 1e-12
     assert result["near_copies"] > 0.9
     assert result["authenticity"] < 0.1
-    assert result["median_generated"] < result["median_held_out"]
 
 
 def test_a_blurred_generator_scores_above_zero():
@@ -60,42 +53,6 @@ def test_mann_whitney_agrees_with_scipy_and_with_counting():
     assert mann_whitney(np.zeros(4), np.zeros(5)) == (0.0, 0.5)
 
 
-def test_cells_show_what_cancels_out_in_one_score():
-    # Copied around one centre, blurred around the other: the single score sees little.
-    def two(seed, n):
-        return np.concatenate([draw(seed, n), draw(seed + 1, n) + 30])
-
-    train, held = two(20, 150), two(30, 100)
-    mixed = np.concatenate([train[:100] + 0.01, 4 * draw(40, 100) + 30])
-    whole = copying(train, held, mixed)["copying_z"]
-    cells = copying_by_cell(train, held, mixed, cells=2)
-    assert cells["cells_used"] == 2
-    assert cells["worst_cell_z"] < -8 < whole
-    fresh = copying_by_cell(train, held, two(50, 100), cells=2)
-    assert abs(fresh["cell_z"]) < 3
-
-
-def test_one_cell_is_the_plain_score():
-    train, held, made = draw(60, 90), draw(61, 50), draw(62, 40) * 0.9
-    one = copying_by_cell(train, held, made, cells=1)
-    assert one["cell_z"] == pytest.approx(copying(train, held, made)["copying_z"])
-
-
-def test_cells_weigh_as_their_held_out_images_do():
-    def two(seed, near, far):
-        return draw(seed, near), draw(seed + 1, far) + 30
-
-    train, held, made = two(90, 80, 80), two(92, 90, 30), two(94, 20, 60)
-    made = (made[0], 2 * made[1] - 30)
-    single = [
-        mann_whitney(nearest(m, t)[1], nearest(h, t)[1]).z
-        for t, h, m in zip(train, held, made, strict=True)
-    ]
-    result = copying_by_cell(*map(np.concatenate, (train, held, made)), cells=2)
-    assert result["cell_z"] == pytest.approx(0.75 * single[0] + 0.25 * single[1])
-    assert result["worst_cell_z"] == pytest.approx(min(single))
-
-
 def test_authenticity_agrees_with_its_definition():
     train, made = draw(96, 50), draw(97, 40) * 0.8
     authentic = []
@@ -107,12 +64,6 @@ def test_authenticity_agrees_with_its_definition():
     assert copying(train, draw(98, 30), made)["authenticity"] == np.mean(authentic)
 
 
-def test_cells_without_enough_images_are_left_out():
-    result = copying_by_cell(draw(63, 20), draw(64, 5), draw(65, 5), cells=2, minimum=10)
-    assert result["cells_used"] == 0
-    assert np.isnan(result["cell_z"])
-
-
 def test_raw_images_work_and_equal_ones_have_distance_zero():
     rng = np.random.default_rng(7)
     train = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
@@ -122,8 +73,7 @@ def test_raw_images_work_and_equal_ones_have_distance_zero():
     assert index[:2].tolist() == [3, 17]
     assert (distance[:2] == 0).all()
     assert (distance[2:] > 0).all()
-    assert copying(train, held, made)["n_generated"] == 32
-    assert exact_copies(made, train).tolist() == [True] * 2 + [False] * 30
+    assert copying(train, held, made)["near_copies"] >= 2 / 32
     made = np.concatenate([made, held[:3]])
     assert leaks(train, np.concatenate([held, train[:1]]), made) == {
         "generated_in_train": 2,
@@ -140,8 +90,8 @@ ok = draw(80, 9)
     [
         (lambda: copying(ok, ok[:1], ok), "held_out has 1 rows"),
         (lambda: copying(ok, ok, ok[:, :2]), "generated has 2"),
-        (lambda: copying_by_cell(ok, ok * np.nan, ok), r"held_out\[0\] holds NaN"),
-        (lambda: exact_copies(ok, ok[:, :2]), "one size and type"),
+        (lambda: copying(ok, ok * np.nan, ok), r"held_out\[0\] holds NaN"),
+        (lambda: leaks(ok, ok, ok[:, :2]), "one size and type"),
     ],
 )
 def test_bad_input_is_named(call, said):

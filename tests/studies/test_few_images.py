@@ -10,7 +10,7 @@ import torch
 
 from synthbook.gans.recipes import published
 from synthbook.generate.primitives import Primitives
-from synthbook.measure.features import from_model
+from synthbook.measure.features import Extractor
 from synthbook.studies import few_images as lowshot
 from synthbook.studies.few_images import Judge, Log, finetuned, pretrained, started
 from synthbook.studies.targets import stream, target
@@ -20,7 +20,7 @@ NETWORK = {
     "mapping_layers": 1,
 }  # fmt: skip
 RECIPE = published("stylegan2", steps=4, batch_size=4, path_length=0.0, ema_half_life=8.0)
-PIXELS = from_model(
+PIXELS = Extractor(
     "pixels", lambda x: x[:, ::4, ::4].reshape(len(x), -1).astype("float32"), fingerprint="pixels"
 )
 
