@@ -33,23 +33,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
-class Part:
-    """What was read of N images: the (height, width) that occur, and pixels if they were asked for.
-
-    ``kept`` is bool [N], false for the images in ``bad``; ``images`` are the others, uint8
-    [M, H, W, C].
-    """
-
-    shapes: set[tuple[int, int]]
-    kept: np.ndarray
-    bad: Sequence[Unreadable] = ()
-    images: np.ndarray | None = None
-
-    @classmethod
-    def whole(cls, images: np.ndarray) -> Part:
-        """Return the part whose images [N, H, W, C] are all there."""
-        return cls({images.shape[1:3]}, np.ones(len(images), dtype=bool), (), images)
+Read = np.ndarray | tuple[int, int] | Unreadable  # pixels [H, W, C], or (height, width) only
 
 
 @dataclass(frozen=True)
@@ -64,7 +48,7 @@ class Unread:
     name: str
     classes: tuple[str, ...]
     labels: Mapping[str, np.ndarray]
-    read: Callable[[str, tuple[int, int] | None], Part]
+    read: Callable[[str, tuple[int, int] | None], Sequence[Read]]
     origin: str
     licence: str
     sizes: Mapping[str, int] | None = None
@@ -146,7 +130,6 @@ def open_folder(folder: Path, name: str = "", *, without: str = "") -> Unread:
 
     The set is called ``name``, or like the folder; a class folder called ``without`` is left out.
     """
-    name = name or folder.resolve().name
     parts = {part: classes_of(path, without=without) for part, path in layout(folder).items()}
     classes = tuple(next(iter(parts.values())))
     files, labels = {}, {}
@@ -161,17 +144,11 @@ def open_folder(folder: Path, name: str = "", *, without: str = "") -> Unread:
         numbers = [classes.index(label) for label in of_class]
         labels[part] = np.repeat(numbers, [len(paths) for paths in of_class.values()])
 
-    def read(part: str, wanted: tuple[int, int] | None) -> Part:
-        if wanted is None:
-            shapes, kept, bad = readable(in_threads(header, files[part]))
-            return Part(set(shapes), kept, bad)
-        decoded = in_threads(lambda path: decode(path, *wanted), files[part])
-        images, kept, bad = readable(decoded)
-        stacked = stack(images, name) if images else None
-        return Part({image.shape[:2] for image in images}, kept, bad, stacked)
+    def read(part: str, wanted: tuple[int, int] | None) -> list[Read]:
+        return in_threads(lambda f: decode(f, *wanted) if wanted else header(f), files[part])
 
     terms = f"image folder {folder}", "as its owner says"
-    return Unread(name, classes, labels, read, *terms)
+    return Unread(name or folder.resolve().name, classes, labels, read, *terms)
 
 
 # Files
@@ -269,11 +246,11 @@ def square(image: Image.Image, image_size: int) -> Image.Image:
     return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
 
 
-def stack(arrays: Sequence[np.ndarray], name: str) -> np.ndarray:
-    """Return uint8 [N, S, S, C] of arrays [S, S, C] of one size; C = 3 if any has 3, else 1."""
+def stack(arrays: Sequence[np.ndarray], name: str, channels: int = 1) -> np.ndarray:
+    """Return uint8 [N, S, S, C] of arrays [S, S, C] of one size; C = 3 if any has, or is asked."""
     one_size({array.shape[:2] for array in arrays}, name)
-    channels = max(array.shape[2] for array in arrays)
-    return np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
+    most = max(channels, *(array.shape[2] for array in arrays))
+    return np.stack([a if a.shape[2] == most else np.repeat(a, 3, axis=2) for a in arrays])
 
 
 def one_size(shapes: set[tuple[int, int]], name: str) -> None:

@@ -59,11 +59,9 @@ class ImageSet:
 
     def __repr__(self) -> str:
         """Return name and shape; the pixels would fill a screen."""
-        high, wide, channels = self.images.shape[1:]
-        return (
-            f"ImageSet('{self.name}', {len(self)} images of {high} x {wide} x {channels}, "
-            f"{self.num_classes} classes)"
-        )
+        shape = " x ".join(map(str, self.images.shape[1:]))
+        held = f"{len(self)} images of {shape}, {self.num_classes} classes"
+        return f"ImageSet('{self.name}', {held})"
 
     @property
     def num_classes(self) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.files import Part, Unread, conform, one_size, open_folder, refuse, spread
+from synthbook.data import files
 from synthbook.data.images import ImageSet, Splits
 from synthbook.data.named import REGISTRY, Entry, entry_of, find_named, read_named
 from synthbook.data.npz import open_npz
@@ -63,13 +64,13 @@ def check(
         num_classes, counts, skipped = found.num_classes, dict(found.counts), ()
         shapes = {(found.image_size, found.image_size)} if found.image_size else set()
     else:
-        parts, chosen, skipped = _split(found, None, skip_unreadable)
-        num_classes, shapes = len(found.classes), _shapes(parts)
-        counts = {split: len(indices) for split, (_, indices) in chosen.items()}
+        num_classes = len(found.classes)
+        chosen, shapes, skipped = _split(found, None, skip_unreadable)
+        counts = {split: len(labels) for split, (_, labels) in chosen.items()}
     if image_size == 0:
-        one_size(shapes, found.name)
-    terms = found.origin, found.licence
-    return Summary(found.name, *terms, num_classes, found.classes, counts, spread(shapes), skipped)
+        files.one_size(shapes, found.name)
+    terms, size = (found.origin, found.licence), files.spread(shapes)
+    return Summary(found.name, *terms, num_classes, found.classes, counts, size, skipped)
 
 
 def load(
@@ -100,18 +101,17 @@ def load(
     found = _find(data, data_root, image_size, channels)
     if isinstance(found, Entry):
         found = read_named(found, data_root, image_size, channels)
-    parts, chosen, skipped = _split(found, (image_size, channels), skip_unreadable)
-    one_size(_shapes(parts), found.name)
-    most = max(part.images.shape[3] for part in parts.values())
-    sets = {}
-    for split, (part, indices) in chosen.items():
-        place = np.cumsum(parts[part].kept) - 1  # of a listed image among those that were decoded
-        images = conform(parts[part].images[place[indices]], 0, most)
-        sets[split] = ImageSet(images, found.labels[part][indices], found.classes, found.name)
+    chosen, shapes, skipped = _split(found, (image_size, channels), skip_unreadable)
+    files.one_size(shapes, found.name)
+    most = max(image.shape[2] for images, _ in chosen.values() for image in images)
+    sets = {
+        split: ImageSet(files.stack(images, found.name, most), labels, found.classes, found.name)
+        for split, (images, labels) in chosen.items()
+    }
     return Splits(**sets, skipped=skipped)
 
 
-def _find(data: str, data_root: str, image_size: int, channels: int) -> Unread | Entry:
+def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Unread | Entry:
     """Return the images that ``data`` means, unread; of a named set it may be the entry.
 
     A name wins over a path; './name' is a path.
@@ -129,7 +129,7 @@ def _find(data: str, data_root: str, image_size: int, channels: int) -> Unread |
     if text in REGISTRY or not text:
         return find_named(entry_of(text), data_root)
     if path.is_dir():
-        return open_folder(path)
+        return files.open_folder(path)
     if path.suffix == ".npz" and path.is_file():
         return open_npz(path)
     if path.exists() or path.suffix == ".npz" or text[0] in ".~" or len(path.parts) > 1:
@@ -140,37 +140,34 @@ def _find(data: str, data_root: str, image_size: int, channels: int) -> Unread |
     return find_named(entry_of(text), data_root)  # which raises and says what names there are
 
 
-def _shapes(parts: Mapping[str, Part]) -> set[tuple[int, int]]:
-    return set().union(*(part.shapes for part in parts.values()))
-
-
 def _split(
-    unread: Unread, wanted: tuple[int, int] | None, skip_unreadable: bool
-) -> tuple[dict[str, Part], dict[str, tuple[str, np.ndarray]], tuple[str, ...]]:
+    unread: files.Unread, wanted: tuple[int, int] | None, skip_unreadable: bool
+) -> tuple[dict[str, tuple[list[files.Read], np.ndarray]], set[tuple[int, int]], tuple[str, ...]]:
     """Read an ``Unread`` and split it.
 
-    Returns:
-        Part -> what was read; split -> (part, indices of its readable images); the names of the
-        unreadable ones.
+    Returns split -> (what was read of its images, labels), the (height, width) that occur, and the
+    names of unreadable images, which are left out.
     """
     name, classes = unread.name, unread.classes
     if len(classes) < 2:
         raise InputError(f"'{name}' has one class only, '{classes[0]}'; give at least two")
     planned = plan(unread.labels, classes, name, unread.sizes)
-    parts = {part: unread.read(part, wanted) for part in unread.labels}
-    bad = [file for part in parts.values() for file in part.bad]
-    if not skip_unreadable or not _shapes(parts):
-        refuse(bad, name)
+    read = {part: unread.read(part, wanted) for part in unread.labels}
+    good, _, bad = files.readable(list(chain.from_iterable(read.values())))
+    if not skip_unreadable or not good:
+        files.refuse(bad, name)
     chosen = {}
     for split, (part, indices) in planned.items():
-        indices = indices[parts[part].kept[indices]]
-        if not len(indices):
+        images, kept, _ = files.readable([read[part][index] for index in indices])
+        labels = unread.labels[part][indices[kept]]
+        if not images:
             raise InputError(f"'{name}' has no readable image for {split}; replace its files")
-        counts = np.bincount(unread.labels[part][indices], minlength=len(classes))
+        counts = np.bincount(labels, minlength=len(classes))
         if split == "train" and not counts.all():
             raise InputError(
                 f"class '{classes[counts.argmin()]}' of '{name}' has no readable training image; "
                 "replace its files"
             )
-        chosen[split] = part, indices
-    return parts, chosen, tuple(file.name for file in bad)
+        chosen[split] = images, labels
+    shapes = {getattr(image, "shape", image)[:2] for image in good}
+    return chosen, shapes, tuple(file.name for file in bad)

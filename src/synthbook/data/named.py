@@ -13,16 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from synthbook.data.files import (
-    Part,
-    Unread,
-    conform,
-    in_threads,
-    open_folder,
-    pixels,
-    reason,
-    stack,
-)
+from synthbook.data.files import Unread, conform, in_threads, open_folder, pixels, reason, stack
 from synthbook.data.npz import open_npz
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import numpy_generator
@@ -245,8 +236,6 @@ def find_named(entry: Entry, data_root: str) -> Unread | Entry:
     if path.is_file():
         unread = open_npz(path, entry.name, entry.classes)
     elif entry.official(root) and not caltech:
-        if entry.url:
-            _cifar_files(entry, root)
         return entry
     else:
         path = root / (entry.files[0] if entry.official(root) else entry.name)
@@ -272,7 +261,7 @@ def read_named(entry: Entry, data_root: str, image_size: int, channels: int) -> 
         entry.name,
         classes,
         {part: labels for part, (_, labels) in data.items()},
-        lambda part, wanted: Part.whole(conform(data[part][0], *wanted)),
+        lambda part, wanted: conform(data[part][0], *wanted),
         entry.origin,
         entry.licence,
         entry.counts if entry.bundled else None,
@@ -302,39 +291,28 @@ def read_mnist5k() -> Arrays:
 BUNDLED = {"digits": read_digits, "mnist5k": read_mnist5k}
 
 
-def _cifar_files(entry: Entry, root: Path) -> tuple[list[Path], int]:
-    """Return CIFAR's official files, test last, and the label bytes a record; check their lengths.
+def _read_cifar(entry: Entry, root: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
+    """Return the parts and the classes of CIFAR-10 or CIFAR-100's official binary version.
 
     A record is the labels (the last is the fine one), then 3,072 bytes of red, green and blue
     planes, 32 x 32 each.
     """
-    label_bytes = 1 if entry.name == "cifar10" else 2
-    files = [root / file for file in entry.files if file.endswith(".bin")]
-    for path in files:
-        size, record = path.stat().st_size, label_bytes + 3072
-        if size % record or not size:
-            raise InputError(
-                f"{path} has {size} bytes, which are no whole records of {record}; "
-                "delete it and download it again"
-            )
-    return files, label_bytes
-
-
-def _read_cifar(entry: Entry, root: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
-    """Return the parts and the classes of CIFAR-10 or CIFAR-100's official binary version."""
-    files, label_bytes = _cifar_files(entry, root)
+    size = (1 if entry.name == "cifar10" else 2) + 3072
+    files = [root / file for file in entry.files if file.endswith(".bin")]  # test comes last
     classes, data = entry.classes or tuple((root / entry.files[-1]).read_text().split()), {}
     for part, paths in (("train", files[:-1]), ("test", files[-1:])):
-        rows = np.concatenate([np.fromfile(path, np.uint8) for path in paths])
-        rows = rows.reshape(-1, label_bytes + 3072)
-        planes, labels = rows[:, label_bytes:].reshape(-1, 3, 32, 32), rows[:, label_bytes - 1]
-        if labels.max() >= len(classes):
-            raise InputError(
-                f"'{entry.name}' has the label {labels.max()} in {part}, but {len(classes)} "
-                "classes; download it again"
-            )
-        images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-        data[part] = images, labels.astype(np.int64)
+        contents = [np.fromfile(path, np.uint8) for path in paths]
+        for path, content in zip(paths, contents, strict=True):
+            labels = content[size - 3073 :: size]
+            if not len(labels) or len(content) % size or labels.max() >= len(classes):
+                raise InputError(
+                    f"{path} has {len(content)} bytes, which are no whole records of {size} with "
+                    f"labels below {len(classes)}; delete it and download it again"
+                )
+        rows = np.concatenate(contents).reshape(-1, size)
+        labels = rows[:, -3073].astype(np.int64)
+        planes = rows[:, -3072:].reshape(-1, 3, 32, 32)
+        data[part] = np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
     return data, classes
 
 

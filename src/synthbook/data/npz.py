@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.files import Part, Unread, conform
+from synthbook.data.files import Unread, conform
 from synthbook.errors import InputError
 
 WANTED = "x_train, y_train, x_test, y_test (and x_val, y_val, names) or images, labels"
@@ -118,8 +118,8 @@ def open_npz(path: Path, name: str = "", classes: tuple[str, ...] = ()) -> Unrea
     if low < 0 or high > last:
         raise InputError(f"labels in {path} run from {low} to {high}; number them from 0 to {last}")
 
-    def read(part: str, wanted: tuple[int, int] | None) -> Part:
-        return Part.whole(images_of(path, keys[part][0], *wanted) if wanted else heads[part])
+    def read(part: str, wanted: tuple[int, int] | None) -> np.ndarray:
+        return images_of(path, keys[part][0], *wanted) if wanted else heads[part]
 
     names = names or tuple(map(str, range(high + 1)))
     terms = f"arrays in {path}", "as their owner says"
