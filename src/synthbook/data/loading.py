@@ -153,8 +153,9 @@ def _split(
         raise InputError(f"'{name}' has one class only, '{classes[0]}'; give at least two")
     planned = plan(unread.labels, classes, name, unread.sizes)
     read = {part: unread.read(part, wanted) for part in unread.labels}
-    good, _, bad = files.readable(list(chain.from_iterable(read.values())))
-    if not skip_unreadable or not good:
+    everything = list(chain.from_iterable(read.values()))
+    bad = [file for file in everything if isinstance(file, files.Unreadable)]
+    if not skip_unreadable or len(bad) == len(everything):
         files.refuse(bad, name)
     chosen = {}
     for split, (part, indices) in planned.items():
@@ -169,5 +170,6 @@ def _split(
                 "replace its files"
             )
         chosen[split] = images, labels
-    shapes = {getattr(image, "shape", image)[:2] for image in good}
+    images = chain.from_iterable(images for images, _ in chosen.values())
+    shapes = {getattr(image, "shape", image)[:2] for image in images}
     return chosen, shapes, tuple(file.name for file in bad)
