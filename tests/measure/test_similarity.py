@@ -47,26 +47,12 @@ def test_orthogonal_identical_and_opposite_filters():
     assert filter_similarity(mixed) == pytest.approx(((4 - 8) / 12, 1))
 
 
-def test_the_mean_is_the_norm_of_the_sum_of_unit_filters():
-    weight = filters(1, 40, 5, 3, 3)
-    total = nn.functional.normalize(weight.flatten(1), dim=1).sum(0).square().sum()
-    assert filter_similarity(weight)[0] == pytest.approx(float((total - 40) / (40 * 39)), abs=1e-12)
-
-
 @settings(max_examples=20, deadline=None)
 @given(factors=st.lists(st.floats(1e-150, 1e150), min_size=6, max_size=6))
 def test_positive_factors_change_nothing(factors):
     weight = filters(2, 6, 2, 3, 3)
     scaled = weight * torch.tensor(factors, dtype=torch.float64)[:, None, None, None]
     assert filter_similarity(scaled) == pytest.approx(filter_similarity(weight), abs=1e-12)
-
-
-def test_random_filters_are_nearly_orthogonal_and_a_common_part_makes_them_alike():
-    weight = filters(3, 64, 16, 3, 3)
-    signed, absolute = filter_similarity(weight)
-    assert abs(signed) < 0.01
-    assert absolute == pytest.approx((2 / torch.pi / 144) ** 0.5, rel=0.05)  # mean |N(0, 1/144)|
-    assert filter_similarity(weight + 1)[0] == pytest.approx(0.5, abs=0.05)
 
 
 def test_parameters_of_low_precision_are_taken_and_left_alone():
@@ -130,9 +116,5 @@ def test_bad_input_is_named():
         bad[2] = value
         with pytest.raises(InputError, match=r"weight\[2\] is zeros, NaN or infinite"):
             filter_similarity(bad)
-    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3))
-    nn.init.zeros_(network[1].weight)
-    with pytest.raises(InputError, match=r"layer '1': weight\[0\] is zeros"):
-        layer_similarities(network)
     with pytest.raises(InputError, match="layer '0' is a transposed convolution"):
         layer_similarities(nn.Sequential(nn.ConvTranspose2d(2, 4, 3)))

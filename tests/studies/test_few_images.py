@@ -12,7 +12,7 @@ from synthbook.gans.networks import load, load_discriminator
 from synthbook.gans.recipes import published
 from synthbook.gans.sampling import sample
 from synthbook.generate.primitives import Primitives
-from synthbook.measure.features import from_model
+from synthbook.measure.features import Extractor
 from synthbook.randomness import derive
 from synthbook.studies import few_images
 from synthbook.studies.few_images import finetuned, judge, judged_images, pretrained, started
@@ -23,7 +23,7 @@ NETWORK = {
     "mapping_layers": 1,
 }  # fmt: skip
 RECIPE = published("stylegan2", steps=4, batch_size=4, path_length=0.0, ema_half_life=8.0)
-PIXELS = from_model(
+PIXELS = Extractor(
     "pixels", lambda x: x[:, ::4, ::4].reshape(len(x), -1).astype("float32"), fingerprint="pixels"
 )
 

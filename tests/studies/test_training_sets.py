@@ -17,8 +17,7 @@ from synthbook.gans.recipes import GanRecipe
 from synthbook.generate import generators
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.recognize.recipe import Recipe
-from synthbook.record.chapters import declared
-from synthbook.record.parameters import check_values
+from synthbook.record.parameters import check_values, declared
 from synthbook.studies import training_sets as studies
 
 torch.set_num_threads(1)

@@ -8,12 +8,12 @@ shrinks. Images that have the wanted size already are not touched.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -26,31 +26,14 @@ SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 PARTS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """An image that could not be decoded: its name and why."""
 
     name: str
     reason: str
 
 
-@dataclass(frozen=True)
-class Part:
-    """What was read of N images: the (height, width) that occur, and pixels if they were asked for.
-
-    ``kept`` is bool [N], false for the images in ``bad``; ``images`` are the others, uint8
-    [M, H, W, C].
-    """
-
-    shapes: set[tuple[int, int]]
-    kept: np.ndarray
-    bad: Sequence[Unreadable] = ()
-    images: np.ndarray | None = None
-
-    @classmethod
-    def whole(cls, images: np.ndarray) -> Part:
-        """Return the part whose images [N, H, W, C] are all there."""
-        return cls({images.shape[1:3]}, np.ones(len(images), dtype=bool), (), images)
+Read = np.ndarray | tuple[int, int] | Unreadable  # pixels [H, W, C], or (height, width) only
 
 
 @dataclass(frozen=True)
@@ -65,7 +48,7 @@ class Unread:
     name: str
     classes: tuple[str, ...]
     labels: Mapping[str, np.ndarray]
-    read: Callable[[str, tuple[int, int] | None], Part]
+    read: Callable[[str, tuple[int, int] | None], Sequence[Read]]
     origin: str
     licence: str
     sizes: Mapping[str, int] | None = None
@@ -77,11 +60,7 @@ class Unread:
 def image_files(folder: Path) -> Iterator[Path]:
     """Yield the image files at any depth below ``folder``, hidden ones left out, in no order."""
     seen = set()
-
-    def fail(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}); check its rights")
-
-    for top, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+    for top, folders, files in os.walk(folder, onerror=_cannot_read, followlinks=True):
         real = os.path.realpath(top)
         if real in seen:  # a link to a folder above would never end
             folders.clear()
@@ -93,25 +72,23 @@ def image_files(folder: Path) -> Iterator[Path]:
                 yield Path(top, name)
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Return the visible folders directly in ``folder``, sorted by name."""
+    _, names, _ = next(os.walk(folder, onerror=_cannot_read))
+    return [folder / name for name in sorted(filter(_visible, names))]
+
+
 def _visible(name: str) -> bool:
     """Return False for hidden files and folders, and for the one that macOS adds to archives."""
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Return the visible folders directly in ``folder``, sorted by name."""
-    try:
-        return sorted(path for path in folder.iterdir() if _visible(path.name) and path.is_dir())
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror}); check its rights") from error
+def _cannot_read(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename} cannot be read ({error.strerror}); check its rights")
 
 
 def layout(folder: Path) -> dict[str, Path]:
-    """Return part -> folder of class folders: {"pool": folder}, or train, test and maybe val.
-
-    Raises:
-        InputError: for train/ beside other folders than val/ and test/, or without test/.
-    """
+    """Return part -> folder of class folders: {"pool": folder}, or train, test and maybe val."""
     folders = {path.name: path for path in subfolders(folder)}
     if "train" not in folders or not {"val", "test", "valid", "validation"} & set(folders):
         return {"pool": folder}
@@ -129,13 +106,10 @@ def layout(folder: Path) -> dict[str, Path]:
     return {part: folders[part] for part in PARTS if part in folders}
 
 
-def classes_of(folder: Path) -> dict[str, list[Path]]:
-    """Return class name -> sorted image files, classes sorted by name.
-
-    Raises:
-        InputError: if there is no class folder, or one has no image.
-    """
+def classes_of(folder: Path, *, without: str = "") -> dict[str, list[Path]]:
+    """Return class name -> sorted image files, classes sorted by name, ``without`` one of them."""
     classes = {path.name: sorted(image_files(path)) for path in subfolders(folder)}
+    classes.pop(without, None)
     if not classes:
         loose = sum(1 for _ in image_files(folder))
         raise InputError(
@@ -154,20 +128,10 @@ def classes_of(folder: Path) -> dict[str, list[Path]]:
 def open_folder(folder: Path, name: str = "", *, without: str = "") -> Unread:
     """Return a folder's images, unread: only names are looked at. See ``layout``, ``classes_of``.
 
-    Args:
-        folder: holds class folders, or train/ and test/ with them.
-        name: what the set is called; the folder's name if empty.
-        without: a class folder that is left out.
+    The set is called ``name``, or like the folder; a class folder called ``without`` is left out.
     """
-    name = name or folder.resolve().name
-    parts = {part: classes_of(path) for part, path in layout(folder).items()}
-    for of_class in parts.values():
-        of_class.pop(without, None)
+    parts = {part: classes_of(path, without=without) for part, path in layout(folder).items()}
     classes = tuple(next(iter(parts.values())))
-    if len(classes) < 2:
-        raise InputError(
-            f"{folder} has one class only, '{classes[0]}'; give at least two class folders"
-        )
     files, labels = {}, {}
     for part, of_class in parts.items():
         unknown = sorted(set(of_class) - set(classes))
@@ -177,25 +141,14 @@ def open_folder(folder: Path, name: str = "", *, without: str = "") -> Unread:
                 "add it there or delete it"
             )
         files[part] = list(chain.from_iterable(of_class.values()))
-        numbers = np.array([classes.index(label) for label in of_class], dtype=np.int64)
+        numbers = [classes.index(label) for label in of_class]
         labels[part] = np.repeat(numbers, [len(paths) for paths in of_class.values()])
 
-    def read(part: str, wanted: tuple[int, int] | None) -> Part:
-        if wanted is None:
-            shapes, kept, bad = readable(in_threads(header, files[part]))
-            return Part(set(shapes), kept, bad)
-        decoded = in_threads(lambda path: decode(path, *wanted), files[part])
-        images, kept, bad = readable(decoded)
-        return Part({image.shape[:2] for image in images}, kept, bad, stack(images, name))
+    def read(part: str, wanted: tuple[int, int] | None) -> list[Read]:
+        return in_threads(lambda f: decode(f, *wanted) if wanted else header(f), files[part])
 
-    return Unread(
-        name=name,
-        classes=classes,
-        labels=labels,
-        read=read,
-        origin=f"image folder {folder}",
-        licence="as its owner says",
-    )
+    terms = f"image folder {folder}", "as its owner says"
+    return Unread(name or folder.resolve().name, classes, labels, read, *terms)
 
 
 # Files
@@ -203,10 +156,8 @@ def open_folder(folder: Path, name: str = "", *, without: str = "") -> Unread:
 
 def in_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``work`` of every item, in order; PIL frees the interpreter while it decodes."""
-    size = max(1, min(256, len(items) // 16))
-    groups = [items[start : start + size] for start in range(0, len(items), size)]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(chain.from_iterable(pool.map(lambda group: [work(x) for x in group], groups)))
+    with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
+        return pool.map(work, items)
 
 
 def decode(path: Path, image_size: int, channels: int) -> np.ndarray | Unreadable:
@@ -237,20 +188,19 @@ def reason(error: Exception) -> str:
 def readable(results: Sequence[R | Unreadable]) -> tuple[list[R], np.ndarray, list[Unreadable]]:
     """Return what could be read, a mask [N] of where it lay, and what could not be read."""
     kept = np.array([not isinstance(result, Unreadable) for result in results], dtype=bool)
-    good = [result for result, keep in zip(results, kept, strict=True) if keep]
-    return good, kept, [result for result, keep in zip(results, kept, strict=True) if not keep]
+    good = [result for result in results if not isinstance(result, Unreadable)]
+    return good, kept, [result for result in results if isinstance(result, Unreadable)]
 
 
 def refuse(bad: Sequence[Unreadable], name: str) -> None:
     """Raise InputError that names the first unreadable files, if there are any."""
-    if not bad:
-        return
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     shown = ", ".join(f"{file.name} ({file.reason})" for file in bad[:3])
-    raise InputError(
-        f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them, "
-        "or set skip_unreadable=True"
-    )
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    if bad:
+        raise InputError(
+            f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them, "
+            "or set skip_unreadable=True"
+        )
 
 
 # Pixels
@@ -268,8 +218,7 @@ def pixels(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
 def plain(image: Image.Image) -> Image.Image:
     """Return ``image`` upright as mode "L" (grey) or "RGB", 8 bits.
 
-    Raises:
-        ValueError: for float and 32-bit pixels, whose range nothing tells.
+    Float and 32-bit pixels, whose range nothing tells, are a ValueError.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
@@ -297,37 +246,30 @@ def square(image: Image.Image, image_size: int) -> Image.Image:
     return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
 
 
-def stack(arrays: Iterable[np.ndarray], name: str) -> np.ndarray:
-    """Return uint8 [N, S, S, C] of arrays [S, S, C]; C = 3 if any has 3, else 1.
-
-    Raises:
-        InputError: if sizes differ or are not square.
-    """
-    arrays = list(arrays)
-    shapes = {array.shape[:2] for array in arrays}
-    one_size(shapes, name)
-    channels = max((array.shape[2] for array in arrays), default=1)
-    high, wide = shapes.pop() if shapes else (1, 1)
-    out = np.empty((len(arrays), high, wide, channels), dtype=np.uint8)
-    for place, array in zip(out, arrays, strict=True):
-        place[:] = array  # a grey image is repeated over the channels
-    return out
+def stack(arrays: Sequence[np.ndarray], name: str, channels: int = 1) -> np.ndarray:
+    """Return uint8 [N, S, S, C] of arrays [S, S, C] of one size; C = 3 if any has, or is asked."""
+    one_size({array.shape[:2] for array in arrays}, name)
+    most = max(channels, *(array.shape[2] for array in arrays))
+    return np.stack([a if a.shape[2] == most else np.repeat(a, 3, axis=2) for a in arrays])
 
 
 def one_size(shapes: set[tuple[int, int]], name: str) -> None:
-    """Raise InputError unless all (height, width) are one square size."""
-    if len(shapes) > 1 or any(high != wide for high, wide in shapes):
+    """Raise InputError unless all (height, width) are one square size; none means they differ."""
+    if len(shapes) != 1 or any(high != wide for high, wide in shapes):
         raise InputError(
-            f"images of '{name}' are {spread(shapes)} pixels; set image_size, which crops them "
-            "to squares and resizes them to one size"
+            f"images of '{name}' are {spread(shapes)}; set image_size, which crops them to squares "
+            "and resizes them to one size"
         )
 
 
-def spread(shapes: Iterable[tuple[int, int]]) -> str:
-    """Return "28 x 28", or "between 96 x 96 and 96 x 310", of (height, width) pairs."""
-    shapes = sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape))
-    smallest, largest = (f"{high} x {wide}" for high, wide in (shapes[0], shapes[-1]))
-    return smallest if len(shapes) == 1 else f"between {smallest} and {largest}"
+def spread(shapes: set[tuple[int, int]]) -> str:
+    """Return "28 x 28 pixels", or "between 96 x 96 and 96 x 310 pixels", of (height, width)."""
+    if not shapes:
+        return "of unequal size"
+    ordered = sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape))
+    smallest, largest = (f"{high} x {wide}" for high, wide in (ordered[0], ordered[-1]))
+    size = smallest if len(shapes) == 1 else f"between {smallest} and {largest}"
+    return f"{size} pixels"
 
 
 def conform(images: np.ndarray, image_size: int, channels: int) -> np.ndarray:

@@ -22,9 +22,6 @@ class ImageSet:
         labels: int64 [N], 0 <= label < len(classes); any integer type is converted.
         classes: the classes' names, in the order of the labels. A class may be without images.
         name: what the set is called in rows, captions and errors.
-
-    Raises:
-        InputError: if a type, a shape or a label is none of the above.
     """
 
     images: np.ndarray
@@ -40,13 +37,12 @@ class ImageSet:
                 f"images of '{self.name}' are {images.dtype} {list(images.shape)}; "
                 "give uint8 [N, H, W, C] with C = 1 or 3"
             )
-        if labels.shape != (len(images),):
+        whole = not labels.size or np.issubdtype(labels.dtype, np.integer)
+        if labels.shape != (len(images),) or not whole:
             raise InputError(
-                f"'{self.name}' has {len(images)} images and labels of shape "
-                f"{list(labels.shape)}; give one label an image"
+                f"labels of '{self.name}' are {labels.dtype} {list(labels.shape)}; "
+                f"give one integer for each of its {len(images)} images"
             )
-        if labels.size and not np.issubdtype(labels.dtype, np.integer):
-            raise InputError(f"labels of '{self.name}' are {labels.dtype}; give integers")
         labels = labels.astype(np.int64, copy=False)
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise InputError(
@@ -63,11 +59,9 @@ class ImageSet:
 
     def __repr__(self) -> str:
         """Return name and shape; the pixels would fill a screen."""
-        high, wide, channels = self.images.shape[1:]
-        return (
-            f"ImageSet('{self.name}', {len(self)} images of {high} x {wide} x {channels}, "
-            f"{self.num_classes} classes)"
-        )
+        shape = " x ".join(map(str, self.images.shape[1:]))
+        held = f"{len(self)} images of {shape}, {self.num_classes} classes"
+        return f"ImageSet('{self.name}', {held})"
 
     @property
     def num_classes(self) -> int:
@@ -103,15 +97,12 @@ class ImageSet:
 
     def of_classes(self, names: Sequence[str]) -> ImageSet:
         """Return the images of the classes ``names``, labelled 0.. in the order of ``names``."""
-        lookup = {name: k for k, name in enumerate(self.classes)}
         for name in names:
-            if name not in lookup:
-                remedy = did_you_mean(name, lookup) or f"; it has {', '.join(self.classes)}"
+            if name not in self.classes:
+                remedy = did_you_mean(name, self.classes) or f"; it has {', '.join(self.classes)}"
                 raise InputError(f"'{self.name}' has no class '{name}'{remedy}")
-        if len(set(names)) != len(names):
-            raise InputError(f"classes {list(names)} name one twice; name each once")
-        new_label = np.full(self.num_classes, -1, dtype=np.int64)
-        new_label[[lookup[name] for name in names]] = np.arange(len(names))
+        new_label = np.full(self.num_classes, -1)
+        new_label[[self.classes.index(name) for name in names]] = np.arange(len(names))
         keep = np.flatnonzero(new_label[self.labels] >= 0)
         return ImageSet(self.images[keep], new_label[self.labels[keep]], tuple(names), self.name)
 
@@ -152,31 +143,17 @@ class Splits:
         """The classes' names, in the order of the labels."""
         return self.train.classes
 
-    def of_classes(self, names: Sequence[str]) -> Splits:
-        """Return the three parts with the classes ``names`` only, labelled in that order."""
-        parts = (part.of_classes(names) for part in (self.train, self.val, self.test))
-        return Splits(*parts, self.skipped)
-
 
 def concatenate(*sets: ImageSet, name: str | None = None) -> ImageSet:
-    """Return the images of ``sets`` one after the other; its name joins theirs with "+".
-
-    Raises:
-        InputError: if there is no set, or their image shapes or classes differ.
-    """
-    if not sets:
-        raise InputError("concatenate got no image set; give at least one")
+    """Return the images of ``sets`` one after the other; its name joins theirs with "+"."""
     first = sets[0]
     for other in sets[1:]:
-        if other.images.shape[1:] != first.images.shape[1:]:
+        shapes = [list(images.images.shape[1:]) for images in (other, first)]
+        if shapes[0] != shapes[1] or other.classes != first.classes:
             raise InputError(
-                f"'{other.name}' has images of {list(other.images.shape[1:])} and '{first.name}' "
-                f"of {list(first.images.shape[1:])}; load both with one image_size and channels"
-            )
-        if other.classes != first.classes:
-            raise InputError(
-                f"'{other.name}' and '{first.name}' have different classes; "
-                "bring them to one list of classes with of_classes"
+                f"'{other.name}' has images of {shapes[0]} and '{first.name}' of {shapes[1]}, or "
+                "other classes; load both with one image_size and channels, and bring them to one "
+                "list of classes with of_classes"
             )
     return ImageSet(
         np.concatenate([part.images for part in sets]),
@@ -191,25 +168,20 @@ def few_shot(images: ImageSet, shots: int, *, seed: int) -> ImageSet:
 
     The draws are nested: with the same seed, the 5-shot set is part of the 10-shot set, so that
     a curve over shots compares like with like.
-
-    Raises:
-        InputError: if ``shots`` is no positive integer, or a class has fewer images than that.
     """
-    if isinstance(shots, bool) or not isinstance(shots, int | np.integer) or shots < 1:
-        raise InputError(f"shots is {shots!r}; give an integer of at least 1")
     counts = images.counts()
-    if images.num_classes and counts.min() < shots:
-        poorest = int(counts.argmin())
+    least = counts.min()
+    if not 1 <= shots <= least:
         raise InputError(
-            f"class '{images.classes[poorest]}' of '{images.name}' has {counts[poorest]} images, "
-            f"fewer than shots={shots}; ask for at most {counts[poorest]} shots, or drop the "
+            f"class '{images.classes[counts.argmin()]}' of '{images.name}' has {least} images, "
+            f"which shots={shots} cannot be drawn from; ask for 1 to {least} shots, or drop the "
             "class with of_classes"
         )
     chosen = [
         numpy_generator(seed, "few_shot", k).permutation(np.flatnonzero(images.labels == k))[:shots]
         for k in range(images.num_classes)
     ]
-    return images.subset(np.sort(np.concatenate(chosen)) if chosen else [])
+    return images.subset(np.sort(np.concatenate(chosen)))
 
 
 def at_most(images: ImageSet, count: int, *, seed: int = 0) -> ImageSet:

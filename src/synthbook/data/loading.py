@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from synthbook.data.files import Part, Unread, conform, one_size, open_folder, refuse, spread
+from synthbook.data import files
 from synthbook.data.images import ImageSet, Splits
 from synthbook.data.named import REGISTRY, Entry, entry_of, find_named, read_named
 from synthbook.data.npz import open_npz
@@ -58,26 +58,19 @@ def check(
     Folders: names, and the head of every file. Archives: headers and labels. Named sets: whether
     their files are there. A file that is cut short passes here and is named by ``load``.
     With ``image_size`` given, 0 included, it is checked that images then have one size.
-
-    Raises:
-        InputError: one sentence with the thing, the value and the remedy, for every bad input.
     """
     found = _find(data, data_root, image_size or 0, channels)
     if isinstance(found, Entry):
-        side, num_classes, counts, skipped = found.image_size, found.num_classes, found.counts, ()
-        size = f"{side} x {side} pixels" if side else "of unequal size"
-        if image_size == 0 and not side:
-            raise InputError(
-                f"images of '{found.name}' are of unequal size; set image_size, which crops them "
-                "to squares and resizes them to one size"
-            )
+        num_classes, counts, skipped = found.num_classes, dict(found.counts), ()
+        shapes = {(found.image_size, found.image_size)} if found.image_size else set()
     else:
-        parts, chosen, skipped = _split(found, None, skip_unreadable, same_size=image_size == 0)
-        shapes = set().union(*(part.shapes for part in parts.values()))
-        size, num_classes = f"{spread(shapes)} pixels", len(found.classes)
-        counts = {split: len(indices) for split, (_, indices) in chosen.items()}
-    terms = found.origin, found.licence
-    return Summary(found.name, *terms, num_classes, found.classes, dict(counts), size, skipped)
+        num_classes = len(found.classes)
+        chosen, shapes, skipped = _split(found, None, skip_unreadable)
+        counts = {split: len(labels) for split, (_, labels) in chosen.items()}
+    if image_size == 0:
+        files.one_size(shapes, found.name)
+    terms, size = (found.origin, found.licence), files.spread(shapes)
+    return Summary(found.name, *terms, num_classes, found.classes, counts, size, skipped)
 
 
 def load(
@@ -104,98 +97,79 @@ def load(
     60/10/30. Two bundled sets have rules of their own, set so that training images are few
     enough to leave room for improvement, and test images many enough for narrow intervals:
     ``digits`` 300 / 197 / 1,300, ``mnist5k`` 1,000 / 500 / 3,500, both stratified.
-
-    Raises:
-        InputError: one sentence with the thing, the value and the remedy, for every bad input.
     """
     found = _find(data, data_root, image_size, channels)
     if isinstance(found, Entry):
         found = read_named(found, data_root, image_size, channels)
-    parts, chosen, skipped = _split(found, (image_size, channels), skip_unreadable)
-    most = max(part.images.shape[3] for part in parts.values())
-    sets = {}
-    for split, (part, indices) in chosen.items():
-        place = np.cumsum(parts[part].kept) - 1  # of a listed image among those that were decoded
-        images = conform(parts[part].images[place[indices]], 0, most)
-        sets[split] = ImageSet(images, found.labels[part][indices], found.classes, found.name)
+    chosen, shapes, skipped = _split(found, (image_size, channels), skip_unreadable)
+    files.one_size(shapes, found.name)
+    most = max(image.shape[2] for images, _ in chosen.values() for image in images)
+    sets = {
+        split: ImageSet(files.stack(images, found.name, most), labels, found.classes, found.name)
+        for split, (images, labels) in chosen.items()
+    }
     return Splits(**sets, skipped=skipped)
 
 
-def _find(data: str, data_root: str, image_size: int, channels: int) -> Unread | Entry:
+def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Unread | Entry:
     """Return the images that ``data`` means, unread; of a named set it may be the entry.
 
     A name wins over a path; './name' is a path.
-
-    Raises:
-        InputError: if there are none, or ``image_size`` or ``channels`` is impossible.
     """
-    whole = isinstance(image_size, int | np.integer) and not isinstance(image_size, bool)
-    if not whole or not (image_size == 0 or 4 <= image_size <= 4096):
+    if image_size != 0 and image_size not in range(4, 4097):
         raise InputError(
             f"image_size is {image_size!r}; give pixels from 4 to 4096, or 0 to keep the size"
         )
-    if isinstance(channels, bool) or channels not in (0, 1, 3):
+    if channels not in (0, 1, 3):
         raise InputError(
             f"channels is {channels!r}; give 1 (grey), 3 (RGB) or 0 (as the images are)"
         )
-    names = ", ".join(REGISTRY)
-    if not isinstance(data, str | os.PathLike) or not str(data):
-        raise InputError(f"data is {data!r}; give a name ({names}), a folder or an .npz")
     text = str(data)
     path = Path(text).expanduser()
-    if text in REGISTRY:
-        return find_named(REGISTRY[text], data_root)
+    if text in REGISTRY or not text:
+        return find_named(entry_of(text), data_root)
     if path.is_dir():
-        return open_folder(path)
+        return files.open_folder(path)
     if path.suffix == ".npz" and path.is_file():
         return open_npz(path)
-    if path.exists():
+    if path.exists() or path.suffix == ".npz" or text[0] in ".~" or len(path.parts) > 1:
         raise InputError(
-            f"data '{text}' is a file, but no .npz; give an .npz or a folder of class folders"
-        )
-    if path.suffix == ".npz" or text.startswith((".", "~")) or {"/", os.sep} & set(text):
-        raise InputError(
-            f"data '{text}' does not exist; correct the path, or give a known name ({names})"
+            f"data '{text}' {'is a file, but no .npz' if path.exists() else 'does not exist'}; "
+            f"give a folder of class folders, an .npz or a known name ({', '.join(REGISTRY)})"
         )
     return find_named(entry_of(text), data_root)  # which raises and says what names there are
 
 
 def _split(
-    unread: Unread,
-    wanted: tuple[int, int] | None,
-    skip_unreadable: bool,
-    *,
-    same_size: bool = True,
-) -> tuple[dict[str, Part], dict[str, tuple[str, np.ndarray]], tuple[str, ...]]:
+    unread: files.Unread, wanted: tuple[int, int] | None, skip_unreadable: bool
+) -> tuple[dict[str, tuple[list[files.Read], np.ndarray]], set[tuple[int, int]], tuple[str, ...]]:
     """Read an ``Unread`` and split it.
 
-    Returns:
-        Part -> what was read; split -> (part, indices of its readable images); the names of the
-        unreadable ones.
-
-    Raises:
-        InputError: if images are unreadable, sizes differ, or skipping files left a split empty
-            or a class without training images.
+    Returns split -> (what was read of its images, labels), the (height, width) that occur, and the
+    names of unreadable images, which are left out.
     """
     name, classes = unread.name, unread.classes
+    if len(classes) < 2:
+        raise InputError(f"'{name}' has one class only, '{classes[0]}'; give at least two")
     planned = plan(unread.labels, classes, name, unread.sizes)
-    parts = {part: unread.read(part, wanted) for part in unread.labels}
-    bad = [file for part in parts.values() for file in part.bad]
-    shapes = set().union(*(part.shapes for part in parts.values()))
-    if not skip_unreadable or not shapes:
-        refuse(bad, name)
-    if same_size:
-        one_size(shapes, name)
+    read = {part: unread.read(part, wanted) for part in unread.labels}
+    everything = list(chain.from_iterable(read.values()))
+    bad = [file for file in everything if isinstance(file, files.Unreadable)]
+    if not skip_unreadable or len(bad) == len(everything):
+        files.refuse(bad, name)
     chosen = {}
     for split, (part, indices) in planned.items():
-        indices = indices[parts[part].kept[indices]]
-        if not len(indices):
+        images, kept, _ = files.readable([read[part][index] for index in indices])
+        labels = unread.labels[part][indices[kept]]
+        if not images:
             raise InputError(f"'{name}' has no readable image for {split}; replace its files")
-        counts = np.bincount(unread.labels[part][indices], minlength=len(classes))
+        counts = np.bincount(labels, minlength=len(classes))
         if split == "train" and not counts.all():
             raise InputError(
-                f"class '{classes[int(counts.argmin())]}' of '{name}' has no readable "
-                "training image; replace its files"
+                f"class '{classes[counts.argmin()]}' of '{name}' has no readable training image; "
+                "replace its files"
             )
-        chosen[split] = part, indices
-    return parts, chosen, tuple(file.name for file in bad)
+        chosen[split] = images, labels
+    images = chain.from_iterable(images for images, _ in chosen.values())
+    shapes = {getattr(image, "shape", image)[:2] for image in images}
+    return chosen, shapes, tuple(file.name for file in bad)

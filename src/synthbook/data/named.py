@@ -9,20 +9,11 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
+from PIL import Image
 
-from synthbook.data.files import (
-    Part,
-    Unread,
-    conform,
-    in_threads,
-    open_folder,
-    pixels,
-    reason,
-    stack,
-)
+from synthbook.data.files import Unread, conform, in_threads, open_folder, pixels, reason, stack
 from synthbook.data.npz import open_npz
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import numpy_generator
@@ -166,7 +157,7 @@ _ENTRIES = (
           ("caltech101/101_ObjectCategories",), "Caltech101"),
 )
 # fmt: on
-REGISTRY: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+REGISTRY = {entry.name: entry for entry in _ENTRIES}
 
 
 def entry_of(name: str) -> Entry:
@@ -194,7 +185,7 @@ def available(data_root: str = "") -> list[dict]:
             "present": entry.present(root),
             "how": entry.how_to_get(data_root or "DATA_ROOT"),
         }
-        for entry in REGISTRY.values()
+        for entry in _ENTRIES
     ]
 
 
@@ -228,10 +219,6 @@ def find_named(entry: Entry, data_root: str) -> Unread | Entry:
 
     In the latter case the set is bundled, or its official files are there. They win over a folder
     of the set's name, as some of them lie in such a one.
-
-    Raises:
-        InputError: if there is neither, the own copy has another number of classes, or CIFAR's
-            files are cut short.
     """
     if entry.bundled:
         return entry
@@ -245,16 +232,13 @@ def find_named(entry: Entry, data_root: str) -> Unread | Entry:
         raise InputError(f"data_root {root} is no folder; create it or correct the path")
     if not entry.present(root):
         raise InputError(f"'{entry.name}' is not under {root}; {entry.how_to_get(root)}")
-    official, caltech = entry.official(root), entry.name == "caltech101"
-    path = root / f"{entry.name}.npz"
+    path, caltech = root / f"{entry.name}.npz", entry.name == "caltech101"
     if path.is_file():
         unread = open_npz(path, entry.name, entry.classes)
-    elif official and not caltech:
-        if entry.url:
-            _cifar_files(entry, root)
+    elif entry.official(root) and not caltech:
         return entry
     else:
-        path = root / (entry.files[0] if official else entry.name)
+        path = root / (entry.files[0] if entry.official(root) else entry.name)
         unread = open_folder(path, entry.name, without="BACKGROUND_Google" if caltech else "")
     if len(unread.classes) != entry.num_classes:
         raise InputError(
@@ -274,13 +258,13 @@ def read_named(entry: Entry, data_root: str, image_size: int, channels: int) -> 
     else:
         data, classes = _read_cifar(entry, root)
     return Unread(
-        name=entry.name,
-        classes=classes,
-        labels={part: labels for part, (_, labels) in data.items()},
-        read=lambda part, wanted: Part.whole(conform(data[part][0], *wanted)),
-        origin=entry.origin,
-        licence=entry.licence,
-        sizes=entry.counts if entry.bundled else None,
+        entry.name,
+        classes,
+        {part: labels for part, (_, labels) in data.items()},
+        lambda part, wanted: conform(data[part][0], *wanted),
+        entry.origin,
+        entry.licence,
+        entry.counts if entry.bundled else None,
     )
 
 
@@ -307,40 +291,28 @@ def read_mnist5k() -> Arrays:
 BUNDLED = {"digits": read_digits, "mnist5k": read_mnist5k}
 
 
-def _cifar_files(entry: Entry, root: Path) -> tuple[list[Path], int]:
-    """Return CIFAR's official files, test last, and the label bytes a record; check their lengths.
+def _read_cifar(entry: Entry, root: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
+    """Return the parts and the classes of CIFAR-10 or CIFAR-100's official binary version.
 
     A record is the labels (the last is the fine one), then 3,072 bytes of red, green and blue
     planes, 32 x 32 each.
     """
-    label_bytes = 1 if entry.name == "cifar10" else 2
-    files = [root / file for file in entry.files if file.endswith(".bin")]
-    for path in files:
-        size, record = path.stat().st_size, label_bytes + 3072
-        if size % record or not size:
-            raise InputError(
-                f"{path} has {size} bytes, which are no whole records of {record}; "
-                "delete it and download it again"
-            )
-    return files, label_bytes
-
-
-def _read_cifar(entry: Entry, root: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
-    """Return the parts and the classes of CIFAR-10 or CIFAR-100's official binary version."""
-    files, label_bytes = _cifar_files(entry, root)
-    classes = entry.classes or tuple((root / entry.files[-1]).read_text().split())
-    data = {}
+    size = (1 if entry.name == "cifar10" else 2) + 3072
+    files = [root / file for file in entry.files if file.endswith(".bin")]  # test comes last
+    classes, data = entry.classes or tuple((root / entry.files[-1]).read_text().split()), {}
     for part, paths in (("train", files[:-1]), ("test", files[-1:])):
-        rows = np.concatenate([np.fromfile(path, np.uint8) for path in paths])
-        rows = rows.reshape(-1, label_bytes + 3072)
-        planes, labels = rows[:, label_bytes:].reshape(-1, 3, 32, 32), rows[:, label_bytes - 1]
-        if labels.max() >= len(classes):
-            raise InputError(
-                f"'{entry.name}' has the label {labels.max()} in {part}, but {len(classes)} "
-                f"classes; download it again"
-            )
-        images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-        data[part] = images, labels.astype(np.int64)
+        contents = [np.fromfile(path, np.uint8) for path in paths]
+        for path, content in zip(paths, contents, strict=True):
+            labels = content[size - 3073 :: size]
+            if not len(labels) or len(content) % size or labels.max() >= len(classes):
+                raise InputError(
+                    f"{path} has {len(content)} bytes, which are no whole records of {size} with "
+                    f"labels below {len(classes)}; delete it and download it again"
+                )
+        rows = np.concatenate(contents).reshape(-1, size)
+        labels = rows[:, -3073].astype(np.int64)
+        planes = rows[:, -3072:].reshape(-1, 3, 32, 32)
+        data[part] = np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
     return data, classes
 
 
@@ -350,30 +322,22 @@ def _read_torchvision(
     """Return the official parts of a set that torchvision reads, decoded, and its classes."""
     from torchvision import datasets
 
+    def decoded(example: tuple[Image.Image, int]) -> tuple[np.ndarray, int]:
+        return pixels(example[0], image_size, channels), int(example[1])
+
     data, classes = {}, entry.classes
     for part, options in entry.parts.items():
         try:
-            images = getattr(datasets, entry.torchvision)(str(root), download=False, **options)
+            examples = getattr(datasets, entry.torchvision)(str(root), download=False, **options)
+            read = in_threads(lambda index, of=examples: decoded(of[index]), range(len(examples)))
         except Exception as error:  # damaged files raise nearly anything, AssertionError too
             raise InputError(
-                f"'{entry.name}' under {root} is incomplete ({reason(error)}); delete it and "
-                f"{entry.how_to_get(root)}"
+                f"the {part} part of '{entry.name}' under {root} is incomplete or damaged "
+                f"({reason(error)}); delete it and {entry.how_to_get(root)}"
             ) from error
-
-        def read(index: int, images=images, part=part) -> tuple[np.ndarray, int]:
-            try:
-                image, label = images[index]
-                return pixels(image, image_size, channels), int(label)
-            except Exception as error:  # decoders of damaged files raise nearly anything
-                raise InputError(
-                    f"image {index} of the {part} part of '{entry.name}' is unreadable "
-                    f"({reason(error)}); delete the files under {root} and download them again"
-                ) from error
-
-        decoded = in_threads(read, range(len(images)))
-        labels = np.array([label for _, label in decoded], dtype=np.int64)
-        data[part] = stack((image for image, _ in decoded), entry.name), labels
-        classes = classes or tuple(getattr(images, "classes", ()))
+        images, labels = zip(*read, strict=True)
+        data[part] = stack(images, entry.name), np.array(labels, dtype=np.int64)
+        classes = classes or tuple(getattr(examples, "classes", ()))
     return data, classes or tuple(str(k) for k in range(entry.num_classes))
 
 
@@ -382,8 +346,6 @@ def _read_torchvision(
 
 def photographs() -> dict[str, np.ndarray]:
     """Return name -> photograph, uint8 ``[427, 640, 3]``."""
-    from PIL import Image
-
     files = {name: _sklearn_file("images", f"{name}.jpg") for name in PHOTOGRAPHS}
     return {name: np.asarray(Image.open(file).convert("RGB")) for name, file in files.items()}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ INCEPTION_SHA256 = "6726825d"  # first digits, as torch.hub puts them into the f
 class Extractor:
     """A named map from images, uint8 [N, H, W, C], to features, float32 [N, D].
 
-    ``name`` goes into every number made with it. ``fingerprint`` says which weights and code it
-    is; without one nothing can be cached.
+    ``name`` goes into every number made with it; ``compute`` maps a batch. ``fingerprint`` says
+    which weights and code it is; without one nothing can be cached.
     """
 
     name: str
@@ -39,30 +39,17 @@ class Extractor:
     fingerprint: str = ""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the features of ``images``, batch by batch.
-
-        Raises:
-            InputError: if the images are not uint8 [N, H, W, 1 or 3], or the features not finite.
-        """
+        """Return the features of ``images``, batch by batch."""
         check_images(images)
         batches = (images[i : i + self.batch_size] for i in range(0, len(images), self.batch_size))
-        features = np.concatenate([np.asarray(self.compute(b), np.float32) for b in batches])
-        if features.ndim != 2 or len(features) != len(images):
-            raise InputError(
-                f"extractor '{self.name}' made features of shape {features.shape} of"
-                f" {len(images)} images; it must return one row an image"
-            )
-        if not np.isfinite(features).all():
-            raise InputError(f"extractor '{self.name}' made NaN or infinite features")
-        return features
+        return np.concatenate([np.asarray(self.compute(b), np.float32) for b in batches])
 
     def cached(self, images: np.ndarray) -> np.ndarray:
         """Return the same as a call, from the cache if these images were seen before."""
-        check_images(images)
         if not self.fingerprint:
             raise InputError(
                 f"extractor '{self.name}' has no fingerprint of its weights, so its features"
-                " cannot be cached; call it directly, or give one to from_model"
+                " cannot be cached; give it one or call it directly"
             )
         digest = hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).data)
         key = {
@@ -77,12 +64,11 @@ class Extractor:
 
 def check_images(images: np.ndarray) -> None:
     """Raise InputError unless ``images`` is uint8 [N, H, W, C] with N >= 1 and C 1 or 3."""
-    shape = getattr(images, "shape", None)
-    dtype = getattr(images, "dtype", type(images).__name__)
-    if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape:
+    shape = images.shape
+    if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape:
         raise InputError(
-            f"images is {dtype} of shape {shape}; give at least one image as uint8 [N, H, W, C]"
-            " with 1 or 3 channels"
+            f"images is {images.dtype} of shape {shape}; give at least one image as uint8"
+            " [N, H, W, C] with 1 or 3 channels"
         )
 
 
@@ -112,31 +98,10 @@ def extractor(
     return Extractor(f"{name}@{size}", lambda x: _lite0(size, device, x), fingerprint=fingerprint)
 
 
-def from_model(
-    name: str,
-    function: Callable[[np.ndarray], Any],
-    *,
-    batch_size: int = 512,
-    fingerprint: str = "",
-) -> Extractor:
-    """Wrap any callable, uint8 [n, H, W, C] -> array or tensor [n, D], as an extractor.
-
-    Meant for a classifier trained on real images (its pooled features). ``name`` should say what
-    it was trained on; it must not be one of the built-in names.
-    """
-    if not name or name.split("@")[0] in NAMES:
-        raise InputError(f"an own extractor cannot be called '{name}'; choose another name")
-
-    def compute(images: np.ndarray) -> np.ndarray:
-        result = function(images)
-        return result.detach().cpu().numpy() if torch.is_tensor(result) else np.asarray(result)
-
-    return Extractor(name, compute, batch_size, fingerprint)
-
-
-def as_rgb(images: np.ndarray) -> np.ndarray:
-    """Return [N, H, W, 3]; grey images get three equal channels."""
-    return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+def _rgb(images: np.ndarray) -> torch.Tensor:
+    """Return uint8 [N, 3, H, W], a view where it can be; grey images get three equal channels."""
+    images = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 @cache
@@ -152,7 +117,7 @@ def _lite0_network(device: str) -> nn.Module:
 def _lite0(size: int, device: str, images: np.ndarray) -> np.ndarray:
     from synthbook.weights import MEAN, STD
 
-    x = torch.from_numpy(as_rgb(images)).to(device).permute(0, 3, 1, 2).float()
+    x = _rgb(images).to(device).float()
     if x.shape[2:] != (size, size):
         x = torch.nn.functional.interpolate(
             x, size=(size, size), mode="bicubic", align_corners=False, antialias=True
@@ -197,5 +162,5 @@ def _inception_network(path: Path, device: str) -> nn.Module:
 
 @torch.inference_mode()
 def _inception(path: Path, device: str, images: np.ndarray) -> np.ndarray:
-    x = torch.from_numpy(as_rgb(images)).permute(0, 3, 1, 2).contiguous()
-    return _inception_network(path, device)(x.to(device))[0].cpu().numpy()
+    x = _rgb(images).contiguous().to(device)
+    return _inception_network(path, device)(x)[0].cpu().numpy()

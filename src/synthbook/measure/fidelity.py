@@ -25,19 +25,16 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     by torch-fidelity. It is FID only on the 'inception' features; it is symmetric, >= 0, and in
     squared units of the features.
     """
-    from torch_fidelity.metric_fid import (
-        KEY_METRIC_FID,
-        fid_features_to_statistics,
-        fid_statistics_to_metric,
-    )
+    from torch_fidelity import metric_fid
 
     rows = checked(2, real=a, fake=b)
-    statistics = [fid_features_to_statistics(torch.from_numpy(x)) for x in rows]
+    statistics = [metric_fid.fid_features_to_statistics(torch.from_numpy(x)) for x in rows]
     for s in statistics:
         s["sigma"] = np.atleast_2d(s["sigma"])  # one feature has a covariance without axes
     # With fewer images than features the eigenvalues that should be 0 are rounding errors, which
     # can take the distance of equal sets a little (some 1e-5) below 0.
-    return max(0.0, fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    distance = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
+    return max(0.0, distance[metric_fid.KEY_METRIC_FID])
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,9 @@ def kernel_distance(
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-    real, fake = checked(subset_size, real=a, fake=b)
-    result = kid_features_to_metric(
-        torch.from_numpy(real),
-        torch.from_numpy(fake),
-        kid_subset_size=subset_size,
-        kid_subsets=subsets,
-        rng_seed=derive(seed, "kernel_distance") % 2**32,
-        verbose=False,
-    )
+    sets = map(torch.from_numpy, checked(subset_size, real=a, fake=b))
+    how = {"rng_seed": derive(seed, "kernel_distance") % 2**32, "verbose": False}
+    result = kid_features_to_metric(*sets, kid_subset_size=subset_size, kid_subsets=subsets, **how)
     return result[KEY_METRIC_KID_MEAN]
 
 
@@ -107,9 +98,8 @@ def precision_recall(
     parts exchanged. Both are rounded to single precision, as torch-fidelity does.
     """
     real, fake = checked(neighbours + 1, real=real, fake=fake)
-    pairs = (real, fake), (fake, real)
-    found = [ball_counts(*pair, neighbours)[1] > 0 for pair in pairs]
-    precision, recall = (float(inside.mean(dtype=np.float32)) for inside in found)
+    inside = [ball_counts(*pair, neighbours)[1] > 0 for pair in ((real, fake), (fake, real))]
+    precision, recall = (float(share.mean(dtype=np.float32)) for share in inside)
     return precision, recall
 
 
@@ -134,24 +124,22 @@ def fidelity(
     *,
     extractor_name: str,
     neighbours: int = 5,
-    subset_size: int = 0,
-    subsets: int = 20,
     seed: int = 0,
 ) -> dict[str, float]:
     """Return all measures of two sets of features.
 
     Keys: ``fd`` and ``kd`` (``fid`` and ``kid`` if ``extractor_name`` is 'inception'),
     ``precision``, ``recall``, ``density``, ``coverage``, ``n_real``, ``n_fake``. ``neighbours``
-    serves all four of the middle. ``subset_size`` 0 means half of the smaller set, so that the
-    subsets of the kernel distance differ, but at most 1,000.
+    serves all four of the middle. The 20 subsets of the kernel distance are half of the smaller
+    set, so that they differ, but at most 1,000.
     """
     precision, recall = precision_recall(real, fake, neighbours)
     density, coverage = density_coverage(real, fake, neighbours)
-    size = subset_size or max(2, min(1000, len(real) // 2, len(fake) // 2))
+    subset = max(2, min(1000, len(real) // 2, len(fake) // 2))
     fd, kd = ("fid", "kid") if extractor_name == "inception" else ("fd", "kd")
     return {
         fd: frechet_distance(real, fake),
-        kd: kernel_distance(real, fake, size, subsets, seed),
+        kd: kernel_distance(real, fake, subset, subsets=20, seed=seed),
         "precision": precision,
         "recall": recall,
         "density": density,
@@ -170,6 +158,6 @@ def floor(
     compare it with a generator's at the same counts.
     """
     half = len(real) // 2
-    order = numpy_generator(seed, "floor").permutation(len(real))
-    first, second = (np.asarray(real)[rows] for rows in (order[:half], order[half : 2 * half]))
-    return fidelity(first, second, extractor_name=extractor_name, neighbours=neighbours, seed=seed)
+    drawn = real[numpy_generator(seed, "floor").permutation(len(real))]
+    how = {"extractor_name": extractor_name, "neighbours": neighbours, "seed": seed}
+    return fidelity(drawn[:half], drawn[half : 2 * half], **how)

@@ -25,15 +25,10 @@ def non_mutual_gap(
     """Return how lopsided the gap is (Observation 1, Table 1).
 
     ``accuracy[train, test]`` in percent, for ``real`` and ``generator`` in both places; in the
-    paper all four are measured on the training images of the test source.
-
-    Returns:
-        ``synthetic_to_real_drop`` = acc(S, S) - acc(S, R), ``real_to_synthetic_drop`` =
-        acc(R, R) - acc(R, S), ``asymmetry`` = the first less the second (0 if the gap were
-        mutual), ``transfer_difference`` = acc(R, S) - acc(S, R).
+    paper all four are measured on the training images of the test source. The ``asymmetry`` is 0
+    if the gap is mutual.
     """
-    pairs = product((real, generator), repeat=2)
-    rr, rs, sr, ss = (float(accuracy[pair]) for pair in pairs)
+    rr, rs, sr, ss = (float(accuracy[pair]) for pair in product((real, generator), repeat=2))
     return {
         "synthetic_to_real_drop": ss - sr,
         "real_to_synthetic_drop": rr - rs,
@@ -66,7 +61,7 @@ def learning_speed(
             f"train_accuracy has shape {train.shape} and val_accuracy {val.shape}, or they hold"
             " NaN; give one number an epoch for both"
         )
-    curve = np.concatenate([[chance], train])
+    curve = np.array([chance, *train])
     target = level * train[-1]
     epoch = int(np.argmax(curve >= target))
     if epoch:
@@ -82,13 +77,10 @@ def learning_speed(
 def loss_profile(
     losses: np.ndarray, near_zero: float = 0.01, high: float = 1.0
 ) -> dict[str, float]:
-    """Return what Figure 3 shows of sample losses [N].
+    """Return mean, median and shares of sample losses [N] (Observation 3, Figure 3).
 
-    Losses are cross-entropies under a classifier trained on the opposite source (Observation 3).
-
-    Returns:
-        ``mean``, ``median``, and the shares of samples below ``near_zero`` (the paper gives no
-        number) and above ``high`` (the paper's 1) under those two names.
+    Losses are cross-entropies under a classifier trained on the opposite source. The shares are
+    of samples below ``near_zero`` (the paper gives no number) and above ``high`` (the paper's 1).
     """
     values = _losses(losses)
     return {
@@ -114,9 +106,9 @@ def low_loss(losses: np.ndarray, quantile: float = 0.5) -> np.ndarray:
     The number is exact: of equal losses the first are taken. That the paper's low-loss samples
     are those below the median is this book's reading.
     """
-    order = np.argsort(_losses(losses), kind="stable")
-    mask = np.zeros(len(order), dtype=bool)
-    mask[order[: int(quantile * len(order) + 1e-9)]] = True
+    least, _ = extremes(losses, int(quantile * len(losses) + 1e-9))
+    mask = np.zeros(len(losses), dtype=bool)
+    mask[least] = True
     return mask
 
 
@@ -128,13 +120,7 @@ def _losses(losses: np.ndarray) -> np.ndarray:
 
 
 def rare_images(
-    features: np.ndarray,
-    labels: np.ndarray,
-    share: float,
-    *,
-    clusters: int = 8,
-    smallest: int = 3,
-    seed: int = 0,
+    features: np.ndarray, labels: np.ndarray, share: float, *, clusters: int = 8, seed: int = 0
 ) -> np.ndarray:
     """Return a mask [N] of the images in the rare modes of their class.
 
@@ -143,34 +129,29 @@ def rare_images(
     farthest from the class mean. A class mean lies where its frequent images are, so far clusters
     are rare ways to look. Clusters and not single far images, because a mode is a group: lone
     outliers are often just broken images, and leaving them out need not cost anything. So
-    clusters of fewer than ``smallest`` images come last.
+    clusters of fewer than 3 images come last.
 
     The same number is marked in every class: floor(``share`` x the smallest class), at least 1.
     """
     from sklearn.cluster import KMeans
 
     (rows,) = checked(features=features)
-    classes = np.asarray(labels)
-    if classes.shape != (len(rows),):
-        raise InputError(
-            f"labels is of shape {classes.shape}; give one for each of the {len(rows)} images"
-        )
-    names, counts = np.unique(classes, return_counts=True)
+    names, counts = np.unique(labels, return_counts=True)
     number = int(share * counts.min() + 1e-9)
-    if not 0 < share < 1 or number < 1 or clusters < 2:
+    if not 0 < number < counts.min():
         raise InputError(
-            f"share is {share} and clusters {clusters}, with {counts.min()} images in the smallest"
-            " class; give a share in (0, 1) that is at least one image, and 2 or more clusters"
+            f"share is {share}, with {counts.min()} images in the smallest class; give one in"
+            " (0, 1) that is at least one image"
         )
     mask = np.zeros(len(rows), dtype=bool)
     for name in names:
-        members = np.flatnonzero(classes == name)
+        members = np.flatnonzero(labels == name)
         own = rows[members]
         state = derive(seed, "rare_images", int(name)) % 2**32
         means = KMeans(min(clusters, len(members)), n_init=4, random_state=state).fit(own)
         middle = own.mean(axis=0)
         distance = np.linalg.norm(means.cluster_centers_ - middle, axis=1)
-        distance[np.bincount(means.labels_, minlength=len(distance)) < smallest] = 0
+        distance[np.bincount(means.labels_, minlength=len(distance)) < 3] = 0
         far_centre = distance[means.labels_]
         far_image = np.linalg.norm(own - middle, axis=1)
         order = np.lexsort((-far_image, -far_centre))  # by the centre first, then by the image
@@ -209,10 +190,8 @@ def separability(real: np.ndarray, fake: np.ndarray, *, folds: int = 5, seed: in
         # Strong regularisation: features often outnumber images. The classes weigh the same.
         LogisticRegression(C=0.01, class_weight="balanced", max_iter=200),
     )
-    target = np.repeat([0, 1], [len(rows) for rows in sets])
-    scores = cross_val_score(
-        model, np.concatenate(sets), target, cv=split, scoring="balanced_accuracy"
-    )
+    rows, target = np.concatenate(sets), np.repeat([0, 1], list(map(len, sets)))
+    scores = cross_val_score(model, rows, target, cv=split, scoring="balanced_accuracy")
     return max(0.0, 2 * float(scores.mean()) - 1)
 
 

@@ -5,7 +5,8 @@ from its cutout, mid-grey borders from its translation. Baek and Shim (2022, App
 generated images where data were scarce, and call the FID of such images not meaningful.
 
 Photographs may hold such areas by themselves (sky, walls, studio grounds): compare each rate with
-that of the real images.
+that of the real images. Images are uint8 [N, H, W, 1 or 3]; ``tolerance`` is in grey levels, from
+0.5 (127 and 128 only) to below 127.5, and all channels must be within it.
 """
 
 from __future__ import annotations
@@ -17,26 +18,19 @@ import numpy as np
 from synthbook.measure.features import check_images
 
 FILL = 127.5  # of 0..255: the zero of -1..1
-LEAST_SIDE = 3  # pixels of the smallest square that is looked for
 
 
 def cutout_like(images: np.ndarray, *, part: float = 0.25, tolerance: float = 12) -> np.ndarray:
     """Return which images hold an even mid-grey square, bool [N].
 
-    True where all pixels of some square window are within ``tolerance`` grey levels of 127.5 in
-    every channel.
-
-    Args:
-        images: uint8 [N, H, W, 1 or 3].
-        part: side of the window over the image's shorter side, in (0, 1]; it is rounded, and at
-            least 3 pixels. A quarter is the least that DiffAugment's cutout, of half the side and
-            with its centre in the image, leaves inside.
-        tolerance: grey levels, from 0.5 (127 and 128 only) to below 127.5.
+    ``part`` is the side of the square over the image's shorter side, in (0, 1]; it is rounded, and
+    at least 3 pixels. A quarter is the least that DiffAugment's cutout, of half the side and with
+    its centre in the image, leaves inside.
     """
     from scipy.ndimage import minimum_filter1d
 
     grey = _mid_grey(images, tolerance)
-    side = max(LEAST_SIDE, int(min(grey.shape[1:]) * part + 0.5))
+    side = max(3, int(min(grey.shape[1:]) * part + 0.5))
     # A square window is all mid-grey if its columns are; beyond the border nothing is.
     for axis in (1, 2):
         grey = minimum_filter1d(grey, side, axis, mode="constant", cval=0)
@@ -46,10 +40,8 @@ def cutout_like(images: np.ndarray, *, part: float = 0.25, tolerance: float = 12
 def shift_like(images: np.ndarray, *, tolerance: float = 12) -> np.ndarray:
     """Return which images have a mid-grey border on at least one of the four sides, bool [N].
 
-    The border is one sixteenth of the side thick, rounded down, and at least a pixel; all its
-    pixels are within ``tolerance`` grey levels of 127.5 in every channel. DiffAugment's
-    translation shifts by up to an eighth.
-    ``images`` and ``tolerance`` are as in ``cutout_like``.
+    The border is one sixteenth of the side thick, rounded down, and at least a pixel;
+    DiffAugment's translation shifts by up to an eighth.
     """
     grey = _mid_grey(images, tolerance)
     high, wide = (max(1, side // 16) for side in grey.shape[1:])

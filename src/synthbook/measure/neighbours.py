@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -14,35 +16,25 @@ def checked(at_least: int = 1, **sets: np.ndarray) -> list[np.ndarray]:
     """Return sets of features as float64 [N, D]; images [N, H, W, C] are flattened to pixels.
 
     Raises:
-        InputError: that calls a set by its keyword, if it has no rows of numbers, fewer than
-            ``at_least`` of them, NaN, or another width than the first.
+        InputError: that calls a set by its keyword, if it has fewer than ``at_least`` rows, NaN,
+            or another width than the others.
     """
     rows: dict[str, np.ndarray] = {}
     for name, features in sets.items():
-        array = np.asarray(features)
-        if array.ndim < 2 or array.dtype.kind not in "fiub":
+        if len(features) < at_least:
             raise InputError(
-                f"{name} is {array.dtype} of shape {array.shape}; give numbers of shape [N, D]"
+                f"{name} has {len(features)} rows where at least {at_least} are needed; give more"
+                " images or lower the number of neighbours or subsets"
             )
-        if len(array) < at_least:
-            raise InputError(
-                f"{name} has {len(array)} rows where at least {at_least} are needed; give more"
-                " images or lower the number of neighbours, subsets or cells"
-            )
-        array = array.reshape(len(array), -1).astype(np.float64, copy=False)
-        finite = np.isfinite(array).all(axis=1)
+        rows[name] = np.asarray(features).reshape(len(features), -1)
+        rows[name] = rows[name].astype(np.float64, copy=False)
+        finite = np.isfinite(rows[name]).all(axis=1)
         if not finite.all():
-            raise InputError(
-                f"{name}[{int(finite.argmin())}] holds NaN or infinity; check the model that made"
-                " it"
-            )
-        rows[name] = array
-        first = next(iter(rows))
-        if array.shape[1] != rows[first].shape[1]:
-            raise InputError(
-                f"{first} has {rows[first].shape[1]} features and {name} has {array.shape[1]}; use"
-                " one extractor and one image size for both"
-            )
+            where = f"{name}[{finite.argmin()}]"
+            raise InputError(f"{where} holds NaN or infinity; check the model that made it")
+    if len({array.shape[1] for array in rows.values()}) > 1:
+        widths = " and ".join(f"{name} has {a.shape[1]} features" for name, a in rows.items())
+        raise InputError(f"{widths}; use one extractor and one image size")
     return list(rows.values())
 
 
@@ -51,15 +43,17 @@ def pairwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return torch.cdist(torch.from_numpy(a), torch.from_numpy(b)).numpy()
 
 
-def nearest(images: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each row of ``images`` [N, D] its nearest row of ``among`` [M, D].
+def _blocks(rows: np.ndarray, among: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the distances of a block of ``rows`` to all of ``among``, and where the block lies."""
+    for start in range(0, len(rows), _ROWS):
+        block = slice(start, start + _ROWS)
+        yield block, pairwise(rows[block], among)
 
-    Returns:
-        indices [N] int64 into ``among``, and Euclidean distances [N] float64.
-    """
+
+def nearest(images: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's nearest row of ``among`` [M, D]: indices int64 [N], and distances [N]."""
     left, right = checked(images=images, among=among)
-    blocks = [pairwise(left[i : i + _ROWS], right) for i in range(0, len(left), _ROWS)]
-    indices = np.concatenate([block.argmin(axis=1) for block in blocks]).astype(np.int64)
+    indices = np.concatenate([distances.argmin(1) for _, distances in _blocks(left, right)])
     # The blocks' distances come from a matrix product; the one that counts is made exact, so that
     # an equal row has distance 0.
     return indices, np.linalg.norm(left - right[indices], axis=1)
@@ -72,13 +66,11 @@ def radii(rows: np.ndarray, neighbours: int) -> np.ndarray:
     """
     if neighbours < 1:
         raise InputError(f"neighbours is {neighbours}; give at least 1")
-    result = np.empty(len(rows))
-    for start in range(0, len(rows), _ROWS):
-        block = pairwise(rows[start : start + _ROWS], rows)
-        local = np.arange(len(block))
-        block[local, start + local] = np.inf  # a row is no neighbour of itself
-        result[start : start + len(block)] = np.partition(block, neighbours - 1)[:, neighbours - 1]
-    return result
+    radius = []
+    for block, distances in _blocks(rows, rows):
+        np.fill_diagonal(distances[:, block], np.inf)  # a row is no neighbour of itself
+        radius.append(np.partition(distances, neighbours - 1)[:, neighbours - 1])
+    return np.concatenate(radius)
 
 
 def ball_counts(
@@ -90,9 +82,8 @@ def ball_counts(
     """
     radius = radii(centres, neighbours)
     held, lies_in = [], np.zeros(len(points), dtype=np.int64)
-    for start in range(0, len(centres), _ROWS):
-        block = slice(start, start + _ROWS)
-        hits = pairwise(centres[block], points) <= radius[block, None]
+    for block, distances in _blocks(centres, points):
+        hits = distances <= radius[block, None]
         held.append(hits.sum(axis=1))
         lies_in += hits.sum(axis=0)
     return np.concatenate(held), lies_in

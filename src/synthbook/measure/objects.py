@@ -26,8 +26,9 @@ def object_counts(images: np.ndarray, *, smallest: float = 0.01) -> np.ndarray:
     ``images`` are uint8 [N, H, W, 1 or 3], ``smallest`` is in [0, 1).
     """
     check_images(images)
-    parts = [images[start : start + PART] for start in range(0, len(images), PART)]
-    return np.concatenate([_counts(_grey(part), smallest) for part in parts])
+    parts = (images[start : start + PART] for start in range(0, len(images), PART))
+    greys = (np.rint(part.mean(-1)).astype(np.uint8) for part in parts)
+    return np.concatenate([_counts(grey, smallest) for grey in greys])
 
 
 def otsu(grey: np.ndarray) -> np.ndarray:
@@ -47,10 +48,6 @@ def otsu(grey: np.ndarray) -> np.ndarray:
     sizes = (below * (total - below)).astype(np.float64)
     between = np.divide(apart**2, sizes, out=np.zeros_like(apart), where=sizes > 0)
     return between.argmax(1)
-
-
-def _grey(images: np.ndarray) -> np.ndarray:
-    return np.rint(images.mean(-1)).astype(np.uint8)
 
 
 def _counts(grey: np.ndarray, smallest: float) -> np.ndarray:

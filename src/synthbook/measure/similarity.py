@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -16,11 +15,7 @@ def filter_similarity(weight: Tensor) -> tuple[float, float]:
     "Diverse filters matter", which takes the first), in float64: the first from -1 / (O - 1) to 1,
     the second from 0 to 1. Positive factors on single filters change neither.
 
-    Args:
-        weight: [O, I, kH, kW], O of 2 or more; each of the O filters is one vector.
-
-    Raises:
-        InputError: on a filter of zeros, or NaN.
+    ``weight`` is [O, I, kH, kW], O of 2 or more; a filter of zeros or NaN is an InputError.
     """
     filters = weight.detach().cpu().double().flatten(1)
     # The largest entry comes out first, so that the square of a tiny filter is not 0.
@@ -43,30 +38,21 @@ def layer_similarities(network: nn.Module) -> dict[str, tuple[float, float]]:
     All weights [O, I, kH, kW] with a kernel larger than 1 x 1 count, in the order of the network's
     modules; a layer with one filter, such as the last of a generator of grey images, has no pairs
     and is left out. Of a parametrised weight the original is taken: spectral norm only scales it.
-
-    Raises:
-        InputError: if a convolution is transposed (its weight is [I, O, kH, kW]), or has a filter
-            without direction.
+    A transposed convolution, whose weight is [I, O, kH, kW], is an InputError.
     """
     similarities = {}
     for name, module in network.named_modules():
-        weight = _weight(module)
-        if weight is None or weight.ndim != 4 or weight.shape[2:].numel() == 1 or len(weight) == 1:
+        if is_parametrized(module, "weight"):
+            weight = module.parametrizations.weight.original
+        else:
+            weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or weight.ndim != 4:
             continue
         if isinstance(module, nn.ConvTranspose2d):
             raise InputError(
                 f"layer '{name}' is a transposed convolution, whose filters are not its first"
                 " axis; give filter_similarity its weight with the first two axes exchanged"
             )
-        try:
+        if weight.shape[2:].numel() > 1 and len(weight) > 1:
             similarities[name] = filter_similarity(weight)
-        except InputError as error:
-            raise InputError(f"layer '{name}': {error}") from None
     return similarities
-
-
-def _weight(module: nn.Module) -> Tensor | None:
-    if is_parametrized(module, "weight"):
-        return module.parametrizations.weight.original
-    weight = getattr(module, "weight", None)
-    return weight if isinstance(weight, torch.Tensor) else None

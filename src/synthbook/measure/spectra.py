@@ -16,48 +16,32 @@ LOWEST, HIGHEST = 1 / 32, 1 / 4  # cycles a pixel: between these a slope is fitt
 PART = 32  # images in double precision at a time
 
 
-def _grey(images: np.ndarray) -> np.ndarray:
-    """Return float64 ``[N, H, W]``, or raise InputError if these are no square images."""
+def _grey(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield float64 ``[n, H, H]`` of square images, part by part."""
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[1] != images.shape[2] or not len(images):
         raise InputError(f"images are {list(images.shape)}; give [N, H, H, C] with N of 1 or more")
-    if images.shape[1] < 8:
-        raise InputError(f"images of {images.shape[1]} pixels have no spectrum; give 8 or more")
-    return images.mean(axis=-1, dtype=np.float64)
+    for start in range(0, len(images), PART):
+        yield images[start : start + PART].mean(axis=-1, dtype=np.float64)
 
 
-def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
-    images = np.asarray(images)
-    for start in range(0, max(1, len(images)), PART):
-        yield images[start : start + PART]
+def amplitude(grey: np.ndarray) -> np.ndarray:
+    """Return the amplitude spectra ``|FFT|`` of grey images ``[N, H, H]``, zero frequency first.
 
-
-def amplitude(images: np.ndarray, *, window: bool = True) -> np.ndarray:
-    """Return the amplitude spectra ``|FFT|`` of images, float64 ``[N, H, H]``, zero first.
-
-    Args:
-        images: ``[N, H, H, C]``.
-        window: take the mean away and fade to the borders (Hann), because the transform takes an
-            image for one tile of a wallpaper, and sees an edge where the borders do not match.
+    First the mean is taken away and the image faded to its borders (Hann), because the transform
+    takes it for one tile of a wallpaper, and sees an edge where the borders do not match.
     """
-    grey = _grey(images)
-    if window:
-        fade = np.hanning(grey.shape[1] + 2)[1:-1]
-        weights = fade[:, None] * fade[None, :]
-        mean = (grey * weights).sum((1, 2), keepdims=True) / weights.sum()
-        grey = (grey - mean) * weights
-    return np.abs(np.fft.fft2(grey))
+    fade = np.hanning(grey.shape[1] + 2)[1:-1]
+    weights = fade[:, None] * fade[None, :]
+    mean = (grey * weights).sum((1, 2), keepdims=True) / weights.sum()
+    return np.abs(np.fft.fft2((grey - mean) * weights))
 
 
 def radial(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average spectra over rings of equal frequency.
+    """Average spectra ``[N, H, H]`` over rings of equal frequency, k = 1..H/2 - 1.
 
-    Args:
-        spectra: ``[N, H, H]``, zero frequency first.
-
-    Returns:
-        Frequencies in cycles a pixel, float64 ``[K]``, the mean of each ring k = 1..H/2 - 1; and
-        ``[N, K]`` the mean of the spectra on the rings.
+    Returns the mean frequency of each ring in cycles a pixel, ``[K]``, and the mean of the spectra
+    on it, ``[N, K]``.
     """
     size = spectra.shape[-1]
     axis = np.fft.fftfreq(size)
@@ -70,48 +54,36 @@ def radial(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return frequency[used], (sums / count)[:, used]
 
 
-def power_spectrum(images: np.ndarray, *, window: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def power_spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the radially averaged power spectra: frequencies ``[K]`` and power ``[N, K]``."""
-    rings = [radial(amplitude(part, window=window) ** 2) for part in _parts(images)]
+    rings = [radial(amplitude(grey) ** 2) for grey in _grey(images)]
     return rings[0][0], np.concatenate([power for _, power in rings])
 
 
-def log_slope(
-    frequency: np.ndarray, values: np.ndarray, low: float = LOWEST, high: float = HIGHEST
-) -> np.ndarray:
-    """Return the least-squares slopes of log values against log frequency, ``[N]``.
+def log_slope(frequency: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the least-squares slopes of log values ``[N, K]`` against log frequency, ``[N]``.
 
-    The points are weighted by 1 / f, so that each octave counts alike.
-
-    Args:
-        frequency: ``[K]``, ascending.
-        values: ``[N, K]``, positive.
-        low, high: the part of the frequencies that is used, in cycles a pixel; an InputError if
-            fewer than 3 points lie in it.
+    Frequencies from 1/32 to 1/4 count, weighted by 1 / f, so that each octave counts alike.
     """
-    used = (frequency >= low) & (frequency <= high)
+    used = (frequency >= LOWEST) & (frequency <= HIGHEST)
     if used.sum() < 3:
         raise InputError(
-            f"{used.sum()} frequencies lie from {low:g} to {high:g} cycles a pixel; "
-            "give a wider range or larger images"
+            f"{used.sum()} frequencies lie from {LOWEST:g} to {HIGHEST:g} cycles a pixel; "
+            "give larger images"
         )
     x, weight = np.log(frequency[used]), 1 / frequency[used]
     x = x - np.average(x, weights=weight)
-    tiny = np.finfo(np.float64).tiny
-    y = np.log(np.maximum(values[:, used], tiny))
+    y = np.log(np.maximum(values[:, used], np.finfo(np.float64).tiny))
     return (y * (weight * x)).sum(-1) / (weight * x * x).sum()
 
 
-def spectral_slope(
-    images: np.ndarray, *, low: float = LOWEST, high: float = HIGHEST, window: bool = True
-) -> np.ndarray:
+def spectral_slope(images: np.ndarray) -> np.ndarray:
     """Return the slope of each image's amplitude on logarithmic axes, ``[N]``; near -1 in nature.
 
     The amplitude of a ring is the root of its mean power. Tolhurst et al. (1992) measured -1.2 on
     average over photographs.
     """
-    frequency, power = power_spectrum(images, window=window)
-    return log_slope(frequency, power, low, high) / 2
+    return log_slope(*power_spectrum(images)) / 2
 
 
 def swap_phase(amplitude_of: np.ndarray, phase_of: np.ndarray) -> np.ndarray:
@@ -148,8 +120,8 @@ def falling_share(images: np.ndarray) -> np.ndarray:
     1/2 if both diagonals are alike; more if edges run down to the right rather than up.
     """
     shares = []
-    for part in _parts(images):
-        power = amplitude(part) ** 2
+    for grey in _grey(images):
+        power = amplitude(grey) ** 2
         axis = np.fft.fftfreq(power.shape[-1])
         sign = np.sign(axis[:, None] * axis[None, :])
         falling, other = power[:, sign < 0].sum(-1), power[:, sign > 0].sum(-1)
@@ -176,8 +148,7 @@ def edge_kurtosis(images: np.ndarray) -> np.ndarray:
         step = step - step.mean(1, keepdims=True)
         return (step**4).mean(1) / (step**2).mean(1).clip(1e-12) ** 2
 
-    parts = map(_grey, _parts(images))
-    return np.concatenate([np.mean([of_axis(g, 1), of_axis(g, 2)], axis=0) for g in parts])
+    return np.concatenate([(of_axis(g, 1) + of_axis(g, 2)) / 2 for g in _grey(images)])
 
 
 def coverage(layers: np.ndarray) -> np.ndarray:

@@ -49,6 +49,6 @@ def settings():
 @pytest.fixture
 def pixels():
     """An extractor whose features are the pixels."""
-    from synthbook.measure.features import from_model
+    from synthbook.measure.features import Extractor
 
-    return from_model("pixels", lambda x: x.reshape(len(x), -1).astype(np.float32))
+    return Extractor("pixels", lambda x: x.reshape(len(x), -1).astype(np.float32))
