@@ -26,7 +26,12 @@
 # features, the weight of the guidance, and what the other readings of the paper's formula would have given. The page
 # itself runs the setting of Table 3; the complete grid is recorded.
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("15_pretrained_guidance")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -76,12 +81,98 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %%
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
 from synthbook.studies import remedies
 
 p = parameters("15_pretrained_guidance", globals())
 print(remedies.check_pretrained_guidance(p))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training from the same weights on the same images, in points. Small dots are seeds, large ones their mean, bars its 95 % interval; open diamonds are the paper's figures for CIFAR-10 (LSGM above the diffusion model, StyleGAN-XL above the GAN). Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each network in training a panel with a line for each method and generator: the change in accuracy against plain training by ASG, CSG, PG-L1 and PG-KL, with dots for seeds, an interval and a diamond for the paper's figure."}}
+from itertools import product
+
+import matplotlib.pyplot as plt
+
+from synthbook.page import figures
+from synthbook.page.page import Page, matching
+from synthbook.record.published import published
+from synthbook.record.rows import Run
+from synthbook.studies.gap import families_of
+
+figures.style()
+families = families_of(p)
+NETWORKS = {  # architecture and weights at the start
+    ("same_architecture", "scratch"): "guide's, random",
+    ("same_architecture", "pretrained"): "guide's, ImageNet",
+    ("other_architecture", "scratch"): "other, random",
+    ("other_architecture", "pretrained"): "other, ImageNet",
+}
+TITLE = "{} architecture,\n{} weights"
+METHODS = ("plain", "ASG", "CSG", "PG-L1", "PG-KL")
+TABLES = {"part": "tables", "metric": "top1_accuracy", "split": "test"}
+
+
+def named(table):
+    """Return rows with the network that is trained, in words."""
+    keys = zip(table.guide, table.init, strict=True)
+    return table.assign(network=[NETWORKS[key] for key in keys])
+
+
+def tables_2_and_3():
+    """Return the paper's figures for CIFAR-10 under the names of this chapter's rows."""
+    table = published("gap", dataset="CIFAR-10", metric="top1_accuracy")
+    table = table[table.table.isin(["T2A", "T2B", "T3"])]
+    method = table.method.where(table.sim == "", table.method + "-" + table.sim)
+    table = table.assign(
+        method=method.replace({"Baseline": "plain", "Real": "plain"}),
+        train=table.source.map({"Real": "real", "LSGM": "diffusion", "SG-XL": "gan"}),
+        guide=table.table.map({"T3": "other_architecture"}).fillna("same_architecture"),
+        init=table.init.replace({"imagenet": "pretrained"}),
+    )
+    return named(table)
+
+
+def over_plain(table):
+    """Return accuracies less those of plain training, a column a method."""
+    keys = ["network", "train", "seed"]
+    wide = table.pivot_table(index=keys, columns="method", values="value")
+    return wide.sub(wide["plain"], axis=0)
+
+
+def gains(table, whose):
+    """Draw gains over plain training: a panel a network, a line a method and generator."""
+    ours, theirs = over_plain(named(table)), over_plain(paper.assign(seed=0))
+    names = [name for name in METHODS[1:] if name in ours]
+    panels = [text for text in NETWORKS.values() if text in ours.index]
+    step = len(families) + 0.7
+    size = (3 + 2 * len(panels), 1.6 + 0.29 * step * len(names))
+    fig, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for ax, network in zip(axes[0], panels, strict=True):
+        for (k, name), (n, family) in product(enumerate(names), enumerate(families)):
+            place, tint = k * step + n, figures.color(family)
+            if len(values := ours.loc[(network, family), name].dropna()):
+                figures.dots_and_interval(ax, place, values, tint)
+            if len(values := theirs[name].dropna().get((network, family), [])):
+                ax.plot(values, [place - 0.36], "D", mfc="none", mec=tint, markersize=6)
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set_title(TITLE.format(*network.split(", ")), fontsize="medium")
+    middles = [k * step + (len(families) - 1) / 2 for k in range(len(names))]
+    axes[0][0].set(yticks=middles, yticklabels=[figures.label(name) for name in names])
+    axes[0][0].set_ylim(middles[-1] + step / 2, -step / 2 + middles[0])
+    for family in families:
+        axes[0][0].plot([], [], "o", color=figures.color(family), label=figures.label(family))
+    axes[0][0].plot([], [], "D", mfc="none", mec="black", label="the paper")
+    fig.legend(loc="outside upper center", ncols=3)
+    fig.supxlabel(f"points of accuracy ({whose})", fontsize="medium")
+    plt.show()
+
+
+paper = tables_2_and_3()
+table, whose = Page(Run(p)).shown(**TABLES)
+if whose:
+    gains(table, whose)
+else:
+    print("Nothing is recorded at this scale; the picture of this run is below.")
 
 # %% [markdown]
 # ## The mechanism
@@ -140,7 +231,7 @@ raised = level + 0.3 * (1 - torch.eye(3))
 # ## The experiment
 #
 # Every network is trained on as many images, all generated, for as many updates; *real* is plain training on real
-# images, the upper bound of the tables. In the settings *scratch* and *pretrained* it has the guide's architecture
+# images, the upper bound of the table. In the settings *scratch* and *pretrained* it has the guide's architecture
 # (Table 2), in *other architecture* it is a small convolutional network of random weights (Table 3). CSG compares the
 # feature maps of two networks of one architecture and cannot be run there. In a seed all methods start from the same
 # weights.
@@ -149,7 +240,6 @@ raised = level + 0.3 * (1 - torch.eye(3))
 from synthbook.data import load
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.record.rows import Run
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
@@ -159,8 +249,12 @@ for seed in progress(p.seeds_list, "seeds"):
     for row in experiment.rows(seed):
         run.add(**row)
 
+# %%
+page = Page(run)
+page.agreement()
+
 # %% [markdown]
-# ## The picture
+# ## The pictures
 #
 # First what the guidance is for: the features. Each small square is a pair of real test images, which neither network
 # in training has seen; yellow pairs are alike. The guide (left) knows nothing of the task, and yet finds images of a
@@ -168,35 +262,14 @@ for seed in progress(p.seeds_list, "seeds"):
 # too, and keep what the guide sees between them and inside them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Cosine similarity of the features of real test images, sorted by class (last seed of this run, one generator). The colour scale is the same in all three. Look for what the blocks hide: a plain network that finds all images of a class equal shows blocks of one colour.", "name": "fig-15-matrices"}, "image": {"alt": "Three square heat maps of pairwise cosine similarity between test images sorted by class: of the frozen guide, of the network trained plainly, and of the network trained with Pretrained Guidance."}}
-import matplotlib.pyplot as plt
 import numpy as np
-
-from synthbook.data import at_most
-from synthbook.page import figures
-from synthbook.recognize.predict import features
-
-figures.style()
-families, weights = experiment.families, experiment.weights
-
-
-def similarities(images, source, name):
-    """Return the cosines [N, N] of a network's features; of the guide for the name 'guide'."""
-    if name == "guide":
-        network, size = experiment.guide.network, p.guide_input_size
-    else:
-        network = experiment.models[source, name]
-        size = experiment.networks[experiment.settings[-1]].recipe.input_size
-    return cosine(
-        torch.from_numpy(features(network, images, device=device, input_size=size))
-    ).numpy()
-
 
 titles = {"guide": "frozen guide", "plain": "trained plainly", "PG-KL": "trained with PG-KL"}
 labels = real.test.labels
-shown = np.unique(labels)[:10]
-some = real.test.subset(np.concatenate([np.flatnonzero(labels == k)[:6] for k in shown]))
-matrices = {name: similarities(some, families[0], name) for name in titles}
-lowest = min(off_diagonal(torch.from_numpy(m)).min().item() for m in matrices.values())
+some = [np.flatnonzero(labels == k)[:6] for k in np.unique(labels)[:10]]
+some = real.test.subset(np.concatenate(some))
+matrices = {name: experiment.similarities(some, name, families[0]) for name in titles}
+lowest = min(off_diagonal(matrix).min().item() for matrix in matrices.values())
 fig, axes = plt.subplots(1, 3, figsize=(8.6, 3.1), sharey=True)
 for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
     picture = ax.imshow(matrix, cmap="cividis", vmin=lowest, vmax=1)
@@ -213,18 +286,16 @@ plt.show()
 # The paper says that guidance keeps the *span* of the features. All pairs of test images, as histograms:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How alike two real test images are to the guide and to the two networks in training, over all pairs (last seed of this run). A mass near 1 is images that a network no longer tells apart. The plain curve has two humps, other classes on the left and the same class on the right. See how far the guided one leans from there towards the guide's, which has one.", "name": "fig-15-span"}, "image": {"alt": "For each generator, three outlined histograms of cosine similarity between pairs of test images: of the guide, of the network trained plainly and of the one trained with Pretrained Guidance."}}
-import pandas as pd
+from synthbook.data import at_most
 
 many = at_most(real.test, 1000)
-same = many.labels[:, None] == many.labels
-apart = ~np.eye(len(many), dtype=bool)
+matrices = {("", "guide"): experiment.similarities(many, "guide")}
+for source, name in product(families, ("plain", "PG-KL")):
+    matrices[source, name] = experiment.similarities(many, name, source)
 fig, axes = plt.subplots(1, len(families), figsize=(8, 3.2), sharey=True, squeeze=False)
-span = {}
 for ax, source in zip(axes[0], families, strict=True):
-    theirs = similarities(many, source, "guide")
     for name, title in titles.items():
-        ours = theirs if name == "guide" else similarities(many, source, name)
-        pairs = ours[apart]
+        pairs = off_diagonal(matrices[source if name != "guide" else "", name]).flatten().numpy()
         ax.hist(
             pairs,
             bins=np.arange(np.floor(40 * min(0, pairs.min())), 41) / 40,
@@ -232,16 +303,11 @@ for ax, source in zip(axes[0], families, strict=True):
             histtype="step",
             linewidth=1.8,
             color="black" if name == "guide" else figures.color(name),
-            label=title if ax is axes[0][0] else None,
+            label=title,
         )
-        span["" if name == "guide" else figures.label(source), title] = {
-            "same class": ours[same & apart].mean(),
-            "other class": ours[~same].mean(),
-            "KL to the guide": matching_loss(*map(torch.from_numpy, (theirs, ours))).item(),
-        }
     ax.set(title=f"trained on {figures.label(source)} images", xlabel="cosine of two images")
 axes[0][0].set_ylabel("share of pairs (%)")
-fig.legend(loc="outside lower center", ncols=3)
+fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 plt.show()
 
 # %% [markdown]
@@ -250,90 +316,21 @@ plt.show()
 # makes one. See what it does to the second: classes that lie nearer together are the price.
 
 # %% tags=["hide-input"]
-pd.DataFrame(span).T.rename_axis(["trained on", "network"]).round(3)
+import pandas as pd
 
-# %% [markdown]
-# ### What is gained
-#
-# Accuracy against plain training from the same initial weights, on the same images.
+from synthbook.page.tables import plain
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training, in points. Bars are means over seeds, dots are seeds, open diamonds the paper's figures for CIFAR-10 (LSGM beside the diffusion model, StyleGAN-XL beside the GAN). Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each setting a panel of horizontal bars: the change in accuracy against plain training by ASG, CSG, PG-L1 and PG-KL for each generator, with dots for seeds and diamonds for the paper's figures."}}
-import itertools
-
-from synthbook.record.published import published
-from synthbook.record.rows import recorded
-
-CHAPTER = "15_pretrained_guidance"
-rows = run.frame()
-kept = recorded(CHAPTER, "mini")
-best = kept if len(kept) else rows
-whose = "recorded runs" if len(kept) else "this run"
-PLACES = {
-    ("same_architecture", "scratch"): "guide's architecture,\nrandom weights",
-    ("same_architecture", "pretrained"): "guide's architecture,\nImageNet weights",
-    ("other_architecture", "scratch"): "other architecture,\nrandom weights",
-    ("other_architecture", "pretrained"): "other architecture,\nImageNet weights",
+same = torch.from_numpy(many.labels[:, None] == many.labels)
+apart = ~torch.eye(len(many), dtype=torch.bool)
+span = {
+    (figures.label(source), titles[name]): {
+        "same class": matrix[same & apart].mean().item(),
+        "other class": matrix[~same].mean().item(),
+        "KL to the guide": matching_loss(matrices["", "guide"], matrix).item(),
+    }
+    for (source, name), matrix in matrices.items()
 }
-
-
-def cut(table, **where):
-    """Return the rows of a table that have these values; none if it lacks a column."""
-    for name, value in where.items():
-        table = table[table[name] == value] if name in table else table.iloc[:0]
-    return table
-
-
-def tables_2_and_3():
-    """Return the paper's figures for CIFAR-10 under the names of this chapter's rows."""
-    found = published("gap", dataset="CIFAR-10", metric="top1_accuracy")
-    found = found[found.table.isin(["T2A", "T2B", "T3"])]
-    method = found.method.where(found.sim == "", found.method + "-" + found.sim)
-    return found.assign(
-        method=method.replace({"Baseline": "plain", "Real": "plain"}),
-        train=found.source.map({"Real": "real", "LSGM": "diffusion", "SG-XL": "gan"}),
-        guide=np.where(found.table == "T3", "other_architecture", "same_architecture"),
-        init=found.init.replace({"imagenet": "pretrained"}),
-    )
-
-
-def gains(table, **where):
-    """Return accuracies less those of plain training: a row a seed, a column a method."""
-    wide = cut(table, **where).pivot_table(index="seed", columns="method", values="value")
-    return wide.drop(columns="plain").sub(wide["plain"], axis=0) if "plain" in wide else wide
-
-
-results = cut(best, part="tables", metric="top1_accuracy", split="test")
-paper = tables_2_and_3()
-places = [place for place in PLACES if len(cut(results, guide=place[0], init=place[1]))]
-order = [name for name in ("ASG", "CSG", "PG-L1", "PG-KL") if (results.method == name).any()]
-fig, axes = plt.subplots(
-    1,
-    len(places),
-    figsize=(3 + 2 * len(places), 1.2 + 0.55 * len(order)),
-    sharey=True,
-    squeeze=False,
-)
-for ax, (guided, init) in zip(axes[0], places, strict=True):
-    for k, family in enumerate(families):
-        where = {"train": family, "guide": guided, "init": init}
-        ours, theirs = gains(results, **where), gains(paper.assign(seed=0), **where)
-        for place, name in enumerate(order):
-            y = place + 0.38 * (k - (len(families) - 1) / 2)
-            if name in ours:
-                ax.barh(y, ours[name].mean(), height=0.34, color=figures.color(family), alpha=0.6)
-                ax.plot(ours[name], [y] * len(ours), ".", color="black", markersize=4)
-            if name in theirs:
-                ax.plot(theirs[name], [y], "D", mfc="none", mec=figures.color(family), markersize=6)
-    ax.axvline(0, color="black", linewidth=0.8)
-    ax.set_title(PLACES[guided, init], fontsize="medium")
-axes[0][0].set_yticks(range(len(order)), [figures.label(name) for name in order])
-axes[0][0].invert_yaxis()
-for family in families:
-    axes[0][0].bar(0, 0, color=figures.color(family), alpha=0.6, label=figures.label(family))
-axes[0][0].plot([], [], "D", mfc="none", mec="black", linestyle="", label="paper")
-fig.legend(loc="outside upper center", ncols=3)
-fig.supxlabel(f"points of accuracy ({figures.seeds(results)}, {whose})", fontsize="medium")
-plt.show()
+plain(pd.DataFrame(span).T.rename_axis(["trained on", "network"]))
 
 # %% [markdown]
 # ### How much guidance
@@ -342,38 +339,45 @@ plt.show()
 # all settings: of 0.1, 1, 10 and 100 the one with the best mean accuracy on real *validation* images, found with
 # seeds that are not among the recorded ones. The curves show what another choice would have given.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real images by weight of the guidance, mean over seeds and generators. Solid: validation images, by which the weight is chosen. Dashed: test images, which choose nothing. Grey: plain training, on test images. Open circle: the weight that this chapter takes.", "name": "fig-15-lambda"}, "image": {"alt": "For each setting a panel with accuracy against the weight of the guidance on a logarithmic axis, one solid and one dashed line for PG-KL and PG-L1 each, and a horizontal line for plain training."}}
-swept = cut(best, part="sensitivity", metric="top1_accuracy")
-if not len(swept):
-    print("Neither recorded nor run here; -p parts other_architecture,sensitivity runs it.")
-else:
-    tint = dict(zip(weights, figures.PALETTE[2:], strict=False))
-    swept_in = [place for place in PLACES if len(cut(swept, guide=place[0], init=place[1]))]
-    fig, axes = plt.subplots(1, len(swept_in), figsize=(3 + 2 * len(swept_in), 3.6), squeeze=False)
-    for ax, (guided, init) in zip(axes[0], swept_in, strict=True):
-        where = {"guide": guided, "init": init}
-        base = cut(results, method="plain", **where)
-        ax.axhline(base[base.train != "real"].value.mean(), color=figures.color("plain"))
-        for name, split in itertools.product(tint, ("val", "test")):
-            curve = cut(swept, method=name, split=split, **where)
-            curve = curve.groupby(curve.lambda_3.astype(float)).value.mean()
-            look = {"color": tint[name], "marker": figures.mark(name)["marker"]}
-            ax.plot(curve.index, curve, linestyle="-" if split == "val" else "--", **look)
-            if split == "val" and weights[name] in curve:
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real images by weight of the guidance: means over seeds and generators, with 95 % intervals over seeds. Solid: validation images, by which the weight is chosen. Dashed: test images, which choose nothing. Grey: plain training, on test images. Open circle: the weight that this chapter takes.", "name": "fig-15-lambda"}, "image": {"alt": "For each network in training a panel with accuracy against the weight of the guidance on a logarithmic axis, one solid and one dashed line with intervals for PG-KL and PG-L1 each, and a horizontal line for plain training."}}
+table, whose = page.shown("top1_accuracy", part="sensitivity", train=families)
+of_plain, _ = page.shown(**TABLES)
+of_plain = matching(of_plain, method="plain", train=families)
+weights = experiment.weights
+tint = dict(zip(weights, figures.PALETTE[2:], strict=False))
+if whose:
+    table, of_plain = named(table), named(of_plain)
+    panels = [text for text in NETWORKS.values() if text in set(table.network)]
+    size = (3 + 2 * len(panels), 3.7)
+    fig, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
+    for ax, network in zip(axes[0], panels, strict=True):
+        level = matching(of_plain, network=network).value.mean()
+        ax.axhline(level, color=figures.color("plain"))
+        curves = product(weights, (("val", "-"), ("test", "--")))
+        for place, (name, (split, line)) in enumerate(curves):
+            curve = matching(table, method=name, split=split, network=network)
+            curve = curve.pivot_table(index="lambda_3", columns="seed", values="value")
+            look = {"color": tint[name], "marker": figures.mark(name)["marker"], "linestyle": line}
+            shift = 1.12 ** (place - 1.5)  # beside each other
+            figures.means_and_intervals(ax, shift * curve.index, curve.to_numpy(), **look)
+            if split == "val" and weights[name] in curve.index:
                 ring = {"markersize": 15, "mfc": "none", "mec": tint[name]}
-                ax.plot(weights[name], curve[weights[name]], "o", **ring)
-        ax.set(xscale="log", xlabel=r"weight $\lambda_3$")
+                ax.plot(shift * weights[name], curve.loc[weights[name]].mean(), "o", **ring)
+        ax.set(xscale="log")
         ax.margins(0.1)
-        ax.set_title(PLACES[guided, init], fontsize="medium")
+        ax.set_title(TITLE.format(*network.split(", ")), fontsize="medium")
     axes[0][0].set_ylabel("accuracy (%)")
-    for name in tint:
+    for name in weights:
         look = {"color": tint[name], "marker": figures.mark(name)["marker"]}
         axes[0][0].plot([], [], label=name, **look)
     for text, look in (("validation", "k-"), ("test", "k--")):
         axes[0][0].plot([], [], look, label=text)
     axes[0][0].plot([], [], color=figures.color("plain"), label="plain, test")
-    fig.legend(loc="outside lower center", ncols=3)
+    fig.legend(loc="outside upper center", ncols=5)
+    fig.supxlabel(rf"weight $\lambda_3$ ({whose})", fontsize="medium")
     plt.show()
+else:
+    print("Neither recorded nor run here: -p parts other_architecture,sensitivity runs it.")
 
 # %% [markdown]
 # ### The other readings
@@ -384,121 +388,76 @@ else:
 # Table 3. The weight $\lambda_3$ stays and is not chosen anew: Euclidean distances have no upper end, so with them the
 # same weight means more.
 
-# %% tags=["hide-input"]
-from synthbook.page.tables import comparison
-
-scales = [recorded(CHAPTER, scale) for scale in ("mini", "small_cpu", "small")]
-
-
-def with_readings(table):
-    """Return the test rows of the readings, after those of plain training and of what is taken."""
-    others = cut(table, part="readings", split="test")
-    base = cut(table, part="tables", guide="other_architecture", metric="top1_accuracy")
-    base = cut(base[base.train != "real"], split="test")
-    base = pd.concat(
-        [
-            cut(base, method="plain"),
-            cut(base, method="PG-KL").assign(**experiment.reading),
-            cut(base, method="PG-L1").assign(distance=p.distance),
-        ]
-    )
-    return pd.concat([base, others]) if len(others) else others
-
-
-comparison(
-    with_readings(rows),
-    [with_readings(table) for table in scales],
-    None,
-    index=["method", "target", "over", "distance"],
-    columns="train",
-    headings={"target": "KL from", "over": "softmax over"},
-)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training, in points, by the readings that this chapter takes and by others, each turned round alone. PG-KL and PG-L1 by themselves are as taken. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the lines of PG-KL with each other: where they agree, the reading does not matter.", "name": "fig-15-readings"}, "image": {"alt": "For each generator a line with dots and an interval for every reading of Pretrained Guidance: the change in accuracy against plain training."}}
+table, whose = page.shown("top1_accuracy", part="readings", train=families, split="test")
+if whose:
+    taken, _ = page.shown(**TABLES, guide="other_architecture", train=families)
+    taken = matching(taken, method=["plain", *weights])
+    table = pd.concat([taken, table]).assign(reading=lambda rows: rows.method)
+    other = {"cosine": ", Euclidean distances", "l2": ", cosines"}[p.distance]
+    turned = {"target": ", KL from the network", "over": ", softmax over all", "distance": other}
+    for column, text in turned.items():
+        changed = table[column].notna() & (table[column] != experiment.reading[column])
+        table.loc[changed, "reading"] = table.method + text
+    names = [name + text for name in weights for text in ("", *turned.values())]
+    wide = table.pivot_table(index=["train", "seed"], columns="reading", values="value")
+    wide = wide.sub(wide["plain"], axis=0)
+    panels = {
+        source: {name: wide.loc[source, name] for name in names if name in wide}
+        for source in families
+    }
+    figures.differences(panels, f"points of accuracy above plain ({whose})")
+    plt.show()
+else:
+    print("Neither recorded nor run here: -p parts other_architecture,readings runs it.")
 
 # %% [markdown]
-# ## The tables
+# ### What is gained, in this run
 #
-# Of Tables 2 and 3 of the paper only the columns of CIFAR-10 have a counterpart here. LSGM, its diffusion model, stands
-# under *diffusion*, StyleGAN-XL under *GAN*, and under *real* plain training on as many real images, the upper bound.
-# Table 2, where the network in training has the guide's architecture:
+# Only the networks of this run's `parts` are trained here, with one seed unless `seeds` asks for more.
 
-# %% tags=["hide-input"]
-ORDER = ("same_architecture", "other_architecture", "scratch", "pretrained")
-ORDER += ("plain", "ASG", "CSG", "PG-L1", "PG-KL", "real", "diffusion", "gan")
-
-
-def ordered(table):
-    """Return rows in the paper's order."""
-    by = [name for name in ("guide", "init", "method", "train") if name in table]
-    return table.sort_values(by, key=lambda names: names.map(ORDER.index))
-
-
-def results_of(table, **where):
-    """Return the test accuracies that have these values, in the paper's order."""
-    return ordered(cut(table, metric="top1_accuracy", split="test", **where))
-
-
-which = {"guide": "same_architecture"}
-comparison(
-    results_of(rows, part="tables", **which),
-    [results_of(table, part="tables", **which) for table in scales],
-    results_of(paper, **which),
-    index=["init", "method"],
-    columns="train",
-    headings={"init": "weights at the start"},
-)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-15-gains-live"}, "image": {"alt": "For each network in training of this run a panel with a line for each method and generator: the change in accuracy against plain training, and the paper's figures as diamonds."}}
+table = matching(page.rows, **TABLES)
+gains(table, f"{figures.seeds(table)}, this run")
 
 # %% [markdown]
-# Table 3, where it has another architecture:
+# ## The table
+#
+# Of Tables 2 (the guide's architecture) and 3 (another one) of the paper only the columns of CIFAR-10 have a
+# counterpart here. LSGM, its diffusion model, stands under *diffusion*, StyleGAN-XL under *GAN*, and under *real* plain
+# training on as many real images, the upper bound. *time* is that of the training over the time of plain training in
+# the same setting, from recorded runs alone, and is as noisy as clocks are. An image goes through the guide once where
+# it always comes unchanged, and at every step where it is cropped or mirrored.
+
 
 # %% tags=["hide-input"]
-which = {"guide": "other_architecture"}
-comparison(
-    results_of(rows, part="tables", **which),
-    [results_of(table, part="tables", **which) for table in scales],
-    results_of(paper, **which),
-    index=["method"],
-    columns="train",
-)
+def lines(table):
+    """Return accuracies, and times as means over the generators, in the paper's order."""
+    keys = ["scale", "guide", "init", "method", "seed"]
+    times = matching(table, metric="relative_cost").groupby(keys, as_index=False)
+    times = times.value.mean().assign(train="time")
+    table = named(pd.concat([matching(table, **TABLES), times]))
+    return table.sort_values("method", key=lambda names: names.map(METHODS.index), kind="stable")
 
-# %% [markdown]
-# What a method costs: its training time over that of plain training in the same setting. An image goes through the
-# guide once where it always comes unchanged, and at every step where it is cropped or mirrored. Times vary from run to
-# run, so only recorded ones are shown.
 
-# %% tags=["hide-input"]
-comparison(
-    None,
-    [
-        ordered(cut(table, metric="relative_cost")).replace(
-            {"same_architecture": "the guide's", "other_architecture": "another"}
-        )
-        for table in scales
-    ],
-    None,
-    index=["guide", "init", "method"],
-    columns="train",
-    decimals=2,
-    headings={"guide": "architecture", "init": "weights at the start"},
+page.table(
+    ["network", "method"],
+    "train",
+    paper,
+    lines,
+    headings={"network": "architecture, weights"},
+    order=list(NETWORKS.values()),
+    title="Accuracy in percent on real test images",
 )
 
 # %% [markdown]
 # ## The claims
+#
+# Each is a claim of the paper as inequalities over the *recorded* rows, one effect a seed. It holds if each of them
+# does; the parts say which setting, method and generator decide.
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-from synthbook.page.tables import verdict_table
-
-claims = ["gap-10", "gap-11", "gap-12", "gap-13", "gap-14", "gap-15", "gap-17"]
-for verdict in verdicts("mini", ids=claims):
-    print(verdict.id, verdict.verdict)
-
-# %% tags=["hide-input"]
-verdict_table(verdicts(ids=claims))
-
-# %% tags=["hide-input"]
-from synthbook.page.tables import parts_table
-
-parts_table(verdicts("mini", ids=claims))
+page.claims()
 
 # %% [markdown]
 # **Reading them.** A method can gain only what plain training leaves below the upper bound: compare the column *real*

@@ -27,7 +27,12 @@
 # of the method; the readings that the paper leaves open; and the question that its table cannot answer: is it the
 # projection that helps, or only that real images fill half of every step?
 
-# %% tags=["parameters"]
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.page import answer
+
+answer("16_real_guidance")
+
+# %% tags=["parameters", "hide-input"]
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -83,12 +88,53 @@ shots: int = 5  # real images a class where there are few; 0 for all there are
 n_real: list[int] = [2, 5, 10, 20]  # real images a class in the part on their number
 synthetic_ratio: float = 0.0  # generated images for each real one; 0 for all there are
 
-# %%
+# %% tags=["hide-input"]
 from synthbook.record.parameters import parameters
 from synthbook.studies import remedies
 
 p = parameters("16_real_guidance", globals())
 print(remedies.check_real_guidance(p))
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of two methods with the same seed, hence the same real and generated images and the same initial weights. Aug mixes both kinds of image; sum adds the gradients of equal batches of both, without a projection. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. If RG − sum spans zero, what RG gains over Aug was gained by equal batches.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum."}}
+import matplotlib.pyplot as plt
+
+from synthbook.page import figures
+from synthbook.page.page import Page, matching
+from synthbook.record.rows import Run
+from synthbook.studies.gap import families_of
+
+figures.style()
+families = families_of(p)
+TABLE_4 = {"metric": "top1_accuracy", "part": "methods"}
+PAIRS = [("sum", "Aug"), ("RG", "Aug"), ("RG", "sum"), ("A-GEM", "Aug"), ("PCGrad", "sum")]
+
+
+def by_generator(table):
+    """Return rows with the generator of their images in a column of its own."""
+    return table.assign(generator=table.train.str.rsplit("+").str[-1])
+
+
+def differences(table, pairs, whose, decimals=1):
+    """Draw how much the first method of each pair is above the second, seed by seed."""
+    keys = ["generator", "seed"]
+    wide = by_generator(table).pivot_table(index=keys, columns="method", values="value")
+    apart = {f"{a} − {b}": wide[a] - wide[b] for a, b in pairs if {a, b} <= {*wide}}
+    panels = {
+        family: {text: change[family].dropna() for text, change in apart.items()}
+        for family in families
+    }
+    if apart:
+        figures.differences(panels, f"points of accuracy ({whose})", decimals)
+        plt.show()
+    else:
+        print("No two methods that are compared here were trained.")
+
+
+table, whose = Page(Run(p)).shown(**TABLE_4)
+if whose:
+    differences(table, PAIRS, whose)
+else:
+    print("Nothing is recorded at this scale; the picture of this run is below.")
 
 # %% [markdown]
 # ## The mechanism
@@ -122,16 +168,15 @@ def pair(degrees):
 
 for degrees in (60, 130):
     g_r, g_f = pair(degrees)
-    print(
-        f"{degrees} degrees: g_f {g_f.numpy().round(2)} -> {projected(g_f, g_r).numpy().round(2)}"
-    )
+    g_f_new = projected(g_f, g_r)
+    print(f"{degrees} degrees: g_f {g_f.numpy().round(2)} -> {g_f_new.numpy().round(2)}")
 
 network = torch.nn.Parameter(torch.zeros(2))
 network.grad = g_r.clone()  # as backward() on real images leaves it
 real_gradients = take_gradients([network])
 network.grad = g_f.clone()  # and as on synthetic ones
-told = real_guidance_([network], real_gradients, lambda_1=1.0, lambda_2=1.0)
-print("update", network.grad.numpy().round(2), {k: round(x.item(), 2) for k, x in told.items()})
+angle = real_guidance_([network], real_gradients, lambda_1=1.0, lambda_2=1.0)
+print(f"update {network.grad.numpy().round(2)}, cosine {angle['cosine']:.2f}")
 
 # %% [markdown]
 # It is not the only rule for two gradients that disagree. Multi-task learning has several, and
@@ -151,35 +196,26 @@ from torchjd.aggregation import DualProj, PCGrad, Sum, UPGrad
 
 from synthbook.training import seeded
 
-one, second = torch.ones(2), torch.tensor([0.0, 1.0])
+both, second = torch.ones(2), torch.tensor([0.0, 1.0])
 rules = {
     "RG": lambda J: J[0] + projected(J[1], J[0]),
     "sum": Sum(),
     "A-GEM": lambda J: projected(J[1], J[0]),
     "DualProj, weights 0 and 1": DualProj(pref_vector=second),
     "PCGrad": PCGrad(),
-    "UPGrad, weights 1 and 1": UPGrad(pref_vector=one),
-    "DualProj, weights 1 and 1": DualProj(pref_vector=one),
+    "UPGrad, weights 1 and 1": UPGrad(pref_vector=both),
+    "DualProj, weights 1 and 1": DualProj(pref_vector=both),
 }
+updates = {}
 with seeded(0, "rules"):  # PCGrad draws the order of the projections from torch's generator
-    updates_by = {
-        degrees: {name: rule(torch.stack(pair(degrees))) for name, rule in rules.items()}
-        for degrees in (60, 130)
-    }
-pd.DataFrame(
-    {
-        f"update at {degrees} degrees": {name: u.numpy().round(2) + 0.0 for name, u in by.items()}
-        for degrees, by in updates_by.items()
-    }
-)
+    for degrees in (60, 130):
+        jacobian = torch.stack(pair(degrees))
+        updates[degrees] = {name: rule(jacobian) for name, rule in rules.items()}
+vectors = {d: {name: u.numpy().round(2) + 0.0 for name, u in updates[d].items()} for d in updates}
+pd.DataFrame(vectors).add_prefix("update at ").add_suffix(" degrees")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left and middle: Real Guidance in two dimensions. At 60 degrees nothing is projected and the update is the sum; at 130 degrees the part of the synthetic gradient that opposes the real one is taken away. Right: what other rules make of the same two gradients at 130 degrees. Compare how far each goes along the real gradient, to the right: the sum goes back.", "name": "fig-16-projection"}, "image": {"alt": "Three drawings of arrows from one point. Left, at 60 degrees: the real gradient, the synthetic gradient and their sum. Middle, at 130 degrees: the synthetic gradient, its perpendicular part and the update. Right: the updates of RG, sum, A-GEM and PCGrad at 130 degrees; the sum points slightly against the real gradient."}}
-import matplotlib.pyplot as plt
-
-from synthbook.page import figures
-
-figures.style()
-blue, red, green, purple, orange, sky, black, grey = figures.PALETTE
+green, red, black, grey = (figures.PALETTE[k] for k in (2, 1, 6, 7))
 
 
 def arrow(ax, to, color, text, shift, width=2.2):
@@ -196,22 +232,18 @@ for ax, degrees in zip(axes, (60, 130), strict=False):
     update = g_r + new
     ax.plot(*zip(g_r, update, new, g_f, strict=True), ":", color=grey, linewidth=1.2)
     arrow(ax, g_r, black, "$g_r$", (0.08, -0.17))
-    arrow(ax, update, blue, r"$g_{\mathrm{update}}$", (0.1, 0.16))
+    arrow(ax, update, figures.color("RG"), r"$g_{\mathrm{update}}$", (0.1, 0.16))
     if degrees > 90:
         arrow(ax, new, green, r"$g_f^{\mathrm{new}}$", (0.1, 0.19))
         arrow(ax, g_f, red, "$g_f$", (-0.1, 0.15))
     else:
         arrow(ax, g_f, red, r"$g_f = g_f^{\mathrm{new}}$", (-0.35, 0.17))
     ax.set_title(f"{degrees} degrees")
-arrow(axes[2], pair(130)[0], grey, "$g_r$", (0.08, -0.17), width=1.2)
-arrow(axes[2], pair(130)[1], grey, "$g_f$", (-0.1, 0.15), width=1.2)
-for name, tint, shift in (
-    ("sum", red, (-0.3, -0.03)),
-    ("A-GEM", sky, (0.0, 0.17)),
-    ("PCGrad", orange, (0.1, 0.15)),
-    ("RG", blue, (0.26, 0.06)),
-):
-    arrow(axes[2], updates_by[130][name], tint, name, shift)
+arrow(axes[2], g_r, black, "$g_r$", (0.08, -0.17), width=1)
+arrow(axes[2], g_f, red, "$g_f$", (-0.1, 0.15), width=1)
+shifts = {"sum": (-0.3, -0.03), "A-GEM": (0.0, 0.17), "PCGrad": (0.1, 0.15), "RG": (0.26, 0.06)}
+for name, shift in shifts.items():
+    arrow(axes[2], updates[130][name], figures.color(name), name, shift)
 axes[2].set_title("other rules, 130 degrees")
 for ax in axes:
     ax.set(xlim=(-1.4, 2.2), ylim=(-0.35, 2.15), aspect="equal", xticks=[], yticks=[])
@@ -224,12 +256,11 @@ plt.show()
 # conflict the two agree up to the tolerance of torchjd's solver of quadratic programs, which equation 2 does not need:
 
 # %%
-draws = torch.Generator().manual_seed(0)
-jacobian = torch.randn(2, 10_000, generator=draws)
+jacobian = torch.randn(2, 10_000, generator=torch.Generator().manual_seed(0))
 jacobian[1] -= 0.5 * jacobian[0]
-ours, theirs = projected(jacobian[1], jacobian[0]), DualProj(pref_vector=second)(jacobian)
+equation_2, solver = projected(jacobian[1], jacobian[0]), DualProj(pref_vector=second)(jacobian)
 print(f"cosine of the two rows {torch.cosine_similarity(*jacobian, dim=0):.2f}")
-apart, largest = (ours - theirs).abs().max(), ours.abs().max()
+apart, largest = (equation_2 - solver).abs().max(), equation_2.abs().max()
 print(f"largest difference {apart:.4f}, where entries reach {largest:.1f}")
 
 # %% [markdown]
@@ -262,86 +293,71 @@ from itertools import product
 from synthbook.data import load
 from synthbook.machine import prepare
 from synthbook.page.progress import progress
-from synthbook.record.rows import Run
 
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
 experiment = remedies.RealGuidance(p, real, device=device)
-pairs = list(product(p.seeds_list, experiment.families))
-for seed, family in progress(pairs, "seeds and generators"):
+trainings = list(product(p.seeds_list, families))
+for seed, family in progress(trainings, "seeds and generators"):
     for row in experiment.rows(family, seed=seed):
         run.add(**row)
 
+# %%
+page = Page(run)
+page.agreement()
+
 # %% [markdown]
-# ## The picture
+# ## The pictures
 #
 # ### Do the two gradients disagree?
 #
 # A projection can only matter in steps in which it is made. Here is how often that is, in this run: the cosine of the
-# angle between the two gradients, before any projection, and the share of an epoch's steps in which it was negative.
+# angle between the two gradients, before any projection, and the share of steps in which it was negative, which are
+# those with a projection.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Top: cosine between the real and the synthetic gradient, mean over the steps of an epoch. Bottom: steps with a conflict, in which the synthetic gradient was projected, added up from the first epoch on, in percent of all steps of the training. A column a generator; this run. Look at when the lower lines leave zero: until then RG is no more than a sum.", "name": "fig-16-cosine"}, "image": {"alt": "Line charts over epochs for each generator: on top the cosine between real and synthetic gradients, below the steps that projected so far, one line for each method that projects."}}
 import numpy as np
 
-from synthbook.record.rows import recorded
-
-families, histories = experiment.families, experiment.histories
-
-
-def look(method):
-    """Return colour, marker, line and label of a method."""
-    short = "PG+RG" if method == "RG+PG-R+PG-F" else method
-    return figures.mark(short) | {"label": figures.label(method).replace("+", " + ")}
-
-
+histories = experiment.histories
 if histories:
     projecting = list(dict.fromkeys(method for method, _, _ in histories))
-    fig, axes = plt.subplots(
-        2, len(families), figsize=(6.8, 4.0), sharex=True, sharey="row", squeeze=False
-    )
+    size = {"figsize": (6.8, 4.0), "sharex": True, "sharey": "row", "squeeze": False}
+    fig, axes = plt.subplots(2, len(families), **size)
     for (top, bottom), family in zip(axes.T, families, strict=True):
-        for ax, name in ((top, "cosine"), (bottom, "projected")):
-            for method in projecting:
-                found = [h for (m, f, _), h in histories.items() if (m, f) == (method, family)]
-                curves = np.array([history.extra[name] for history in found])
-                if name == "projected":
-                    curves = 100 * curves.cumsum(axis=1) / curves.shape[1]
-                figures.band(ax, np.arange(1, curves.shape[1] + 1), curves, method, **look(method))
+        for method in projecting:
+            extra = [histories[method, family, seed].extra for seed in p.seeds_list]
+            cosines = np.array([curves["cosine"] for curves in extra])
+            shares = np.array([curves["projected"] for curves in extra])
+            epochs_run = np.arange(1, cosines.shape[1] + 1)
+            figures.band(top, epochs_run, cosines, method)
+            figures.band(bottom, epochs_run, 100 * shares.cumsum(1) / shares.shape[1], method)
         top.axhline(0, color="black", linewidth=0.8)
         top.set_title(figures.label(family))
-        bottom.set(xlabel="epoch")
+        bottom.set_xlabel("epoch")
     axes[0][0].set_ylabel("cosine")
     axes[1][0].set_ylabel("projected so\nfar (% of steps)")
-    fig.legend(
-        *axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(projecting)
-    )
+    handles = axes[0][0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside upper center", ncols=min(3, len(projecting)))
     plt.show()
+else:
+    print("No method of this run projects: -p parts methods -p methods A-GEM,RG runs two that do.")
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison
-
-CHAPTER = "16_real_guidance"
-rows = run.frame()
-scales = [recorded(CHAPTER, name) for name in ("mini", "small_cpu", "small", "small_caltech")]
+ANGLES = {"mean_cosine": "cosine", "share_projected": "projected"}
 
 
-def with_generator(table, metrics, part="methods"):
-    """Return the rows of a part with the generator's name in a column of its own."""
-    if "part" not in table:
-        return table.iloc[:0].assign(generator="")
-    table = table[(table.part == part) & table.metric.isin(metrics)]
-    return table.assign(generator=table.train.str.rsplit("+").str[-1])
+def angles(table):
+    """Return cosines and shares of projected steps, by generator."""
+    table = matching(table, part="methods", metric=list(ANGLES))
+    return by_generator(table).assign(angle=table.metric.map(ANGLES))
 
 
-measured = ["mean_cosine", "share_projected"]
-live, of_mini, *_ = [with_generator(table, measured) for table in (rows, *scales)]
-comparison(
-    live,
-    of_mini,
-    None,
-    index=["generator", "method"],
-    columns="metric",
+page.table(
+    ["generator", "method"],
+    "angle",
+    select=angles,
+    order=families,
     decimals=2,
     title="The two gradients over a whole training",
 )
@@ -351,65 +367,15 @@ comparison(
 #
 # RG differs from *Aug* in two things: it projects, and it fills half of every step with real images, each of which is
 # seen many times as often as a generated one. `sum` does the second without the first. So the gain of RG over Aug is
-# cut in two below: *sum − Aug* is what equal batches do, *RG − sum* is what the projection adds to them. The paper's
-# Table 4 has no such row.
+# cut in two: *sum − Aug* is what equal batches do, *RG − sum* is what the projection adds to them. The paper's Table 4
+# has no such row.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of two methods with the same seed, hence the same real and generated images and the same initial weights. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. If RG − sum spans zero, what RG gains over Aug was gained by equal batches.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum."}}
-from synthbook.intervals import interval
-
-
-def shown(part):
-    """Return the recorded rows of a part, or this run's where there are none, and which it is."""
-    for table, text in ((scales[0], "recorded runs"), (rows, "this run")):
-        found = with_generator(table, ["top1_accuracy"], part)
-        if len(found):
-            return found, f"{figures.seeds(found)}, {text}"
-    print(f"No rows of the part {part} yet: run this chapter with -p parts {part}.")
-    return found, ""
-
-
-def in_words(mean, low, high):
-    """Return a difference with its interval, as "+1.0 [−0.2, +2.1]"."""
-    texts = [f"{round(x, 1) + 0.0:+.1f}".replace("-", "−") for x in (mean, low, high)]
-    return texts[0] if np.isnan(low) else f"{texts[0]} [{texts[1]}, {texts[2]}]"
-
-
-table, source = shown("methods")
-wide = table.pivot_table(index=["generator", "seed"], columns="method", values="value")
-pairs = [("sum", "Aug"), ("RG", "Aug"), ("RG", "sum"), ("A-GEM", "Aug"), ("PCGrad", "sum")]
-pairs = [(a, b) for a, b in pairs if {a, b} <= {*wide.columns}]
-present = [family for family in families if family in wide.index]
-if pairs and present:
-    fig, axes = plt.subplots(
-        1,
-        len(present),
-        figsize=(8.6, 0.5 * len(pairs) + 1.1),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for ax, family in zip(axes[0], present, strict=True):
-        for place, (a, b) in enumerate(pairs):
-            change = (wide.loc[family, a] - wide.loc[family, b]).dropna()
-            mean, low, high = interval(change)
-            tint = figures.color(family)
-            ax.plot(change, [place + 0.2] * len(change), ".", color="black", markersize=4)
-            ax.plot([low, high], [place, place], color=tint, linewidth=5, alpha=0.5)
-            ax.plot(mean, place, "o", color=tint)
-            ax.text(
-                1.02,
-                place,
-                in_words(mean, low, high),
-                transform=ax.get_yaxis_transform(),
-                va="center",
-                fontsize="small",
-            )
-        ax.axvline(0, color="black", linewidth=0.8)
-        ax.set(title=figures.label(family), xlabel="points of accuracy")
-    axes[0][0].set_yticks(range(len(pairs)), [f"{a} − {b}" for a, b in pairs])
-    axes[0][0].set_ylim(len(pairs) - 0.5, -0.5)
-    fig.suptitle(source, fontsize="small")
-    plt.show()
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-16-differences-live"}, "image": {"alt": "For each generator, differences in accuracy in this run: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum, as far as they were trained."}}
+table = matching(run.frame(), **TABLE_4)
+if len(table):
+    differences(table, PAIRS, f"{figures.seeds(table)}, this run")
+else:
+    print("Not in this run: -p parts methods runs it.")
 
 # %% [markdown]
 # ### How many real images?
@@ -419,31 +385,29 @@ if pairs and present:
 # its ten. Generated images and updates stay the same.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real test images over the number of real training images a class, with 95 % intervals over seeds; the generated images are the same throughout. Look at where the lines meet, and at A-GEM, to which real images teach nothing.", "name": "fig-16-real-images"}, "image": {"alt": "A line chart for each generator: accuracy over real images a class on a logarithmic axis, one line for each of Aug, A-GEM, sum, RG and RG with Pretrained Guidance, with error bars."}}
-table, source = shown("real_images")
-present = [family for family in families if family in set(table.generator)]
-if present:
-    fig, axes = plt.subplots(1, len(present), figsize=(8, 3.6), sharey=True, squeeze=False)
-    numbers = sorted({int(n) for n in table.n_real})
-    for ax, family in zip(axes[0], present, strict=True):
-        for place, method in enumerate(dict.fromkeys(table.method)):
-            group = table[(table.generator == family) & (table.method == method)]
-            ends = [interval(group[group.n_real == n].value) for n in numbers]
-            mean, low, high = np.array(ends).T
-            at = np.array(numbers) * 1.02 ** (place - 2)  # beside each other
-            reach = None if np.isnan(low).all() else [mean - low, high - mean]
-            ax.errorbar(at, mean, reach, elinewidth=1, **look(method))
-        ax.set(xscale="log", xlabel="real images a class", title=figures.label(family))
-        ax.set_xticks(numbers, [str(n) for n in numbers])
+table, whose = page.shown("top1_accuracy", part="real_images")
+if whose:
+    table = by_generator(table)
+    known = remedies.METHODS_OF["real_images"]
+    methods_shown = [method for method in known if method in set(table.method)]
+    fig, axes = plt.subplots(1, len(families), figsize=(8, 3.9), sharey=True, squeeze=False)
+    for ax, family in zip(axes[0], families, strict=True):
+        for place, method in enumerate(methods_shown):
+            curve = matching(table, generator=family, method=method)
+            curve = curve.pivot_table(index="n_real", columns="seed", values="value")
+            look = figures.mark(method) | {"label": figures.label(method)}
+            at = curve.index * 1.03 ** (place - 2)  # beside each other
+            figures.means_and_intervals(ax, at, curve.to_numpy(), **look)
+        ax.set(xscale="log", title=figures.label(family))
+        ax.set_xticks(curve.index, [f"{n:g}" for n in curve.index])
         ax.minorticks_off()
     axes[0][0].set_ylabel("accuracy (%)")
-    fig.legend(
-        *axes[0][0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=5,
-        columnspacing=1.2,
-    )
-    fig.supxlabel(source, fontsize="small")
+    handles = axes[0][0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside upper center", ncols=5, columnspacing=1.2)
+    fig.supxlabel(f"real images a class ({whose})", fontsize="medium")
     plt.show()
+else:
+    print("Neither recorded nor run here: -p parts methods,real_images runs it.")
 
 # %% [markdown]
 # ### How much do the weights matter?
@@ -453,66 +417,56 @@ if present:
 # weight is chosen on the validation images (dashed). The test images (solid) show what such a choice is worth.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two at their defaults: real validation images (dashed) and test images (solid), means over seeds with 95 % intervals. The vertical line is the default. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy dashed and test accuracy solid for each generator."}}
-table, source = shown("sensitivity")
-present = [family for family in families if family in set(table.generator)]
-if present:
-    usual = {name: table[name].astype(float).mode()[0] for name in remedies.WEIGHTS}
-    fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.0), sharey=True)
+table, whose = page.shown("top1_accuracy", part="sensitivity")
+SPLITS = {"val": ("validation", "--"), "test": ("test", "-")}
+if whose:
+    table = by_generator(table)
+    usual = {name: table[name].mode()[0] for name in remedies.WEIGHTS}
+    fig, axes = plt.subplots(1, 3, figsize=(8, 3.6), sharey=True)
     for ax, name in zip(axes, remedies.WEIGHTS, strict=True):
-        fixed = np.logical_and.reduce(
-            [table[other].astype(float) == usual[other] for other in usual if other != name]
-        )
-        for family, split in product(present, ("val", "test")):
-            group = table[fixed & (table.generator == family) & (table.split == split)]
-            values = sorted({float(x) for x in group[name]})
-            ends = [interval(group[group[name].astype(float) == x].value) for x in values]
-            mean, low, high = np.array(ends).T
-            tint = figures.color(family)
-            line = "-" if split == "test" else "--"
-            text = f"{figures.label(family)}, {'test' if split == 'test' else 'validation'}"
-            ax.plot(values, mean, line, marker="o", markersize=4, color=tint, label=text)
-            if split == "test":
-                ax.fill_between(values, low, high, color=tint, alpha=0.15, linewidth=0)
+        fixed = {other: value for other, value in usual.items() if other != name}
+        for place, (family, split) in enumerate(product(families, SPLITS)):
+            curve = matching(table, generator=family, split=split, **fixed)
+            curve = curve.pivot_table(index=name, columns="seed", values="value")
+            text, line = SPLITS[split]
+            look = {"color": figures.color(family), "linestyle": line, "marker": "o"}
+            look |= {"label": f"{figures.label(family)}, {text}", "markersize": 4}
+            at = curve.index * 1.06 ** (place - 1.5)  # beside each other
+            figures.means_and_intervals(ax, at, curve.to_numpy(), **look)
         ax.axvline(usual[name], color="black", linewidth=0.8, linestyle=":")
         ax.set(xscale="log", xlabel=rf"$\lambda_{name[-1]}$")
-        ax.set_xticks(values, [f"{x:g}" for x in values])
+        ax.set_xticks(curve.index, [f"{x:g}" for x in curve.index])
         ax.minorticks_off()
     axes[0].set_ylabel("accuracy (%)")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    fig.supxlabel(source, fontsize="small")
+    handles = axes[0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside upper center", ncols=4, columnspacing=1.2)
+    fig.supxlabel(whose, fontsize="medium")
     plt.show()
+else:
+    print("Neither recorded nor run here: -p parts methods,sensitivity runs it.")
 
 # %% [markdown]
 # ### Other readings
 #
 # One projection for each tensor instead of one for the network; no projection; and PCGrad, which projects the real
-# gradient too. All four have equal batches.
+# gradient too: each against RG as it was taken, with one projection. All have equal batches.
 
-# %% tags=["hide-input"]
-READINGS = {
-    ("RG", False): "RG, one projection (taken)",
-    ("RG", True): "RG, a projection for each tensor",
-    ("sum", False): "sum, no projection",
-    ("PCGrad", False): "PCGrad, both projected",
-}
-
-
-def readings_of(table):
-    """Return the rows of the readings with their names."""
-    table = with_generator(table, ["top1_accuracy"], "readings")
-    keys = zip(table.method, table.setting.str.contains("per_layer=True"), strict=True)
-    return table.assign(reading=[READINGS[key] for key in keys])
-
-
-live, *kept_scales = [readings_of(table) for table in (rows, *scales)]
-comparison(live, kept_scales, None, index=["reading"], columns="generator")
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of other readings of Real Guidance from the one that is taken. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Where all lie at zero, the paper's silence on them costs nothing.", "name": "fig-16-readings"}, "image": {"alt": "For each generator, differences in accuracy with intervals: RG with a projection for each tensor minus RG, sum minus RG, and PCGrad minus RG."}}
+table, whose = page.shown("top1_accuracy", part="readings")
+if whose:
+    if "per_layer" in table:
+        table.loc[table.per_layer.eq(True), "method"] = "RG per tensor"
+    pairs = [(other, "RG") for other in ("RG per tensor", "sum", "PCGrad")]
+    differences(table, pairs, whose, decimals=2)
+else:
+    print("Neither recorded nor run here: -p parts methods,readings runs it.")
 
 # %% [markdown]
 # ## The table
 #
-# Table 4 by the paper's names, its CIFAR-10 columns beside ours: LSGM stands in the line of the diffusion model,
-# StyleGAN-XL in that of the GAN. *time* is seconds of training over those of Aug, from recorded runs alone, and is as
-# noisy as clocks are. Lines of *this book* are not in the paper.
+# Table 4 by the paper's names, its CIFAR-10 columns beside ours: LSGM stands in the column of the diffusion model,
+# StyleGAN-XL in that of the GAN. *time* is that of the training over the time of Aug, from recorded runs alone, and is
+# as noisy as clocks are. Lines of *this book* are not in the paper.
 
 # %% tags=["hide-input"]
 from synthbook.record.published import published
@@ -531,53 +485,48 @@ LINES = {
 }
 
 
-def lines_of(table):
-    """Return accuracies and times with the line and the column of Table 4 that they belong to."""
-    table = with_generator(table, ["top1_accuracy", "relative_cost"])
-    alone = table.method == "plain"
-    names = table.method.where(
-        ~alone, table.train.where(table.train.isin(["real", "real_few"]), "synthetic")
-    )
-    table = table.assign(line=names.map(LINES), column=table.generator)
-    both = table.train.isin(["real", "real_few"])  # one cell for both generators, as in the paper
-    spread = [table[both].assign(column=family) for family in families]
-    accuracies = pd.concat([table[~both], *spread])
-    accuracies = accuracies[accuracies.metric == "top1_accuracy"]
-    order = {line: place for place, line in enumerate(LINES.values())}
-    accuracies = accuracies.sort_values("line", key=lambda line: line.map(order), kind="stable")
-    times = table[table.metric == "relative_cost"]
+def beside_each(table):
+    """Return rows without a generator once for each of its data set, as the paper prints them."""
+    alone = table.generator.isin(["real", "real_few", "Real"])
+    pairs = table.loc[~alone, ["dataset", "generator"]].drop_duplicates()
+    spread = table[alone].drop(columns="generator").merge(pairs, on="dataset")
+    return pd.concat([spread, table[~alone]]) if len(spread) else table
+
+
+def table_4():
+    """Return the paper's accuracies under the names of this chapter's methods."""
+    table = published("gap", "T4", metric="top1_accuracy")
+    ours = {"RG": table.rg, "PG-R": table.pg_r, "PG-F": table.pg_f}
+    flags = zip(*(used.eq("1") for used in ours.values()), strict=True)
+    names = ["+".join(name for name, on in zip(ours, row, strict=True) if on) for row in flags]
+    baseline = table.method.str.extract(r"\((\w+)", expand=False).fillna(table.method)
+    baseline = baseline.replace({"Real": "real", "Fake": "synthetic"})
+    line = baseline.where(table.method != "Ours", names).map(LINES)
+    generator = table.source.str.removeprefix("Real+")
+    return beside_each(table.assign(line=line, generator=generator))
+
+
+def lines(table):
+    """Return accuracies, and times over the generators, by the lines of Table 4."""
+    table = by_generator(matching(table, part="methods"))
+    of_one = table.train.where(table.train.isin(["real", "real_few"]), "synthetic")
+    line = table.method.where(table.method != "plain", of_one).map(LINES)
+    table = beside_each(table.assign(line=line))
+    times = matching(table, metric="relative_cost")
     times = times.groupby(["scale", "line", "seed"], as_index=False).value.mean()
-    return accuracies, pd.concat([accuracies, times.assign(column="time")])
+    accuracies = matching(table, metric="top1_accuracy")
+    return pd.concat([accuracies, times.assign(generator="time")])
 
 
-def line_in_paper(row):
-    """Return the line of a row of the paper's Table 4."""
-    if row.method == "Ours":
-        flags = {"RG": row.rg, "PG-R": row.pg_r, "PG-F": row.pg_f}
-        return LINES["+".join(name for name, on in flags.items() if on == "1")]
-    names = {"Baseline (Real)": "real", "Baseline (Fake)": "synthetic"}
-    names |= {"Baseline (Adp.)": "Adp", "Baseline (Aug.)": "Aug"}
-    return LINES[names.get(row.method, row.method)]
-
-
-paper = published("gap", "T4", metric="top1_accuracy")
-paper = paper.assign(
-    line=[line_in_paper(row) for row in paper.itertuples()],
-    source=paper.source.str.removeprefix("Real+"),
-)
-cifar = paper[paper.dataset == "CIFAR-10"]
-as_ours = {"LSGM": "diffusion", "SG-XL": "gan"}
-both = cifar[cifar.source == "Real"]
-cifar = pd.concat([cifar, *(both.assign(source=name) for name in as_ours)])
-cifar = cifar.assign(column=cifar.source.map(as_ours)).dropna(subset=["column"])
-comparison(
-    lines_of(rows)[0],
-    [lines_of(table)[1] for table in scales],
-    cifar,
-    index=["line"],
-    columns="column",
-    headings={"line": "method of Table 4 (accuracy in %, real test images)"},
+paper = table_4()
+page.table(
+    ["line"],
+    "generator",
+    matching(paper, dataset="CIFAR-10").replace({"LSGM": "diffusion", "SG-XL": "gan"}),
+    lines,
+    headings={"line": "method"},
     order=list(LINES.values()),
+    title="Accuracy in percent on real test images",
 )
 
 # %% [markdown]
@@ -586,12 +535,12 @@ comparison(
 # times as large there. `--scale small_caltech` is that setting (`shots 0`, `synthetic_ratio 1`).
 
 # %% tags=["hide-input"]
+from synthbook.page.tables import comparison, plain
+
 others = paper[paper.dataset != "CIFAR-10"]
-generators = others[["dataset", "source"]].drop_duplicates().query("source != 'Real'")
-alone = others[others.source == "Real"].drop(columns="source").merge(generators, on="dataset")
-others = pd.concat([alone, others[others.source != "Real"]])
-others = others.assign(column=others.dataset + ", " + others.source)
-comparison(None, None, others, index=["line"], columns="column", headings={"line": "method"})
+others = others.assign(column=others.dataset + ", " + others.generator)
+how = {"headings": {"line": "method"}, "order": list(LINES.values())}
+comparison(None, None, others, index=["line"], columns="column", **how)
 
 # %% [markdown]
 # Where each method comes from, and what of it was left out. All take the same number of updates; two stages means
@@ -600,40 +549,27 @@ comparison(None, None, others, index=["line"], columns="column", headings={"line
 # %% tags=["hide-input"]
 from synthbook.recognize.methods import METHODS
 
-chosen = [METHODS[name] for name in dict.fromkeys(["plain", *LINES]) if name in METHODS]
-origins = pd.DataFrame(
-    {
-        "method": [method.name for method in chosen],
-        "from": [method.source for method in chosen],
-        "stages": [method.stages for method in chosen],
-        "simplified here": [method.simplified or "nothing" for method in chosen],
-    }
-)
-left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top"}]
-origins.style.hide(axis="index").set_uuid("origins").set_table_styles(left)
+chosen = [METHODS[name] for name in ["plain", *LINES] if name in METHODS]
+origins = {
+    "method": [method.name for method in chosen],
+    "from": [method.source for method in chosen],
+    "stages": [method.stages for method in chosen],
+    "simplified here": [method.simplified or "nothing" for method in chosen],
+}
+plain(pd.DataFrame(origins))
 
 # %% [markdown]
 # ## The claims
+#
+# Each is a claim of the paper as inequalities over the *recorded* rows, one effect a seed. It holds if each of them
+# does; the parts say which method and generator decide.
 
 # %% tags=["nbval-check-output"]
-from synthbook.claims.decide import verdicts
-from synthbook.page.tables import verdict_table
-
-claims = ["gap-18", "gap-19", "gap-21", "gap-22", "gap-23", "gap-24", "gap-25"]
-for verdict in verdicts("mini", ids=claims):
-    print(verdict.id, verdict.verdict)
-
-# %% tags=["hide-input"]
-verdict_table(verdicts(ids=claims))
-
-# %% tags=["hide-input"]
-from synthbook.page.tables import parts_table
-
-parts_table(verdicts("mini", ids=claims), holding=False, title="Parts that do not hold")
+page.claims()
 
 # %% [markdown]
-# **Reading them.** A claim over every method and generator holds only if each of its parts does; the last table says
-# which part decides. Claim gap-21 asks whether RG is above Aug, and equal batches alone can make it so: read it
+# **Reading them.** A claim over every method and generator holds only if each of its parts does. Claim gap-21 asks
+# whether RG is above Aug, and equal batches alone can make it so: read it
 # beside *RG − sum* [above](#is-it-the-projection-or-the-equal-batches). The room for any gain lies between the line of
 # generated images alone and that of all real ones in the table; where it is a few points wide, as it is for easy
 # images and a good generator, differences between methods are small whatever their order. Where the two gradients

@@ -82,8 +82,8 @@ def test_colours_do_not_depend_on_case_or_separators():
 
 def test_names_within_a_study_look_different():
     studies = [
-        ["plain", "Aug", "Adp", "PG-L1", "PG-KL", "PG-R", "PG-F", "RG", "PG+RG", "ASG", "CSG",
-         "DANN", "ADDA", "DADA", "LTDA", "A-GEM"],
+        ["plain", "Aug", "Adp", "PG-L1", "PG-KL", "PG-R", "PG-F", "RG", "RG+PG-R+PG-F", "ASG",
+         "CSG", "DANN", "ADDA", "DADA", "LTDA", "A-GEM"],
         ["real", "diffusion", "gan", "real+diffusion", "real+gan"],
         ["CLIP zero-shot", "CT B", "CT LE", "CT LE+CF", "CT LE+CF+SCE", "CT", "CT RF", "CT RG"],
         ["From scratch", "TransferGAN", "FreezeD", "DiffAugment", "DIP-Vgg16", "DIP-SimCLR",
@@ -161,6 +161,27 @@ def test_dots_and_interval_show_every_seed_and_the_interval_of_their_mean(axes):
     assert (mean.get_xdata(), mean.get_ydata(), mean.get_marker()) == ([2.5], [3], "^")
     figures.dots_and_interval(axes, 4, [7.0], "#0072B2")
     assert np.isnan(axes.lines[4].get_xdata()).all()  # one seed has no interval
+
+
+def test_differences_have_a_panel_a_source_and_a_line_a_comparison():
+    panels = {
+        "diffusion": {"a − b": [1.0, 4.0, 2.5], "c − b": [0.0]},
+        "gan": {"a − b": [-1.0, -1.0], "c − b": []},
+    }
+    figure = figures.differences(panels, "points")
+    left, right = figure.axes
+    assert (left.get_title(), right.get_title()) == ("diffusion", "GAN")
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["a − b", "c − b"]
+    assert left.get_ylim()[0] > left.get_ylim()[1]  # the first comparison is on top
+    assert [text.get_text() for text in left.texts] == [
+        figures.interval_text(*interval([1.0, 4.0, 2.5])),
+        "+0.0",
+    ]
+    assert [text.get_text() for text in right.texts] == ["−1.0 [−1.0, −1.0]"]
+    assert len(right.lines) == 3 + 1  # no line of a comparison without values; and zero
+    two = figures.differences(panels, "points", decimals=2)
+    assert two.axes[1].texts[0].get_text() == "−1.00 [−1.00, −1.00]"
+    plt.close("all")
 
 
 def test_means_have_their_intervals_as_error_bars(axes):

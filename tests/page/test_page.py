@@ -81,6 +81,16 @@ def test_a_table_has_the_paper_this_run_and_every_scale() -> None:
     assert "<caption>A</caption>" in titled.html
 
 
+def test_a_table_leaves_out_the_clocks_of_this_run() -> None:
+    rows = pd.concat([rows_of_a_run(), rows_of_a_run(metric="relative_cost", value=7.0)])
+    shown = page(rows=rows).table(["train"], "metric", select={"test": "real", "split": "test"})
+    assert "50.0" in shown.html
+    assert "7.0" not in shown.html
+    clocks = rows_of_a_run(metric="relative_cost")
+    select = {"metric": "relative_cost"}
+    assert "this run" not in page(rows=clocks).table(["train"], select=select).html
+
+
 def test_a_function_is_not_asked_about_a_run_without_rows() -> None:
     seen = []
     page(rows=rows_of_a_run().iloc[:0]).table(

@@ -16,7 +16,9 @@ from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 from synthbook.recognize.methods import METHODS
+from synthbook.recognize.methods.pretrained_guidance import cosine
 from synthbook.recognize.methods.task import updates_of
+from synthbook.recognize.predict import features
 from synthbook.studies import remedies
 from synthbook.studies import training_sets as sets
 from synthbook.studies.remedies import (
@@ -192,6 +194,23 @@ def test_rows_of_chapter_15(real: Splits, trained: list[dict]) -> None:
         ("gan", "plain"), ("gan", "PG-KL"),
     }  # fmt: skip
     assert rows[0]["value"] == next(PretrainedGuidance(P15, real).rows(5))["value"]
+
+
+def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(real: Splits) -> None:
+    p = P15 | {"parts": ("scratch", "other_architecture"), "methods": ("plain", "PG-KL")}
+    experiment = PretrainedGuidance(p | {"large_input_size": 16, "guide_input_size": 12}, real)
+    list(experiment.rows(0))
+    images = real.test.subset(range(5))
+    of_guide = experiment.similarities(images, "guide")
+    of_model = experiment.similarities(images, "PG-KL", "gan")
+    for matrix in (of_guide, of_model):
+        assert matrix.shape == (5, 5)
+        assert torch.allclose(matrix, matrix.T)
+        assert torch.allclose(matrix.diagonal(), torch.ones(5), atol=1e-5)
+    wanted = cosine(torch.from_numpy(features(experiment.models["gan", "PG-KL"], images)))
+    assert torch.allclose(of_model, wanted)
+    guided = features(experiment.guide.network, images, input_size=12)
+    assert torch.allclose(of_guide, cosine(torch.from_numpy(guided)))
 
 
 def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> None:

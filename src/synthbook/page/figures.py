@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,6 +228,39 @@ def dots_and_interval(
     ax.plot([low, high], [place, place], color=color, linewidth=5, alpha=0.5)
     ax.plot(mean, place, marker, color=color)
     return Interval(mean, low, high)
+
+
+def differences(
+    panels: Mapping[str, Mapping[str, Sequence[float]]], words: str, decimals: int = 1
+) -> Figure:
+    """Draw differences over seeds, their mean and interval, which is also written beside them.
+
+    Args:
+        panels: method or source -> what is compared -> values, one a seed; a panel of its own and
+            a line in it. A comparison without values in a panel leaves its line there empty.
+        words: below the panels: what is measured, over how many seeds, of whose rows.
+        decimals: of what is written.
+    """
+    import matplotlib.pyplot as plt
+
+    lines = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(8.6, 0.5 * len(lines) + 1.1), sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for ax, (panel, groups) in zip(axes[0], panels.items(), strict=True):
+        for place, line in enumerate(lines):
+            if len(values := groups.get(line, ())):
+                reach = dots_and_interval(ax, place, values, color(panel))
+                ax.text(
+                    1.02, place, interval_text(*reach, decimals), va="center",
+                    fontsize="small", transform=ax.get_yaxis_transform(),
+                )  # fmt: skip
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set_title(label(panel))
+    axes[0][0].set(yticks=range(len(lines)), yticklabels=lines, ylim=(len(lines) - 0.5, -0.5))
+    fig.supxlabel(words, fontsize="medium")
+    return fig
 
 
 def means_and_intervals(

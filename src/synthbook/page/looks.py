@@ -64,7 +64,6 @@ LOOKS: dict[str, Look] = {
     "rg+pg-r+pg-f": Look(BLUE, "*", "-", "RG + PG-R + PG-F"),
     "sum": Look(GREY, "D", "--", "sum"),
     "pcgrad": Look(ORANGE, "P", ":", "PCGrad"),
-    "pg+rg": Look(BLUE, "*", "-", "PG + RG"),
     "ours": Look(BLUE, "*", "-", "PG + RG"),
     "asg": Look(RED, "s", "-", "ASG"),
     "csg": Look(RED, "D", "--", "CSG"),

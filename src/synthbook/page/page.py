@@ -84,6 +84,8 @@ class Page:
     ) -> Display:
         """Return the table of the paper, this run and every recorded scale side by side.
 
+        The clocks of this run (`CLOCKS`) are left out: its next run would show others.
+
         Args:
             index, columns: as in `comparison`.
             paper: values of the paper under the names of the rows.
@@ -92,10 +94,13 @@ class Page:
             how: more of `comparison`: decimals, title, headings, order.
         """
 
+        from synthbook.record.agreement import CLOCKS
+
         def pick(table: pd.DataFrame) -> pd.DataFrame:
             return select(table) if callable(select) else matching(table, **(select or {}))
 
-        own = pick(self.rows) if live and len(self.rows) else None
+        own = self.rows[~self.rows.metric.isin(CLOCKS)] if live and len(self.rows) else None
+        own = pick(own) if own is not None and len(own) else None
         recorded = [pick(table) for table in self.recorded.values()]
         return comparison(own, recorded, paper, index=index, columns=columns, **how)
 

@@ -15,6 +15,8 @@ from synthbook.errors import InputError
 from synthbook.recognize.methods import keywords_of, train_by
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from synthbook.data import ImageSet, Splits
     from synthbook.recognize.methods.guide import Guide
     from synthbook.recognize.models import Classifier
@@ -213,6 +215,23 @@ class PretrainedGuidance:
         self.models = {}
         for row in chain(self._tables(train), self._ablations(train)):
             yield row | {"seed": seed}
+
+    def similarities(self, images: ImageSet, name: str, source: str = "") -> Tensor:
+        """Return how alike a network finds N images: the cosines [N, N] of its features.
+
+        It is that of ``models[source, name]``, or the guide for the name 'guide'.
+        """
+        import torch
+
+        from synthbook.recognize.methods.pretrained_guidance import cosine
+        from synthbook.recognize.predict import features
+
+        network, size = self.guide.network, self.guide.input_size
+        if name != "guide":
+            network = self.models[source, name]
+            size = self.networks[self.settings[-1]].recipe.input_size
+        values = features(network, images, device=self.device, input_size=size)
+        return cosine(torch.from_numpy(values))
 
     def _tables(self, train: Callable[..., Trained]) -> Iterator[Row]:
         """Tables 2 and 3: every method on generated images, and plain training on real ones."""
