@@ -35,7 +35,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def few():
-    return target("mnist5k:3", count=12, image_size=16, seed=0, spare=30)
+    return target("mnist5k:3", count=12, image_size=16, seed=0)
 
 
 def _judge(few):

@@ -140,7 +140,7 @@ def test_plain_training_is_that_of_any_classifier_of_the_seed() -> None:
         network, "plain", synthetic=images, updates=updates_of(images, network.recipe), seed=3
     )
     # The stream's name is part of its random order, so only the start is the same.
-    theirs, _ = sets.train_classifier(p | {"learning_rate": 1e-12}, images, seed=3)
+    theirs, _ = network_of(p | {"learning_rate": 1e-12}).train(images, seed=3)
     still = replace(network, recipe=replace(network.recipe, learning_rate=1e-12))
     same, _ = remedy(still, "plain", synthetic=images, updates=8, seed=3)
     assert torch.allclose(same.head.weight, theirs.head.weight, atol=1e-9)

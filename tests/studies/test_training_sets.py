@@ -17,8 +17,7 @@ from synthbook.gans.recipes import GanRecipe
 from synthbook.generate import generators
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.recognize.recipe import Recipe
-from synthbook.record.chapters import declared
-from synthbook.record.parameters import check_values
+from synthbook.record.parameters import check_values, declared
 from synthbook.studies import training_sets as studies
 
 torch.set_num_threads(1)
@@ -249,7 +248,7 @@ def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypa
     p = parameters()
     some, others = real.train.subset(range(40)), real.test.subset(range(90))
     for streams, seed in ((some, 3), (others, 3), ({"real": some, "gan": others}, 3), (some, 4)):
-        studies.train_classifier(p, streams, seed=seed)
+        studies.network_of(p).train(streams, seed=seed)
     same = [all(map(torch.equal, starts[0], start)) for start in starts]
     assert same == [True, True, True, False]
 
@@ -257,7 +256,7 @@ def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypa
 def test_a_classifier_learns_and_repeats(real) -> None:
     p = parameters(epochs=4)
     runs = [
-        studies.train_classifier(p, real.train, seed=seed, validation=real.val)
+        studies.network_of(p).train(real.train, seed=seed, validation=real.val)
         for seed in (0, 0, 1)
     ]
     histories = [history for _, history in runs]

@@ -9,25 +9,50 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader
 
+from synthbook.data import check, load
+from synthbook.data.named import crops, photographs
 from synthbook.errors import InputError
-
-if TYPE_CHECKING:
-    from synthbook.generate.primitives import Primitives
+from synthbook.generate.primitives import (
+    POLICIES,
+    QUIRKS,
+    Primitives,
+    PrimitivesDataset,
+    check_resolution,
+    draw_shapes,
+    layers,
+    pink_noise,
+    synthesize,
+    tops,
+)
+from synthbook.generate.primitives.shapes import LINE, RECTANGLE
+from synthbook.measure.spectra import (
+    correlation,
+    coverage,
+    edge_kurtosis,
+    falling_share,
+    log_slope,
+    power_spectrum,
+    random_phase,
+    spectral_slope,
+    swap_phase,
+    visible,
+)
+from synthbook.randomness import numpy_generator
+from synthbook.studies.gap import REAL
 
 Parameters = Any  # a chapter's checked parameters, asked by attribute
 Rows = Iterator[dict[str, Any]]  # keywords of Run.add
-PS, REAL = "Primitives-PS", "real"
+PS = "Primitives-PS"
 SHAPE_COUNTS = (0, 10, 50, 100, 500)  # whose coverage is measured
 
 
 def recipes(p: Parameters) -> dict[str, Primitives]:
     """Return the synthesizers of ``p.variants``, by their names."""
-    from synthbook.generate.primitives import Primitives
-
     how = {"shapes": p.shapes, "size_policy": p.size_policy}
     if "exponent_low" in p:
         how["exponents"] = (p.exponent_low, p.exponent_high)
@@ -36,9 +61,6 @@ def recipes(p: Parameters) -> dict[str, Primitives]:
 
 def check_synthesizer(p: Parameters) -> str:
     """Check what the parameters of chapter 51 mean together; return in words what is drawn."""
-    from synthbook.data import check
-    from synthbook.generate.primitives import check_resolution
-
     check_resolution(p.resolution)
     if p.resolution < 64:
         raise InputError(
@@ -55,11 +77,6 @@ def measured_images(p: Parameters, seed: int, device: str) -> dict[tuple[str, st
 
     Real are squares of scikit-learn's photographs, or the training images of ``p.data``.
     """
-    from synthbook.data import load
-    from synthbook.data.named import crops, photographs
-    from synthbook.generate.primitives import synthesize
-    from synthbook.randomness import numpy_generator
-
     if p.data == "photographs":
         real = crops(photographs(), p.measured, p.resolution, seed)
     else:
@@ -91,8 +108,6 @@ def synthesizer_rows(p: Parameters, seed: int, device: str = "cpu") -> Rows:
 
 def spectrum_rows(images: Mapping[tuple[str, str], np.ndarray], seed: int) -> Rows:
     """Yield slope and kurtosis of each kind of images, the latter with phases shuffled too."""
-    from synthbook.measure.spectra import edge_kurtosis, log_slope, power_spectrum, random_phase
-
     for (kind, dataset), some in images.items():
         what = {"method": "spectrum", "train": kind, "dataset": dataset}
         slope = (log_slope(*power_spectrum(some)) / 2).mean()
@@ -105,9 +120,6 @@ def spectrum_rows(images: Mapping[tuple[str, str], np.ndarray], seed: int) -> Ro
 
 def slope_rows(exponents: Sequence[float], count: int, *, resolution: int, seed: int) -> Rows:
     """Yield the slopes of noise of known exponents, before and after it is rounded to bytes."""
-    from synthbook.generate.primitives import Primitives, draw_shapes, pink_noise, synthesize
-    from synthbook.measure.spectra import spectral_slope
-
     what = {"method": "spectrum", "train": "PinkNoise", "dataset": "drawn"}
     few, errors, drawing = range(count), [], {"resolution": resolution, "seed": seed}
     for a in exponents:
@@ -124,9 +136,6 @@ def slope_rows(exponents: Sequence[float], count: int, *, resolution: int, seed:
 
 def phase_rows(real: Mapping[str, np.ndarray], seed: int) -> Rows:
     """Yield how like phase and amplitude images are whose phase is a photograph's, else noise."""
-    from synthbook.generate.primitives import Primitives, synthesize
-    from synthbook.measure.spectra import correlation, swap_phase
-
     first = next(iter(real.values()))
     pink = Primitives("PinkNoise", exponents=(1, 1))
     noise = synthesize(pink, len(first), resolution=first.shape[1], seed=seed)
@@ -139,9 +148,6 @@ def phase_rows(real: Mapping[str, np.ndarray], seed: int) -> Rows:
 
 def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
     """Yield what policies for sizes, and numbers of shapes, leave to be seen."""
-    from synthbook.generate.primitives import POLICIES, Primitives, layers
-    from synthbook.measure.spectra import coverage, visible
-
     plans = [("policy", policy, shapes) for policy in POLICIES]
     plans += [("count", "Decay", number) for number in SHAPE_COUNTS]
     for study, policy, number in plans:
@@ -156,8 +162,6 @@ def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
 
 def quirk_rows(seed: int) -> Rows:
     """Yield what each peculiarity of the public code changes, off and on."""
-    from synthbook.generate.primitives import QUIRKS
-
     for quirk in QUIRKS:
         for on in (False, True):
             what = {"method": "quirk", "train": quirk, "test": "on" if on else "off"}
@@ -167,10 +171,6 @@ def quirk_rows(seed: int) -> Rows:
 
 def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
     """Return what a quirk changes, as numbers in percent or grey levels, with it on or off."""
-    from synthbook.generate.primitives import Primitives, draw_shapes, layers, synthesize
-    from synthbook.generate.primitives.shapes import LINE, RECTANGLE
-    from synthbook.measure.spectra import coverage, falling_share
-
     recipe = Primitives("Primitives", quirks=(quirk,) if on else ())
     large, small = ({"resolution": side, "seed": seed} for side in (64, 32))
     if quirk == "grey_background":
@@ -196,8 +196,6 @@ def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
 
 def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> float:
     """Return the share of the shapes of a kind that reach any pixel of the image, in percent."""
-    from synthbook.generate.primitives import draw_shapes, tops
-
     drawn = draw_shapes(recipe, range(64), resolution=resolution, seed=seed)
     chosen = np.argwhere(drawn.kind == kind)[:1500]
     image, place = chosen[:, :1], chosen[:, 1:]
@@ -208,10 +206,6 @@ def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> f
 
 def _drawn_twice(recipe: Primitives, images: int = 32) -> float:
     """Return the share of the images that two workers draw twice in an epoch, in percent."""
-    from torch.utils.data import DataLoader
-
-    from synthbook.generate.primitives import PrimitivesDataset
-
     dataset = PrimitivesDataset(recipe, images, resolution=16, seed=0)
     loader = DataLoader(dataset, batch_size=4, num_workers=2)
     seen = [one.numpy().tobytes() for batch in loader for one in batch]
@@ -220,8 +214,6 @@ def _drawn_twice(recipe: Primitives, images: int = 32) -> float:
 
 def steps(index: int, *, resolution: int, seed: int) -> dict[str, np.ndarray]:
     """Return how an image of Primitives-PS is made: name of a step -> uint8 ``[H, H, 3]``."""
-    from synthbook.generate.primitives import Primitives, draw_shapes, synthesize, tops
-
     where = {"resolution": resolution, "seed": seed}
     shapes = draw_shapes(Primitives(), [index], **where)
     ground, last = (
@@ -243,9 +235,6 @@ def swapped(photograph: np.ndarray, *, side: int, seed: int) -> dict[str, np.nda
     The photograph, uint8 ``[H, H, 1 or 3]`` with H a power of two of ``side`` or more, is reduced
     to ``side``; all are uint8 ``[1, side, side, 3]``, the mixed ones of mean 128 and spread 50.
     """
-    from synthbook.generate.primitives import Primitives, synthesize
-    from synthbook.measure.spectra import swap_phase
-
     factor = len(photograph) // side
     parts = photograph.reshape(side, factor, side, factor, -1).mean((1, 3)).astype(np.uint8)
     small = np.broadcast_to(parts, (1, side, side, 3))

@@ -50,9 +50,6 @@ def pretrained(
 
     It holds the generator with averaged weights and the last discriminator. ``network`` is the
     architecture's name under "name", and its settings. A training that was stopped goes on.
-
-    Raises:
-        InputError, TrainingError: as ``gans.train.train``.
     """
     key = {
         "network": dict(network),
@@ -139,6 +136,11 @@ class Finetuned:
     def best(self) -> int:
         """The step with the lowest distance to the training images, as the papers choose it."""
         return min(self.history, key=lambda step: (self.history[step]["train"], step))
+
+    @property
+    def lowest(self) -> float:
+        """The distance of the best step to the training images."""
+        return self.history[self.best]["train"]
 
     @property
     def last(self) -> int:

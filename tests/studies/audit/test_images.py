@@ -12,8 +12,7 @@ from PIL import Image
 
 from synthbook import data
 from synthbook.errors import InputError
-from synthbook.record.chapters import declared
-from synthbook.record.parameters import check_values
+from synthbook.record.parameters import check_values, declared
 from synthbook.store import root
 from synthbook.studies.audit import check_inputs, images, load_generated, settings_of
 
