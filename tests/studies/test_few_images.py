@@ -28,11 +28,6 @@ PIXELS = from_model(
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def few():
     return target("mnist5k:3", count=12, image_size=16, seed=0)

@@ -20,7 +20,6 @@ from synthbook.recognize.recipe import Recipe
 from synthbook.record.parameters import check_values, declared
 from synthbook.studies import training_sets as studies
 
-torch.set_num_threads(1)
 CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
 TINY = {
     "diffusion_channels": [8], "diffusion_steps": 20, "diffusion_batch_size": 16,
@@ -40,8 +39,7 @@ def real() -> Splits:
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
+def _nothing_in_memory() -> None:
     generators._load.cache_clear()
 
 

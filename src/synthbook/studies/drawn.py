@@ -43,7 +43,7 @@ from synthbook.measure.spectra import (
     visible,
 )
 from synthbook.randomness import numpy_generator
-from synthbook.studies.gap import REAL
+from synthbook.studies.gap import REAL, measured
 
 Parameters = Any  # a chapter's checked parameters, asked by attribute
 Rows = Iterator[dict[str, Any]]  # keywords of Run.add
@@ -110,12 +110,13 @@ def spectrum_rows(images: Mapping[tuple[str, str], np.ndarray], seed: int) -> Ro
     """Yield slope and kurtosis of each kind of images, the latter with phases shuffled too."""
     for (kind, dataset), some in images.items():
         what = {"method": "spectrum", "train": kind, "dataset": dataset}
-        slope = (log_slope(*power_spectrum(some)) / 2).mean()
-        yield {"metric": "spectral_slope", "value": slope, **what}
         grey = some.mean(-1, keepdims=True)
-        yield {"metric": "edge_kurtosis", "value": np.median(edge_kurtosis(grey)), **what}
-        shuffled = np.median(edge_kurtosis(random_phase(grey, seed)))
-        yield {"metric": "edge_kurtosis_shuffled", "value": shuffled, **what}
+        values = {
+            "spectral_slope": (log_slope(*power_spectrum(some)) / 2).mean(),
+            "edge_kurtosis": np.median(edge_kurtosis(grey)),
+            "edge_kurtosis_shuffled": np.median(edge_kurtosis(random_phase(grey, seed))),
+        }
+        yield from measured(what, values)
 
 
 def slope_rows(exponents: Sequence[float], count: int, *, resolution: int, seed: int) -> Rows:
@@ -142,8 +143,9 @@ def phase_rows(real: Mapping[str, np.ndarray], seed: int) -> Rows:
     for name, images in real.items():
         swapped = swap_phase(noise, images)
         what = {"method": "phase swap", "train": REAL, "test": "PinkNoise", "dataset": name}
-        for metric, other in (("like_phase", images), ("like_amplitude", noise)):
-            yield {"metric": metric, "value": correlation(swapped, other).mean(), **what}
+        others = {"like_phase": images, "like_amplitude": noise}
+        alike = {metric: correlation(swapped, other).mean() for metric, other in others.items()}
+        yield from measured(what, alike)
 
 
 def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
@@ -155,9 +157,10 @@ def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
         top = layers(recipe, count, resolution=resolution, seed=seed)
         what = {"method": "layers", "train": "Primitives", "dataset": "drawn"}
         what |= {"study": study, "size_policy": policy, "n_shapes": number}
-        yield {"metric": "covered", "value": coverage(top).mean(), **what}
+        values = {"covered": coverage(top).mean()}
         if number:
-            yield {"metric": "visible", "value": visible(top, number).mean(), **what}
+            values["visible"] = visible(top, number).mean()
+        yield from measured(what, values)
 
 
 def quirk_rows(seed: int) -> Rows:
@@ -165,8 +168,8 @@ def quirk_rows(seed: int) -> Rows:
     for quirk in QUIRKS:
         for on in (False, True):
             what = {"method": "quirk", "train": quirk, "test": "on" if on else "off"}
-            for metric, value in quirk_numbers(quirk, on=on, seed=seed).items():
-                yield {"metric": metric, "value": value, "seed": seed, "dataset": "drawn", **what}
+            what |= {"dataset": "drawn", "seed": seed}
+            yield from measured(what, quirk_numbers(quirk, on=on, seed=seed))
 
 
 def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:

@@ -30,6 +30,12 @@ def families_of(p: Mapping[str, Any]) -> list[str]:
     return [source for source in p["sources"] if source != REAL]
 
 
+def measured(row: Row, values: Mapping[str, float]) -> Iterator[Row]:
+    """Yield a row a metric, with what they have in common."""
+    for metric, value in values.items():
+        yield row | {"metric": metric, "value": value}
+
+
 # -- What a chapter asks of its parameters ------------------------------------------------------
 
 
@@ -109,17 +115,16 @@ def generators(
     for space, features_of in spaces.items():
         of_real = {"train": features_of(reference.images), "test": features_of(fresh.images)}
         how = {"extractor_name": space, "neighbours": p["neighbours"], "seed": seed}
-        in_space = row | {"test": REAL, "extractor": space}
-        for metric, value in floor(of_real["train"], **how).items():
-            yield in_space | {"train": REAL, "metric": metric, "value": value, "split": "halves"}
+        halves = row | {"train": REAL, "test": REAL, "extractor": space, "split": "halves"}
+        yield from measured(halves, floor(of_real["train"], **how))
         for family, made in images.items():
-            of_made, of_family = features_of(made.images), in_space | {"train": family}
+            of_made = features_of(made.images)
             for split, held in of_real.items():
-                for metric, value in fidelity(held, of_made, **how).items():
-                    yield of_family | {"metric": metric, "value": value, "split": split}
+                of_split = halves | {"train": family, "split": split}
+                yield from measured(of_split, fidelity(held, of_made, **how))
             signs = copying(of_real["train"], of_real["test"], of_made)
-            for metric in ("copying_z", "near_copies"):
-                yield of_family | {"metric": metric, "value": signs[metric], "split": "train"}
+            signs = {metric: signs[metric] for metric in ("copying_z", "near_copies")}
+            yield from measured(halves | {"train": family, "split": "train"}, signs)
     for family, made in images.items():
         yield row | {
             "train": family, "test": "classifier", "backbone": p["backbone"], "split": "train",
@@ -170,26 +175,19 @@ def learned_too_fast(
         values = {"early_train_accuracy": speed["early_accuracy"]}
         values |= {name: speed[name] for name in ("epochs_to_level", "generalisation_gap")}
         values |= {"final_train_accuracy": train[-1], "final_val_accuracy": val[-1]}
-        for metric, value in values.items():
-            yield row | {"train": source, "metric": metric, "value": value}
+        yield from measured(row | {"train": source}, values)
         for k in epochs:
-            for metric, curve in (("train_accuracy", train), ("val_accuracy", val)):
-                yield row | {"train": source, "metric": metric, "value": curve[k], "epoch": k + 1}
+            values = {"train_accuracy": train[k], "val_accuracy": val[k]}
+            yield from measured(row | {"train": source, "epoch": k + 1}, values)
 
 
 # -- Chapter 14 ---------------------------------------------------------------------------------
 
 
 def mixtures(
-    real: ImageSet,
-    generated: Mapping[str, ImageSet],
-    losses: Mapping[str, np.ndarray],
-    features: np.ndarray,
-    *,
-    shots: int,
-    share: float,
-    seed: int,
-) -> dict[str, ImageSet]:
+    real: ImageSet, generated: Mapping[str, ImageSet], losses: Mapping[str, np.ndarray],
+    features: np.ndarray, *, shots: int, share: float, seed: int,
+) -> dict[str, ImageSet]:  # fmt: skip
     """Return real images with others added, and with some left out.
 
     Of each family's images all are added, and the halves of lower and of higher loss; ``losses``
@@ -266,8 +264,7 @@ class WhatAnImageTeaches:
         for (train, test, split), losses in self.losses.items():
             row = {"method": "plain", "train": train, "test": test, "split": split}
             profile = loss_profile(losses)
-            for metric, name in names.items():
-                yield row | {"metric": metric, "value": profile[name]}
+            yield from measured(row, {metric: profile[name] for metric, name in names.items()})
 
     def _accuracies(self) -> Iterator[Row]:
         from synthbook.recognize.predict import accuracy, features
@@ -299,5 +296,5 @@ class WhatAnImageTeaches:
         for family in self.families:
             measures = fidelity(of[REAL], of[family], seed=self.seed, **how)
             gaps = taxonomy(measures, separability(of[REAL], of[family], seed=self.seed))
-            for metric in ("appearance", "content", "quality"):
-                yield row | {"train": family, "metric": metric, "value": gaps[metric]}
+            gaps = {metric: gaps[metric] for metric in ("appearance", "content", "quality")}
+            yield from measured(row | {"train": family}, gaps)

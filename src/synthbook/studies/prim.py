@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from synthbook.measure.similarity import layer_similarities
 from synthbook.studies import few_images
 from synthbook.studies.drawn import PS, Parameters, Rows, recipes
 from synthbook.studies.few_images import Counter, Finetuned
-from synthbook.studies.gap import REAL
+from synthbook.studies.gap import REAL, measured
 from synthbook.studies.targets import Target, check_target, real_source, stream, target
 
 SCRATCH = "scratch"
@@ -81,8 +81,8 @@ class FewImages:
     def __init__(self, p: Parameters, device: str, without: Sequence[str]) -> None:
         """Unpack ``p``; targets of the real source named in ``without`` are left out of it."""
         self.device, self.network, self.recipe = device, style_network(p), style_recipe(p)
-        self.pretrain_steps, self.evaluate_every = p.pretrain_steps, p.evaluate_every
-        self.generated = p.generated
+        self.pretraining = replace(self.recipe, steps=p.pretrain_steps)
+        self.evaluate_every, self.generated = p.evaluate_every, p.generated
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
         self.drawn = Primitives(PS, shapes=p.shapes, size_policy=p.size_policy)
         self.inside = {name.rstrip("/") for name in p.in_domain}
@@ -100,10 +100,9 @@ class FewImages:
     def pretrained(self, seed: int, source: Primitives | str) -> Path:
         """Return the folder of the pair that learned from drawn images, or from "real" ones."""
         how = {"seed": seed, "device": self.device}
-        longer = replace(self.recipe, steps=self.pretrain_steps)
         side = self.network["image_size"]
         images = self.real() if source == REAL else stream(source, image_size=side, **how)
-        return few_images.pretrained(images, longer, self.network, **how)
+        return few_images.pretrained(images, self.pretraining, self.network, **how)
 
     def finetuned(
         self, seed: int, name: str, first: Path | None, *,
@@ -134,11 +133,13 @@ def distance_rows(learned: Finetuned) -> Rows:
 # ---- from drawn images to a hundred photographs: chapter 52 --------------------------------------
 
 
+COUNTED = ("objects_per_image", "share_with_several")
+
+
 def objects(images: np.ndarray) -> dict[str, float]:
     """Return how many bright objects images have, and in which share there are several."""
     counts = object_counts(images)
-    several = float((counts > 1).mean())
-    return {"objects_per_image": float(counts.mean()), "share_with_several": several}
+    return dict(zip(COUNTED, (float(counts.mean()), float((counts > 1).mean())), strict=True))
 
 
 def starts(p: Parameters) -> dict[str, tuple[str, str]]:
@@ -185,9 +186,7 @@ class Transfer(FewImages):
         self.models, self.recipes, self.frozen_blocks = starts(p), recipes(p), p.frozen_blocks
         self.alone = {name.rstrip("/") for name in p.single_object}
         self.targets = list(p.targets)
-        self.jobs = [
-            (s, name, m) for s in p.seeds_list for name in self.targets for m in self.models
-        ]
+        self.jobs = list(product(p.seeds_list, self.targets, self.models))
 
     def learned_before(self, seed: int, model: str) -> Path | None:
         """Return the folder of the pair that a model starts from; None for random weights."""
@@ -233,16 +232,13 @@ class Transfer(FewImages):
             values = {"steps_to_95": steps, "share_to_95": steps / self.recipe.steps}
             if model in gains:
                 values["gain"] = gains[model]
-            for metric, value in values.items():
-                yield {"metric": metric, "value": value, "against": "train", **what}
-            halfway = learned.history[learned.middle]
-            for metric in ("objects_per_image", "share_with_several"):
-                if metric in halfway:
-                    yield {"metric": metric, "value": halfway[metric], **what}
+            yield from measured(what | {"against": "train"}, values)
+            if dataset in self.alone:
+                halfway = learned.history[learned.middle]
+                yield from measured(what, {name: halfway[name] for name in COUNTED})
         if dataset in self.alone:
             what = {"method": "real images", "train": "", **common}
-            for metric, value in objects(self.target(seed, name).train.images).items():
-                yield {"metric": metric, "value": value, **what}
+            yield from measured(what, objects(self.target(seed, name).train.images))
 
     def _over_targets(self, seed: int) -> Rows:
         outside = [name for name in self.targets if self.domain(name) == "outside"]
@@ -253,8 +249,8 @@ class Transfer(FewImages):
             values = [of_target[model] for of_target in gains]
             what = {"method": method, "train": source, "test": "", "dataset": "all outside"}
             what |= {"backbone": "stylegan2", "domain": "outside", "against": "train", "seed": seed}
-            yield {"metric": "median_gain", "value": np.median(values), **what}
-            yield {"metric": "lowest_gain", "value": min(values), **what}
+            extremes = {"median_gain": np.median(values), "lowest_gain": min(values)}
+            yield from measured(what, extremes)
 
 
 # ---- why it works: chapter 53 --------------------------------------------------------------------
@@ -379,8 +375,8 @@ class Reasons(FewImages):
                 signed[train, network] = values = [value for value, _ in both]
                 yield {"metric": "mean_filter_similarity", "value": np.mean(values), **what}
             *others, last = values
-            yield {"metric": "last_layer_similarity", "value": last, **what}
-            yield {"metric": "largest_other_similarity", "value": max(others), **what}
+            ends = {"last_layer_similarity": last, "largest_other_similarity": max(others)}
+            yield from measured(what, ends)
         ours, theirs = (
             [*signed[train, "generator"], *signed[train, "discriminator"]] for train in (PS, REAL)
         )
@@ -443,12 +439,11 @@ class Reasons(FewImages):
 
     def real_leak_rows(self, seed: int) -> Rows:
         """Yield how often the detector finds leaks in real images, which have none."""
-        what = {"method": "real images", "train": REAL, "dataset": self.data}
-        what |= {"backbone": "biggan", "part": "shares"}
-        yield from ({**row, **what} for row in leak_rows(self.held_out.images))
+        what = {"method": "real images", "train": REAL, "dataset": self.data, "backbone": "biggan"}
+        yield from ({**row, "part": "shares", **what} for row in leak_rows(self.held_out.images))
 
 
 def leak_rows(images: np.ndarray) -> Rows:
     """Yield the shares of images in which augmentations seem to have leaked."""
-    yield {"metric": "cutout_like", "value": cutout_like(images).mean()}
-    yield {"metric": "shift_like", "value": shift_like(images).mean()}
+    leaks = {"cutout_like": cutout_like(images), "shift_like": shift_like(images)}
+    yield from measured({}, {name: found.mean() for name, found in leaks.items()})

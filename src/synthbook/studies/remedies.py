@@ -10,6 +10,8 @@ from dataclasses import replace
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from synthbook.data import few_shot
 from synthbook.errors import InputError
 from synthbook.recognize.methods import keywords_of, train_by
@@ -20,6 +22,7 @@ from synthbook.studies.gap import (
     check_shots,
     check_sources,
     families_of,
+    measured,
 )
 
 if TYPE_CHECKING:
@@ -61,17 +64,10 @@ def numbers_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remedy(
-    network: Network,
-    name: str,
-    *,
-    updates: int,
-    seed: int,
-    real: ImageSet | None = None,
-    synthetic: ImageSet | None = None,
-    guide: Guide | None = None,
-    device: str = "cpu",
+    network: Network, name: str, *, updates: int, seed: int, real: ImageSet | None = None,
+    synthetic: ImageSet | None = None, guide: Guide | None = None, device: str = "cpu",
     **numbers: Any,
-) -> tuple[Classifier, History]:
+) -> tuple[Classifier, History]:  # fmt: skip
     """Train a fresh classifier by the method ``name`` of ``METHODS``; return it and its curves.
 
     Equal seeds give equal initial weights whatever the method and the images are. ``updates`` are
@@ -390,7 +386,6 @@ class RealGuidance:
 
 def _angles(row: Row, history: History) -> Iterator[Row]:
     """Yield the mean cosine of both gradients and the share of steps with a projection."""
-    import numpy as np
-
-    for metric, name in (("mean_cosine", "cosine"), ("share_projected", "projected")):
-        yield row | {"metric": metric, "value": float(np.mean(history.extra[name]))}
+    names = {"mean_cosine": "cosine", "share_projected": "projected"}
+    means = {metric: float(np.mean(history.extra[name])) for metric, name in names.items()}
+    yield from measured(row, means)

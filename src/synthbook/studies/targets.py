@@ -81,7 +81,7 @@ def real_source(
 
 
 def check_target(text: str, *, data_root: str = "") -> str:
-    """Return in a few words what a target is, without reading pixels; InputError if there is none."""
+    """Return in words what a target is, without reading pixels; InputError if there is none."""
     if text in PHOTOGRAPHS:
         return f"{text}: squares of a photograph of scikit-learn's"
     data, colon, kind = text.partition(":")

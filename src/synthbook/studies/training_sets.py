@@ -40,26 +40,18 @@ class Network:
     def fresh(self, images: ImageSet, *, seed: int) -> Classifier:
         """Return an untrained one for ``images``; equal seeds give equal initial weights."""
         return create_classifier(
-            self.backbone,
-            num_classes=images.num_classes,
-            channels=images.channels,
-            image_size=self.recipe.input_size or images.image_size,
-            pretrained=self.pretrained,
-            seed=seed,
-        )
+            self.backbone, num_classes=images.num_classes, channels=images.channels, seed=seed,
+            image_size=self.recipe.input_size or images.image_size, pretrained=self.pretrained,
+        )  # fmt: skip
 
     def reading(self, device: str) -> dict[str, Any]:
         """Return how images are shown to a trained one, as options of ``recognize.predict``."""
         return {"device": device, "input_size": self.recipe.input_size}
 
     def train(
-        self,
-        streams: ImageSet | Mapping[str, ImageSet],
-        *,
-        seed: int,
-        device: str = "cpu",
+        self, streams: ImageSet | Mapping[str, ImageSet], *, seed: int, device: str = "cpu",
         validation: ImageSet | None = None,
-    ) -> tuple[Classifier, History]:
+    ) -> tuple[Classifier, History]:  # fmt: skip
         """Train a fresh one; return it, with the last epoch's weights, and its curves.
 
         Of several streams, every step has a batch each. What two sources teach is compared from
