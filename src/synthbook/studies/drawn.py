@@ -6,7 +6,7 @@ functions that take a chapter's parameters ``p`` unpack them for the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -43,10 +43,9 @@ from synthbook.measure.spectra import (
     visible,
 )
 from synthbook.randomness import numpy_generator
-from synthbook.studies.gap import REAL, measured
+from synthbook.studies.gap import REAL, Rows, measured
 
 Parameters = Any  # a chapter's checked parameters, asked by attribute
-Rows = Iterator[dict[str, Any]]  # keywords of Run.add
 PS = "Primitives-PS"
 SHAPE_COUNTS = (0, 10, 50, 100, 500)  # whose coverage is measured
 

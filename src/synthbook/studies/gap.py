@@ -1,7 +1,7 @@
 """Why generated images train worse classifiers (study `gap`): the experiments of its chapters.
 
-An experiment takes a chapter's parameters ``p`` and yields rows, as keywords of ``Run.add``. A
-check is what its chapter asks of them beforehand: it reads no pixels and imports no torch.
+An experiment takes a chapter's parameters ``p`` and yields rows. A check is what its chapter asks
+of them beforehand: it reads no pixels and imports no torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 REAL = "real"
-Row = dict[str, Any]
+Row = dict[str, Any]  # keywords of Run.add
+Rows = Iterator[Row]
 
 
 def families_of(p: Mapping[str, Any]) -> list[str]:
@@ -30,7 +31,7 @@ def families_of(p: Mapping[str, Any]) -> list[str]:
     return [source for source in p["sources"] if source != REAL]
 
 
-def measured(row: Row, values: Mapping[str, float]) -> Iterator[Row]:
+def measured(row: Row, values: Mapping[str, float]) -> Rows:
     """Yield a row a metric, with what they have in common."""
     for metric, value in values.items():
         yield row | {"metric": metric, "value": value}
@@ -93,9 +94,7 @@ def samples(
     return images
 
 
-def generators(
-    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
-) -> Iterator[Row]:
+def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
     """Yield fidelity, coverage and signs of copying of each generator, in two feature spaces."""
     from synthbook.measure.copying import copying
     from synthbook.measure.features import extractor
@@ -135,9 +134,7 @@ def generators(
 # -- Chapter 12 ---------------------------------------------------------------------------------
 
 
-def not_mutual(
-    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
-) -> Iterator[Row]:
+def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
     """Yield the accuracy of a classifier of each source on each source (Table 1 of the study)."""
     from synthbook.recognize.predict import accuracy
     from synthbook.studies.training_sets import network_of, training_sets
@@ -157,9 +154,7 @@ def not_mutual(
 # -- Chapter 13 ---------------------------------------------------------------------------------
 
 
-def learned_too_fast(
-    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
-) -> Iterator[Row]:
+def learned_too_fast(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
     """Yield the curves of a classifier of each source, 20 epochs at most, and their summaries."""
     from synthbook.measure.gap import learning_speed
     from synthbook.studies.training_sets import network_of, training_sets
@@ -248,13 +243,13 @@ class WhatAnImageTeaches:
         network = replace(self.network, recipe=recipe)
         return network.train(images, seed=self.seed, device=self.device)[0]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Rows:
         """Yield what images cost, what adding or leaving them out does, and the three gaps."""
         row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.seed}
         for values in chain(self._costs(), self._accuracies(), self._gaps()):
             yield row | values
 
-    def _costs(self) -> Iterator[Row]:
+    def _costs(self) -> Rows:
         from synthbook.measure.gap import loss_profile
 
         names = {
@@ -266,7 +261,7 @@ class WhatAnImageTeaches:
             profile = loss_profile(losses)
             yield from measured(row, {metric: profile[name] for metric, name in names.items()})
 
-    def _accuracies(self) -> Iterator[Row]:
+    def _accuracies(self) -> Rows:
         from synthbook.recognize.predict import accuracy, features
 
         real = self.sets[REAL].train
@@ -281,7 +276,7 @@ class WhatAnImageTeaches:
             model = self.models[REAL] if name == REAL else self._trained_on(images)
             yield row | {"train": name, "value": accuracy(model, self.real.test, **self.read)}
 
-    def _gaps(self) -> Iterator[Row]:
+    def _gaps(self) -> Rows:
         """Yield appearance, content and quality, in the features of a classifier of real images."""
         from synthbook.measure.fidelity import fidelity
         from synthbook.measure.gap import separability, taxonomy

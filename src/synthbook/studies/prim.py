@@ -27,9 +27,9 @@ from synthbook.measure.leaks import cutout_like, shift_like
 from synthbook.measure.objects import object_counts
 from synthbook.measure.similarity import layer_similarities
 from synthbook.studies import few_images
-from synthbook.studies.drawn import PS, Parameters, Rows, recipes
+from synthbook.studies.drawn import PS, Parameters, recipes
 from synthbook.studies.few_images import Counter, Finetuned
-from synthbook.studies.gap import REAL, measured
+from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.targets import Target, check_target, real_source, stream, target
 
 SCRATCH = "scratch"

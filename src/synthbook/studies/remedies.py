@@ -5,8 +5,9 @@ To import this and to check parameters needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from synthbook.recognize.methods import keywords_of, train_by
 from synthbook.studies.gap import (
     REAL,
     Row,
+    Rows,
     check_data,
     check_shots,
     check_sources,
@@ -157,32 +159,30 @@ class PretrainedGuidance:
         self.reading = {"target": "guide", "over": "row", "distance": p["distance"]}
         self.models: dict[tuple[str, str], Classifier] = {}
 
-    def rows(self, seed: int) -> Iterator[Row]:
+    def rows(self, seed: int) -> Rows:
         """Yield the rows of a seed: the tables, then the weight and the other readings."""
         from synthbook.recognize.methods.task import updates_of
         from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
-        done: dict[tuple, Trained] = {}
+
+        @cache  # trained once, whichever parts ask for it
+        def trained(setting: str, source: str, name: str, **numbers: Any) -> Trained:
+            network, images = self.networks[setting], sets[source].train
+            return _rated(
+                network, name, self.real, synthetic=images, guide=self.guide, seed=seed,
+                updates=updates_of(images, network.recipe), device=self.device, **numbers,
+            )  # fmt: skip
 
         def train(setting: str, source: str, name: str, **changes: Any) -> Trained:
-            """Train once, whichever parts ask for it."""
             given = {"distance": self.reading["distance"], "lambda_3": self.weights.get(name)}
-            numbers = numbers_of(name, given | changes)
-            key = (setting, source, name, *numbers.items())
-            if key not in done:
-                network, images = self.networks[setting], sets[source].train
-                done[key] = _rated(
-                    network, name, self.real, synthetic=images, guide=self.guide, seed=seed,
-                    updates=updates_of(images, network.recipe), device=self.device, **numbers,
-                )  # fmt: skip
-            return done[key]
+            return trained(setting, source, name, **numbers_of(name, given | changes))
 
         self.models = {}
         for row in chain(self._tables(train), self._ablations(train)):
             yield row | {"seed": seed}
 
-    def _tables(self, train: Callable[..., Trained]) -> Iterator[Row]:
+    def _tables(self, train: Callable[..., Trained]) -> Rows:
         """Tables 2 and 3: every method on generated images, and plain training on real ones."""
         for setting, source in product(self.settings, self.p["sources"]):
             for name in self.p["methods"] if source != REAL else ("plain",):
@@ -197,7 +197,7 @@ class PretrainedGuidance:
                     cost = trained.history.seconds / plain.history.seconds
                     yield row | {"metric": "relative_cost", "value": cost, "split": "train"}
 
-    def _ablations(self, train: Callable[..., Trained]) -> Iterator[Row]:
+    def _ablations(self, train: Callable[..., Trained]) -> Rows:
         """The weight of the guidance, and the other readings of its formula."""
         other = {"distance": "l2" if self.reading["distance"] == "cosine" else "cosine"}
         readings = [
@@ -229,7 +229,7 @@ class PretrainedGuidance:
         }  # fmt: skip
 
 
-def _accuracies(row: Row, trained: Trained, *splits: str) -> Iterator[Row]:
+def _accuracies(row: Row, trained: Trained, *splits: str) -> Rows:
     """Yield a row a split: of the validation and of the test images, if none is named."""
     for split in splits or ("val", "test"):
         yield row | {"metric": "top1_accuracy", "value": trained.accuracy[split], "split": split}
@@ -292,7 +292,7 @@ class RealGuidance:
             self.guide = guide_of(p, channels=real.train.channels, device=device)
         self.histories: dict[tuple[str, str, int], History] = {}
 
-    def rows(self, family: str, *, seed: int) -> Iterator[Row]:
+    def rows(self, family: str, *, seed: int) -> Rows:
         """Yield the rows of a seed with the images of a generator, part by part."""
         parts = {
             "methods": self._methods, "real_images": self._real_images,
@@ -317,7 +317,15 @@ class RealGuidance:
             few = self.p["shots"] * generated.num_classes or len(of_real)
             generated = at_most(generated, max(2, round(ratio * few)), seed=seed)
         updates = updates_of(generated, self.network.recipe)
-        done: dict[tuple, Trained] = {}
+
+        @cache
+        def trained(method: str, shots: int | None, alone: bool, **numbers: Any) -> Trained:
+            few = few_shot(of_real, shots, seed=seed) if shots else of_real
+            return _rated(
+                self.network, method, self.real, updates=updates, seed=seed,
+                real=None if shots is None else few, synthetic=None if alone else generated,
+                guide=self.guide, device=self.device, **numbers,
+            )  # fmt: skip
 
         def train(
             method: str, shots: int | None, *, alone: bool = False, **changes: Any
@@ -326,20 +334,11 @@ class RealGuidance:
 
             ``alone``: on them alone, without generated ones.
             """
-            numbers = numbers_of(method, {**self.p, **changes})
-            key = (method, shots, alone, *numbers.items())
-            if key not in done:
-                few = few_shot(of_real, shots, seed=seed) if shots else of_real
-                done[key] = _rated(
-                    self.network, method, self.real, updates=updates, seed=seed,
-                    real=None if shots is None else few, synthetic=None if alone else generated,
-                    guide=self.guide, device=self.device, **numbers,
-                )  # fmt: skip
-            return done[key]
+            return trained(method, shots, alone, **numbers_of(method, {**self.p, **changes}))
 
         return train
 
-    def _methods(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _methods(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """Table 4: every method on both, plain training on one of them; times and angles."""
         few = self.p["shots"]
         for method in self.p["methods"]:
@@ -360,14 +359,14 @@ class RealGuidance:
                     self.histories[method, family, seed] = trained.history
                     yield from _angles(row, trained.history)
 
-    def _real_images(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _real_images(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """How accuracy changes with the number of real images."""
         for method in METHODS_OF["real_images"]:
             for shots in self.p["n_real"] if method in self.p["methods"] else ():
                 row = {"method": method, "train": f"real_n+{family}", "n_real": shots}
                 yield from _accuracies(row, train(method, shots), "test")
 
-    def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """The three weights, one at a time with the others as they are."""
         usual = {name: self.p[name] for name in WEIGHTS}
         points = [usual, *(usual | {name: x} for name in WEIGHTS for x in self.p["lambdas"])]
@@ -375,7 +374,7 @@ class RealGuidance:
             row = {"method": ALL_OURS, "train": f"real_few+{family}", **point}
             yield from _accuracies(row, train(ALL_OURS, self.p["shots"], **point))
 
-    def _readings(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _readings(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """What the other readings of the paper give."""
         readings = [("RG", {"per_layer": False}), ("RG", {"per_layer": True})]
         for method, reading in [*readings, ("sum", {}), ("PCGrad", {})]:
@@ -384,7 +383,7 @@ class RealGuidance:
                 yield from _accuracies(row, train(method, self.p["shots"], **reading), "test")
 
 
-def _angles(row: Row, history: History) -> Iterator[Row]:
+def _angles(row: Row, history: History) -> Rows:
     """Yield the mean cosine of both gradients and the share of steps with a projection."""
     names = {"mean_cosine": "cosine", "share_projected": "projected"}
     means = {metric: float(np.mean(history.extra[name])) for metric, name in names.items()}

@@ -68,8 +68,12 @@ class Network:
 
 def classifier_recipe(p: Mapping[str, Any]) -> Recipe:
     """Return the recipe that a chapter's parameters spell out: ``epochs`` and the like."""
-    names = (field.name for field in dataclasses.fields(Recipe))
-    return Recipe(**{name: p[name] for name in names if name in p})
+    return _filled(Recipe, p)
+
+
+def _filled(kind: type, given: Mapping[str, Any]) -> Any:
+    names = (field.name for field in dataclasses.fields(kind))
+    return kind(**{name: given[name] for name in names if name in given})
 
 
 def network_of(p: Mapping[str, Any]) -> Network:
@@ -91,8 +95,7 @@ def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | Gan
         for network in ("generator", "discriminator"):
             given[f"{network}_learning_rate"] = given["learning_rate"]
     given.setdefault("ema_decay", max(0.9, 1 - 12 / given["steps"]))
-    names = [field.name for field in dataclasses.fields(kind)]
-    return kind(**{name: given[name] for name in names if name in given})
+    return _filled(kind, given)
 
 
 def generator(
