@@ -30,18 +30,7 @@ from synthbook.generate.primitives import (
     tops,
 )
 from synthbook.generate.primitives.shapes import LINE, RECTANGLE
-from synthbook.measure.spectra import (
-    correlation,
-    coverage,
-    edge_kurtosis,
-    falling_share,
-    log_slope,
-    power_spectrum,
-    random_phase,
-    spectral_slope,
-    swap_phase,
-    visible,
-)
+from synthbook.measure import spectra
 from synthbook.randomness import numpy_generator
 from synthbook.studies.gap import REAL, Rows, measured
 
@@ -111,9 +100,11 @@ def spectrum_rows(images: Mapping[tuple[str, str], np.ndarray], seed: int) -> Ro
         what = {"method": "spectrum", "train": kind, "dataset": dataset}
         grey = some.mean(-1, keepdims=True)
         values = {
-            "spectral_slope": (log_slope(*power_spectrum(some)) / 2).mean(),
-            "edge_kurtosis": np.median(edge_kurtosis(grey)),
-            "edge_kurtosis_shuffled": np.median(edge_kurtosis(random_phase(grey, seed))),
+            "spectral_slope": (spectra.log_slope(*spectra.power_spectrum(some)) / 2).mean(),
+            "edge_kurtosis": np.median(spectra.edge_kurtosis(grey)),
+            "edge_kurtosis_shuffled": np.median(
+                spectra.edge_kurtosis(spectra.random_phase(grey, seed))
+            ),
         }
         yield from measured(what, values)
 
@@ -126,10 +117,10 @@ def slope_rows(exponents: Sequence[float], count: int, *, resolution: int, seed:
         recipe = Primitives("PinkNoise", exponents=(a, a))
         exact = pink_noise(draw_shapes(recipe, few, **drawing).exponents, few, **drawing)[:, 0]
         here = {"metric": "spectral_slope", "exponent": round(float(a), 3), **what}
-        slope = spectral_slope(exact.permute(0, 2, 3, 1).numpy()).mean()
+        slope = spectra.spectral_slope(exact.permute(0, 2, 3, 1).numpy()).mean()
         yield {"value": slope, "noise": "exact", **here}
         rounded = synthesize(recipe, indices=few, **drawing)
-        yield {"value": spectral_slope(rounded).mean(), "noise": "bytes", **here}
+        yield {"value": spectra.spectral_slope(rounded).mean(), "noise": "bytes", **here}
         errors.append(abs(slope + a))
     yield {"metric": "worst_slope_error", "value": max(errors), **what}
 
@@ -140,10 +131,12 @@ def phase_rows(real: Mapping[str, np.ndarray], seed: int) -> Rows:
     pink = Primitives("PinkNoise", exponents=(1, 1))
     noise = synthesize(pink, len(first), resolution=first.shape[1], seed=seed)
     for name, images in real.items():
-        swapped = swap_phase(noise, images)
+        swapped = spectra.swap_phase(noise, images)
         what = {"method": "phase swap", "train": REAL, "test": "PinkNoise", "dataset": name}
         others = {"like_phase": images, "like_amplitude": noise}
-        alike = {metric: correlation(swapped, other).mean() for metric, other in others.items()}
+        alike = {
+            metric: spectra.correlation(swapped, other).mean() for metric, other in others.items()
+        }
         yield from measured(what, alike)
 
 
@@ -156,9 +149,9 @@ def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
         top = layers(recipe, count, resolution=resolution, seed=seed)
         what = {"method": "layers", "train": "Primitives", "dataset": "drawn"}
         what |= {"study": study, "size_policy": policy, "n_shapes": number}
-        values = {"covered": coverage(top).mean()}
+        values = {"covered": spectra.coverage(top).mean()}
         if number:
-            values["visible"] = visible(top, number).mean()
+            values["visible"] = spectra.visible(top, number).mean()
         yield from measured(what, values)
 
 
@@ -182,13 +175,13 @@ def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
         drawn = draw_shapes(recipe, range(64), **large)
         ends = drawn.geometry[drawn.kind == LINE]
         falling = ((ends[:, 2] - ends[:, 0]) * (ends[:, 3] - ends[:, 1]) >= 0).mean()
-        power = falling_share(synthesize(recipe, 64, **large)).mean()
+        power = spectra.falling_share(synthesize(recipe, 64, **large)).mean()
         return {"lines_down_to_the_right": 100 * falling, "power_across_them": 100 * power}
     if quirk == "fixed_canvas":
         return {
             "lines_in_the_image": _touching(recipe, LINE, **small),
             "rectangles_in_the_image": _touching(recipe, RECTANGLE, **small),
-            "pixels_under_a_shape": 100 * coverage(layers(recipe, 64, **small)).mean(),
+            "pixels_under_a_shape": 100 * spectra.coverage(layers(recipe, 64, **small)).mean(),
         }
     if quirk == "pixel_frequencies":
         noise = synthesize(replace(recipe, variant="PinkNoise"), 64, **small)
@@ -249,6 +242,6 @@ def swapped(photograph: np.ndarray, *, side: int, seed: int) -> dict[str, np.nda
 
     return {
         "photograph": small,
-        "its phase": as_bytes(swap_phase(noise, small)),
-        "its amplitude": as_bytes(swap_phase(small, noise)),
+        "its phase": as_bytes(spectra.swap_phase(noise, small)),
+        "its amplitude": as_bytes(spectra.swap_phase(small, noise)),
     }
