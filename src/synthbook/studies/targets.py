@@ -31,6 +31,7 @@ class Target:
     ``held_out`` is None where there are no others. Both are RGB and have one class.
     """
 
+    name: str
     train: ImageSet
     held_out: ImageSet | None
 
@@ -57,6 +58,7 @@ def target(text: str, *, count: int, image_size: int, seed: int, data_root: str 
     name = text.rstrip("/")
     others = np.sort(order[count : count + SPARE])
     return Target(
+        name,
         _unlabelled(pool[np.sort(order[:count])], name),
         _unlabelled(pool[others], f"{name}, held out") if len(others) > 1 else None,
     )
