@@ -28,14 +28,9 @@ PIXELS = Extractor(
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def few():
-    return target("mnist5k:3", count=12, image_size=16, seed=0, spare=30)
+    return target("mnist5k:3", count=12, image_size=16, seed=0)
 
 
 def _judge(few):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,9 @@ from synthbook.errors import InputError
 from synthbook.measure import features as measures
 from synthbook.recognize.train import History
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import Row
 from synthbook.studies import gap, training_sets
 from synthbook.studies.training_sets import Network, TrainingSet
 
-torch.set_num_threads(1)
 CLASSES = ("a", "b", "c")
 
 
@@ -98,17 +96,6 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
     return taken
 
 
-def distinct(rows: Iterator[gap.Row]) -> list[gap.Row]:
-    """Return rows, after a look that no two measure the same."""
-    kept = list(rows)
-    identities = {frozenset(row.items() - {("value", row["value"])}) for row in kept}
-    assert len(identities) == len(kept)
-    assert {"method", "train", "test", "dataset", "metric", "value", "seed"} <= kept[0].keys()
-    assert not kept[0].keys() & (Row.model_fields.keys() - {"method", "train", "test", "dataset",
-                                 "backbone", "metric", "value", "seed"})  # fmt: skip
-    return kept
-
-
 # -- Checks -------------------------------------------------------------------------------------
 
 
@@ -169,7 +156,7 @@ def test_samples_are_as_many_as_the_real_images_of_each_class(copier: None) -> N
     assert everything["real"] is REAL.train
 
 
-def test_a_generator_that_copies_is_perfect_and_told_by_its_copies(copier: None) -> None:
+def test_a_generator_that_copies_is_perfect_and_told_by_its_copies(copier: None, distinct) -> None:
     p = parameters("11_generators", sources=["real", "gan"], neighbours=3)
     rows = distinct(gap.generators(p, REAL, seed=0))
     spaces = {row["extractor"] for row in rows if "extractor" in row}
@@ -196,7 +183,7 @@ def test_a_generator_that_copies_is_perfect_and_told_by_its_copies(copier: None)
 # -- Chapter 12 ---------------------------------------------------------------------------------
 
 
-def test_each_classifier_is_tested_on_every_source(lessons: list[Lesson]) -> None:
+def test_each_classifier_is_tested_on_every_source(lessons: list[Lesson], distinct) -> None:
     p = parameters("12_not_mutual")
     rows = distinct(gap.not_mutual(p, REAL, seed=4))
     assert len(rows) == 3 * 3 * 2
@@ -212,7 +199,7 @@ def test_each_classifier_is_tested_on_every_source(lessons: list[Lesson]) -> Non
 
 @pytest.mark.parametrize("epochs", [1, 7, 40, 93])
 def test_curves_have_twenty_points_at_most_with_both_ends(
-    epochs: int, lessons: list[Lesson]
+    epochs: int, lessons: list[Lesson], distinct
 ) -> None:
     p = parameters("13_learned_too_fast", sources=["gan"], epochs=epochs)
     rows = distinct(gap.learned_too_fast(p, REAL, seed=0))
@@ -271,7 +258,7 @@ def test_mixtures_are_what_their_names_say() -> None:
 
 @pytest.mark.parametrize("equal", ["steps", "epochs"])
 def test_every_mixture_is_trained_for_as_many_steps_or_epochs(
-    equal: str, lessons: list[Lesson]
+    equal: str, lessons: list[Lesson], distinct
 ) -> None:
     rows = distinct(lesson_of(equal=equal, epochs=8).rows())
     for lesson in lessons:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -32,7 +31,6 @@ from synthbook.studies.remedies import (
 )
 from synthbook.studies.training_sets import network_of
 
-torch.set_num_threads(1)
 P = {
     "data": "digits", "data_root": "", "image_size": 0, "set_size": 0,
     "sources": ("real", "diffusion", "gan"),
@@ -90,10 +88,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     return calls
 
 
-def identity(row: dict) -> tuple:
-    return tuple(sorted((k, v) for k, v in row.items() if k != "value"))
-
-
 def values(rows: list[dict], **where) -> list[float]:
     return [row["value"] for row in rows if where.items() <= row.items()]
 
@@ -142,7 +136,7 @@ def test_plain_training_is_that_of_any_classifier_of_the_seed() -> None:
         network, "plain", synthetic=images, updates=updates_of(images, network.recipe), seed=3
     )
     # The stream's name is part of its random order, so only the start is the same.
-    theirs, _ = sets.train_classifier(p | {"learning_rate": 1e-12}, images, seed=3)
+    theirs, _ = network_of(p | {"learning_rate": 1e-12}).train(images, seed=3)
     still = replace(network, recipe=replace(network.recipe, learning_rate=1e-12))
     same, _ = remedy(still, "plain", synthetic=images, updates=8, seed=3)
     assert torch.allclose(same.head.weight, theirs.head.weight, atol=1e-9)
@@ -169,10 +163,9 @@ def test_parameters_of_chapter_15_that_do_not_fit_are_refused(values, message) -
         check_pretrained_guidance(p | values)
 
 
-def test_rows_of_chapter_15(real: Splits, trained: list[dict]) -> None:
+def test_rows_of_chapter_15(real: Splits, trained: list[dict], distinct) -> None:
     experiment = PretrainedGuidance(P15, real)
-    rows = list(experiment.rows(5))
-    assert max(Counter(map(identity, rows)).values()) == 1
+    rows = distinct(experiment.rows(5))
     assert {row["seed"] for row in rows} == {5}
     # CSG compares two networks of one architecture; real images have plain training alone.
     right = {"part": "tables", "metric": "top1_accuracy", "split": "test"}
@@ -251,10 +244,10 @@ def test_parameters_of_chapter_16_that_do_not_fit_are_refused(values, message) -
     check_real_guidance(unused)  # what a part needs is asked only where it runs
 
 
-def test_rows_of_chapter_16(real: Splits, trained: list[dict]) -> None:
+def test_rows_of_chapter_16(real: Splits, trained: list[dict], distinct) -> None:
     experiment = RealGuidance(P16, real)
-    rows = [row for family in experiment.families for row in experiment.rows(family, seed=5)]
-    assert max(Counter(map(identity, rows)).values()) == 1
+    families = experiment.families
+    rows = distinct(row for family in families for row in experiment.rows(family, seed=5))
     where = {"part": "methods", "metric": "top1_accuracy"}
     assert len(values(rows, **where)) == 2 * 7 + 2
     for source in ("diffusion", "gan", "real", "real_few"):

@@ -28,7 +28,7 @@ def test_train_and_held_out_are_rgb_disjoint_and_drawn_by_the_seed(text: str) ->
 
 
 def test_a_class_is_taken_whole_and_from_all_splits() -> None:
-    found = target("mnist5k:3", **HOW, spare=1000)
+    found = target("mnist5k:3", **HOW | {"count": 100})
     assert len(found.train) + len(found.held_out) == 500
 
 

@@ -20,7 +20,6 @@ from synthbook.recognize.recipe import Recipe
 from synthbook.record.parameters import check_values, declared
 from synthbook.studies import training_sets as studies
 
-torch.set_num_threads(1)
 CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
 TINY = {
     "diffusion_channels": [8], "diffusion_steps": 20, "diffusion_batch_size": 16,
@@ -40,8 +39,7 @@ def real() -> Splits:
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
+def _nothing_in_memory() -> None:
     generators._load.cache_clear()
 
 
@@ -248,7 +246,7 @@ def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypa
     p = parameters()
     some, others = real.train.subset(range(40)), real.test.subset(range(90))
     for streams, seed in ((some, 3), (others, 3), ({"real": some, "gan": others}, 3), (some, 4)):
-        studies.train_classifier(p, streams, seed=seed)
+        studies.network_of(p).train(streams, seed=seed)
     same = [all(map(torch.equal, starts[0], start)) for start in starts]
     assert same == [True, True, True, False]
 
@@ -256,7 +254,7 @@ def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypa
 def test_a_classifier_learns_and_repeats(real) -> None:
     p = parameters(epochs=4)
     runs = [
-        studies.train_classifier(p, real.train, seed=seed, validation=real.val)
+        studies.network_of(p).train(real.train, seed=seed, validation=real.val)
         for seed in (0, 0, 1)
     ]
     histories = [history for _, history in runs]

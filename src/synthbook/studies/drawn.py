@@ -6,28 +6,41 @@ functions that take a chapter's parameters ``p`` unpack them for the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch.utils.data import DataLoader
 
+from synthbook.data import check, load
+from synthbook.data.named import crops, photographs
 from synthbook.errors import InputError
-
-if TYPE_CHECKING:
-    from synthbook.generate.primitives import Primitives
+from synthbook.generate.primitives import (
+    POLICIES,
+    QUIRKS,
+    Primitives,
+    PrimitivesDataset,
+    check_resolution,
+    draw_shapes,
+    layers,
+    pink_noise,
+    synthesize,
+    tops,
+)
+from synthbook.generate.primitives.shapes import LINE, RECTANGLE
+from synthbook.measure import spectra
+from synthbook.randomness import numpy_generator
+from synthbook.studies.gap import REAL, Rows, measured
 
 Parameters = Any  # a chapter's checked parameters, asked by attribute
-Rows = Iterator[dict[str, Any]]  # keywords of Run.add
-PS, REAL = "Primitives-PS", "real"
+PS = "Primitives-PS"
 SHAPE_COUNTS = (0, 10, 50, 100, 500)  # whose coverage is measured
 
 
 def recipes(p: Parameters) -> dict[str, Primitives]:
     """Return the synthesizers of ``p.variants``, by their names."""
-    from synthbook.generate.primitives import Primitives
-
     how = {"shapes": p.shapes, "size_policy": p.size_policy}
     if "exponent_low" in p:
         how["exponents"] = (p.exponent_low, p.exponent_high)
@@ -36,9 +49,6 @@ def recipes(p: Parameters) -> dict[str, Primitives]:
 
 def check_synthesizer(p: Parameters) -> str:
     """Check what the parameters of chapter 51 mean together; return in words what is drawn."""
-    from synthbook.data import check
-    from synthbook.generate.primitives import check_resolution
-
     check_resolution(p.resolution)
     if p.resolution < 64:
         raise InputError(
@@ -55,11 +65,6 @@ def measured_images(p: Parameters, seed: int, device: str) -> dict[tuple[str, st
 
     Real are squares of scikit-learn's photographs, or the training images of ``p.data``.
     """
-    from synthbook.data import load
-    from synthbook.data.named import crops, photographs
-    from synthbook.generate.primitives import synthesize
-    from synthbook.randomness import numpy_generator
-
     if p.data == "photographs":
         real = crops(photographs(), p.measured, p.resolution, seed)
     else:
@@ -91,57 +96,52 @@ def synthesizer_rows(p: Parameters, seed: int, device: str = "cpu") -> Rows:
 
 def spectrum_rows(images: Mapping[tuple[str, str], np.ndarray], seed: int) -> Rows:
     """Yield slope and kurtosis of each kind of images, the latter with phases shuffled too."""
-    from synthbook.measure.spectra import edge_kurtosis, log_slope, power_spectrum, random_phase
-
     for (kind, dataset), some in images.items():
         what = {"method": "spectrum", "train": kind, "dataset": dataset}
-        slope = (log_slope(*power_spectrum(some)) / 2).mean()
-        yield {"metric": "spectral_slope", "value": slope, **what}
         grey = some.mean(-1, keepdims=True)
-        yield {"metric": "edge_kurtosis", "value": np.median(edge_kurtosis(grey)), **what}
-        shuffled = np.median(edge_kurtosis(random_phase(grey, seed)))
-        yield {"metric": "edge_kurtosis_shuffled", "value": shuffled, **what}
+        values = {
+            "spectral_slope": (spectra.log_slope(*spectra.power_spectrum(some)) / 2).mean(),
+            "edge_kurtosis": np.median(spectra.edge_kurtosis(grey)),
+            "edge_kurtosis_shuffled": np.median(
+                spectra.edge_kurtosis(spectra.random_phase(grey, seed))
+            ),
+        }
+        yield from measured(what, values)
 
 
 def slope_rows(exponents: Sequence[float], count: int, *, resolution: int, seed: int) -> Rows:
     """Yield the slopes of noise of known exponents, before and after it is rounded to bytes."""
-    from synthbook.generate.primitives import Primitives, draw_shapes, pink_noise, synthesize
-    from synthbook.measure.spectra import spectral_slope
-
     what = {"method": "spectrum", "train": "PinkNoise", "dataset": "drawn"}
     few, errors, drawing = range(count), [], {"resolution": resolution, "seed": seed}
     for a in exponents:
         recipe = Primitives("PinkNoise", exponents=(a, a))
         exact = pink_noise(draw_shapes(recipe, few, **drawing).exponents, few, **drawing)[:, 0]
         here = {"metric": "spectral_slope", "exponent": round(float(a), 3), **what}
-        slope = spectral_slope(exact.permute(0, 2, 3, 1).numpy()).mean()
+        slope = spectra.spectral_slope(exact.permute(0, 2, 3, 1).numpy()).mean()
         yield {"value": slope, "noise": "exact", **here}
         rounded = synthesize(recipe, indices=few, **drawing)
-        yield {"value": spectral_slope(rounded).mean(), "noise": "bytes", **here}
+        yield {"value": spectra.spectral_slope(rounded).mean(), "noise": "bytes", **here}
         errors.append(abs(slope + a))
     yield {"metric": "worst_slope_error", "value": max(errors), **what}
 
 
 def phase_rows(real: Mapping[str, np.ndarray], seed: int) -> Rows:
     """Yield how like phase and amplitude images are whose phase is a photograph's, else noise."""
-    from synthbook.generate.primitives import Primitives, synthesize
-    from synthbook.measure.spectra import correlation, swap_phase
-
     first = next(iter(real.values()))
     pink = Primitives("PinkNoise", exponents=(1, 1))
     noise = synthesize(pink, len(first), resolution=first.shape[1], seed=seed)
     for name, images in real.items():
-        swapped = swap_phase(noise, images)
+        swapped = spectra.swap_phase(noise, images)
         what = {"method": "phase swap", "train": REAL, "test": "PinkNoise", "dataset": name}
-        for metric, other in (("like_phase", images), ("like_amplitude", noise)):
-            yield {"metric": metric, "value": correlation(swapped, other).mean(), **what}
+        others = {"like_phase": images, "like_amplitude": noise}
+        alike = {
+            metric: spectra.correlation(swapped, other).mean() for metric, other in others.items()
+        }
+        yield from measured(what, alike)
 
 
 def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
     """Yield what policies for sizes, and numbers of shapes, leave to be seen."""
-    from synthbook.generate.primitives import POLICIES, Primitives, layers
-    from synthbook.measure.spectra import coverage, visible
-
     plans = [("policy", policy, shapes) for policy in POLICIES]
     plans += [("count", "Decay", number) for number in SHAPE_COUNTS]
     for study, policy, number in plans:
@@ -149,28 +149,23 @@ def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
         top = layers(recipe, count, resolution=resolution, seed=seed)
         what = {"method": "layers", "train": "Primitives", "dataset": "drawn"}
         what |= {"study": study, "size_policy": policy, "n_shapes": number}
-        yield {"metric": "covered", "value": coverage(top).mean(), **what}
+        values = {"covered": spectra.coverage(top).mean()}
         if number:
-            yield {"metric": "visible", "value": visible(top, number).mean(), **what}
+            values["visible"] = spectra.visible(top, number).mean()
+        yield from measured(what, values)
 
 
 def quirk_rows(seed: int) -> Rows:
     """Yield what each peculiarity of the public code changes, off and on."""
-    from synthbook.generate.primitives import QUIRKS
-
     for quirk in QUIRKS:
         for on in (False, True):
             what = {"method": "quirk", "train": quirk, "test": "on" if on else "off"}
-            for metric, value in quirk_numbers(quirk, on=on, seed=seed).items():
-                yield {"metric": metric, "value": value, "seed": seed, "dataset": "drawn", **what}
+            what |= {"dataset": "drawn", "seed": seed}
+            yield from measured(what, quirk_numbers(quirk, on=on, seed=seed))
 
 
 def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
     """Return what a quirk changes, as numbers in percent or grey levels, with it on or off."""
-    from synthbook.generate.primitives import Primitives, draw_shapes, layers, synthesize
-    from synthbook.generate.primitives.shapes import LINE, RECTANGLE
-    from synthbook.measure.spectra import coverage, falling_share
-
     recipe = Primitives("Primitives", quirks=(quirk,) if on else ())
     large, small = ({"resolution": side, "seed": seed} for side in (64, 32))
     if quirk == "grey_background":
@@ -180,13 +175,13 @@ def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
         drawn = draw_shapes(recipe, range(64), **large)
         ends = drawn.geometry[drawn.kind == LINE]
         falling = ((ends[:, 2] - ends[:, 0]) * (ends[:, 3] - ends[:, 1]) >= 0).mean()
-        power = falling_share(synthesize(recipe, 64, **large)).mean()
+        power = spectra.falling_share(synthesize(recipe, 64, **large)).mean()
         return {"lines_down_to_the_right": 100 * falling, "power_across_them": 100 * power}
     if quirk == "fixed_canvas":
         return {
             "lines_in_the_image": _touching(recipe, LINE, **small),
             "rectangles_in_the_image": _touching(recipe, RECTANGLE, **small),
-            "pixels_under_a_shape": 100 * coverage(layers(recipe, 64, **small)).mean(),
+            "pixels_under_a_shape": 100 * spectra.coverage(layers(recipe, 64, **small)).mean(),
         }
     if quirk == "pixel_frequencies":
         noise = synthesize(replace(recipe, variant="PinkNoise"), 64, **small)
@@ -196,8 +191,6 @@ def quirk_numbers(quirk: str, *, on: bool, seed: int) -> dict[str, float]:
 
 def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> float:
     """Return the share of the shapes of a kind that reach any pixel of the image, in percent."""
-    from synthbook.generate.primitives import draw_shapes, tops
-
     drawn = draw_shapes(recipe, range(64), resolution=resolution, seed=seed)
     chosen = np.argwhere(drawn.kind == kind)[:1500]
     image, place = chosen[:, :1], chosen[:, 1:]
@@ -208,10 +201,6 @@ def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> f
 
 def _drawn_twice(recipe: Primitives, images: int = 32) -> float:
     """Return the share of the images that two workers draw twice in an epoch, in percent."""
-    from torch.utils.data import DataLoader
-
-    from synthbook.generate.primitives import PrimitivesDataset
-
     dataset = PrimitivesDataset(recipe, images, resolution=16, seed=0)
     loader = DataLoader(dataset, batch_size=4, num_workers=2)
     seen = [one.numpy().tobytes() for batch in loader for one in batch]
@@ -220,8 +209,6 @@ def _drawn_twice(recipe: Primitives, images: int = 32) -> float:
 
 def steps(index: int, *, resolution: int, seed: int) -> dict[str, np.ndarray]:
     """Return how an image of Primitives-PS is made: name of a step -> uint8 ``[H, H, 3]``."""
-    from synthbook.generate.primitives import Primitives, draw_shapes, synthesize, tops
-
     where = {"resolution": resolution, "seed": seed}
     shapes = draw_shapes(Primitives(), [index], **where)
     ground, last = (
@@ -243,9 +230,6 @@ def swapped(photograph: np.ndarray, *, side: int, seed: int) -> dict[str, np.nda
     The photograph, uint8 ``[H, H, 1 or 3]`` with H a power of two of ``side`` or more, is reduced
     to ``side``; all are uint8 ``[1, side, side, 3]``, the mixed ones of mean 128 and spread 50.
     """
-    from synthbook.generate.primitives import Primitives, synthesize
-    from synthbook.measure.spectra import swap_phase
-
     factor = len(photograph) // side
     parts = photograph.reshape(side, factor, side, factor, -1).mean((1, 3)).astype(np.uint8)
     small = np.broadcast_to(parts, (1, side, side, 3))
@@ -258,6 +242,6 @@ def swapped(photograph: np.ndarray, *, side: int, seed: int) -> dict[str, np.nda
 
     return {
         "photograph": small,
-        "its phase": as_bytes(swap_phase(noise, small)),
-        "its amplitude": as_bytes(swap_phase(small, noise)),
+        "its phase": as_bytes(spectra.swap_phase(noise, small)),
+        "its amplitude": as_bytes(spectra.swap_phase(small, noise)),
     }

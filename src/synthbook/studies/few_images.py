@@ -38,29 +38,19 @@ Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by na
 
 
 def pretrained(
-    source: ImageSet | ImageStream,
-    recipe: Training,
-    network: Mapping[str, Any],
-    *,
-    seed: int,
-    device: str = "cpu",
-    on_step: OnStep | None = None,
-) -> Path:
+    source: ImageSet | ImageStream, recipe: Training, network: Mapping[str, Any], *,
+    seed: int, device: str = "cpu", on_step: OnStep | None = None,
+) -> Path:  # fmt: skip
     """Return the folder of a pair of networks trained on ``source``: cached, or trained now.
 
     It holds the generator with averaged weights and the last discriminator. ``network`` is the
     architecture's name under "name", and its settings. A training that was stopped goes on.
-
-    Raises:
-        InputError, TrainingError: as ``gans.train.train``.
     """
     key = {
-        "network": dict(network),
-        "recipe": dataclasses.asdict(recipe),
+        "network": dict(network), "recipe": dataclasses.asdict(recipe), "seed": seed,
         "source": source.fingerprint(),
         "drawn by": source.images if isinstance(source, ImageStream) else None,
-        "seed": seed,
-    }
+    }  # fmt: skip
 
     def build(folder: Path) -> None:
         checkpoints = folder / "checkpoints"
@@ -99,14 +89,9 @@ def judged_images(
 
 
 def judge(
-    extractor: Extractor,
-    sets: Mapping[str, ImageSet | None],
-    generated: int,
-    *,
-    seed: int,
-    count: Counter | None = None,
-    device: str = "cpu",
-) -> Callable[[nn.Module], dict[str, float]]:
+    extractor: Extractor, sets: Mapping[str, ImageSet | None], generated: int, *,
+    seed: int, count: Counter | None = None, device: str = "cpu",
+) -> Callable[[nn.Module], dict[str, float]]:  # fmt: skip
     """Return the function from a generator to the Frechet distance of its images to each set.
 
     A distance is from ``generated`` images to all images of the set, in the features of
@@ -141,6 +126,11 @@ class Finetuned:
         return min(self.history, key=lambda step: (self.history[step]["train"], step))
 
     @property
+    def lowest(self) -> float:
+        """The distance of the best step to the training images."""
+        return self.history[self.best]["train"]
+
+    @property
     def last(self) -> int:
         """The last step."""
         return max(self.history)
@@ -156,21 +146,11 @@ class Finetuned:
 
 
 def finetuned(
-    images: ImageSet,
-    held_out: ImageSet | None,
-    recipe: Training,
-    network: Mapping[str, Any],
-    *,
-    first: Path | None,
-    extractor: Extractor,
-    generated: int,
-    evaluate_every: int,
-    seed: int,
-    skip: tuple[str, ...] = (),
-    count: Counter | None = None,
-    device: str = "cpu",
+    images: ImageSet, held_out: ImageSet | None, recipe: Training, network: Mapping[str, Any], *,
+    first: Path | None, extractor: Extractor, generated: int, evaluate_every: int, seed: int,
+    skip: tuple[str, ...] = (), count: Counter | None = None, device: str = "cpu",
     on_step: OnStep | None = None,
-) -> Finetuned:
+) -> Finetuned:  # fmt: skip
     """Return a GAN trained on ``images`` from the weights in ``first``: cached, or trained now.
 
     It is judged before the first step, every ``evaluate_every`` steps and after the last, against
@@ -179,17 +159,12 @@ def finetuned(
     """
     sets = {"train": images, "held_out": held_out}
     key = {
-        "network": dict(network),
-        "recipe": dataclasses.asdict(recipe),
+        "network": dict(network), "recipe": dataclasses.asdict(recipe), "seed": seed,
         "sets": {name: some.fingerprint() for name, some in sets.items() if some},
-        "first": first.name if first else None,
-        "skip": list(skip),
+        "first": first.name if first else None, "skip": list(skip),
         "extractor": [extractor.name, extractor.fingerprint],
-        "generated": generated,
-        "count": count,
-        "every": evaluate_every,
-        "seed": seed,
-    }
+        "generated": generated, "count": count, "every": evaluate_every,
+    }  # fmt: skip
 
     def build(folder: Path) -> None:
         judged = judge(extractor, sets, generated, seed=seed, count=count, device=device)

@@ -1,7 +1,7 @@
 """Why generated images train worse classifiers (study `gap`): the experiments of its chapters.
 
-An experiment takes a chapter's parameters ``p`` and yields rows, as keywords of ``Run.add``. A
-check is what its chapter asks of them beforehand: it reads no pixels and imports no torch.
+An experiment takes a chapter's parameters ``p`` and yields rows. A check is what its chapter asks
+of them beforehand: it reads no pixels and imports no torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 REAL = "real"
-Row = dict[str, Any]
+Row = dict[str, Any]  # keywords of Run.add
+Rows = Iterator[Row]
 
 
 def families_of(p: Mapping[str, Any]) -> list[str]:
@@ -30,20 +31,22 @@ def families_of(p: Mapping[str, Any]) -> list[str]:
     return [source for source in p["sources"] if source != REAL]
 
 
+def measured(row: Row, values: Mapping[str, float]) -> Rows:
+    """Yield a row a metric, with what they have in common."""
+    for metric, value in values.items():
+        yield row | {"metric": metric, "value": value}
+
+
 # -- What a chapter asks of its parameters ------------------------------------------------------
 
 
 def check_data(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are, for a chapter that asks no more of its parameters."""
+    """Return what the data are."""
     return check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
 
 
 def check_sources(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are.
-
-    Raises:
-        InputError: without real images or without a generator.
-    """
+    """Return what the data are; real images and a generator are asked for."""
     if REAL not in p["sources"] or not families_of(p):
         raise InputError(
             f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
@@ -52,21 +55,23 @@ def check_sources(p: Mapping[str, Any]) -> Summary:
 
 
 def check_what_an_image_teaches(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are.
-
-    Raises:
-        InputError: as `check_sources`, or where a class has fewer images than ``shots``.
-    """
+    """Return what the data are; each source has ``shots`` images a class and a generator."""
     summary = check_sources(p)
-    count = sum(n for split, n in summary.counts.items() if "train" in split)
-    most = count // summary.num_classes
-    if p["set_size"]:
-        most = min(most, max(1, p["set_size"] // summary.num_classes))
-    if p["shots"] > most:
-        raise InputError(
-            f"shots = {p['shots']} of some {most} images a class; give from 1 to {most}"
-        )
+    check_shots(p, summary, shots=p["shots"])
     return summary
+
+
+def check_shots(p: Mapping[str, Any], summary: Summary, **shots: int) -> int:
+    """Check numbers of images a class, by parameter; return how many images a source trains on."""
+    count = sum(n for split, n in summary.counts.items() if "train" in split)
+    count = min(count, p["set_size"] or count)
+    most = max(1, count // summary.num_classes)
+    for name, number in shots.items():
+        if number > most:
+            raise InputError(
+                f"{name} = {number} of some {most} images a class; give from 1 to {most}"
+            )
+    return count
 
 
 # -- Chapter 11 ---------------------------------------------------------------------------------
@@ -89,9 +94,7 @@ def samples(
     return images
 
 
-def generators(
-    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
-) -> Iterator[Row]:
+def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
     """Yield fidelity, coverage and signs of copying of each generator, in two feature spaces."""
     from synthbook.measure.copying import copying
     from synthbook.measure.features import extractor
@@ -104,24 +107,23 @@ def generators(
     fresh = at_most(real.test, len(reference))
     network = network_of(p)
     judge, _ = network.train(real.train, seed=seed, device=device)
-    read = {"device": device, "input_size": network.recipe.input_size}
+    read = network.reading(device)
     pretrained = extractor(p["extractor"], device, size=p["extractor_size"])
     spaces = {pretrained.name: pretrained.cached, "classifier": partial(features, judge, **read)}
     row = {"method": "fidelity", "dataset": p["data"], "seed": seed}
     for space, features_of in spaces.items():
         of_real = {"train": features_of(reference.images), "test": features_of(fresh.images)}
         how = {"extractor_name": space, "neighbours": p["neighbours"], "seed": seed}
-        in_space = row | {"test": REAL, "extractor": space}
-        for metric, value in floor(of_real["train"], **how).items():
-            yield in_space | {"train": REAL, "metric": metric, "value": value, "split": "halves"}
+        halves = row | {"train": REAL, "test": REAL, "extractor": space, "split": "halves"}
+        yield from measured(halves, floor(of_real["train"], **how))
         for family, made in images.items():
-            of_made, of_family = features_of(made.images), in_space | {"train": family}
+            of_made = features_of(made.images)
             for split, held in of_real.items():
-                for metric, value in fidelity(held, of_made, **how).items():
-                    yield of_family | {"metric": metric, "value": value, "split": split}
+                of_split = halves | {"train": family, "split": split}
+                yield from measured(of_split, fidelity(held, of_made, **how))
             signs = copying(of_real["train"], of_real["test"], of_made)
-            for metric in ("copying_z", "near_copies"):
-                yield of_family | {"metric": metric, "value": signs[metric], "split": "train"}
+            signs = {metric: signs[metric] for metric in ("copying_z", "near_copies")}
+            yield from measured(halves | {"train": family, "split": "train"}, signs)
     for family, made in images.items():
         yield row | {
             "train": family, "test": "classifier", "backbone": p["backbone"], "split": "train",
@@ -132,32 +134,27 @@ def generators(
 # -- Chapter 12 ---------------------------------------------------------------------------------
 
 
-def not_mutual(
-    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
-) -> Iterator[Row]:
+def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
     """Yield the accuracy of a classifier of each source on each source (Table 1 of the study)."""
     from synthbook.recognize.predict import accuracy
     from synthbook.studies.training_sets import network_of, training_sets
 
     network, sets = network_of(p), training_sets(real, p, seed=seed, device=device)
-    read = {"device": device, "input_size": network.recipe.input_size}
     row = {"method": "plain", "dataset": p["data"], "backbone": p["backbone"], "seed": seed}
-    for train in sets:
-        model, _ = network.train(sets[train].train, seed=seed, device=device)
-        for test in sets:
-            for split, images in (("train", sets[test].train), ("test", sets[test].held_out)):
+    for train, learned in sets.items():
+        model, _ = network.train(learned.train, seed=seed, device=device)
+        for test, shown in sets.items():
+            for split, images in (("train", shown.train), ("test", shown.held_out)):
                 yield row | {
-                    "train": train, "test": test, "split": split,
-                    "metric": "top1_accuracy", "value": accuracy(model, images, **read),
+                    "train": train, "test": test, "split": split, "metric": "top1_accuracy",
+                    "value": accuracy(model, images, **network.reading(device)),
                 }  # fmt: skip
 
 
 # -- Chapter 13 ---------------------------------------------------------------------------------
 
 
-def learned_too_fast(
-    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
-) -> Iterator[Row]:
+def learned_too_fast(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
     """Yield the curves of a classifier of each source, 20 epochs at most, and their summaries."""
     from synthbook.measure.gap import learning_speed
     from synthbook.studies.training_sets import network_of, training_sets
@@ -170,42 +167,28 @@ def learned_too_fast(
         _, history = network.train(images.train, seed=seed, device=device, validation=real.val)
         train, val = history.train_accuracy, history.val_accuracy
         speed = learning_speed(train, val, chance=100 / real.train.num_classes)
-        values = {
-            "early_train_accuracy": speed["early_accuracy"],
-            "epochs_to_level": speed["epochs_to_level"],
-            "generalisation_gap": speed["generalisation_gap"],
-            "final_train_accuracy": train[-1],
-            "final_val_accuracy": val[-1],
-        }
-        for metric, value in values.items():
-            yield row | {"train": source, "metric": metric, "value": value}
+        values = {"early_train_accuracy": speed["early_accuracy"]}
+        values |= {name: speed[name] for name in ("epochs_to_level", "generalisation_gap")}
+        values |= {"final_train_accuracy": train[-1], "final_val_accuracy": val[-1]}
+        yield from measured(row | {"train": source}, values)
         for k in epochs:
-            for metric, curve in (("train_accuracy", train), ("val_accuracy", val)):
-                yield row | {"train": source, "metric": metric, "value": curve[k], "epoch": k + 1}
+            values = {"train_accuracy": train[k], "val_accuracy": val[k]}
+            yield from measured(row | {"train": source, "epoch": k + 1}, values)
 
 
 # -- Chapter 14 ---------------------------------------------------------------------------------
 
 
 def mixtures(
-    real: ImageSet,
-    generated: Mapping[str, ImageSet],
-    losses: Mapping[str, np.ndarray],
-    features: np.ndarray,
-    *,
-    shots: int,
-    share: float,
-    seed: int,
-) -> dict[str, ImageSet]:
+    real: ImageSet, generated: Mapping[str, ImageSet], losses: Mapping[str, np.ndarray],
+    features: np.ndarray, *, shots: int, share: float, seed: int,
+) -> dict[str, ImageSet]:  # fmt: skip
     """Return real images with others added, and with some left out.
 
-    Args:
-        real: the images; ``shots`` a class of them are "real_few".
-        generated: family -> images to add: all, and the halves of lower and of higher loss.
-        losses: family -> what each of them costs a classifier of real images, in nats [N].
-        features: of the real images [N, D]; by them a ``share`` of rare kinds is left out, and,
-            as a control, as many of each class at random.
-        shots, share, seed: as said.
+    Of each family's images all are added, and the halves of lower and of higher loss; ``losses``
+    [N] are what each costs a classifier of real images, in nats. ``shots`` real images a class are
+    "real_few". By the ``features`` of real images [N, D] a ``share`` of rare kinds is left out,
+    and, as a control, as many of each class at random.
     """
     from synthbook.measure.gap import low_loss, random_like, rare_images
 
@@ -239,7 +222,7 @@ class WhatAnImageTeaches:
 
         self.p, self.real, self.seed, self.device = p, real, seed, device
         self.network, self.families = network_of(p), families_of(p)
-        self.read = {"device": device, "input_size": self.network.recipe.input_size}
+        self.read = self.network.reading(device)
         self.sets = training_sets(real, p, seed=seed, device=device)
         self.models = {name: self._trained_on(images.train) for name, images in self.sets.items()}
         self.losses = {
@@ -253,56 +236,47 @@ class WhatAnImageTeaches:
         }
 
     def _trained_on(self, images: ImageSet) -> nn.Module:
-        """Return a classifier of ``images``: of as many steps as one of all real ones takes.
-
-        Where ``equal`` is "epochs", it is of as many epochs.
-        """
+        """Return a classifier of as many steps as one of all real images, or of as many epochs."""
         longer = len(self.sets[REAL].train) / len(images) if self.p["equal"] == "steps" else 1
         recipe = self.network.recipe
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * longer)))
         network = replace(self.network, recipe=recipe)
         return network.train(images, seed=self.seed, device=self.device)[0]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Rows:
         """Yield what images cost, what adding or leaving them out does, and the three gaps."""
         row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.seed}
         for values in chain(self._costs(), self._accuracies(), self._gaps()):
             yield row | values
 
-    def _costs(self) -> Iterator[Row]:
+    def _costs(self) -> Rows:
         from synthbook.measure.gap import loss_profile
 
         names = {
-            "mean_cross_entropy": "mean",
-            "median_cross_entropy": "median",
-            "share_loss_below_0.01": "near_zero",
-            "share_loss_above_1": "high",
-        }
+            "mean_cross_entropy": "mean", "median_cross_entropy": "median",
+            "share_loss_below_0.01": "near_zero", "share_loss_above_1": "high",
+        }  # fmt: skip
         for (train, test, split), losses in self.losses.items():
             row = {"method": "plain", "train": train, "test": test, "split": split}
             profile = loss_profile(losses)
-            for metric, name in names.items():
-                yield row | {"metric": metric, "value": profile[name]}
+            yield from measured(row, {metric: profile[name] for metric, name in names.items()})
 
-    def _accuracies(self) -> Iterator[Row]:
+    def _accuracies(self) -> Rows:
         from synthbook.recognize.predict import accuracy, features
 
         real = self.sets[REAL].train
         mixed = mixtures(
-            real,
-            {family: self.sets[family].train for family in self.families},
+            real, {family: self.sets[family].train for family in self.families},
             {family: self.losses[REAL, family, "train"] for family in self.families},
             features(self.models[REAL], real, **self.read),
-            shots=self.p["shots"],
-            share=self.p["share"],
-            seed=self.seed,
-        )
+            shots=self.p["shots"], share=self.p["share"], seed=self.seed,
+        )  # fmt: skip
         row = {"method": "plain", "test": REAL, "split": "test", "metric": "top1_accuracy"}
         for name, images in mixed.items():
             model = self.models[REAL] if name == REAL else self._trained_on(images)
             yield row | {"train": name, "value": accuracy(model, self.real.test, **self.read)}
 
-    def _gaps(self) -> Iterator[Row]:
+    def _gaps(self) -> Rows:
         """Yield appearance, content and quality, in the features of a classifier of real images."""
         from synthbook.measure.fidelity import fidelity
         from synthbook.measure.gap import separability, taxonomy
@@ -317,5 +291,5 @@ class WhatAnImageTeaches:
         for family in self.families:
             measures = fidelity(of[REAL], of[family], seed=self.seed, **how)
             gaps = taxonomy(measures, separability(of[REAL], of[family], seed=self.seed))
-            for metric in ("appearance", "content", "quality"):
-                yield row | {"train": family, "metric": metric, "value": gaps[metric]}
+            gaps = {metric: gaps[metric] for metric in ("appearance", "content", "quality")}
+            yield from measured(row | {"train": family}, gaps)

@@ -8,22 +8,29 @@ are ``check_...``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from synthbook.data import ImageSet, at_most, check, few_shot, load
 from synthbook.errors import InputError
+from synthbook.gans import networks
 from synthbook.gans.recipes import Training, published
-from synthbook.studies.drawn import PS, REAL, Parameters, Rows, recipes
-
-if TYPE_CHECKING:
-    from synthbook.data import ImageSet
-    from synthbook.generate.primitives import Primitives
-    from synthbook.studies.few_images import Finetuned
+from synthbook.generate.primitives import Primitives
+from synthbook.measure import features
+from synthbook.measure.leaks import cutout_like, shift_like
+from synthbook.measure.objects import object_counts
+from synthbook.measure.similarity import layer_similarities
+from synthbook.studies import few_images
+from synthbook.studies.drawn import PS, Parameters, recipes
+from synthbook.studies.few_images import Counter, Finetuned
+from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.targets import Target, check_target, real_source, stream, target
 
 SCRATCH = "scratch"
 
@@ -51,19 +58,17 @@ def style_recipe(p: Parameters) -> Training:
 
 def check_style(p: Parameters) -> int:
     """Check the parameters of StyleGAN2; return the number of its discriminator's blocks."""
-    from synthbook.gans.networks import create_config
-    from synthbook.measure.features import extractor
-
     if p.image_size & (p.image_size - 1):
         raise InputError(f"image_size = {p.image_size} is no power of two; give 16, 32, 64 ...")
-    config = create_config(**style_network(p))
+    config = networks.create_config(**style_network(p))
     style_recipe(p)
     if p.gan_batch_size % config.deviation_group:
         raise InputError(
             f"gan_batch_size = {p.gan_batch_size}; give a multiple of {config.deviation_group}, "
             "the group of the minibatch deviation"
         )
-    extractor(p.extractor, size=p.extractor_size)  # tells now whether its weights are there
+    # Tells now whether its weights are there.
+    features.extractor(p.extractor, size=p.extractor_size)
     return len(config.widths())
 
 
@@ -75,58 +80,37 @@ class FewImages:
 
     def __init__(self, p: Parameters, device: str, without: Sequence[str]) -> None:
         """Unpack ``p``; targets of the real source named in ``without`` are left out of it."""
-        from synthbook.generate.primitives import Primitives
-        from synthbook.measure.features import extractor
-        from synthbook.studies import targets
-
         self.device, self.network, self.recipe = device, style_network(p), style_recipe(p)
-        self.pretrain_steps, self.evaluate_every = p.pretrain_steps, p.evaluate_every
-        self.generated = p.generated
-        self.extractor = extractor(p.extractor, device, size=p.extractor_size)
+        self.pretraining = replace(self.recipe, steps=p.pretrain_steps)
+        self.evaluate_every, self.generated = p.evaluate_every, p.generated
+        self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
         self.drawn = Primitives(PS, shapes=p.shapes, size_policy=p.size_policy)
         self.inside = {name.rstrip("/") for name in p.in_domain}
         where = {"image_size": p.image_size, "data_root": p.data_root}
 
         @cache
-        def target(seed: int, name: str) -> targets.Target:
+        def target_of(seed: int, name: str) -> Target:
             """Return the images of a target that are trained on, and others of it."""
-            return targets.target(name, count=p.target_images, seed=seed, **where)
+            return target(name, count=p.target_images, seed=seed, **where)
 
-        @cache
-        def real() -> ImageSet:
-            """Return the real images to pretrain on, without the targets' classes."""
-            return targets.real_source(p.real_source, without=without, **where)
-
-        self.target, self.real = target, real
+        # The real images to pretrain on, without the targets' classes.
+        self.real = cache(partial(real_source, p.real_source, without=without, **where))
+        self.target = target_of
 
     def pretrained(self, seed: int, source: Primitives | str) -> Path:
         """Return the folder of the pair that learned from drawn images, or from "real" ones."""
-        from synthbook.studies.few_images import pretrained
-        from synthbook.studies.targets import stream
-
         how = {"seed": seed, "device": self.device}
-        images = (
-            self.real()
-            if source == REAL
-            else stream(source, image_size=self.network["image_size"], **how)
-        )
-        longer = replace(self.recipe, steps=self.pretrain_steps)
-        return pretrained(images, longer, self.network, **how)
+        side = self.network["image_size"]
+        images = self.real() if source == REAL else stream(source, image_size=side, **how)
+        return few_images.pretrained(images, self.pretraining, self.network, **how)
 
     def finetuned(
-        self,
-        seed: int,
-        name: str,
-        first: Path | None,
-        *,
-        frozen_blocks: int = 0,
-        count: Callable[[np.ndarray], Mapping[str, float]] | None = None,
-    ) -> Finetuned:
+        self, seed: int, name: str, first: Path | None, *,
+        frozen_blocks: int = 0, count: Counter | None = None,
+    ) -> Finetuned:  # fmt: skip
         """Return the GAN of a target that started from the pair in ``first``; None: afresh."""
-        from synthbook.studies.few_images import finetuned
-
         few = self.target(seed, name)
-        return finetuned(
+        return few_images.finetuned(
             few.train, few.held_out, replace(self.recipe, frozen_blocks=frozen_blocks),
             self.network, first=first, extractor=self.extractor, generated=self.generated,
             evaluate_every=self.evaluate_every, seed=seed, count=count, device=self.device,
@@ -149,15 +133,13 @@ def distance_rows(learned: Finetuned) -> Rows:
 # ---- from drawn images to a hundred photographs: chapter 52 --------------------------------------
 
 
+COUNTED = ("objects_per_image", "share_with_several")
+
+
 def objects(images: np.ndarray) -> dict[str, float]:
     """Return how many bright objects images have, and in which share there are several."""
-    from synthbook.measure.objects import object_counts
-
     counts = object_counts(images)
-    return {
-        "objects_per_image": float(counts.mean()),
-        "share_with_several": float((counts > 1).mean()),
-    }
+    return dict(zip(COUNTED, (float(counts.mean()), float((counts > 1).mean())), strict=True))
 
 
 def starts(p: Parameters) -> dict[str, tuple[str, str]]:
@@ -172,9 +154,6 @@ def starts(p: Parameters) -> dict[str, tuple[str, str]]:
 
 def check_transfer(p: Parameters) -> str:
     """Check what the parameters of chapter 52 mean together; return its images in words."""
-    from synthbook.data import check
-    from synthbook.studies.targets import check_target
-
     blocks = check_style(p)
     if p.evaluate_every > p.finetune_steps:
         raise InputError(
@@ -204,13 +183,10 @@ class Transfer(FewImages):
     def __init__(self, p: Parameters, device: str) -> None:
         """Unpack the parameters; ``jobs`` are (seed, target, model), in the order of training."""
         super().__init__(p, device, without=[*p.in_domain, *p.targets])
-        self.models, self.frozen_blocks = starts(p), p.frozen_blocks
-        self.recipes = recipes(p)
+        self.models, self.recipes, self.frozen_blocks = starts(p), recipes(p), p.frozen_blocks
         self.alone = {name.rstrip("/") for name in p.single_object}
         self.targets = list(p.targets)
-        self.jobs = [
-            (s, name, m) for s in p.seeds_list for name in self.targets for m in self.models
-        ]
+        self.jobs = list(product(p.seeds_list, self.targets, self.models))
 
     def learned_before(self, seed: int, model: str) -> Path | None:
         """Return the folder of the pair that a model starts from; None for random weights."""
@@ -219,13 +195,10 @@ class Transfer(FewImages):
 
     def learned(self, seed: int, name: str, model: str) -> Finetuned:
         """Return the GAN of a target that started as a model does."""
-        return self.finetuned(
-            seed,
-            name,
-            self.learned_before(seed, model),
-            frozen_blocks=self.frozen_blocks if model == "FreezeD" else 0,
-            count=objects if name.rstrip("/") in self.alone else None,
-        )
+        frozen_blocks = self.frozen_blocks if model == "FreezeD" else 0
+        count = objects if name.rstrip("/") in self.alone else None
+        first = self.learned_before(seed, model)
+        return self.finetuned(seed, name, first, frozen_blocks=frozen_blocks, count=count)
 
     def rows(self, seed: int, name: str, model: str) -> Rows:
         """Do a job. The last model of a target yields its rows, the last target the medians."""
@@ -238,16 +211,14 @@ class Transfer(FewImages):
 
     def _gains(self, seed: int, name: str) -> dict[str, float]:
         """Return the share of the distance of training from scratch that each start saves."""
-        best = {model: self.learned(seed, name, model) for model in self.models}
-        best = {model: one.history[one.best]["train"] for model, one in best.items()}
+        best = {model: self.learned(seed, name, model).lowest for model in self.models}
         return {m: 1 - value / best[SCRATCH] for m, value in best.items() if m != SCRATCH}
 
     def _of_target(self, seed: int, name: str) -> Rows:
         gains, dataset = self._gains(seed, name), name.rstrip("/")
         common = {"test": "", "dataset": dataset, "backbone": "stylegan2", "seed": seed}
         common["domain"] = self.domain(name)
-        scratch = self.learned(seed, name, SCRATCH)
-        level = scratch.history[scratch.best]["train"] / 0.95
+        level = self.learned(seed, name, SCRATCH).lowest / 0.95
         for model, (method, source) in self.models.items():
             learned = self.learned(seed, name, model)
             what = {"method": method, "train": source, **common}
@@ -258,20 +229,16 @@ class Transfer(FewImages):
                 yield {"metric": "fd", "value": value, "step": step, "against": "train", **what}
             reached = [step for step, value in curve.items() if value <= level]
             steps = min(reached, default=self.recipe.steps + self.evaluate_every)
-            for metric, value in (
-                ("steps_to_95", steps),
-                ("share_to_95", steps / self.recipe.steps),
-                *([("gain", gains[model])] if model in gains else []),
-            ):
-                yield {"metric": metric, "value": value, "against": "train", **what}
-            halfway = learned.history[learned.middle]
-            for metric in ("objects_per_image", "share_with_several"):
-                if metric in halfway:
-                    yield {"metric": metric, "value": halfway[metric], **what}
+            values = {"steps_to_95": steps, "share_to_95": steps / self.recipe.steps}
+            if model in gains:
+                values["gain"] = gains[model]
+            yield from measured(what | {"against": "train"}, values)
+            if dataset in self.alone:
+                halfway = learned.history[learned.middle]
+                yield from measured(what, {name: halfway[name] for name in COUNTED})
         if dataset in self.alone:
             what = {"method": "real images", "train": "", **common}
-            for metric, value in objects(self.target(seed, name).train.images).items():
-                yield {"metric": metric, "value": value, **what}
+            yield from measured(what, objects(self.target(seed, name).train.images))
 
     def _over_targets(self, seed: int) -> Rows:
         outside = [name for name in self.targets if self.domain(name) == "outside"]
@@ -282,8 +249,8 @@ class Transfer(FewImages):
             values = [of_target[model] for of_target in gains]
             what = {"method": method, "train": source, "test": "", "dataset": "all outside"}
             what |= {"backbone": "stylegan2", "domain": "outside", "against": "train", "seed": seed}
-            yield {"metric": "median_gain", "value": np.median(values), **what}
-            yield {"metric": "lowest_gain", "value": min(values), **what}
+            extremes = {"median_gain": np.median(values), "lowest_gain": min(values)}
+            yield from measured(what, extremes)
 
 
 # ---- why it works: chapter 53 --------------------------------------------------------------------
@@ -314,10 +281,6 @@ def biggan_recipe(p: Parameters, steps: int, *, augmented: bool) -> Training:
 
 def check_reasons(p: Parameters) -> str:
     """Check what the parameters of chapter 53 mean together; return its images in words."""
-    from synthbook.data import check
-    from synthbook.gans.networks import create_config
-    from synthbook.studies.targets import check_target
-
     check_style(p)
     if p.biggan_augment == "" and any("DiffAug" in method for method in p.methods):
         raise InputError(
@@ -339,7 +302,7 @@ def check_reasons(p: Parameters) -> str:
             f"biggan_latent = {p.biggan_latent} cannot be cut into {parts} equal parts, for the "
             f"first layer and the blocks; give a multiple of {parts}"
         )
-    create_config(**biggan_network(p, classes))
+    networks.create_config(**biggan_network(p, classes))
     biggan_recipe(p, p.biggan_steps, augmented=True)
     targets = p.targets if "ablation" in p.parts else []
     lines = [str(summary), *(check_target(name, data_root=p.data_root) for name in targets)]
@@ -356,8 +319,6 @@ class Reasons(FewImages):
 
     def __init__(self, p: Parameters, device: str) -> None:
         """Unpack the parameters; the first of a job names its part, then comes the seed."""
-        from synthbook.data import at_most, load
-
         super().__init__(p, device, without=p.in_domain)
         self.policies, self.counts, self.data = list(p.policies), list(p.counts), p.data
         self.images = load(
@@ -371,17 +332,11 @@ class Reasons(FewImages):
         self.jobs = [job for seed in p.seeds_list for job in self._jobs(p, seed)]
 
     def _jobs(self, p: Parameters, seed: int) -> list[tuple[Any, ...]]:
-        jobs: list[tuple[Any, ...]] = []
-        if "filters" in p.parts:
-            jobs.append(("filters", seed))
+        jobs: list[tuple[Any, ...]] = [("filters", seed)] if "filters" in p.parts else []
         if "ablation" in p.parts:
             plans = [("", 0), *((policy, p.shapes) for policy in p.policies)]
-            plans += [("Decay", count) for count in p.counts]
-            jobs += [
-                ("ablation", seed, name, *plan)
-                for name in p.targets
-                for plan in dict.fromkeys(plans)
-            ]
+            plans = dict.fromkeys([*plans, *(("Decay", count) for count in p.counts)])
+            jobs += [("ablation", seed, name, *plan) for name in p.targets for plan in plans]
         if "shares" in p.parts:
             jobs.append(("real images", seed))
             jobs += [
@@ -395,24 +350,18 @@ class Reasons(FewImages):
     def rows(self, part: str, seed: int, *about: Any) -> Rows:
         """Do a job and yield its rows."""
         do = {
-            "filters": self.filter_rows,
-            "ablation": self.ablation_rows,
-            "real images": self.real_leak_rows,
-            "shares": self.share_rows,
-        }[part]
-        for row in do(seed, *about):
+            "filters": self.filter_rows, "ablation": self.ablation_rows,
+            "real images": self.real_leak_rows, "shares": self.share_rows,
+        }  # fmt: skip
+        for row in do[part](seed, *about):
             yield {"test": "", "seed": seed, **row}
 
     def filter_rows(self, seed: int) -> Rows:
         """Yield how alike filters are: untrained, after drawn images, and after real ones."""
-        from synthbook.gans.networks import load, load_discriminator
-        from synthbook.measure.similarity import layer_similarities
-        from synthbook.studies.few_images import started
-
-        pairs = {"none": started(self.network, None, seed=seed)}
+        pairs = {"none": few_images.started(self.network, None, seed=seed)}
         for train, source in ((PS, self.drawn), (REAL, REAL)):
             folder = self.pretrained(seed, source)
-            pairs[train] = load(folder), load_discriminator(folder)
+            pairs[train] = networks.load(folder), networks.load_discriminator(folder)
         common = {"method": "filters", "dataset": "", "backbone": "stylegan2", "part": "filters"}
         signed: dict[tuple[str, str], list[float]] = {}
         for train, pair in pairs.items():
@@ -426,8 +375,8 @@ class Reasons(FewImages):
                 signed[train, network] = values = [value for value, _ in both]
                 yield {"metric": "mean_filter_similarity", "value": np.mean(values), **what}
             *others, last = values
-            yield {"metric": "last_layer_similarity", "value": last, **what}
-            yield {"metric": "largest_other_similarity", "value": max(others), **what}
+            ends = {"last_layer_similarity": last, "largest_other_similarity": max(others)}
+            yield from measured(what, ends)
         ours, theirs = (
             [*signed[train, "generator"], *signed[train, "discriminator"]] for train in (PS, REAL)
         )
@@ -443,19 +392,16 @@ class Reasons(FewImages):
         what |= {"domain": self.domain(name), "method": SCRATCH, "train": "none"}
         if recipe:
             what |= {"method": "finetune", "train": PS, "size_policy": policy, "n_shapes": count}
-        studies = {
-            None: not policy,
-            "policy": policy in self.policies and count == self.drawn.shapes,
-            "count": policy == "Decay" and count in self.counts,
-        }
-        for study in (name for name, belongs in studies.items() if belongs):
-            of_study = {"study": study} if study else {}
-            yield from ({**row, **what, **of_study} for row in distance_rows(learned))
+        studies = [] if policy else [what]
+        if policy in self.policies and count == self.drawn.shapes:
+            studies.append(what | {"study": "policy"})
+        if policy == "Decay" and count in self.counts:
+            studies.append(what | {"study": "count"})
+        for study in studies:
+            yield from ({**row, **study} for row in distance_rows(learned))
 
     def share(self, seed: int, share: float) -> ImageSet:
         """Return a share of the training images, as many of each class; the shares are nested."""
-        from synthbook.data import few_shot
-
         train = self.images.train
         if share == 1:
             return train
@@ -463,15 +409,12 @@ class Reasons(FewImages):
 
     def learned_share(self, seed: int, share: float, method: str) -> Finetuned:
         """Return BigGAN trained on a share of the labelled images."""
-        from synthbook.studies.few_images import finetuned, pretrained
-        from synthbook.studies.targets import stream
-
         first, how = None, {"seed": seed, "device": self.device}
         if method.endswith("PS"):
             side, classes = self.biggan["image_size"], self.biggan["num_classes"]
             source = stream(self.drawn, image_size=side, num_classes=classes, **how)
-            first = pretrained(source, self.biggan_pretraining, self.biggan, **how)
-        return finetuned(
+            first = few_images.pretrained(source, self.biggan_pretraining, self.biggan, **how)
+        return few_images.finetuned(
             self.share(seed, share), self.held_out, self.biggan_recipes["DiffAug" in method],
             self.biggan, first=first, extractor=self.extractor, generated=self.generated,
             evaluate_every=self.biggan_evaluate_every, skip=("embed",) if first else (), **how,
@@ -479,34 +422,28 @@ class Reasons(FewImages):
 
     def samples(self, seed: int, share: float, method: str) -> np.ndarray:
         """Return the judged images of the best snapshot on a share, classes in turn."""
-        from synthbook.studies.few_images import judged_images
-
         generator = self.learned_share(seed, share, method).generator("best")
-        return judged_images(generator, self.generated, seed=seed, device=self.device)
+        return few_images.judged_images(generator, self.generated, seed=seed, device=self.device)
 
     def share_rows(self, seed: int, share: float, method: str) -> Rows:
         """Yield the distances and leaks of a method on a share, and what pretraining gains."""
         what = {"method": method, "train": PS if method.endswith("PS") else "none"}
         what |= {"dataset": self.data, "backbone": "biggan", "part": "shares", "share": share}
         learned = self.learned_share(seed, share, method)
-        yield from ({**row, **what} for row in distance_rows(learned))
-        yield from ({**row, **what} for row in leak_rows(self.samples(seed, share, method)))
+        leaks = leak_rows(self.samples(seed, share, method))
+        yield from ({**row, **what} for row in chain(distance_rows(learned), leaks))
         without = ("shares", seed, share, "BigGAN+DiffAug")
         if method == "BigGAN+DiffAug+PS" and without in self.jobs:
-            other = self.learned_share(*without[1:])
-            ours, theirs = (one.history[one.best]["train"] for one in (learned, other))
-            yield {"metric": "gain", "value": 1 - ours / theirs, "against": "train", **what}
+            gain = 1 - learned.lowest / self.learned_share(*without[1:]).lowest
+            yield {"metric": "gain", "value": gain, "against": "train", **what}
 
     def real_leak_rows(self, seed: int) -> Rows:
         """Yield how often the detector finds leaks in real images, which have none."""
-        what = {"method": "real images", "train": REAL, "dataset": self.data}
-        what |= {"backbone": "biggan", "part": "shares"}
-        yield from ({**row, **what} for row in leak_rows(self.held_out.images))
+        what = {"method": "real images", "train": REAL, "dataset": self.data, "backbone": "biggan"}
+        yield from ({**row, "part": "shares", **what} for row in leak_rows(self.held_out.images))
 
 
 def leak_rows(images: np.ndarray) -> Rows:
     """Yield the shares of images in which augmentations seem to have leaked."""
-    from synthbook.measure.leaks import cutout_like, shift_like
-
-    yield {"metric": "cutout_like", "value": cutout_like(images).mean()}
-    yield {"metric": "shift_like", "value": shift_like(images).mean()}
+    leaks = {"cutout_like": cutout_like(images), "shift_like": shift_like(images)}
+    yield from measured({}, {name: found.mean() for name, found in leaks.items()})

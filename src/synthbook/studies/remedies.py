@@ -5,14 +5,27 @@ To import this and to check parameters needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from synthbook.data import check, few_shot
+import numpy as np
+
+from synthbook.data import few_shot
 from synthbook.errors import InputError
 from synthbook.recognize.methods import keywords_of, train_by
+from synthbook.studies.gap import (
+    REAL,
+    Row,
+    Rows,
+    check_data,
+    check_shots,
+    check_sources,
+    families_of,
+    measured,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +36,6 @@ if TYPE_CHECKING:
     from synthbook.recognize.train import History
     from synthbook.studies.training_sets import Network
 
-Row = dict[str, Any]
 # The numbers of methods that are parameters of chapters.
 NUMBERS = (
     "lambda_1", "lambda_2", "lambda_3", "distance", "similarity", "target", "over", "per_layer",
@@ -40,20 +52,13 @@ class Trained(NamedTuple):
 
 
 def guide_of(p: Mapping[str, Any], *, channels: int, device: str = "cpu") -> Guide:
-    """Return the frozen network of ``guide_backbone`` and its like, for images of ``channels``.
-
-    Raises:
-        InputError: for an unknown name, missing weights, or a size that it cannot take.
-    """
+    """Return the frozen network of ``guide_backbone`` and its like, for images of ``channels``."""
     from synthbook.recognize.methods.guide import create_guide
 
     return create_guide(
-        p["guide_backbone"],
-        channels=channels,
-        input_size=p["guide_input_size"],
-        pretrained=p.get("guide_pretrained", True),
-        device=device,
-    )
+        p["guide_backbone"], channels=channels, input_size=p["guide_input_size"],
+        pretrained=p.get("guide_pretrained", True), device=device,
+    )  # fmt: skip
 
 
 def numbers_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,48 +68,23 @@ def numbers_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remedy(
-    network: Network,
-    name: str,
-    *,
-    updates: int,
-    seed: int,
-    real: ImageSet | None = None,
-    synthetic: ImageSet | None = None,
-    guide: Guide | None = None,
-    device: str = "cpu",
+    network: Network, name: str, *, updates: int, seed: int, real: ImageSet | None = None,
+    synthetic: ImageSet | None = None, guide: Guide | None = None, device: str = "cpu",
     **numbers: Any,
-) -> tuple[Classifier, History]:
-    """Train a fresh classifier by a method of ``METHODS``; return it and its curves.
+) -> tuple[Classifier, History]:  # fmt: skip
+    """Train a fresh classifier by the method ``name`` of ``METHODS``; return it and its curves.
 
-    Equal seeds give equal initial weights whatever the method and the images are. The last
-    update's weights are kept.
-
-    Args:
-        network: what is trained, and how.
-        name: of the method.
-        updates: optimiser steps, the same for all methods that are compared (``updates_of``).
-        seed: of the initial weights and of every draw of the training.
-        real, synthetic: what the method trains on; None: it has none of these.
-        guide: the frozen network, where the method needs one.
-        device: where to train.
-        numbers: of the method (``keywords_of``).
+    Equal seeds give equal initial weights whatever the method and the images are. ``updates`` are
+    optimiser steps, the same for all methods that are compared (``updates_of``); the last one's
+    weights are kept. ``numbers`` are the method's (``keywords_of``).
 
     Raises:
         InputError: for an unknown name or number, or images or a guide that the method lacks.
         TrainingError: if a loss is not finite.
     """
     from synthbook.recognize.methods.task import Task
-    from synthbook.recognize.models import create_classifier
 
-    images = real if synthetic is None else synthetic
-    model = create_classifier(
-        network.backbone,
-        num_classes=images.num_classes,
-        channels=images.channels,
-        image_size=network.recipe.input_size or images.image_size,
-        pretrained=network.pretrained,
-        seed=seed,
-    )
+    model = network.fresh(real if synthetic is None else synthetic, seed=seed)
     sets = {"real": real, "synthetic": synthetic, "guide": guide}
     how = {"device": device, "precision": network.precision}
     task = Task(network.recipe, updates, seed, **sets, **how)
@@ -116,10 +96,9 @@ def _rated(network: Network, name: str, test_on: Splits, *, device: str, **optio
     from synthbook.recognize.predict import accuracy
 
     model, history = remedy(network, name, device=device, **options)
-    read = {"device": device, "input_size": network.recipe.input_size}
-    splits = {"val": test_on.val, "test": test_on.test}
-    rates = {split: accuracy(model, images, **read) for split, images in splits.items()}
-    return Trained(model, history, rates)
+    splits = {"val": test_on.val, "test": test_on.test}.items()
+    read = network.reading(device)
+    return Trained(model, history, {k: accuracy(model, images, **read) for k, images in splits})
 
 
 # Chapter 15: Pretrained Guidance.
@@ -131,8 +110,8 @@ SETTINGS = ("scratch", "pretrained", OTHER)
 
 def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
     """Return a summary of the data; raise InputError for parameters that do not fit together."""
-    summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
-    if not set(p["sources"]) - {"real"}:
+    summary = check_data(p)
+    if not families_of(p):
         raise InputError(f"sources = {list(p['sources'])}; give a generator too, as in real,gan")
     if not {"plain", "PG-KL"} <= set(p["methods"]):
         raise InputError(f"methods = {list(p['methods'])}; give plain and PG-KL, as in plain,PG-KL")
@@ -158,7 +137,7 @@ class PretrainedGuidance:
         networks: the network in training of each setting.
         guide: the frozen network.
         weights: lambda_3 of PG-KL and of PG-L1.
-        reading: how PG-KL is read: its target, over, distance.
+        reading: of PG-KL: its target, over, distance.
         models: (source, method) -> the network of 'plain' and 'PG-KL' in the last setting, of the
             seed that was run last.
     """
@@ -168,49 +147,38 @@ class PretrainedGuidance:
         from synthbook.studies.training_sets import network_of
 
         self.p, self.real, self.device = p, real, device
-        self.families = [source for source in p["sources"] if source != "real"]
+        self.families = families_of(p)
         self.settings = [name for name in SETTINGS if name in p["parts"]]
         self.guide = guide_of(p, channels=real.train.channels, device=device)
         small = network_of(p)
-        large = replace(
-            small,
-            backbone=p["guide_backbone"],
-            recipe=replace(
-                small.recipe,
-                epochs=p["large_epochs"],
-                learning_rate=p["large_learning_rate"],
-                input_size=p["large_input_size"],
-            ),
-        )
-        self.networks = {
-            "scratch": replace(large, pretrained=False),
-            "pretrained": replace(large, pretrained=True),
-            OTHER: small,
-        }
+        names = ("epochs", "learning_rate", "input_size")
+        recipe = replace(small.recipe, **{name: p[f"large_{name}"] for name in names})
+        large = replace(small, backbone=p["guide_backbone"], recipe=recipe)
+        starts = {"scratch": False, "pretrained": True}
+        self.networks = {k: replace(large, pretrained=on) for k, on in starts.items()}
+        self.networks[OTHER] = small
         self.weights = {"PG-KL": p["lambda_3_kl"], "PG-L1": p["lambda_3_l1"]}
         self.reading = {"target": "guide", "over": "row", "distance": p["distance"]}
         self.models: dict[tuple[str, str], Classifier] = {}
 
-    def rows(self, seed: int) -> Iterator[Row]:
+    def rows(self, seed: int) -> Rows:
         """Yield the rows of a seed: the tables, then the weight and the other readings."""
         from synthbook.recognize.methods.task import updates_of
         from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
-        done: dict[tuple, Trained] = {}
+
+        @cache  # trained once, whichever parts ask for it
+        def trained(setting: str, source: str, name: str, **numbers: Any) -> Trained:
+            network, images = self.networks[setting], sets[source].train
+            return _rated(
+                network, name, self.real, synthetic=images, guide=self.guide, seed=seed,
+                updates=updates_of(images, network.recipe), device=self.device, **numbers,
+            )  # fmt: skip
 
         def train(setting: str, source: str, name: str, **changes: Any) -> Trained:
-            """Train once, whichever parts ask for it."""
             given = {"distance": self.reading["distance"], "lambda_3": self.weights.get(name)}
-            numbers = numbers_of(name, given | changes)
-            key = (setting, source, name, *numbers.items())
-            if key not in done:
-                network, images = self.networks[setting], sets[source].train
-                done[key] = _rated(
-                    network, name, self.real, synthetic=images, guide=self.guide, seed=seed,
-                    updates=updates_of(images, network.recipe), device=self.device, **numbers,
-                )  # fmt: skip
-            return done[key]
+            return trained(setting, source, name, **numbers_of(name, given | changes))
 
         self.models = {}
         for row in chain(self._tables(train), self._ablations(train)):
@@ -233,10 +201,10 @@ class PretrainedGuidance:
         values = features(network, images, device=self.device, input_size=size)
         return cosine(torch.from_numpy(values))
 
-    def _tables(self, train: Callable[..., Trained]) -> Iterator[Row]:
+    def _tables(self, train: Callable[..., Trained]) -> Rows:
         """Tables 2 and 3: every method on generated images, and plain training on real ones."""
         for setting, source in product(self.settings, self.p["sources"]):
-            for name in self.p["methods"] if source != "real" else ("plain",):
+            for name in self.p["methods"] if source != REAL else ("plain",):
                 if name == "CSG" and setting == OTHER:
                     continue
                 trained, plain = train(setting, source, name), train(setting, source, "plain")
@@ -248,7 +216,7 @@ class PretrainedGuidance:
                     cost = trained.history.seconds / plain.history.seconds
                     yield row | {"metric": "relative_cost", "value": cost, "split": "train"}
 
-    def _ablations(self, train: Callable[..., Trained]) -> Iterator[Row]:
+    def _ablations(self, train: Callable[..., Trained]) -> Rows:
         """The weight of the guidance, and the other readings of its formula."""
         other = {"distance": "l2" if self.reading["distance"] == "cosine" else "cosine"}
         readings = [
@@ -274,13 +242,13 @@ class PretrainedGuidance:
         network = self.networks[setting]
         guide = OTHER if setting == OTHER else "same_architecture"
         return {
-            "method": name, "train": source, "test": "real", "dataset": self.p["data"],
+            "method": name, "train": source, "test": REAL, "dataset": self.p["data"],
             "backbone": network.backbone, "part": part, "guide": guide,
             "init": "pretrained" if network.pretrained else "scratch", **quantities,
         }  # fmt: skip
 
 
-def _accuracies(row: Row, trained: Trained, *splits: str) -> Iterator[Row]:
+def _accuracies(row: Row, trained: Trained, *splits: str) -> Rows:
     """Yield a row a split: of the validation and of the test images, if none is named."""
     for split in splits or ("val", "test"):
         yield row | {"metric": "top1_accuracy", "value": trained.accuracy[split], "split": split}
@@ -307,19 +275,8 @@ def check_real_guidance(p: Mapping[str, Any]) -> object:
                 f"methods = {list(p['methods'])} has none of those of the part {part}; "
                 f"add one of {', '.join(known)}"
             )
-    summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
-    if "real" not in p["sources"] or not set(p["sources"]) - {"real"}:
-        raise InputError(
-            f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
-        )
-    count = sum(n for part, n in summary.counts.items() if "train" in part)
-    count = min(count, p["set_size"]) if p["set_size"] else count  # training images of each source
-    most = max(1, count // summary.num_classes)
-    for name, shots in _shots(p).items():
-        if shots > most:
-            raise InputError(
-                f"{name} = {shots} of some {most} images a class; give from 1 to {most}"
-            )
+    summary = check_sources(p)
+    count = check_shots(p, summary, **_shots(p))
     few, ratio = p["shots"] * summary.num_classes or count, p["synthetic_ratio"]
     if ratio * few > count:
         raise InputError(
@@ -344,32 +301,24 @@ class RealGuidance:
     """
 
     def __init__(self, p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> None:
-        """Unpack a chapter's parameters; load the guide if a method needs it.
-
-        Raises:
-            InputError: if a class has fewer images than are asked for.
-        """
+        """Unpack a chapter's parameters, see that classes are large enough; load a guide."""
         from synthbook.studies.training_sets import network_of
 
         few_shot(real.train, max(1, *_shots(p).values()), seed=0)
         self.p, self.real, self.device = p, real, device
-        self.families = [source for source in p["sources"] if source != "real"]
-        self.network = network_of(p)
-        guided = any("PG" in method for method in p["methods"])
-        channels = real.train.channels
-        self.guide = guide_of(p, channels=channels, device=device) if guided else None
+        self.families, self.network, self.guide = families_of(p), network_of(p), None
+        if any("PG" in method for method in p["methods"]):
+            self.guide = guide_of(p, channels=real.train.channels, device=device)
         self.histories: dict[tuple[str, str, int], History] = {}
 
-    def rows(self, family: str, *, seed: int) -> Iterator[Row]:
+    def rows(self, family: str, *, seed: int) -> Rows:
         """Yield the rows of a seed with the images of a generator, part by part."""
         parts = {
-            "methods": self._methods,
-            "real_images": self._real_images,
-            "sensitivity": self._sensitivity,
-            "readings": self._readings,
-        }
+            "methods": self._methods, "real_images": self._real_images,
+            "sensitivity": self._sensitivity, "readings": self._readings,
+        }  # fmt: skip
         train = self._trainer(family, seed)
-        where = {"test": "real", "dataset": self.p["data"], "backbone": self.network.backbone}
+        where = {"test": REAL, "dataset": self.p["data"], "backbone": self.network.backbone}
         for part, rows in parts.items():
             if part in self.p["parts"]:
                 for row in rows(train, family, seed):
@@ -382,12 +331,20 @@ class RealGuidance:
         from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
-        of_real, generated = sets["real"].train, sets[family].train
+        of_real, generated = sets[REAL].train, sets[family].train
         if ratio := self.p["synthetic_ratio"]:  # of ``shots``, also where there are more or fewer
             few = self.p["shots"] * generated.num_classes or len(of_real)
             generated = at_most(generated, max(2, round(ratio * few)), seed=seed)
         updates = updates_of(generated, self.network.recipe)
-        done: dict[tuple, Trained] = {}
+
+        @cache
+        def trained(method: str, shots: int | None, alone: bool, **numbers: Any) -> Trained:
+            few = few_shot(of_real, shots, seed=seed) if shots else of_real
+            return _rated(
+                self.network, method, self.real, updates=updates, seed=seed,
+                real=None if shots is None else few, synthetic=None if alone else generated,
+                guide=self.guide, device=self.device, **numbers,
+            )  # fmt: skip
 
         def train(
             method: str, shots: int | None, *, alone: bool = False, **changes: Any
@@ -396,20 +353,11 @@ class RealGuidance:
 
             ``alone``: on them alone, without generated ones.
             """
-            numbers = numbers_of(method, {**self.p, **changes})
-            key = (method, shots, alone, *numbers.items())
-            if key not in done:
-                few = few_shot(of_real, shots, seed=seed) if shots else of_real
-                done[key] = _rated(
-                    self.network, method, self.real, updates=updates, seed=seed,
-                    real=None if shots is None else few, synthetic=None if alone else generated,
-                    guide=self.guide, device=self.device, **numbers,
-                )  # fmt: skip
-            return done[key]
+            return trained(method, shots, alone, **numbers_of(method, {**self.p, **changes}))
 
         return train
 
-    def _methods(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _methods(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """Table 4: every method on both, plain training on one of them; times and angles."""
         few = self.p["shots"]
         for method in self.p["methods"]:
@@ -430,14 +378,14 @@ class RealGuidance:
                     self.histories[method, family, seed] = trained.history
                     yield from _angles(row, trained.history)
 
-    def _real_images(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _real_images(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """How accuracy changes with the number of real images."""
         for method in METHODS_OF["real_images"]:
             for shots in self.p["n_real"] if method in self.p["methods"] else ():
                 row = {"method": method, "train": f"real_n+{family}", "n_real": shots}
                 yield from _accuracies(row, train(method, shots), "test")
 
-    def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """The three weights, one at a time with the others as they are."""
         usual = {name: self.p[name] for name in WEIGHTS}
         points = [usual, *(usual | {name: x} for name in WEIGHTS for x in self.p["lambdas"])]
@@ -445,7 +393,7 @@ class RealGuidance:
             row = {"method": ALL_OURS, "train": f"real_few+{family}", **point}
             yield from _accuracies(row, train(ALL_OURS, self.p["shots"], **point))
 
-    def _readings(self, train: Callable[..., Trained], family: str, seed: int) -> Iterator[Row]:
+    def _readings(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
         """What the other readings of the paper give."""
         readings = [("RG", {"per_layer": False}), ("RG", {"per_layer": True})]
         for method, reading in [*readings, ("sum", {}), ("PCGrad", {})]:
@@ -454,9 +402,8 @@ class RealGuidance:
                 yield from _accuracies(row, train(method, self.p["shots"], **reading), "test")
 
 
-def _angles(row: Row, history: History) -> Iterator[Row]:
+def _angles(row: Row, history: History) -> Rows:
     """Yield the mean cosine of both gradients and the share of steps with a projection."""
-    import numpy as np
-
-    for metric, name in (("mean_cosine", "cosine"), ("share_projected", "projected")):
-        yield row | {"metric": metric, "value": float(np.mean(history.extra[name]))}
+    names = {"mean_cosine": "cosine", "share_projected": "projected"}
+    means = {metric: float(np.mean(history.extra[name])) for metric, name in names.items()}
+    yield from measured(row, means)

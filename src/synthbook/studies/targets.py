@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthbook.data import ImageSet, load
+from synthbook.data import ImageSet, check, concatenate, load
 from synthbook.data.files import Unreadable, decode, image_files, in_threads, refuse, stack
 from synthbook.data.named import PHOTOGRAPHS, crops, photographs
 from synthbook.errors import InputError, did_you_mean
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WINDOW = 128  # pixels of a photograph's side that a crop shows
-SPARE = 400  # crops of a photograph besides those to learn from
+SPARE = 400  # images of a target besides those to learn from, at most
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,8 @@ class Target:
     held_out: ImageSet | None
 
 
-def target(
-    text: str, *, count: int, image_size: int, seed: int, data_root: str = "", spare: int = SPARE
-) -> Target:
-    """Return ``count`` images of a target to train on and up to ``spare`` others of it.
+def target(text: str, *, count: int, image_size: int, seed: int, data_root: str = "") -> Target:
+    """Return ``count`` images of a target to train on and up to 400 others of it.
 
     ``text`` is "china" or "flower" (random squares of 128 pixels of scikit-learn's photograph,
     reduced; the held-out ones lie elsewhere but overlap), "data:class" (a class of a data set, all
@@ -50,15 +48,15 @@ def target(
     """
     if text in PHOTOGRAPHS:
         images = {text: photographs()[text]}
-        found = crops(images, count + spare, WINDOW, derive(seed, "target", text))[text]
-        pool, order = _reduced(found, image_size), np.arange(count + spare)
+        squares = crops(images, count + SPARE, WINDOW, derive(seed, "target", text))[text]
+        pool, order = _reduced(squares, image_size), np.arange(count + SPARE)
     else:
         pool = _pool(text, image_size, data_root)
         order = numpy_generator(seed, "target", text).permutation(len(pool))
     if len(pool) < count:
         raise InputError(f"'{text}' has {len(pool)} images; lower the {count} to train on")
     name = text.rstrip("/")
-    others = np.sort(order[count : count + spare])
+    others = np.sort(order[count : count + SPARE])
     return Target(
         name,
         _unlabelled(pool[np.sort(order[:count])], name),
@@ -85,19 +83,16 @@ def real_source(
 
 
 def check_target(text: str, *, data_root: str = "") -> str:
-    """Return in a few words what a target is, without reading pixels.
-
-    Raises:
-        InputError: if there is no such target.
-    """
+    """Return in words what a target is, without reading pixels; InputError if there is none."""
     if text in PHOTOGRAPHS:
         return f"{text}: squares of a photograph of scikit-learn's"
-    from synthbook.data import check
-
     data, colon, kind = text.partition(":")
     if colon:
         summary = check(data, data_root=data_root)
-        _class(summary.classes, kind, data)
+        if summary.classes and kind not in summary.classes:
+            few = ", ".join(summary.classes[:12])
+            remedy = did_you_mean(kind, summary.classes) or f"; it has {few}"
+            raise InputError(f"'{data}' has no class '{kind}'{remedy}")
         return f"{text}: one of {summary.num_classes} classes ({summary.licence})"
     count = len(_files(text))
     return f"{text}: {count} images in a folder"
@@ -133,15 +128,7 @@ def _unlabelled(images: np.ndarray, name: str) -> ImageSet:
 def _everything(data: str, image_size: int, data_root: str) -> ImageSet:
     """Return all splits of a data set in one, RGB."""
     parts = load(data, data_root=data_root, image_size=image_size, channels=3)
-    sets = [parts.train, parts.val, parts.test]
-    images, labels = (np.concatenate([getattr(s, k) for s in sets]) for k in ("images", "labels"))
-    return ImageSet(images, labels, parts.train.classes, data)
-
-
-def _class(classes: Sequence[str], name: str, data: str) -> None:
-    if classes and name not in classes:
-        remedy = did_you_mean(name, classes) or f"; it has {', '.join(classes[:12])}"
-        raise InputError(f"'{data}' has no class '{name}'{remedy}")
+    return concatenate(parts.train, parts.val, parts.test, name=data)
 
 
 def _files(folder: str) -> list[Path]:
@@ -161,9 +148,7 @@ def _pool(text: str, image_size: int, data_root: str) -> np.ndarray:
     """Return all images uint8 [N, H, W, 3] of a class or a folder."""
     data, colon, kind = text.partition(":")
     if colon:
-        everything = _everything(data, image_size, data_root)
-        _class(everything.classes, kind, data)
-        return everything.of_classes([kind]).images
+        return _everything(data, image_size, data_root).of_classes([kind]).images
     files = _files(text)
     found = in_threads(lambda path: decode(path, image_size, 3), files)
     refuse([one for one in found if isinstance(one, Unreadable)], text)

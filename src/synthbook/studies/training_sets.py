@@ -1,7 +1,4 @@
-"""The images of each source, in sets of equal size, and the classifiers that are trained on them.
-
-What takes a chapter's parameters ``p`` reads them, and hands on recipes and settings.
-"""
+"""The images of each source, in sets of equal size, and the classifiers trained on them."""
 
 from __future__ import annotations
 
@@ -25,11 +22,10 @@ from synthbook.recognize.predict import predict
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import History, fit
 from synthbook.store import atomic_write, cached
+from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
-    from torch import nn
-
-REAL = "real"
+    from synthbook.recognize.models import Classifier
 
 
 @dataclass(frozen=True)
@@ -41,28 +37,28 @@ class Network:
     recipe: Recipe
     precision: str = "float32"
 
-    def train(
-        self,
-        streams: ImageSet | Mapping[str, ImageSet],
-        *,
-        seed: int,
-        device: str = "cpu",
-        validation: ImageSet | None = None,
-    ) -> tuple[nn.Module, History]:
-        """Train a fresh one; return it and its curves.
+    def fresh(self, images: ImageSet, *, seed: int) -> Classifier:
+        """Return an untrained one for ``images``; equal seeds give equal initial weights."""
+        return create_classifier(
+            self.backbone, num_classes=images.num_classes, channels=images.channels, seed=seed,
+            image_size=self.recipe.input_size or images.image_size, pretrained=self.pretrained,
+        )  # fmt: skip
 
-        Equal seeds give equal initial weights whatever the images are, so that what two sources
-        teach is compared from the same start. The last epoch's weights are kept.
+    def reading(self, device: str) -> dict[str, Any]:
+        """Return how images are shown to a trained one, as options of ``recognize.predict``."""
+        return {"device": device, "input_size": self.recipe.input_size}
+
+    def train(
+        self, streams: ImageSet | Mapping[str, ImageSet], *, seed: int, device: str = "cpu",
+        validation: ImageSet | None = None,
+    ) -> tuple[Classifier, History]:  # fmt: skip
+        """Train a fresh one; return it, with the last epoch's weights, and its curves.
+
+        Of several streams, every step has a batch each. What two sources teach is compared from
+        the same start: see `fresh`.
         """
         first = streams if isinstance(streams, ImageSet) else next(iter(streams.values()))
-        model = create_classifier(
-            self.backbone,
-            num_classes=first.num_classes,
-            channels=first.channels,
-            image_size=self.recipe.input_size or first.image_size,
-            pretrained=self.pretrained,
-            seed=seed,
-        )
+        model = self.fresh(first, seed=seed)
         history = fit(
             model, streams, self.recipe, seed=seed, device=device,
             validation=validation, precision=self.precision,
@@ -72,26 +68,18 @@ class Network:
 
 def classifier_recipe(p: Mapping[str, Any]) -> Recipe:
     """Return the recipe that a chapter's parameters spell out: ``epochs`` and the like."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    return Recipe(**{name: p[name] for name in names if name in p})
+    return _filled(Recipe, p)
+
+
+def _filled(kind: type, given: Mapping[str, Any]) -> Any:
+    names = (field.name for field in dataclasses.fields(kind))
+    return kind(**{name: given[name] for name in names if name in given})
 
 
 def network_of(p: Mapping[str, Any]) -> Network:
     """Return the classifier that a chapter's parameters spell out."""
     precision = p.get("precision", "float32")
     return Network(p["backbone"], p["pretrained"], classifier_recipe(p), precision)
-
-
-def train_classifier(
-    p: Mapping[str, Any],
-    streams: ImageSet | Mapping[str, ImageSet],
-    *,
-    seed: int,
-    device: str = "cpu",
-    validation: ImageSet | None = None,
-) -> tuple[nn.Module, History]:
-    """Train the classifier of a chapter's parameters: see `Network.train`."""
-    return network_of(p).train(streams, seed=seed, device=device, validation=validation)
 
 
 def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | GanRecipe:
@@ -107,8 +95,7 @@ def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | Gan
         for network in ("generator", "discriminator"):
             given[f"{network}_learning_rate"] = given["learning_rate"]
     given.setdefault("ema_decay", max(0.9, 1 - 12 / given["steps"]))
-    names = [field.name for field in dataclasses.fields(kind)]
-    return kind(**{name: given[name] for name in names if name in given})
+    return _filled(kind, given)
 
 
 def generator(
@@ -189,32 +176,21 @@ def training_sets(
 def _filtered(
     model: Generator, like: ImageSet, count: int, settings: Filter, *, seed: int, device: str
 ) -> TrainingSet:
-    key = {
-        "generator": model.folder.name,
-        "count": count,
-        "filter": dataclasses.asdict(settings),
-        "seed": seed,
-    }
+    key = {"generator": model.folder.name, "count": count, "seed": seed}
+    key["filter"] = dataclasses.asdict(settings)
 
     def build(folder: Path) -> None:
         judge, _ = settings.judge.train(like, seed=derive(seed, "filter"), device=device)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
-            size = settings.judge.recipe.input_size
-            logits = predict(judge, images, device=device, input_size=size)
+            logits = predict(judge, images, **settings.judge.reading(device))
             return logits.softmax(1).cpu().numpy()
 
         kept, info = filtered_clone(
-            model,
-            like,
-            probabilities,
-            count=2 * count,
-            confidence=settings.confidence,
-            unconditional=settings.unconditional,
-            seed=derive(seed, "clone", model.family),
-            most_drawn=50,
-            **settings.sampling,
-        )
+            model, like, probabilities, count=2 * count, confidence=settings.confidence,
+            unconditional=settings.unconditional, seed=derive(seed, "clone", model.family),
+            most_drawn=50, **settings.sampling,
+        )  # fmt: skip
         with atomic_write(folder / "clone.npz", "wb") as stream:
             np.savez(stream, images=kept.images, labels=kept.labels)
         with atomic_write(folder / "info.json") as stream:
@@ -223,10 +199,10 @@ def _filtered(
     folder = cached("clones", key, build, device)
     with np.load(folder / "clone.npz") as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    halves = [
+    halves = (
         ImageSet(images[half], labels[half], like.classes, model.family)
         for half in _halves(labels, count)
-    ]
+    )
     return TrainingSet(*halves, json.loads((folder / "info.json").read_text()))
 
 

@@ -8,14 +8,6 @@ import pytest
 from synthbook.data import ImageSet, Splits
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    import torch
-
-    torch.set_num_threads(1)
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def noise():
     """Return a function that makes random images of three classes."""

@@ -31,13 +31,14 @@ def lessons(real=REAL, generated=(50.0, 51.0)) -> measures.Lessons:
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Return the calls of ``train_by_remedy``, which trains nothing here and is right in none."""
+    """Return the calls of ``remedy``, which trains nothing here and is right in none."""
     calls = []
 
-    def trained(name, settings, **given):
+    def trained(network, name, **given):
         calls.append({"name": name, **given})
+        return None, None
 
-    monkeypatch.setattr(remedies, "train_by_remedy", trained)
+    monkeypatch.setattr(remedies, "remedy", trained)
     monkeypatch.setattr("synthbook.recognize.predict.accuracy", lambda *_, **__: 0.0)
     return calls
 
@@ -70,7 +71,7 @@ def test_same_updates_and_start_for_all_and_no_training_twice(seen, real, noise,
     assert {call["updates"] for call in seen} == {tried.updates} == {6 * 4}
     for calls in (seen[:3], seen[3:]):
         assert len({call["seed"] for call in calls}) == 1
-        assert len({call["generated"].fingerprint() for call in calls}) == 1
+        assert len({call["synthetic"].fingerprint() for call in calls}) == 1
     assert seen[0]["seed"] != seen[3]["seed"]
     assert [call["real"] is None for call in seen[:3]] == [False, False, True]
     assert tried.trained["PG-KL"] == "generated"
@@ -81,7 +82,7 @@ def test_fewer_generated_images_get_as_many_updates(seen, real, noise, settings)
     tried = audit.try_remedies(real, noise(30, 9), chosen, lessons(), seeds=(0, 1))
     assert [call["name"] for call in seen] == ["plain", "Aug", "RG"] * 2
     assert {call["updates"] for call in seen} == {24}
-    assert len(seen[0]["generated"]) == 24
+    assert len(seen[0]["synthetic"]) == 24
     assert seen[0]["real"] is None
     assert tried.accuracy["generated"] == (0.0, 0.0)  # not the lesson's, which was shorter
 
@@ -92,7 +93,7 @@ def test_images_without_labels_have_those_of_the_filter(seen, noise, settings):
     chosen = settings(epochs=20, confidence=0.9, remedies=("RG",))
     pool = images.label(shown, "mine", real, chosen)
     audit.try_remedies(real, pool.labelled, chosen, lessons(), seeds=(0, 1))
-    given = seen[0]["generated"]
+    given = seen[0]["synthetic"]
     pairs = zip(pool.labelled.images, pool.labelled.labels, strict=True)
     label = {image.tobytes(): k for image, k in pairs}
     assert len(given) == len(pool.labelled) * 4 // 5
@@ -126,7 +127,7 @@ def test_the_optimiser_steps_are_counted(name, monkeypatch, real, noise, setting
     updates = updates_of(sets["real"], chosen.recipe)
     both = sets["real"] if "real" in METHODS[name].needs else None
     options = {"updates": updates, "seed": 0, "guide": guide}
-    remedies.train_by_remedy(name, chosen, real=both, generated=sets["generated"], **options)
+    remedies.remedy(chosen.network, name, real=both, synthetic=sets["generated"], **options)
     assert abs(len(steps) - updates) <= len(steps) / 6  # within an epoch
     assert steps
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthbook.intervals import Difference, interval, paired, rates
-from synthbook.studies.audit.measures import BOTH, FLOOR, GENERATED, REAL
+from synthbook.studies.audit.measures import BOTH, FLOOR, GENERATED
 from synthbook.studies.audit.remedies import AUG, VERDICTS, effects
+from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
     from synthbook.studies.audit.report import Report

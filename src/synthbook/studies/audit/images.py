@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthbook import data
-from synthbook.data import ImageSet, Splits
-from synthbook.data.files import (
-    conform,
-    decode,
-    header,
-    image_files,
-    in_threads,
-    readable,
-    refuse,
-    stack,
-    subfolders,
-)
+from synthbook.data import ImageSet, Splits, files
 from synthbook.data.npz import headers, images_of, oriented
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import derive, numpy_generator
@@ -29,8 +18,8 @@ from synthbook.randomness import derive, numpy_generator
 if TYPE_CHECKING:
     from synthbook.gans.recipes import GanRecipe
     from synthbook.generate.unet import DiffusionRecipe
-    from synthbook.recognize.models import Classifier
     from synthbook.recognize.recipe import Recipe
+    from synthbook.studies.training_sets import Network
 
 FAMILIES = ("diffusion", "gan")  # those of generate.generators, which imports torch
 LEAST = 20  # generated images; with fewer no measure says anything
@@ -61,6 +50,13 @@ class AuditSettings:
     skip_unreadable: bool = False  # leave out files that cannot be read
     device: str = "cpu"
 
+    @property
+    def network(self) -> Network:
+        """Every classifier that is trained."""
+        from synthbook.studies.training_sets import Network
+
+        return Network(self.backbone, self.pretrained, self.recipe, self.precision)
+
 
 def settings_of(p: Mapping[str, Any], *, device: str = "cpu") -> AuditSettings:
     """Return the settings that a chapter's parameters spell out."""
@@ -73,31 +69,8 @@ def settings_of(p: Mapping[str, Any], *, device: str = "cpu") -> AuditSettings:
         "generator": generator_recipe(p["generated"], p) if own else None,
         "device": device,
     }
-    names = [field.name for field in fields(AuditSettings)]
-    return AuditSettings(**{name: made[name] if name in made else p[name] for name in names})
-
-
-def fresh_classifier(settings: AuditSettings, images: ImageSet, seed: int) -> Classifier:
-    """Return an untrained classifier for ``images``; equal seeds give equal initial weights."""
-    from synthbook.recognize.models import create_classifier
-
-    return create_classifier(
-        settings.backbone, num_classes=images.num_classes, channels=images.channels, seed=seed,
-        image_size=settings.recipe.input_size or images.image_size, pretrained=settings.pretrained,
-    )  # fmt: skip
-
-
-def train_classifier(
-    settings: AuditSettings, images: ImageSet | Mapping[str, ImageSet], seed: int
-) -> Classifier:
-    """Return a classifier trained on ``images``; of several sets, every step has a batch each."""
-    from synthbook.recognize.train import fit
-
-    first = images if isinstance(images, ImageSet) else next(iter(images.values()))
-    model = fresh_classifier(settings, first, seed)
-    options = {"device": settings.device, "precision": settings.precision}
-    fit(model, images, settings.recipe, seed=seed, **options)
-    return model
+    as_given = {field.name for field in fields(AuditSettings)} - made.keys()
+    return AuditSettings(**made, **{name: p[name] for name in as_given})
 
 
 @dataclass(frozen=True)
@@ -114,11 +87,10 @@ class Pool:
 
 
 def check_inputs(p: Mapping[str, Any]) -> str:
-    """Return in two lines what ``p["real"]`` and ``p["generated"]`` are.
+    """Return in two lines what ``p["real"]`` and ``p["generated"]`` are, or raise InputError.
 
     ``data_root``, ``image_size`` and ``skip_unreadable`` are as in `data.load`, and may be
-    missing. No pixels are read and torch is not imported. InputError is raised if either set is
-    missing or unusable, both are the same, or their classes differ.
+    missing. No pixels are read and torch is not imported.
     """
     real, generated, image_size = p["real"], p["generated"], p.get("image_size", 0)
     options = {name: p[name] for name in ("data_root", "skip_unreadable") if name in p}
@@ -147,15 +119,12 @@ def check_inputs(p: Mapping[str, Any]) -> str:
     return f"{first}\n{second}{resized}"
 
 
-def same_classes(real: tuple[str, ...], generated: tuple[str, ...]) -> None:
+def same_classes(real: Sequence[str], generated: Sequence[str]) -> None:
     """Raise InputError that names the classes which only one of the two has."""
-    missing = [name for name in real if name not in generated]
-    extra = [name for name in generated if name not in real]
-    faults = [
-        f"{verb} {', '.join(map(repr, names[:5]))}{' ...' if len(names) > 5 else ''}"
-        for verb, names in (("lack", missing), ("have in excess", extra))
-        if names
-    ]
+    faults = []
+    for verb, names, others in (("lack", real, generated), ("have in excess", generated, real)):
+        if only := [repr(name) for name in names if name not in others]:
+            faults.append(f"{verb} {', '.join(only[:5])}{' ...' if only[5:] else ''}")
     if faults:
         raise InputError(
             f"the generated images {' and '.join(faults)}; name the class folders (in an .npz the "
@@ -193,24 +162,23 @@ def _sampled(family: str, real: Splits, settings: AuditSettings) -> ImageSet:
 
     generator = trained(family, real.train, settings.generator, seed=0, device=settings.device)
     count = 2 * min(len(real.train), settings.train_images or len(real.train))
-    names = ("guidance_scale", "num_inference_steps")
-    how = sampling(generator, {name: getattr(settings, name) for name in names})
+    how = sampling(generator, vars(settings))
     return clone(generator, real.train, count=count, seed=settings.seeds[0], **how)
 
 
 def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) -> Pool:
     """Return ``images`` with the labels of a classifier trained on ``real.train``.
 
-    It labels what it is surer of than ``settings.confidence`` (Wang et al. 2024, Sec. 3.2); if
-    that is fewer than 20 images, InputError is raised.
+    It labels what it is surer of than ``settings.confidence`` (Wang et al. 2024, Sec. 3.2).
     """
     from synthbook.generate.clones import confident
     from synthbook.recognize.predict import predict
 
     train = some(real.train, settings.train_images or len(real.train), "filter")
-    judge = train_classifier(settings, train, derive(settings.seeds[0], "filter"))
-    options = {"device": settings.device, "input_size": settings.recipe.input_size}
-    probabilities = predict(judge, images, **options).softmax(1).cpu().numpy()
+    network, device = settings.network, settings.device
+    judge, _ = network.train(train, seed=derive(settings.seeds[0], "filter"), device=device)
+    logits = predict(judge, images, **network.reading(device))
+    probabilities = logits.softmax(1).cpu().numpy()
     keep, labels = confident(probabilities, settings.confidence)
     if keep.sum() < LEAST:
         raise InputError(
@@ -242,7 +210,7 @@ def some(images: ImageSet, most: int, *purpose: str) -> ImageSet:
 def is_unlabelled(path: Path) -> bool:
     """Return whether ``path`` is a folder of images only, or an .npz with ``images`` only."""
     if path.is_dir():
-        return not subfolders(path) and next(image_files(path), None) is not None
+        return not files.subfolders(path) and next(files.image_files(path), None) is not None
     names = set(headers(path)) if path.suffix == ".npz" and path.is_file() else set()
     return "images" in names and not {"labels", "x_train", "y_train"} & names
 
@@ -250,7 +218,7 @@ def is_unlabelled(path: Path) -> bool:
 def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
     """Return the number of images without labels, by their heads only; InputError if under 20."""
     if path.is_dir():
-        count = len(_readable(in_threads(header, sorted(image_files(path))), path, skip_unreadable))
+        count = len(_read(path, files.header, skip_unreadable))
     else:
         count = len(oriented(path, "images", headers(path)["images"]))
     if count < LEAST:
@@ -263,16 +231,14 @@ def read_unlabelled(
 ) -> np.ndarray:
     """Return the images, uint8 [N, image_size, image_size, channels], in the order of names."""
     if path.is_dir():
-        files = sorted(image_files(path))
-        pixels = in_threads(lambda file: decode(file, image_size, channels), files)
-        images = stack(_readable(pixels, path, skip_unreadable), path.name)
-        return conform(images, 0, channels)
+        pixels = _read(path, lambda x: files.decode(x, image_size, channels), skip_unreadable)
+        return files.conform(files.stack(pixels, path.name), 0, channels)
     return images_of(path, "images", image_size, channels)
 
 
-def _readable(results: list[Any], path: Path, skip_unreadable: bool) -> list[Any]:
-    """Return the results without the unreadable ones, which are refused unless skipped."""
-    good, _, bad = readable(results)
+def _read(folder: Path, read: Callable[[Path], Any], skip_unreadable: bool) -> list[Any]:
+    """Return what is read of each image; unreadable ones are refused unless skipped."""
+    good, _, bad = files.readable(files.in_threads(read, sorted(files.image_files(folder))))
     if not skip_unreadable:
-        refuse(bad, path.name)
+        files.refuse(bad, folder.name)
     return good

@@ -14,12 +14,13 @@ import numpy as np
 from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.randomness import derive, numpy_generator
-from synthbook.studies.audit.images import AuditSettings, draw, some, train_classifier
+from synthbook.studies.audit.images import AuditSettings, draw, some
+from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
     from synthbook.measure.features import Extractor
 
-REAL, GENERATED, BOTH = "real", "generated", "real+generated"
+GENERATED, BOTH = "generated", "real+generated"
 FLOOR = "_floor"  # ends the name of a measure of unseen real images
 THUMBNAIL = 16  # side in pixels at which images are compared with all training images
 HALF_WAY = 0.5  # see `closeness`
@@ -91,15 +92,13 @@ def thumbnails(images: ImageSet) -> np.ndarray:
     """Return the images averaged down to at most 16 pixels a side, float64 [N, D]."""
     import torch
 
-    pixels = images.images
-    side = min(THUMBNAIL, *pixels.shape[1:3])
-    blocks = [
-        torch.nn.functional.adaptive_avg_pool2d(
-            torch.from_numpy(pixels[i : i + 4096]).permute(0, 3, 1, 2).float(), side
-        ).flatten(1)
-        for i in range(0, len(pixels), 4096)
-    ]
-    return torch.cat(blocks).numpy().astype(np.float64)
+    pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2)
+    side = min(THUMBNAIL, *pixels.shape[2:])
+    pooled = (
+        torch.nn.functional.adaptive_avg_pool2d(block.float(), side).flatten(1)
+        for block in pixels.split(4096)
+    )
+    return torch.cat([*pooled]).numpy().astype(np.float64)
 
 
 def closeness(images: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +208,8 @@ def usefulness(
     from synthbook.measure.gap import loss_profile, non_mutual_gap
     from synthbook.recognize.predict import accuracy, sample_losses
 
-    options = {"device": settings.device, "input_size": settings.recipe.input_size}
+    network, device = settings.network, settings.device
+    options = network.reading(device)
     sample = some(generated, settings.most_images, "losses")
     unseen = some(real.test, settings.most_images, "losses")
     judged = {"": (REAL, sample), FLOOR: (REAL, unseen), "_back": (GENERATED, unseen)}
@@ -219,7 +219,7 @@ def usefulness(
     for seed in seeds:
         sets, kept_back = training_images(real, generated, settings.train_images, seed)
         models = {
-            train: train_classifier(settings, images, derive(seed, "audit"))
+            train: network.train(images, seed=derive(seed, "audit"), device=device)[0]
             for train, images in {**sets, BOTH: sets}.items()
         }
         for train, model in models.items():

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from synthbook.data import ImageSet, Splits
 from synthbook.intervals import Difference, paired
 from synthbook.randomness import derive
+from synthbook.recognize import methods
 from synthbook.studies.audit import measures
-from synthbook.studies.audit.images import AuditSettings, fresh_classifier
-from synthbook.studies.audit.measures import BOTH, GENERATED, REAL
+from synthbook.studies.audit.images import AuditSettings
+from synthbook.studies.audit.measures import BOTH, GENERATED
+from synthbook.studies.gap import REAL
+from synthbook.studies.remedies import guide_of, numbers_of, remedy
 
 if TYPE_CHECKING:
     from synthbook.recognize.methods.guide import Guide
-    from synthbook.recognize.models import Classifier
 
 AUG = "Aug"  # both sets mixed: what every other remedy has to beat
 VERDICTS = {1: "helps", -1: "does not help", 0: "undecided"}
@@ -23,11 +25,10 @@ VERDICTS = {1: "helps", -1: "does not help", 0: "undecided"}
 
 @dataclass(frozen=True)
 class Remedies:
-    """What `try_remedies` finds.
+    """Accuracy in percent on unseen real images, one a seed, by the way of training.
 
-    ``accuracy`` is in percent on unseen real images, one a seed: of training on real images alone
-    (`REAL`), on generated ones alone (`GENERATED`), then of each remedy by its name; ``trained``
-    says on what. All had ``updates`` optimiser steps, rounded to whole epochs.
+    These are real images alone (`REAL`), generated ones alone (`GENERATED`), then each remedy;
+    ``trained`` says on what. All had ``updates`` optimiser steps, rounded to whole epochs.
     """
 
     accuracy: Mapping[str, tuple[float, ...]]
@@ -58,38 +59,10 @@ def effects(accuracy: Mapping[str, tuple[float, ...]]) -> list[Effect]:
 
 
 def guide_for(settings: AuditSettings, real: Splits) -> Guide | None:
-    """Return the frozen guide of the remedies that are asked for, None if none needs one.
-
-    Raises:
-        InputError: for an unknown remedy or guide, missing weights, or a size it cannot take.
-    """
-    from synthbook.recognize.methods import GUIDE, find
-    from synthbook.recognize.methods.guide import create_guide
-
-    if not any(GUIDE in find(name).needs for name in settings.remedies):
+    """Return the frozen guide of the remedies that are asked for, None if none needs one."""
+    if not any(methods.GUIDE in methods.find(name).needs for name in settings.remedies):
         return None
-    return create_guide(
-        settings.guide_backbone, channels=real.train.channels, device=settings.device,
-        input_size=settings.guide_input_size,
-    )  # fmt: skip
-
-
-def train_by_remedy(
-    name: str, settings: AuditSettings, *, real: ImageSet | None, generated: ImageSet,
-    updates: int, seed: int, guide: Guide | None = None,
-) -> Classifier:  # fmt: skip
-    """Return a classifier trained by a method of ``METHODS`` in so many updates."""
-    from synthbook.recognize.methods import keywords_of, train_by
-    from synthbook.recognize.methods.task import Task
-
-    model = fresh_classifier(settings, generated, seed)
-    task = Task(
-        recipe=settings.recipe, updates=updates, seed=seed, real=real, synthetic=generated,
-        guide=guide, device=settings.device, precision=settings.precision,
-    )  # fmt: skip
-    numbers = {"lambda_3": settings.lambda_3} if "lambda_3" in keywords_of(name) else {}
-    train_by(name, model, task, **numbers)
-    return model
+    return guide_of(vars(settings), channels=real.train.channels, device=settings.device)
 
 
 def try_remedies(
@@ -102,18 +75,14 @@ def try_remedies(
     updates as the one on real images alone. That one is not repeated, nor that on generated images
     alone where it had as many. Remedies that need no real images have the generated ones only.
     ``lessons`` are what `usefulness` found with the same arguments, ``guide`` is `guide_for` them.
-
-    Raises:
-        InputError: for an unknown remedy, or one that needs a guide and has none.
     """
-    from synthbook.recognize.methods import REAL as NEEDS_REAL
-    from synthbook.recognize.methods import find
     from synthbook.recognize.methods.task import updates_of
     from synthbook.recognize.predict import accuracy
 
+    network, device = settings.network, settings.device
     trained = {REAL: REAL, GENERATED: GENERATED}
     for name in (AUG, *settings.remedies):
-        trained[name] = BOTH if NEEDS_REAL in find(name).needs else GENERATED
+        trained[name] = BOTH if methods.REAL in methods.find(name).needs else GENERATED
     accuracies: dict[str, list[float]] = {name: [] for name in trained}
     plain = lessons.accuracy[REAL, REAL], lessons.accuracy[GENERATED, REAL]
     for seed, alone, replaced in zip(seeds, *plain, strict=True):
@@ -124,13 +93,13 @@ def try_remedies(
             known[GENERATED] = replaced
         for name, source in trained.items():
             if name not in known:
-                model = train_by_remedy(
-                    "plain" if name == GENERATED else name, settings, updates=updates,
-                    seed=derive(seed, "audit"), real=sets[REAL] if source == BOTH else None,
-                    generated=sets[GENERATED], guide=guide,
+                method = "plain" if name == GENERATED else name
+                model, _ = remedy(
+                    network, method, updates=updates, seed=derive(seed, "audit"), device=device,
+                    real=sets[REAL] if source == BOTH else None, synthetic=sets[GENERATED],
+                    guide=guide, **numbers_of(method, {"lambda_3": settings.lambda_3}),
                 )  # fmt: skip
-                options = {"device": settings.device, "input_size": settings.recipe.input_size}
-                known[name] = accuracy(model, real.test, **options)
+                known[name] = accuracy(model, real.test, **network.reading(device))
             accuracies[name].append(known[name])
     found = {name: tuple(numbers) for name, numbers in accuracies.items()}
     return Remedies(found, trained, updates)

@@ -9,8 +9,9 @@ from typing import Any
 from synthbook.data import ImageSet, Splits
 from synthbook.studies.audit import measures
 from synthbook.studies.audit.images import AuditSettings, Pool, load_generated, same_classes
-from synthbook.studies.audit.measures import FLOOR, GENERATED, REAL
+from synthbook.studies.audit.measures import FLOOR, GENERATED
 from synthbook.studies.audit.remedies import Remedies, guide_for, try_remedies
+from synthbook.studies.gap import REAL
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,8 @@ def audit(
 ) -> Report:  # fmt: skip
     """Return the report on generated images: what the chapter does, in one call.
 
-    Args:
-        real: as `data.load` gives it.
-        generated: a generator's name or a path, as for `load_generated`; or images of the size
-            and the classes of the real ones.
-        settings: how to measure and train.
-        progress: wraps the seeds of a loop, given its label, to show how far it is.
+    ``generated`` is a generator's name or a path, as for `load_generated`; or images of the size
+    and the classes of the real ones. ``progress`` wraps the seeds of a loop, given its label.
 
     Raises:
         InputError: for images, remedies or a guide that do not fit.

@@ -12,8 +12,9 @@ import numpy as np
 from synthbook.data import ImageSet
 from synthbook.intervals import interval
 from synthbook.studies.audit.images import draw
-from synthbook.studies.audit.measures import GENERATED, REAL
+from synthbook.studies.audit.measures import GENERATED
 from synthbook.studies.audit.remedies import AUG, effects
+from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
     import pandas as pd
