@@ -93,10 +93,10 @@ def test_conditions_that_do_not_fit():
     vectors = {**SNGAN, "condition_size": 3}
     nan = torch.full((6, 3), float("nan"))
     for conditions, says in (
-        (None, r"none were given; give floats \[6, 3\]"),
-        (torch.zeros(6, 2), r"float32 \[6, 2\]; give floats \[6, 3\]"),
+        (None, r"no vectors; the networks take finite floats \[6, 3\]"),
+        (torch.zeros(6, 2), r"float32 \[6, 2\]; the networks take finite floats \[6, 3\]"),
         (torch.zeros(6, 3, dtype=torch.int64), "conditions are torch.int64"),
-        (nan, "not finite"),
+        (nan, "finite floats"),
     ):
         with pytest.raises(InputError, match=says):
             start("sngan", vectors, conditions=conditions)
