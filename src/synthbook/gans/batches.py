@@ -54,8 +54,7 @@ class Real:
         conditions: Tensor | None,
         device: str,
     ) -> None:
-        _check_shape(images, config)
-        _check_conditions(conditions, config, images)
+        _check(images, config, conditions)
         self.config, self.device = config, device
         self.stream = images if isinstance(images, ImageStream) else None
         if self.stream is None:
@@ -94,7 +93,9 @@ class Real:
         return drawn.to(self.device)
 
 
-def _check_shape(images: ImageSet | ImageStream, config: NetworkConfig) -> None:
+def _check(
+    images: ImageSet | ImageStream, config: NetworkConfig, conditions: Tensor | None
+) -> None:
     shape = (images.image_size, images.channels)
     if shape != (config.image_size, config.image_channels):
         raise InputError(
@@ -107,11 +108,6 @@ def _check_shape(images: ImageSet | ImageStream, config: NetworkConfig) -> None:
             f"'{images.name}' has {images.num_classes} classes and the networks "
             f"{config.num_classes}; make them with num_classes {images.num_classes}"
         )
-
-
-def _check_conditions(
-    conditions: Tensor | None, config: NetworkConfig, images: ImageSet | ImageStream
-) -> None:
     if not config.condition_size:
         if conditions is not None:
             raise InputError(

@@ -17,6 +17,8 @@ from synthbook.settings import Latent, Whole, Width, settings
 
 Layer = TypeVar("Layer", bound=nn.Module)
 Finish = Callable[[nn.Module], nn.Module]  # sets the first weights of a layer, and wraps it
+Condition = Tensor | None  # labels int64 [N] or vectors [N, condition_size]
+Draw = torch.Generator | None  # for what a network draws itself: noise, style mixing
 BOTTOM = 4  # pixels: the first feature map of a generator, the last of a discriminator
 INITS = {
     "xavier": nn.init.xavier_uniform_,  # Miyato et al. 2018
@@ -134,7 +136,7 @@ class UpBlock(nn.Module):
         self.conv2 = finish(conv(outputs, outputs, 3))
         self.skip = finish(conv(inputs, outputs, 1))
 
-    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
         h = double(relu(self.norm1(x, condition)))
         h = self.conv2(relu(self.norm2(self.conv1(h), condition)))
         return h + double(self.skip(x))  # 1 x 1: cheaper before than after
@@ -235,7 +237,7 @@ class ProjectionDiscriminator(nn.Module):
             images = module(images)
         return relu(images).sum(dim=(2, 3))
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, condition: Condition = None) -> Tensor:
         """Return logits [N] of images in -1..1 as images of ``condition``."""
         h = self.features(images)
         logits = self.psi(h).squeeze(1)

@@ -18,10 +18,8 @@ from synthbook.training import check_choice, seeded
 class Architecture(NamedTuple):
     """A pair of networks, each made from a config.
 
-    A generator takes (latents [N, latent], condition, draw): the condition is labels int64 [N],
-    vectors [N, condition_size] or None; ``draw`` is a random generator on its device for what it
-    draws itself (noise, style mixing), None for none. A discriminator takes (images, condition)
-    and has ``features`` and ``stages``. Both have ``config``.
+    A generator takes (latents [N, latent], condition, draw), with ``draw`` on its device, and a
+    discriminator (images, condition); it has ``features`` and ``stages``. Both have ``config``.
     """
 
     config: type[NetworkConfig]

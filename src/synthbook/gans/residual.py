@@ -16,7 +16,7 @@ from torch.nn.functional import relu
 
 from synthbook.errors import InputError
 from synthbook.gans import blocks
-from synthbook.gans.blocks import BOTTOM, NetworkConfig, conv, sizes
+from synthbook.gans.blocks import BOTTOM, Condition, Draw, NetworkConfig, conv, sizes
 from synthbook.settings import Latent, Whole, Width, settings
 
 
@@ -102,12 +102,7 @@ class Generator(nn.Module):
         self.norm = nn.BatchNorm2d(width[-1])
         self.last = finish(conv(width[-1], config.image_channels, 3))
 
-    def forward(
-        self,
-        latents: Tensor,
-        condition: Tensor | None = None,
-        draw: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
         first, *parts = latents.split(self.part, dim=1)
         vector = None if self.embed is None else self.embed(condition)

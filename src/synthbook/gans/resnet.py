@@ -13,6 +13,7 @@ from torch.nn.functional import relu
 from synthbook.errors import InputError
 from synthbook.gans.blocks import (
     BOTTOM,
+    Draw,
     NetworkConfig,
     ProjectionDiscriminator,
     UpBlock,
@@ -68,9 +69,7 @@ class Generator(nn.Module):
         self.norm = nn.BatchNorm2d(width[-1])
         self.last = initialised(conv(width[-1], config.image_channels, 3))
 
-    def forward(
-        self, latents: Tensor, labels: Tensor, draw: torch.Generator | None = None
-    ) -> Tensor:
+    def forward(self, latents: Tensor, labels: Tensor, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
         h = self.first(latents).unflatten(1, (-1, BOTTOM, BOTTOM))
         for block in self.blocks:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 
-from synthbook.gans.blocks import BOTTOM, NetworkConfig, embedding, sizes, widths
+from synthbook.gans.blocks import BOTTOM, Condition, Draw, NetworkConfig, embedding, sizes, widths
 from synthbook.settings import Batch, Latent, Layers, Rate, Share, Whole, Width, settings
 
 
@@ -171,7 +171,7 @@ class Mapping(nn.Module):
             EqualLinear(a, b, rate=config.mapping_rate) for a, b in pairwise(lengths)
         )
 
-    def forward(self, latents: Tensor, condition: Tensor | None) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition) -> Tensor:
         w = unit(latents)
         if self.embed is not None:
             w = torch.cat([w, unit(self.embed(condition))], dim=1)
@@ -190,7 +190,7 @@ class StyledConv(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(1, 1, size, size))
 
-    def forward(self, x: Tensor, style: Tensor, draw: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, draw: Draw) -> Tensor:
         x = self.conv(x, style)
         noise = self.noise
         if draw is not None:
@@ -236,12 +236,7 @@ class Generator(nn.Module):
             self.blocks[str(size)] = nn.ModuleDict(layers)
         self.num_styles = 2 * len(width)
 
-    def styles(
-        self,
-        latents: Tensor,
-        condition: Tensor | None = None,
-        draw: torch.Generator | None = None,
-    ) -> Tensor:
+    def styles(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return the styles of all layers [N, num_styles, style]; with ``draw`` they may be mixed.
 
         Mixing (Karras et al. 2019, Sec. 3.1): from a random layer on, all images of the batch
@@ -257,7 +252,7 @@ class Generator(nn.Module):
         late = torch.arange(self.num_styles, device=latents.device) >= cut
         return torch.where((late & mixes)[:, None], others, styles)
 
-    def synthesis(self, styles: Tensor, draw: torch.Generator | None = None) -> Tensor:
+    def synthesis(self, styles: Tensor, draw: Draw = None) -> Tensor:
         """Return images of styles [N, num_styles, style]; without ``draw`` the noise is fixed."""
         w = styles.unbind(1)
         x = self.first(self.constant.expand(len(styles), -1, -1, -1), w[0], draw)
@@ -268,12 +263,7 @@ class Generator(nn.Module):
             image = upsample(image) + block["image"](x, w[2 * k + 3])
         return image
 
-    def forward(
-        self,
-        latents: Tensor,
-        condition: Tensor | None = None,
-        draw: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W]; ``draw``, on the network's device, mixes and makes noise."""
         return self.synthesis(self.styles(latents, condition, draw), draw)
 
@@ -333,7 +323,7 @@ class Discriminator(nn.Module):
         x = activation(self.conv(minibatch_deviation(x, self.config.deviation_group)))
         return activation(self.hidden(x.flatten(1)))
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, condition: Condition = None) -> Tensor:
         """Return logits [N] of images in -1..1 as images of ``condition``."""
         h = self.features(images)
         logits = self.last(h).squeeze(1)

@@ -172,18 +172,14 @@ def train(
                 if recipe.consistency:
                     change = discriminator(real, condition).float() - logits
                     d_loss = d_loss + recipe.consistency * change.square().mean()
-            d_optimizer.zero_grad(set_to_none=True)
-            d_loss.backward()
-            d_optimizer.step()
+            _update(d_optimizer, d_loss)
         computed = {"discriminator loss": d_loss.detach()}
 
         # Now and then a step for R1, with the weight of all that it stands for.
         if recipe.r1 and step % recipe.r1_interval == 0:
             real = real.detach().requires_grad_()
             penalty = r1_penalty(discriminator(augment(real, draw), condition), real)
-            d_optimizer.zero_grad(set_to_none=True)
-            (recipe.r1 / 2 * recipe.r1_interval * penalty).backward()
-            d_optimizer.step()
+            _update(d_optimizer, recipe.r1 / 2 * recipe.r1_interval * penalty)
             computed["R1 penalty"] = penalty.detach()
 
         # The generator's step.
@@ -194,9 +190,7 @@ def train(
         with torch.autocast(kind, **mixed):
             fake = augment(generator(latents, condition, inner), draw)
             g_loss = loss.generator(discriminator(fake, condition).float())
-        g_optimizer.zero_grad(set_to_none=True)
-        g_loss.backward()
-        g_optimizer.step()
+        _update(g_optimizer, g_loss)
         computed["generator loss"] = g_loss.detach()
 
         # Likewise a step for path length, on half a batch.
@@ -206,9 +200,7 @@ def train(
             condition = None if condition is None else condition[:half]
             styles = generator.styles(latents, condition, inner)
             penalty = path_length(generator.synthesis(styles, inner), styles, inner)
-            g_optimizer.zero_grad(set_to_none=True)
-            (recipe.path_length * recipe.path_length_interval * penalty).backward()
-            g_optimizer.step()
+            _update(g_optimizer, recipe.path_length * recipe.path_length_interval * penalty)
             computed["path length penalty"] = penalty.detach()
 
         if step < recipe.ema_start:
@@ -231,6 +223,12 @@ def train(
             save_checkpoint(folder, done, modules, states, run)
 
     return Trained(snapshot(), modules.get("best"), discriminator, curve)
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def _lowest(curve: Curve) -> float:

@@ -92,9 +92,7 @@ def filtered_clone(
     proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn. ``sampling`` are
     settings of ``Generator.sample``.
 
-    Returns the set and a dict: ``drawn``; ``accepted`` by the filter and ``share`` = accepted /
-    drawn; ``kept`` in the set; ``rounds``; ``confidence``; ``agreement``; ``per_class`` (name ->
-    accepted, kept).
+    Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set.
 
     Raises:
         InputError: if a class stays short.
@@ -155,9 +153,9 @@ def _next_round(
     acceptance so far and a tenth more, but no more than twice what was tried before: a class that
     never comes must not use up what the others need.
     """
-    missing = np.maximum(wanted - accepted, 0)
     if not drawn:
         return np.repeat(np.arange(len(wanted)), wanted)
+    missing = np.maximum(wanted - accepted, 0)
     if unconditional:
         number = int(np.ceil((1.1 * missing * drawn / np.maximum(accepted, 1)).max()))
         return np.zeros(min(number, 2 * drawn), dtype=np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -140,30 +139,27 @@ def synthesize(
     indices: Iterable[int] | None = None,
     resolution: int,
     seed: int,
-    **how: Any,
+    device: str = "cpu",
+    batch_size: int | None = None,
 ) -> np.ndarray:
-    """Draw images (Baek and Shim 2022, section 3).
+    """Draw images, uint8 ``[N, H, H, 3]`` (Baek and Shim 2022, section 3).
 
     Image k of a seed is a function of (seed, k): on the CPU it has the same bytes in every batch,
     order, worker and run. A GPU draws the same shapes; its noise has the same statistics, but comes
     from its own generators.
 
     Args:
-        recipe: what to draw.
         count: draw images 0 to count - 1; or
         indices: draw these.
         resolution: side H in pixels, a power of two from 8 to 4096.
-        seed: of the stream of images.
-        how: ``device``: "cpu", "cuda", "cuda:N", or "mps", for which the CPU draws; and
-            ``batch_size``: images drawn at a time; None: what suits the device.
-
-    Returns:
-        uint8 ``[N, H, H, 3]``.
+        device: "cpu", "cuda", "cuda:N", or "mps", for which the CPU draws.
+        batch_size: images drawn at a time; None: what suits the device.
 
     Raises:
         InputError: if there is nothing to draw, or a number is out of range.
     """
-    parts = batches(recipe, count, indices=indices, resolution=resolution, seed=seed, **how)
+    how = {"resolution": resolution, "seed": seed, "device": device, "batch_size": batch_size}
+    parts = batches(recipe, count, indices=indices, **how)
     return np.concatenate([part.cpu().numpy() for part in parts])
 
 
