@@ -50,19 +50,6 @@ def test_images_that_do_not_fit(data, says):
         start(data=data)
 
 
-@pytest.mark.parametrize(
-    "pixels",
-    [
-        np.zeros((4, 8, 8, 4), np.uint8),  # RGBA
-        np.zeros((4, 8, 8, 3), np.uint16),  # 16 bits
-        np.zeros((4, 8, 8), np.uint8),  # grey without its channel
-    ],
-)
-def test_arrays_that_are_no_images(pixels):
-    with pytest.raises(InputError, match=r"give uint8 \[N, H, W, C\] with C = 1 or 3"):
-        ImageSet(pixels, np.zeros(4, int), ("a",), "odd")
-
-
 @pytest.mark.parametrize(("dtype", "shape"), [(torch.float32, (3, 8, 8)), (torch.uint8, (4, 8, 8))])
 def test_streams_of_the_wrong_type(dtype, shape):
     stream = ImageStream(lambda k: torch.zeros(len(k), *shape, dtype=dtype), 8, 3, "odd")
@@ -93,10 +80,10 @@ def test_conditions_that_do_not_fit():
     vectors = {**SNGAN, "condition_size": 3}
     nan = torch.full((6, 3), float("nan"))
     for conditions, says in (
-        (None, r"none were given; give floats \[6, 3\]"),
-        (torch.zeros(6, 2), r"float32 \[6, 2\]; give floats \[6, 3\]"),
+        (None, r"no vectors; the networks take finite floats \[6, 3\]"),
+        (torch.zeros(6, 2), r"float32 \[6, 2\]; the networks take finite floats \[6, 3\]"),
         (torch.zeros(6, 3, dtype=torch.int64), "conditions are torch.int64"),
-        (nan, "not finite"),
+        (nan, "finite floats"),
     ):
         with pytest.raises(InputError, match=says):
             start("sngan", vectors, conditions=conditions)
@@ -131,8 +118,6 @@ def test_checkpoint_of_another_run(tmp_path):
         ({"augment": "cutouts"}, "did you mean 'cutout'"),
         ({"steps": 0}, "steps = 0 is not allowed"),
         ({"r1": -1.0}, "r1 = -1.0"),
-        ({"path_length": float("nan")}, "path_length = nan"),
-        ({"r1_interval": 0}, "r1_interval = 0"),
         ({"ema_decay": 1.5}, "ema_decay = 1.5"),
         ({"precision": "float8"}, "precision = 'float8'.* one of float32, bfloat16"),
     ],

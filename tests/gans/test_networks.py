@@ -193,7 +193,7 @@ def test_saved_networks_are_read_back(name, tmp_path):
     networks.save(generator, tmp_path, discriminator)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"config.json", "generator.safetensors", "discriminator.safetensors"}
-    read = (networks.load(tmp_path), networks.load_discriminator(tmp_path, name))
+    read = (networks.load(tmp_path), networks.load_discriminator(tmp_path))
     for made, kept in zip(read, (generator, discriminator), strict=True):
         assert made.config == kept.config
         for key, value in made.state_dict().items():
@@ -203,8 +203,6 @@ def test_saved_networks_are_read_back(name, tmp_path):
 
 def test_files_of_another_network_are_refused(tmp_path):
     networks.save(pair("sngan", 8)[0], tmp_path)
-    with pytest.raises(InputError, match=r"is a 'sngan', not a 'stylegan2'"):
-        networks.load(tmp_path, "stylegan2")
     with pytest.raises(InputError, match=r"no discriminator \(discriminator.safetensors\)"):
         networks.load_discriminator(tmp_path)
     with pytest.raises(InputError, match="no generator"):
@@ -235,8 +233,6 @@ def test_files_of_another_network_are_refused(tmp_path):
         ("biggan", {"attention": 12}, "attention at 12"),
         ("biggan", {"init": "normall"}, "did you mean 'normal'"),
         ("stylegan2", {"wide": 3}, "did you mean 'widest'"),
-        ("stylegan2", {"style_mixing": 2}, "style_mixing = 2"),
-        ("stylegan2", {"channels": 0}, "channels = 0"),
     ],
 )
 def test_bad_settings_say_what_is_wrong(name, settings, says):

@@ -7,10 +7,11 @@ import json
 
 import pytest
 
+from synthbook.gans.blocks import INITS
 from synthbook.gans.losses import LOSSES
 from synthbook.gans.networks import ARCHITECTURES
 from synthbook.gans.recipes import GanRecipe, Training, published
-from synthbook.gans.residual import INITS, SNGANConfig
+from synthbook.gans.residual import SNGANConfig
 from synthbook.settings import choices, schema_of
 
 

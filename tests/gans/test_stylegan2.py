@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
-from synthbook.gans.modulated import (
+from synthbook.gans.networks import create_discriminator, create_generator
+from synthbook.gans.stylegan2 import (
     EqualConv,
     EqualLinear,
     ModulatedConv,
     activation,
     blur,
+    minibatch_deviation,
     unit,
     upsample,
 )
-from synthbook.gans.networks import create_discriminator, create_generator
-from synthbook.gans.stylegan2 import minibatch_deviation
 
 torch.set_num_threads(1)
 FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,28 +27,32 @@ def diff_augment(images: Tensor, policy: str, draw: torch.Generator) -> Tensor:
         images = color(images, torch.rand(3, len(images), generator=draw).to(images))
     if "translation" not in names and "cutout" not in names:
         return images
-    count, high, wide = len(images), images.shape[2], images.shape[3]
-    shift, corner = torch.zeros(2, 2, count, dtype=torch.int64)
+    sides, device = images.shape[2:], images.device
+    kept = True
+
+    def whole(low: int, high: int) -> Tensor:
+        return torch.randint(low, high + 1, (len(images), 1), generator=draw).to(device)
+
     if "translation" in names:
-        shift = _integers([(-_part(s, SHIFT), _part(s, SHIFT)) for s in (high, wide)], count, draw)
-    if "cutout" in names:
-        # The centre may be any pixel, and with an even square also the far edge.
-        sides = [(s, _part(s, CUT)) for s in (high, wide)]
-        ranges = [(-(cut // 2), s - cut % 2 - cut // 2) for s, cut in sides]
-        corner = _integers(ranges, count, draw)
-    device = images.device
-    rows, columns = (_places(s, k.to(device)) for s, k in zip((high, wide), shift, strict=True))
-    kept = _inside(rows, high)[:, :, None] & _inside(columns, wide)[:, None]
-    if "cutout" in names:
-        cut = [
-            _within(side, first.to(device), _part(side, CUT))
-            for side, first in zip((high, wide), corner, strict=True)
-        ]
-        kept &= ~(cut[0][:, :, None] & cut[1][:, None])
-    if "translation" in names:
-        source = rows.clamp(0, high - 1)[:, :, None] * wide + columns.clamp(0, wide - 1)[:, None]
+        most = [int(side * SHIFT + 0.5) for side in sides]
+        shifts = [whole(-m, m) for m in most]
+        # The row and the column that each place is filled from, [N, side].
+        rows, columns = (
+            torch.arange(s, device=device) + k for s, k in zip(sides, shifts, strict=True)
+        )
+        kept = _box(rows, columns, sides)
+        source = rows.clamp(0, sides[0] - 1)[:, :, None] * sides[1]
+        source = source + columns.clamp(0, sides[1] - 1)[:, None]
         index = source.flatten(1)[:, None].expand(-1, images.shape[1], -1)
         images = images.flatten(2).gather(2, index).view_as(images)
+    if "cutout" in names:
+        cuts = [int(side * CUT + 0.5) for side in sides]
+        # The centre may be any pixel, and with an even square also the far edge.
+        firsts = [whole(-(c // 2), s - c % 2 - c // 2) for s, c in zip(sides, cuts, strict=True)]
+        rows, columns = (
+            torch.arange(s, device=device) - k for s, k in zip(sides, firsts, strict=True)
+        )
+        kept = kept & ~_box(rows, columns, cuts)
     return images * kept[:, None]
 
 
@@ -65,29 +69,10 @@ def color(images: Tensor, draws: Tensor) -> Tensor:
     return torch.addcmul(grey * (c * (1 - s)) + constant, images, c * s)
 
 
-def _part(side: int, share: float) -> int:
-    return int(side * share + 0.5)
-
-
-def _integers(ranges: list[tuple[int, int]], count: int, draw: torch.Generator) -> Tensor:
-    """Return int64 [2, N], row k uniform in ranges[k], both ends included."""
-    rows = [torch.randint(low, high + 1, (count,), generator=draw) for low, high in ranges]
-    return torch.stack(rows)
-
-
-def _places(side: int, shift: Tensor) -> Tensor:
-    """Return [N, side]: the row or column that each place is filled from."""
-    return torch.arange(side, device=shift.device) + shift[:, None]
-
-
-def _inside(places: Tensor, side: int) -> Tensor:
-    return (places >= 0) & (places < side)
-
-
-def _within(side: int, first: Tensor, length: int) -> Tensor:
-    """Return bool [N, side]: whether a place is in first .. first + length - 1."""
-    places = torch.arange(side, device=first.device)
-    return (places >= first[:, None]) & (places < first[:, None] + length)
+def _box(rows: Tensor, columns: Tensor, sides: Sequence[int]) -> Tensor:
+    """Return bool [N, H, W]: where row and column are both in 0..side - 1."""
+    rows, columns = ((x >= 0) & (x < side) for x, side in zip((rows, columns), sides, strict=True))
+    return rows[:, :, None] & columns[:, None]
 
 
 def augmentation(policy: str) -> Augment:

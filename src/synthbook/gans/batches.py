@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 class ImageStream:
     """An endless stream of images, each drawn for its index and used once.
 
-    Args:
-        images: maps indices int64 [N] to images uint8 [N, C, H, W], 0..255; image k is always
-            the same.
-        image_size: H and W, in pixels.
-        channels: C, 1 or 3.
-        name: what is drawn, with its settings and its seed; a training that goes on from a
-            checkpoint must have the same.
-        num_classes: above 0, the images get labels drawn uniformly.
+    ``images`` maps indices int64 [N] to uint8 [N, C, H, W]; image k is always the same. ``name``
+    says what is drawn, with its settings and its seed: a training that goes on from a checkpoint
+    must have the same. With ``num_classes`` above 0 the labels are drawn uniformly.
     """
 
     images: Callable[[Tensor], Tensor]
@@ -43,13 +38,10 @@ class ImageStream:
 
 
 class Real:
-    """Batches of real images and their conditions, for one pair of networks.
+    """Batches of real images and their conditions on a device, for networks with ``config``.
 
-    Args:
-        images: a set with two images at least, or a stream.
-        config: of the networks; it says whether the condition is labels, vectors or nothing.
-        conditions: float [number of images, condition_size], where the networks take vectors.
-        device: where the images are kept.
+    ``images`` are a set of two at least, or a stream; ``conditions`` float [number of images,
+    condition_size], where the networks take vectors.
 
     Raises:
         InputError: if images, conditions and networks do not fit each other.
@@ -62,16 +54,15 @@ class Real:
         conditions: Tensor | None,
         device: str,
     ) -> None:
-        _check_shape(images, config)
-        _check_conditions(conditions, config, images)
+        _check(images, config, conditions)
         self.config, self.device = config, device
         self.stream = images if isinstance(images, ImageStream) else None
-        self.pixels = self.labels = None
         if self.stream is None:
-            self.pixels, self.labels = pixels_and_labels(images, device)
+            self.pixels, labels = pixels_and_labels(images, device)
             if len(self.pixels) < 2:
                 raise InputError(f"'{images.name}' has 1 image; a GAN needs two or more")
-        self.conditions = None if conditions is None else conditions.float().to(device)
+            vectors = None if conditions is None else conditions.float().to(device)
+            self.conditions = labels if config.num_classes else vectors
 
     def pick(
         self, count: int, draw: torch.Generator, batch: int = 0
@@ -80,18 +71,13 @@ class Real:
 
         From a set, images are drawn with replacement; a stream goes on to its next ones.
         """
-        if self.pixels is not None:
+        if self.stream is None:
             which = torch.randint(len(self.pixels), (count,), generator=draw).to(self.device)
-        else:
-            which = torch.arange(batch * count, (batch + 1) * count)
-        if self.conditions is not None:
-            return which, self.conditions[which]
-        if not self.config.num_classes:
+            return which, None if self.conditions is None else self.conditions[which]
+        which, classes = torch.arange(batch * count, (batch + 1) * count), self.config.num_classes
+        if not classes:
             return which, None
-        if self.labels is not None:
-            return which, self.labels[which]
-        labels = torch.randint(self.config.num_classes, (count,), generator=draw)
-        return which, labels.to(self.device)
+        return which, torch.randint(classes, (count,), generator=draw).to(self.device)
 
     def images(self, which: Tensor) -> Tensor:
         """Return the images that ``pick`` chose, uint8 [N, C, H, W]."""
@@ -107,7 +93,9 @@ class Real:
         return drawn.to(self.device)
 
 
-def _check_shape(images: ImageSet | ImageStream, config: NetworkConfig) -> None:
+def _check(
+    images: ImageSet | ImageStream, config: NetworkConfig, conditions: Tensor | None
+) -> None:
     shape = (images.image_size, images.channels)
     if shape != (config.image_size, config.image_channels):
         raise InputError(
@@ -120,11 +108,6 @@ def _check_shape(images: ImageSet | ImageStream, config: NetworkConfig) -> None:
             f"'{images.name}' has {images.num_classes} classes and the networks "
             f"{config.num_classes}; make them with num_classes {images.num_classes}"
         )
-
-
-def _check_conditions(
-    conditions: Tensor | None, config: NetworkConfig, images: ImageSet | ImageStream
-) -> None:
     if not config.condition_size:
         if conditions is not None:
             raise InputError(
@@ -135,10 +118,9 @@ def _check_conditions(
     if isinstance(images, ImageStream):
         raise InputError("a stream has no conditions; train on a set of images, or without them")
     shape = (len(images), config.condition_size)
-    wanted = f"give floats {list(shape)}, a row an image"
-    if conditions is None:
-        raise InputError(f"the networks take condition vectors and none were given; {wanted}")
-    if not conditions.is_floating_point() or conditions.shape != shape:
-        raise InputError(f"conditions are {conditions.dtype} {list(conditions.shape)}; {wanted}")
-    if not conditions.isfinite().all():
-        raise InputError("conditions hold numbers that are not finite; mend the features")
+    given = "no vectors" if conditions is None else f"{conditions.dtype} {list(conditions.shape)}"
+    floats = conditions is not None and conditions.is_floating_point()
+    if not floats or conditions.shape != shape or not conditions.isfinite().all():
+        raise InputError(
+            f"conditions are {given}; the networks take finite floats {list(shape)}, a row an image"
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise
 from typing import ClassVar, Literal, TypeVar
 
 import torch
@@ -14,9 +15,16 @@ from torch.nn.utils.parametrizations import spectral_norm
 from synthbook.errors import InputError
 from synthbook.settings import Latent, Whole, Width, settings
 
-Layer = TypeVar("Layer", nn.Conv2d, nn.Linear, nn.Embedding)
+Layer = TypeVar("Layer", bound=nn.Module)
 Finish = Callable[[nn.Module], nn.Module]  # sets the first weights of a layer, and wraps it
+Condition = Tensor | None  # labels int64 [N] or vectors [N, condition_size]
+Draw = torch.Generator | None  # for what a network draws itself: noise, style mixing
 BOTTOM = 4  # pixels: the first feature map of a generator, the last of a discriminator
+INITS = {
+    "xavier": nn.init.xavier_uniform_,  # Miyato et al. 2018
+    "orthogonal": nn.init.orthogonal_,  # Brock et al. 2019
+    "normal": partial(nn.init.normal_, std=0.02),  # BigGAN's public code for CIFAR
+}
 
 
 @settings
@@ -41,7 +49,12 @@ class NetworkConfig:
     latent: Latent = 128
 
     def __post_init__(self) -> None:
-        check_size(self.image_size, self.smallest, self.largest)
+        possible = [size for size in sizes(self.largest) if size >= self.smallest]
+        if self.image_size not in possible:
+            raise InputError(
+                f"image size {self.image_size} is not possible for this GAN; resize the images to "
+                f"{', '.join(map(str, possible[:-1]))} or {possible[-1]} pixels"
+            )
         if self.num_classes and self.condition_size:
             raise InputError(
                 f"num_classes {self.num_classes} and condition_size {self.condition_size} exclude "
@@ -49,14 +62,9 @@ class NetworkConfig:
             )
 
 
-def check_size(image_size: int, smallest: int, largest: int) -> None:
-    """Raise InputError unless ``image_size`` is a power of two in the range."""
-    if not smallest <= image_size <= largest or image_size & (image_size - 1):
-        sizes = [str(smallest * 2**k) for k in range((largest // smallest).bit_length())]
-        raise InputError(
-            f"image size {image_size} is not possible for this GAN; resize the images to "
-            f"{', '.join(sizes[:-1])} or {sizes[-1]} pixels"
-        )
+def sizes(image_size: int) -> list[int]:
+    """Return 4, 8, ..., ``image_size``."""
+    return [BOTTOM * 2**k for k in range((image_size // BOTTOM).bit_length())]
 
 
 def widths(channels: int, image_size: int, widest: int = 4) -> list[int]:
@@ -64,26 +72,18 @@ def widths(channels: int, image_size: int, widest: int = 4) -> list[int]:
 
     A map of half the size is twice as wide, up to ``widest`` times ``channels``.
     """
-    sizes = [BOTTOM * 2**k for k in range((image_size // BOTTOM).bit_length())]
-    return [channels * min(image_size // size, widest) for size in sizes]
+    return [channels * min(image_size // size, widest) for size in sizes(image_size)]
 
 
-def xavier(layer: Layer) -> Layer:
-    """Set Xavier-uniform weights and zero biases (Miyato et al. 2018); return the layer."""
-    nn.init.xavier_uniform_(layer.weight)
-    return zero_bias(layer)
+def initialised(layer: Layer, init: str = "xavier", *, spectral: bool = False) -> Layer:
+    """Set first weights, and biases to zero; return the layer.
 
-
-def zero_bias(layer: Layer) -> Layer:
-    """Set the bias to zero where there is one; return the layer."""
+    With ``spectral`` its weights are divided by their largest singular value from now on.
+    """
+    INITS[init](layer.weight)
     if getattr(layer, "bias", None) is not None:
         nn.init.zeros_(layer.bias)
-    return layer
-
-
-def spectral_xavier(layer: Layer) -> nn.Module:
-    """Set Xavier weights and divide them by their largest singular value from now on."""
-    return spectral_norm(xavier(layer))
+    return spectral_norm(layer) if spectral else layer
 
 
 def conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
@@ -91,11 +91,13 @@ def conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
 
 
-def embedding(config: NetworkConfig, size: int) -> nn.Embedding | nn.Linear | None:
+def embedding(
+    config: NetworkConfig, size: int, linear: type[nn.Module] = nn.Linear
+) -> nn.Module | None:
     """Return the layer from labels or condition vectors to ``size`` numbers; None without."""
     if config.num_classes:
         return nn.Embedding(config.num_classes, size)
-    return nn.Linear(config.condition_size, size) if config.condition_size else None
+    return linear(config.condition_size, size) if config.condition_size else None
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -112,26 +114,31 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
         """Normalise ``x`` [N, C, H, W] with gain and bias from ``vector`` [N, size]."""
-        if self.gain is None or self.bias is None:
+        if self.gain is None:
             return self.norm(x)
         gain, bias = 1 + self.gain(vector), self.bias(vector)
         return self.norm(x) * gain[:, :, None, None] + bias[:, :, None, None]
 
 
 class UpBlock(nn.Module):
-    """Residual block that doubles the size: [N, in, H, W] -> [N, out, 2H, 2W]."""
+    """Residual block that doubles the size: [N, in, H, W] -> [N, out, 2H, 2W].
 
-    def __init__(self, in_channels: int, out_channels: int, size: int, finish: Finish) -> None:
+    ``norm`` makes a normalisation of so many channels, which is given the condition.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, norm: Callable[[int], nn.Module], finish: Finish
+    ) -> None:
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(in_channels, size, finish)
-        self.conv1 = finish(conv(in_channels, out_channels, 3))
-        self.norm2 = ConditionalBatchNorm(out_channels, size, finish)
-        self.conv2 = finish(conv(out_channels, out_channels, 3))
-        self.skip = finish(conv(in_channels, out_channels, 1))
+        self.norm1 = norm(inputs)
+        self.conv1 = finish(conv(inputs, outputs, 3))
+        self.norm2 = norm(outputs)
+        self.conv2 = finish(conv(outputs, outputs, 3))
+        self.skip = finish(conv(inputs, outputs, 1))
 
-    def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
-        h = double(relu(self.norm1(x, vector)))
-        h = self.conv2(relu(self.norm2(self.conv1(h), vector)))
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
+        h = double(relu(self.norm1(x, condition)))
+        h = self.conv2(relu(self.norm2(self.conv1(h), condition)))
         return h + double(self.skip(x))  # 1 x 1: cheaper before than after
 
 
@@ -144,20 +151,14 @@ class DownBlock(nn.Module):
     """Residual block: [N, in, H, W] -> [N, out, H/2, W/2] if ``down``, else the size stays."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        down: bool,
-        first: bool = False,
-        finish: Finish = spectral_xavier,
+        self, inputs: int, outputs: int, *, down: bool, first: bool, finish: Finish
     ) -> None:
         super().__init__()
         self.down, self.first = down, first
-        self.conv1 = finish(conv(in_channels, out_channels, 3))
-        self.conv2 = finish(conv(out_channels, out_channels, 3))
-        plain = in_channels == out_channels and not down
-        self.skip = None if plain else finish(conv(in_channels, out_channels, 1))
+        self.conv1 = finish(conv(inputs, outputs, 3))
+        self.conv2 = finish(conv(outputs, outputs, 3))
+        plain = inputs == outputs and not down
+        self.skip = None if plain else finish(conv(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv2(relu(self.conv1(x if self.first else relu(x))))
@@ -174,10 +175,11 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, finish: Finish) -> None:
         super().__init__()
         narrow, values = max(1, channels // 8), max(1, channels // 2)
-        self.query = finish(nn.Conv2d(channels, narrow, 1, bias=False))
-        self.key = finish(nn.Conv2d(channels, narrow, 1, bias=False))
-        self.value = finish(nn.Conv2d(channels, values, 1, bias=False))
-        self.last = finish(nn.Conv2d(values, channels, 1, bias=False))
+        pointwise = partial(nn.Conv2d, kernel_size=1, bias=False)
+        self.query = finish(pointwise(channels, narrow))
+        self.key = finish(pointwise(channels, narrow))
+        self.value = finish(pointwise(channels, values))
+        self.last = finish(pointwise(values, channels))
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,40 +205,39 @@ class ProjectionDiscriminator(nn.Module):
         width: Sequence[int],
         down: Sequence[bool],
         *,
-        finish: Finish = spectral_xavier,
+        init: str = "xavier",
         attention: int = 0,
     ) -> None:
         super().__init__()
         self.config = config
-        steps = pairwise([config.image_channels, *width])
+        finish = partial(initialised, init=init, spectral=True)
+        steps = zip(pairwise([config.image_channels, *width]), down, strict=True)
         self.blocks = nn.ModuleList(
             DownBlock(a, b, down=halve, first=k == 0, finish=finish)
-            for k, ((a, b), halve) in enumerate(zip(steps, down, strict=True))
+            for k, ((a, b), halve) in enumerate(steps)
         )
-        size, self.attention_after, self.attention = config.image_size, -1, None
-        for k, halve in enumerate(down):
-            size //= 2 if halve else 1
-            if attention and size == attention and self.attention is None:
-                self.attention_after, self.attention = k, SelfAttention(width[k], finish)
+        after = [config.image_size >> sum(down[: k + 1]) for k in range(len(down))]
+        self.attention_after = after.index(attention) if attention else -1
+        wide = width[self.attention_after]
+        self.attention = SelfAttention(wide, finish) if attention else None
         self.psi = finish(nn.Linear(width[-1], 1))
         embed = embedding(config, width[-1])
         self.embed = None if embed is None else spectral_norm(embed)
 
     def stages(self) -> list[list[nn.Module]]:
         """Return the parts in the order of the data, image first: what FreezeD freezes."""
-        parts: list[list[nn.Module]] = [[block] for block in self.blocks]
+        stages: list[list[nn.Module]] = [[block] for block in self.blocks]
         if self.attention is not None:
-            parts[self.attention_after].append(self.attention)
-        return parts
+            stages[self.attention_after].append(self.attention)
+        return stages
 
     def features(self, images: Tensor) -> Tensor:
         """Return h [N, D] of images [N, C, H, W] in -1..1."""
-        for part in self.stages():
-            for module in part:
-                images = module(images)
+        for module in chain.from_iterable(self.stages()):
+            images = module(images)
         return relu(images).sum(dim=(2, 3))
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, condition: Condition = None) -> Tensor:
         """Return logits [N] of images in -1..1 as images of ``condition``."""
         h = self.features(images)
         logits = self.psi(h).squeeze(1)

@@ -29,15 +29,12 @@ def hinge_generator(fake: Tensor) -> Tensor:
 
 
 def non_saturating_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """E[softplus(-D(x))] + E[softplus(D(G(z)))], which is -E log p(real) - E log p(fake).
-
-    Goodfellow et al. 2014, Eq. 1, with logits.
-    """
+    """-E log p(real) - E log p(fake) of logits (Goodfellow et al. 2014, Eq. 1)."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def non_saturating_generator(fake: Tensor) -> Tensor:
-    """E[softplus(-D(G(z)))], which is -E log p(real) of fakes (Goodfellow et al. 2014, Sec. 3)."""
+    """-E log p(real) of fakes (Goodfellow et al. 2014, Sec. 3)."""
     return softplus(-fake).mean()
 
 

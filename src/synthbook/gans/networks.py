@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from synthbook.errors import InputError, did_you_mean
+from synthbook.errors import InputError
 from synthbook.gans import residual, resnet, stylegan2
 from synthbook.gans.blocks import NetworkConfig
 from synthbook.training import check_choice, seeded
@@ -18,10 +18,8 @@ from synthbook.training import check_choice, seeded
 class Architecture(NamedTuple):
     """A pair of networks, each made from a config.
 
-    A generator takes (latents [N, latent], condition, draw): the condition is labels int64 [N],
-    vectors [N, condition_size] or None; ``draw`` is a random generator on its device for what it
-    draws itself (noise, style mixing), None for none. A discriminator takes (images, condition)
-    and has ``features`` and ``stages``. Both have ``config``.
+    A generator takes (latents [N, latent], condition, draw), with ``draw`` on its device, and a
+    discriminator (images, condition); it has ``features`` and ``stages``. Both have ``config``.
     """
 
     config: type[NetworkConfig]
@@ -46,40 +44,21 @@ def create_config(name: str, **settings: Any) -> NetworkConfig:
         InputError: if the name or a setting is not known, or a value makes no sense.
     """
     check_choice("architecture", name, ARCHITECTURES)
-    kind = ARCHITECTURES[name].config
-    known = [field.name for field in dataclasses.fields(kind)]
-    for setting in settings:
-        if setting not in known:
-            remedy = did_you_mean(setting, known) or f"; it has {', '.join(known)}"
-            raise InputError(f"architecture '{name}' has no setting '{setting}'{remedy}")
-    return kind(**settings)
+    return ARCHITECTURES[name].config(**settings)
 
 
 def create_generator(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
-    """Return the generator of architecture ``name``; weights from (seed, "init", "generator").
-
-    Raises:
-        InputError: as ``create_config``.
-    """
+    """Return the generator of architecture ``name``; weights from (seed, "init", "generator")."""
     config = create_config(name, **settings)
     with seeded(seed, "init", "generator"):
         return ARCHITECTURES[name].generator(config)
 
 
 def create_discriminator(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
-    """Return the discriminator of ``name``; weights from (seed, "init", "discriminator").
-
-    Raises:
-        InputError: as ``create_config``.
-    """
+    """Return the discriminator of ``name``; weights from (seed, "init", "discriminator")."""
     config = create_config(name, **settings)
     with seeded(seed, "init", "discriminator"):
         return ARCHITECTURES[name].discriminator(config)
-
-
-def describe(network: nn.Module) -> dict[str, Any]:
-    """Return architecture and settings of ``network`` as what its config.json holds."""
-    return {"architecture": network.config.architecture, **dataclasses.asdict(network.config)}
 
 
 def save(generator: nn.Module, folder: Path, discriminator: nn.Module | None = None) -> None:
@@ -87,35 +66,27 @@ def save(generator: nn.Module, folder: Path, discriminator: nn.Module | None = N
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    networks = {"generator": generator, "discriminator": discriminator}
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(describe(generator), indent=1) + "\n"
+    settings = {"architecture": generator.config.architecture, **asdict(generator.config)}
+    text = json.dumps(settings, indent=1) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-    for name, network in networks.items():
+    for name, network in {"generator": generator, "discriminator": discriminator}.items():
         if network is not None:
             state = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
             save_file(state, folder / f"{name}.safetensors")
 
 
-def load(folder: Path, architecture: str | None = None) -> nn.Module:
-    """Return the generator that ``save`` wrote to ``folder``, in eval mode.
-
-    Raises:
-        InputError: if the folder holds no generator, or not one of ``architecture``.
-    """
-    return _load(Path(folder), "generator", architecture).eval().requires_grad_(False)
+def load(folder: Path) -> nn.Module:
+    """Return the generator that ``save`` wrote to ``folder``, in eval mode."""
+    return _load(Path(folder), "generator").eval().requires_grad_(False)
 
 
-def load_discriminator(folder: Path, architecture: str | None = None) -> nn.Module:
-    """Return the discriminator that ``save`` wrote to ``folder``, ready to be trained on.
-
-    Raises:
-        InputError: if the folder holds no discriminator, or not one of ``architecture``.
-    """
-    return _load(Path(folder), "discriminator", architecture)
+def load_discriminator(folder: Path) -> nn.Module:
+    """Return the discriminator that ``save`` wrote to ``folder``, ready to be trained on."""
+    return _load(Path(folder), "discriminator")
 
 
-def _load(folder: Path, which: str, architecture: str | None) -> nn.Module:
+def _load(folder: Path, which: str) -> nn.Module:
     from safetensors.torch import load_file
 
     for name in ("config.json", f"{which}.safetensors"):
@@ -123,12 +94,6 @@ def _load(folder: Path, which: str, architecture: str | None) -> nn.Module:
             raise InputError(f"{folder} holds no {which} ({name}); give its folder")
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = settings.pop("architecture", None)
-    check_choice("architecture", name, ARCHITECTURES)
-    if architecture not in (None, name):
-        raise InputError(
-            f"the {which} in {folder} is a '{name}', not a '{architecture}'; choose another "
-            f"folder or architecture '{name}'"
-        )
     config = create_config(name, **settings)
     with seeded(0, "load"):  # the first weights are replaced
         network = getattr(ARCHITECTURES[name], which)(config)

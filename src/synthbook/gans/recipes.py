@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from synthbook import settings as fields
 from synthbook.errors import InputError
-from synthbook.settings import (
-    Augmentations,
-    Batch,
-    Count,
-    HalfLife,
-    Latent,
-    Listed,
-    Precision,
-    Rate,
-    Share,
-    Weight,
-    Whole,
-    Width,
-    settings,
-)
+from synthbook.settings import Count, Listed, Rate, Share, Weight, Whole, settings
 
 
 @settings
@@ -48,17 +35,17 @@ class Training:
     """
 
     steps: Count = 1000
-    batch_size: Batch = 32
+    batch_size: fields.Batch = 32
     generator_learning_rate: Rate = 6e-3
     discriminator_learning_rate: Rate = 6e-3
     betas: Annotated[tuple[Share, Share], Listed] = (0.0, 0.9)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     discriminator_steps: Count = 1
     ema_decay: Share = 0.99
-    ema_half_life: HalfLife = 0.0
+    ema_half_life: fields.HalfLife = 0.0
     ema_start: Whole = 0
     loss: Literal["hinge", "non_saturating", "wasserstein"] = "hinge"
-    augment: Augmentations = ""
+    augment: fields.Augmentations = ""
     consistency: Weight = 0.0
     r1: Weight = 0.0
     r1_interval: Count = 16
@@ -67,7 +54,7 @@ class Training:
     frozen_blocks: Whole = 0
     standing_images: Count = 4000
     flip: bool = False
-    precision: Precision = "float32"
+    precision: fields.Precision = "float32"
 
     @property
     def decay(self) -> float:
@@ -79,14 +66,10 @@ class Training:
 
 @settings
 class GanRecipe(Training):
-    """How a class-conditional GAN is built and trained.
+    """How a class-conditional GAN is built and trained; other settings are its defaults."""
 
-    ``channels`` is the width at full image size and ``latent`` the length of z; the
-    architecture's other settings are its defaults.
-    """
-
-    channels: Width = 16
-    latent: Latent = 32
+    channels: fields.Width = 16
+    latent: fields.Latent = 32
     architecture: Literal["resnet", "sngan", "biggan", "stylegan2"] = "resnet"
 
 

@@ -6,47 +6,18 @@ discriminator. The two architectures are two sets of defaults, and every part ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
-from torch.nn.utils.parametrizations import spectral_norm
 
 from synthbook.errors import InputError
-from synthbook.gans.blocks import (
-    BOTTOM,
-    Finish,
-    Layer,
-    NetworkConfig,
-    ProjectionDiscriminator,
-    SelfAttention,
-    UpBlock,
-    conv,
-    embedding,
-    widths,
-    xavier,
-    zero_bias,
-)
+from synthbook.gans import blocks
+from synthbook.gans.blocks import BOTTOM, Condition, Draw, NetworkConfig, conv, sizes
 from synthbook.settings import Latent, Whole, Width, settings
-
-
-def orthogonal(layer: Layer) -> Layer:
-    """Set orthogonal weights and zero biases (Brock et al. 2019); return the layer."""
-    nn.init.orthogonal_(layer.weight)
-    return zero_bias(layer)
-
-
-def normal(layer: Layer) -> Layer:
-    """Set weights from N(0, 0.02^2) and zero biases, as BigGAN's public code does for CIFAR."""
-    nn.init.normal_(layer.weight, std=0.02)
-    return zero_bias(layer)
-
-
-Init = Literal["xavier", "orthogonal", "normal"]
-INITS = {"xavier": xavier, "orthogonal": orthogonal, "normal": normal}
 
 
 @settings
@@ -62,7 +33,7 @@ class SNGANConfig(NetworkConfig):
             is a multiple of the number of blocks + 1.
         attention: image size at which both networks have self-attention; 0 for none.
         spectral_generator: spectral norm in the generator too.
-        init: first weights: "xavier", "orthogonal" or "normal".
+        init: first weights, of ``blocks.INITS``.
     """
 
     architecture: ClassVar[str] = "sngan"
@@ -73,17 +44,16 @@ class SNGANConfig(NetworkConfig):
     hierarchical: bool = False
     attention: Whole = 0
     spectral_generator: bool = False
-    init: Init = "xavier"
+    init: Literal["xavier", "orthogonal", "normal"] = "xavier"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.attention and self.attention not in _sizes(self.image_size)[1:-1]:
-            inside = ", ".join(str(size) for size in _sizes(self.image_size)[1:-1])
+        inside, parts = sizes(self.image_size)[1:-1], len(sizes(self.image_size))
+        if self.attention and self.attention not in inside:
             raise InputError(
                 f"attention at {self.attention} pixels is not possible for images of "
-                f"{self.image_size}; give 0 for none{f', {inside}' if inside else ''}"
+                f"{self.image_size}; give one of {', '.join(map(str, [0, *inside]))} (0: none)"
             )
-        parts = len(_sizes(self.image_size))
         if self.hierarchical and self.latent % parts:
             raise InputError(
                 f"latent {self.latent} cannot be cut into {parts} equal parts for the blocks; "
@@ -92,7 +62,7 @@ class SNGANConfig(NetworkConfig):
 
     def widths(self, channels: int) -> list[int]:
         """Return the widths at 4, 8, ..., ``image_size`` pixels."""
-        return widths(channels, self.image_size, 1 if self.image_size <= 32 else 16)
+        return blocks.widths(channels, self.image_size, 1 if self.image_size <= 32 else 16)
 
 
 @settings
@@ -108,16 +78,7 @@ class BigGANConfig(SNGANConfig):
     discriminator_channels: Width = 256
     hierarchical: bool = True
     spectral_generator: bool = True
-    init: Init = "orthogonal"
-
-
-def _sizes(image_size: int) -> list[int]:
-    """Return 4, 8, ..., ``image_size``."""
-    return [BOTTOM * 2**k for k in range((image_size // BOTTOM).bit_length())]
-
-
-def _finish(init: str, spectral: bool) -> Finish:
-    return (lambda layer: spectral_norm(INITS[init](layer))) if spectral else INITS[init]
+    init: Literal["xavier", "orthogonal", "normal"] = "orthogonal"
 
 
 class Generator(nn.Module):
@@ -126,49 +87,37 @@ class Generator(nn.Module):
     def __init__(self, config: SNGANConfig) -> None:
         super().__init__()
         self.config = config
-        finish = _finish(config.init, config.spectral_generator)
-        width, sizes = config.widths(config.channels), _sizes(config.image_size)
-        self.part = config.latent // len(sizes) if config.hierarchical else config.latent
-        self.embed = embedding(config, config.embedding)
-        vector = (config.embedding if self.embed is not None else 0) + (
-            self.part if config.hierarchical else 0
-        )
+        spectral = config.spectral_generator
+        finish = partial(blocks.initialised, init=config.init, spectral=spectral)
+        width = config.widths(config.channels)
+        self.part = config.latent // len(width) if config.hierarchical else config.latent
+        self.embed = blocks.embedding(config, config.embedding)
+        vector = self.part if config.hierarchical else 0
+        vector += 0 if self.embed is None else config.embedding
+        norm = partial(blocks.ConditionalBatchNorm, size=vector, finish=finish)
         self.first = finish(nn.Linear(self.part, width[0] * BOTTOM**2))
-        self.blocks = nn.ModuleList(UpBlock(a, b, vector, finish) for a, b in pairwise(width))
-        self.attention_at = config.attention
-        at = sizes.index(config.attention) if config.attention else 0
-        self.attention = SelfAttention(width[at], finish) if at else None
+        self.blocks = nn.ModuleList(blocks.UpBlock(a, b, norm, finish) for a, b in pairwise(width))
+        at = config.attention and sizes(config.image_size).index(config.attention)
+        self.attention = blocks.SelfAttention(width[at], finish) if at else None
         self.norm = nn.BatchNorm2d(width[-1])
         self.last = finish(conv(width[-1], config.image_channels, 3))
 
-    def vectors(self, latents: Tensor, condition: Tensor | None) -> list[Tensor | None]:
-        """Return what conditions each block: embedded condition and part of z, or None."""
-        embedded = [] if self.embed is None else [self.embed(condition)]
-        if not self.config.hierarchical:
-            return [embedded[0] if embedded else None] * len(self.blocks)
-        parts = latents.split(self.part, dim=1)[1:]
-        return [torch.cat([*embedded, part], dim=1) for part in parts]
-
-    def forward(
-        self,
-        latents: Tensor,
-        condition: Tensor | None = None,
-        draw: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
-        return self.decode(latents[:, : self.part], self.vectors(latents, condition))
-
-    def decode(self, latents: Tensor, vectors: Sequence[Tensor | None]) -> Tensor:
-        """Return images from the first part of z and one vector a block."""
-        h = self.first(latents).unflatten(1, (-1, BOTTOM, BOTTOM))
-        for block, vector in zip(self.blocks, vectors, strict=True):
-            h = block(h, vector)
-            if self.attention is not None and h.shape[2] == self.attention_at:
+        first, *parts = latents.split(self.part, dim=1)
+        vector = None if self.embed is None else self.embed(condition)
+        h = self.first(first).unflatten(1, (-1, BOTTOM, BOTTOM))
+        for k, block in enumerate(self.blocks):
+            if self.config.hierarchical:
+                h = block(h, parts[k] if vector is None else torch.cat([vector, parts[k]], dim=1))
+            else:
+                h = block(h, vector)
+            if self.attention is not None and h.shape[2] == self.config.attention:
                 h = self.attention(h)
         return torch.tanh(self.last(relu(self.norm(h))))
 
 
-class Discriminator(ProjectionDiscriminator):
+class Discriminator(blocks.ProjectionDiscriminator):
     """Projection discriminator with spectral norm.
 
     Up to 32 pixels: four blocks, of which the first two halve the size as long as it is above 4.
@@ -181,5 +130,4 @@ class Discriminator(ProjectionDiscriminator):
         if config.image_size <= 32:
             width = [config.discriminator_channels] * 4
             down = [k < 2 and config.image_size >> k > BOTTOM for k in range(4)]
-        finish = _finish(config.init, spectral=True)
-        super().__init__(config, width, down, finish=finish, attention=config.attention)
+        super().__init__(config, width, down, init=config.init, attention=config.attention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar
 
@@ -12,12 +13,13 @@ from torch.nn.functional import relu
 from synthbook.errors import InputError
 from synthbook.gans.blocks import (
     BOTTOM,
+    Draw,
     NetworkConfig,
     ProjectionDiscriminator,
+    UpBlock,
     conv,
-    double,
+    initialised,
     widths,
-    xavier,
 )
 from synthbook.settings import Latent, Whole, Width, settings
 
@@ -54,23 +56,6 @@ class ClassBatchNorm(nn.Module):
         return self.norm(x) * gain[:, :, None, None] + bias[:, :, None, None]
 
 
-class ClassUpBlock(nn.Module):
-    """Residual block that doubles the size: [N, in, H, W] -> [N, out, 2H, 2W]."""
-
-    def __init__(self, in_channels: int, out_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.norm1 = ClassBatchNorm(in_channels, num_classes)
-        self.conv1 = xavier(conv(in_channels, out_channels, 3))
-        self.norm2 = ClassBatchNorm(out_channels, num_classes)
-        self.conv2 = xavier(conv(out_channels, out_channels, 3))
-        self.skip = xavier(conv(in_channels, out_channels, 1))
-
-    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        h = double(relu(self.norm1(x, labels)))
-        h = self.conv2(relu(self.norm2(self.conv1(h), labels)))
-        return h + double(self.skip(x))
-
-
 class Generator(nn.Module):
     """Images in -1..1 from latents [N, latent] and labels [N]."""
 
@@ -78,16 +63,13 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         width = widths(config.channels, config.image_size)
-        self.first = xavier(nn.Linear(config.latent, width[0] * BOTTOM**2))
-        self.blocks = nn.ModuleList(
-            ClassUpBlock(a, b, config.num_classes) for a, b in pairwise(width)
-        )
+        norm = partial(ClassBatchNorm, num_classes=config.num_classes)
+        self.first = initialised(nn.Linear(config.latent, width[0] * BOTTOM**2))
+        self.blocks = nn.ModuleList(UpBlock(a, b, norm, initialised) for a, b in pairwise(width))
         self.norm = nn.BatchNorm2d(width[-1])
-        self.last = xavier(conv(width[-1], config.image_channels, 3))
+        self.last = initialised(conv(width[-1], config.image_channels, 3))
 
-    def forward(
-        self, latents: Tensor, labels: Tensor, draw: torch.Generator | None = None
-    ) -> Tensor:
+    def forward(self, latents: Tensor, labels: Tensor, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
         h = self.first(latents).unflatten(1, (-1, BOTTOM, BOTTOM))
         for block in self.blocks:

@@ -11,17 +11,13 @@ from torch import Tensor, nn
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
 
+BATCH = 250  # images whose statistics are taken at a time
 Conditions = Callable[[int, torch.Generator], Tensor | None]  # (count, draw) -> conditions
 
 
 @torch.no_grad()
 def set_standing_statistics(
-    generator: nn.Module,
-    conditions: Conditions,
-    *,
-    seed: int,
-    images: int = 4000,
-    batch_size: int = 250,
+    generator: nn.Module, conditions: Conditions, *, seed: int, images: int
 ) -> None:
     """Set the batch norm statistics of ``generator`` to those of its own images, in place.
 
@@ -32,19 +28,18 @@ def set_standing_statistics(
     norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
-    device = next(generator.parameters()).device
+    momentum, device = norms[0].momentum, next(generator.parameters()).device
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     generator.train()
-    for k in range(-(-images // batch_size)):
-        count = min(batch_size, images - k * batch_size)
+    for k, start in enumerate(range(0, images, BATCH)):
+        count = min(BATCH, images - start)
         draw = torch_generator(seed, "standing statistics", k)
         condition = conditions(count, draw)
         latents = torch.randn(count, generator.config.latent, generator=draw)
         generator(latents.to(device), condition)
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm in norms:
         norm.momentum = momentum
 
 
@@ -67,35 +62,35 @@ def sample(
     Raises:
         InputError: if a condition is not one that the generator knows.
     """
-    _check_conditions(generator, conditions)
+    known = _known_conditions(generator, conditions)
     generator.to(device).eval()
     latent, batches = generator.config.latent, []
     for start in range(0, len(conditions), batch_size):
-        chosen = range(start, min(start + batch_size, len(conditions)))
+        chosen = range(len(conditions))[start : start + batch_size]
         latents = [
             torch.randn(latent, generator=torch_generator(seed, "sample", k)) for k in chosen
         ]
-        condition = None
-        if generator.config.num_classes:
-            condition = torch.tensor([int(conditions[k]) for k in chosen], device=device)
-        elif generator.config.condition_size:
-            condition = conditions[chosen.start : chosen.stop].float().to(device)
+        condition = None if known is None else known[start : start + batch_size].to(device)
         images = generator(torch.stack(latents).to(device), condition)
         pixels = ((images + 1) * 127.5).round().clamp(0, 255)
         batches.append(pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(batches)
 
 
-def _check_conditions(generator: nn.Module, conditions: Sequence[int | None] | Tensor) -> None:
-    known, size = generator.config.num_classes, generator.config.condition_size
+def _known_conditions(
+    generator: nn.Module, conditions: Sequence[int | None] | Tensor
+) -> Tensor | None:
+    """Return labels or vectors as the generator takes them, or raise InputError."""
+    classes, size = generator.config.num_classes, generator.config.condition_size
     if not len(conditions):
         raise InputError("no images were asked for; give one condition an image, one at least")
     if size:
         if not isinstance(conditions, Tensor) or conditions.shape != (len(conditions), size):
             raise InputError(f"this generator takes vectors; give a float tensor [N, {size}]")
-        return
+        return conditions.float()
     for label in conditions:
-        if known and (label is None or not 0 <= int(label) < known):
-            raise InputError(f"class {label} is not known; the labels are 0..{known - 1}")
-        if not known and label is not None:
+        if classes and (label is None or not 0 <= int(label) < classes):
+            raise InputError(f"class {label} is not known; the labels are 0..{classes - 1}")
+        if not classes and label is not None:
             raise InputError("this generator takes no condition; ask for None an image")
+    return torch.tensor([int(label) for label in conditions]) if classes else None

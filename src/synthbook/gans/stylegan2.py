@@ -1,23 +1,21 @@
-"""StyleGAN2 (Karras et al. 2020): skip generator and residual discriminator in plain PyTorch."""
+"""StyleGAN2 (Karras et al. 2020): skip generator and residual discriminator in plain PyTorch.
+
+The style scales the input and the demodulation the output of one shared convolution, which equals
+a convolution with weights of each image's own (Eqs. 1 and 3).
+"""
 
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 
-from synthbook.gans.blocks import BOTTOM, NetworkConfig, widths
-from synthbook.gans.modulated import (
-    EqualConv,
-    EqualLinear,
-    ModulatedConv,
-    activation,
-    unit,
-    upsample,
-)
+from synthbook.gans.blocks import BOTTOM, Condition, Draw, NetworkConfig, embedding, sizes, widths
 from synthbook.settings import Batch, Latent, Layers, Rate, Share, Whole, Width, settings
 
 
@@ -55,11 +53,110 @@ class StyleGAN2Config(NetworkConfig):
         return [min(width, self.widest) for width in all_wide]
 
 
-def embedding(config: StyleGAN2Config, size: int) -> nn.Module | None:
-    """Return the layer from labels or condition vectors to ``size`` numbers; None without."""
-    if config.num_classes:
-        return nn.Embedding(config.num_classes, size)
-    return EqualLinear(config.condition_size, size) if config.condition_size else None
+def activation(x: Tensor) -> Tensor:
+    """Return leaky ReLU of slope 0.2, times sqrt 2 so that a unit variance stays near one."""
+    return leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Scale each row of [N, D] to a mean square of one (Karras et al. 2018, Sec. 4.2)."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+@cache
+def fir(channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the separable filter [1, 3, 3, 1] of sum one, one copy a channel [C, 1, 4, 4]."""
+    # Kept, because to send it to a GPU makes that wait; a plain tensor, whoever asks first.
+    with torch.inference_mode(False):
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=dtype, device=device) / 8
+        return torch.outer(taps, taps).expand(channels, 1, 4, 4)
+
+
+def blur(x: Tensor, padding: int, stride: int = 1) -> Tensor:
+    """Filter [N, C, H, W] with the FIR, zeros around; then keep every ``stride``-th pixel."""
+    taps = fir(x.shape[1], x.dtype, x.device)
+    return conv2d(x, taps, padding=padding, stride=stride, groups=len(taps))
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double the size by zeros in between and the FIR: [N, C, H, W] -> [N, C, 2H, 2W]."""
+    taps = fir(x.shape[1], x.dtype, x.device) * 4
+    with torch.autocast(x.device.type, enabled=False):  # images are added up in full precision
+        return conv_transpose2d(x, taps, stride=2, padding=1, groups=len(taps))
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with an equalised learning rate (Karras et al. 2018, Sec. 4.1).
+
+    The stored weights are of variance 1 (over ``rate`` squared) and are scaled by
+    ``rate`` / sqrt(inputs) on use, so that Adam moves all layers at the same relative speed.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale, self.rate = rate / math.sqrt(inputs), rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight * self.scale, self.bias * self.rate)
+
+
+class EqualConv(nn.Module):
+    """Convolution with an equalised rate; with ``down`` it filters and halves the size."""
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, *, down: bool = False, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.size, self.down = 1 / math.sqrt(inputs * size**2), size, down
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.scale
+        if not self.down:
+            return conv2d(x, weight, self.bias, padding=self.size // 2)
+        if self.size == 1:  # a 1 x 1 convolution needs only the pixels that stay
+            return conv2d(blur(x, 1, stride=2), weight, self.bias)
+        return conv2d(blur(x, self.size // 2 + 1), weight, self.bias, stride=2)
+
+
+class ModulatedConv(nn.Module):
+    """Convolution whose input channels are scaled by a style (Karras et al. 2020, Eqs. 1 and 3).
+
+    With ``up`` the size is doubled and the FIR applied.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        style: int,
+        *,
+        up: bool = False,
+        demodulate: bool = True,
+    ) -> None:
+        super().__init__()
+        self.style = EqualLinear(style, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+        self.scale, self.size = 1 / math.sqrt(inputs * size**2), size
+        self.up, self.demodulate = up, demodulate
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Return [N, out, H, W], twice as large with ``up``, of x [N, in, H, W], style [N, D]."""
+        scale, weight = self.style(style), self.weight * self.scale
+        x = x * scale[:, :, None, None].to(x.dtype)
+        if self.up:
+            # Zeros in between, convolve, filter; the FIR's gain makes up for the zeros.
+            x = blur(conv_transpose2d(x, 4 * weight.transpose(0, 1), stride=2), padding=1)
+        else:
+            x = conv2d(x, weight, padding=self.size // 2)
+        if not self.demodulate:
+            return x
+        norm = (linear(scale.square(), weight.square().sum((2, 3))) + 1e-8).rsqrt()
+        return x * norm[:, :, None, None].to(x.dtype)
 
 
 class Mapping(nn.Module):
@@ -67,14 +164,14 @@ class Mapping(nn.Module):
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
-        self.embed = embedding(config, config.style)
-        size = config.latent + (config.style if self.embed is not None else 0)
-        sizes = [size] + [config.style] * config.mapping_layers
+        self.embed = embedding(config, config.style, EqualLinear)
+        lengths = [config.latent + (0 if self.embed is None else config.style)]
+        lengths += [config.style] * config.mapping_layers
         self.layers = nn.ModuleList(
-            EqualLinear(a, b, rate=config.mapping_rate) for a, b in pairwise(sizes)
+            EqualLinear(a, b, rate=config.mapping_rate) for a, b in pairwise(lengths)
         )
 
-    def forward(self, latents: Tensor, condition: Tensor | None) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition) -> Tensor:
         w = unit(latents)
         if self.embed is not None:
             w = torch.cat([w, unit(self.embed(condition))], dim=1)
@@ -93,12 +190,11 @@ class StyledConv(nn.Module):
         self.strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(1, 1, size, size))
 
-    def forward(self, x: Tensor, style: Tensor, draw: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, draw: Draw) -> Tensor:
         x = self.conv(x, style)
         noise = self.noise
         if draw is not None:
-            shape = (len(x), 1, *x.shape[2:])
-            noise = torch.randn(shape, generator=draw, device=x.device)
+            noise = torch.randn(len(x), 1, *x.shape[2:], generator=draw, device=x.device)
         x = x + (noise * self.strength).to(x.dtype)
         return activation(x + self.bias[:, None, None].to(x.dtype))
 
@@ -130,9 +226,8 @@ class Generator(nn.Module):
         self.constant = nn.Parameter(torch.randn(1, width[0], BOTTOM, BOTTOM))
         self.first = StyledConv(width[0], width[0], style, BOTTOM, up=False)
         self.first_image = ToImage(width[0], config.image_channels, style)
-        self.blocks, size = nn.ModuleDict(), BOTTOM
-        for a, b in pairwise(width):
-            size *= 2
+        self.blocks = nn.ModuleDict()
+        for size, (a, b) in zip(sizes(config.image_size)[1:], pairwise(width), strict=True):
             layers = {
                 "conv0": StyledConv(a, b, style, size, up=True),
                 "conv1": StyledConv(b, b, style, size, up=False),
@@ -141,12 +236,7 @@ class Generator(nn.Module):
             self.blocks[str(size)] = nn.ModuleDict(layers)
         self.num_styles = 2 * len(width)
 
-    def styles(
-        self,
-        latents: Tensor,
-        condition: Tensor | None = None,
-        draw: torch.Generator | None = None,
-    ) -> Tensor:
+    def styles(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return the styles of all layers [N, num_styles, style]; with ``draw`` they may be mixed.
 
         Mixing (Karras et al. 2019, Sec. 3.1): from a random layer on, all images of the batch
@@ -162,11 +252,10 @@ class Generator(nn.Module):
         late = torch.arange(self.num_styles, device=latents.device) >= cut
         return torch.where((late & mixes)[:, None], others, styles)
 
-    def synthesis(self, styles: Tensor, draw: torch.Generator | None = None) -> Tensor:
+    def synthesis(self, styles: Tensor, draw: Draw = None) -> Tensor:
         """Return images of styles [N, num_styles, style]; without ``draw`` the noise is fixed."""
         w = styles.unbind(1)
-        x = self.constant.expand(len(styles), -1, -1, -1)
-        x = self.first(x, w[0], draw)
+        x = self.first(self.constant.expand(len(styles), -1, -1, -1), w[0], draw)
         image = self.first_image(x, w[1])
         for k, block in enumerate(self.blocks.values()):
             x = block["conv0"](x, w[2 * k + 1], draw)
@@ -174,12 +263,7 @@ class Generator(nn.Module):
             image = upsample(image) + block["image"](x, w[2 * k + 3])
         return image
 
-    def forward(
-        self,
-        latents: Tensor,
-        condition: Tensor | None = None,
-        draw: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W]; ``draw``, on the network's device, mixes and makes noise."""
         return self.synthesis(self.styles(latents, condition, draw), draw)
 
@@ -219,13 +303,12 @@ class Discriminator(nn.Module):
         self.config = config
         width = config.widths()[::-1]
         self.from_image = EqualConv(config.image_channels, width[0], 1)
-        sizes = [config.image_size >> k for k in range(len(width) - 1)]
-        pairs = zip(sizes, pairwise(width), strict=True)
-        self.blocks = nn.ModuleDict({str(size): ResidualDown(a, b) for size, (a, b) in pairs})
+        halved = zip(sizes(config.image_size)[:0:-1], pairwise(width), strict=True)
+        self.blocks = nn.ModuleDict({str(size): ResidualDown(a, b) for size, (a, b) in halved})
         self.conv = EqualConv(width[-1] + 1, width[-1], 3)
         self.hidden = EqualLinear(width[-1] * BOTTOM**2, width[-1])
         self.last = EqualLinear(width[-1], 1)
-        self.embed = embedding(config, width[-1])
+        self.embed = embedding(config, width[-1], EqualLinear)
 
     def stages(self) -> list[list[nn.Module]]:
         """Return the parts in the order of the data, image first: what FreezeD freezes."""
@@ -240,7 +323,7 @@ class Discriminator(nn.Module):
         x = activation(self.conv(minibatch_deviation(x, self.config.deviation_group)))
         return activation(self.hidden(x.flatten(1)))
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, condition: Condition = None) -> Tensor:
         """Return logits [N] of images in -1..1 as images of ``condition``."""
         h = self.features(images)
         logits = self.last(h).squeeze(1)

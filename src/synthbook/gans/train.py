@@ -97,20 +97,25 @@ def train(
     config = generator.config
     _check_networks(recipe, generator, discriminator)
     real_images = Real(images, config, conditions, device)
-    run = _identity(generator, discriminator, images, conditions, recipe, seed)
-    run["evaluated every"] = evaluate_every if evaluate else None
-    generator.train().requires_grad_(True)
-    discriminator.train().requires_grad_(True)
-    freeze(discriminator, recipe.frozen_blocks)
+    run = {  # what a checkpoint must agree with
+        "architecture": config.architecture,
+        "configs": [asdict(config), asdict(discriminator.config)],
+        "data": images.fingerprint(),
+        "evaluated every": evaluate_every if evaluate else None,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "weights at the start": _digest(generator, discriminator, conditions),
+    }
     kind = torch.device(device).type
     fast = kind == "cuda" or config.channels_last
     layout = torch.channels_last if fast else torch.contiguous_format
-    generator.to(device, memory_format=layout)
-    discriminator.to(device, memory_format=layout)
+    for network in (generator, discriminator):
+        network.train().requires_grad_(True).to(device, memory_format=layout)
+    freeze(discriminator, recipe.frozen_blocks)
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.decay))
     trainable = [p for p in discriminator.parameters() if p.requires_grad]
-    g_rate, g_betas = recipe.generator_learning_rate, recipe.betas
-    d_rate, d_betas = recipe.discriminator_learning_rate, recipe.betas
+    g_rate, d_rate = recipe.generator_learning_rate, recipe.discriminator_learning_rate
+    g_betas = d_betas = recipe.betas
     if recipe.path_length:
         g_rate, g_betas = lazy_adam(g_rate, g_betas, recipe.path_length_interval)
     if recipe.r1:
@@ -125,12 +130,8 @@ def train(
         made = copy.deepcopy(average.module)
         if kind == "cpu":  # the layout of a generator that is read from files: the same bits
             made.to(memory_format=torch.contiguous_format)
-        set_standing_statistics(
-            made,
-            lambda count, draw: real_images.pick(count, draw)[1],
-            seed=seed,
-            images=recipe.standing_images,
-        )
+        how = {"seed": seed, "images": recipe.standing_images}
+        set_standing_statistics(made, lambda *given: real_images.pick(*given)[1], **how)
         return made.eval().requires_grad_(False)
 
     # Go on from a checkpoint.
@@ -165,23 +166,20 @@ def train(
                 with torch.no_grad():
                     fake = generator(latents, condition, inner)
                 both = augment(torch.cat([real, fake]), draw)
-                logits, fake_logits = discriminator(both, _twice(condition)).float().chunk(2)
+                twice = None if condition is None else torch.cat([condition, condition])
+                logits, fake_logits = discriminator(both, twice).float().chunk(2)
                 d_loss = loss.discriminator(logits, fake_logits)
                 if recipe.consistency:
                     change = discriminator(real, condition).float() - logits
                     d_loss = d_loss + recipe.consistency * change.square().mean()
-            d_optimizer.zero_grad(set_to_none=True)
-            d_loss.backward()
-            d_optimizer.step()
+            _update(d_optimizer, d_loss)
         computed = {"discriminator loss": d_loss.detach()}
 
         # Now and then a step for R1, with the weight of all that it stands for.
         if recipe.r1 and step % recipe.r1_interval == 0:
             real = real.detach().requires_grad_()
             penalty = r1_penalty(discriminator(augment(real, draw), condition), real)
-            d_optimizer.zero_grad(set_to_none=True)
-            (recipe.r1 / 2 * recipe.r1_interval * penalty).backward()
-            d_optimizer.step()
+            _update(d_optimizer, recipe.r1 / 2 * recipe.r1_interval * penalty)
             computed["R1 penalty"] = penalty.detach()
 
         # The generator's step.
@@ -192,9 +190,7 @@ def train(
         with torch.autocast(kind, **mixed):
             fake = augment(generator(latents, condition, inner), draw)
             g_loss = loss.generator(discriminator(fake, condition).float())
-        g_optimizer.zero_grad(set_to_none=True)
-        g_loss.backward()
-        g_optimizer.step()
+        _update(g_optimizer, g_loss)
         computed["generator loss"] = g_loss.detach()
 
         # Likewise a step for path length, on half a batch.
@@ -204,9 +200,7 @@ def train(
             condition = None if condition is None else condition[:half]
             styles = generator.styles(latents, condition, inner)
             penalty = path_length(generator.synthesis(styles, inner), styles, inner)
-            g_optimizer.zero_grad(set_to_none=True)
-            (recipe.path_length * recipe.path_length_interval * penalty).backward()
-            g_optimizer.step()
+            _update(g_optimizer, recipe.path_length * recipe.path_length_interval * penalty)
             computed["path length penalty"] = penalty.detach()
 
         if step < recipe.ema_start:
@@ -231,14 +225,16 @@ def train(
     return Trained(snapshot(), modules.get("best"), discriminator, curve)
 
 
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
 def _lowest(curve: Curve) -> float:
     """Return the lowest first number of the points, infinity if none is a number."""
-    firsts = [next(iter(numbers.values())) for _, numbers in curve]
+    firsts = (next(iter(numbers.values())) for _, numbers in curve)
     return min((value for value in firsts if not math.isnan(value)), default=math.inf)
-
-
-def _twice(condition: Tensor | None) -> Tensor | None:
-    return None if condition is None else torch.cat([condition, condition])
 
 
 def _check_networks(recipe: Training, generator: nn.Module, discriminator: nn.Module) -> None:
@@ -263,72 +259,29 @@ def _check_networks(recipe: Training, generator: nn.Module, discriminator: nn.Mo
         )
 
 
-def _identity(
-    generator: nn.Module,
-    discriminator: nn.Module,
-    images: ImageSet | ImageStream,
-    conditions: Tensor | None,
-    recipe: Training,
-    seed: int,
-) -> dict[str, Any]:
-    """Return what a checkpoint must agree with: networks, first weights, data, recipe, seed.
-
-    A checkpoint names the first of these that differs, in the order of the alphabet.
-    """
+def _digest(generator: nn.Module, discriminator: nn.Module, conditions: Tensor | None) -> str:
     tensors = [*generator.state_dict().values(), *discriminator.state_dict().values()]
     digest = hashlib.sha256()
     for tensor in tensors if conditions is None else [*tensors, conditions]:
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return {
-        "architecture": generator.config.architecture,
-        "configs": [asdict(generator.config), asdict(discriminator.config)],
-        "data": images.fingerprint(),
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "weights at the start": digest.hexdigest()[:16],
-    }
+    return digest.hexdigest()[:16]
 
 
-def build_networks(
-    recipe: GanRecipe, *, image_size: int, image_channels: int, num_classes: int, seed: int
-) -> tuple[nn.Module, nn.Module]:
-    """Return generator and discriminator of ``recipe`` with weights from (seed, "init")."""
-    config = create_config(
-        recipe.architecture,
-        image_size=image_size,
-        image_channels=image_channels,
-        num_classes=num_classes,
-        channels=recipe.channels,
-        latent=recipe.latent,
-    )
-    pair = ARCHITECTURES[recipe.architecture]
-    with seeded(seed, "init"):
-        return pair.generator(config), pair.discriminator(config)
-
-
-def train_gan(
-    images: ImageSet,
-    recipe: GanRecipe,
-    *,
-    seed: int,
-    device: str = "cpu",
-    folder: Path | None = None,
-    on_step: OnStep | None = None,
-    checkpoint_every: int = 500,
-) -> nn.Module:
+def train_gan(images: ImageSet, recipe: GanRecipe, *, seed: int, **how: Any) -> nn.Module:
     """Train a class-conditional GAN; return the generator with averaged weights, in eval mode.
 
-    Arguments and errors are those of ``train``; the networks are made from the recipe.
+    The networks are made from the recipe, with weights from (seed, "init"). ``how`` and errors
+    are those of ``train``.
     """
-    generator, discriminator = build_networks(
-        recipe,
+    pair = ARCHITECTURES[recipe.architecture]
+    config = create_config(
+        recipe.architecture,
         image_size=images.image_size,
         image_channels=images.channels,
         num_classes=images.num_classes,
-        seed=seed,
+        channels=recipe.channels,
+        latent=recipe.latent,
     )
-    trained = train(
-        generator, discriminator, images, recipe, seed=seed, device=device, folder=folder,
-        on_step=on_step, checkpoint_every=checkpoint_every,
-    )  # fmt: skip
-    return trained.generator
+    with seeded(seed, "init"):
+        networks = pair.generator(config), pair.discriminator(config)
+    return train(*networks, images, recipe, seed=seed, **how).generator

@@ -1,7 +1,7 @@
-"""Starting a GAN from another's weights: TransferGAN (Wang et al. 2018), FreezeD (Mo et al. 2020).
+"""Starting a GAN from another's weights.
 
-TransferGAN finetunes everything from given weights: ``transfer`` both networks, then train.
-FreezeD also keeps the discriminator's blocks next to the image as they were: ``freeze``.
+TransferGAN (Wang et al. 2018) finetunes everything from given weights: ``transfer``. FreezeD (Mo et
+al. 2020) also keeps the discriminator's blocks next to the image as they were: ``freeze``.
 """
 
 from __future__ import annotations
@@ -27,15 +27,13 @@ def transfer(
     """
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     ours = network.state_dict()
-    for part in skip:
-        if not any(_inside(name, part) for name in ours):
-            raise InputError(f"the network has no tensor '{part}' to leave out; check its spelling")
+    skipped = {name: [p for p in skip if f"{name}.".startswith(f"{p}.")] for name in ours}
+    for part in {*skip}.difference(*skipped.values()):
+        raise InputError(f"the network has no tensor '{part}' to leave out; check its spelling")
     fitting = {
         name: state[name]
         for name, tensor in ours.items()
-        if name in state
-        and state[name].shape == tensor.shape
-        and not any(_inside(name, part) for part in skip)
+        if name in state and state[name].shape == tensor.shape and not skipped[name]
     }
     if not fitting:
         raise InputError(
@@ -44,10 +42,6 @@ def transfer(
         )
     network.load_state_dict(fitting, strict=False)
     return [name for name in ours if name not in fitting]
-
-
-def _inside(name: str, part: str) -> bool:
-    return f"{name}.".startswith(f"{part}.")
 
 
 def freeze(discriminator: nn.Module, blocks: int) -> list[str]:

@@ -51,13 +51,9 @@ def confident(
     paper uses 0.8). With ``condition`` the predicted class must also be the one that the sample
     was drawn for: the paper does not say so, it is this book's choice for conditional generators.
 
-    Args:
-        probabilities: [N, K] softmax outputs, each row summing to 1 (within 1e-3).
-        confidence: in [0, 1).
-        condition: [N] class indices in [0, K), or None for an unconditional generator.
-
-    Returns:
-        keep [N] bool and labels [N] int64 (the predicted class, also of those not kept).
+    ``probabilities`` are softmax outputs [N, K], each row summing to 1 (within 1e-3), and
+    ``condition`` class indices [N]. Returns keep [N] bool and labels [N] int64: the predicted
+    class, also of those not kept.
 
     Raises:
         InputError: if a row is no distribution, as where logits were given.
@@ -96,9 +92,7 @@ def filtered_clone(
     proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn. ``sampling`` are
     settings of ``Generator.sample``.
 
-    Returns the set and a dict: ``drawn``; ``accepted`` by the filter and ``share`` = accepted /
-    drawn; ``kept`` in the set; ``rounds``; ``confidence``; ``agreement``; ``per_class`` (name ->
-    accepted, kept).
+    Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set.
 
     Raises:
         InputError: if a class stays short.
@@ -132,13 +126,11 @@ def filtered_clone(
             f"class '{like.classes[worst]}' is still {short[worst]} images short after {drawn} "
             f"samples; lower confidence ({confidence}), or train the generator for more steps"
         )
-    chosen = _first_of_each(np.concatenate(labels), wanted)
-    kept = ImageSet(
-        np.concatenate(images)[chosen],
-        np.concatenate(labels)[chosen],
-        like.classes,
-        f"filtered {generator.family} clone of {like.name}",
-    )
+    name = f"filtered {generator.family} clone of {like.name}"
+    found = ImageSet(np.concatenate(images), np.concatenate(labels), like.classes, name)
+    # The first ones of each class that are wanted, in the order in which they were drawn.
+    firsts = [np.flatnonzero(found.labels == k)[:number] for k, number in enumerate(wanted)]
+    kept = found.subset(np.sort(np.concatenate(firsts)))
     per_class = zip(like.classes, accepted, kept.counts(), strict=True)
     return kept, {
         "drawn": drawn,
@@ -161,20 +153,14 @@ def _next_round(
     acceptance so far and a tenth more, but no more than twice what was tried before: a class that
     never comes must not use up what the others need.
     """
-    missing = np.maximum(wanted - accepted, 0)
     if not drawn:
         return np.repeat(np.arange(len(wanted)), wanted)
+    missing = np.maximum(wanted - accepted, 0)
     if unconditional:
         number = int(np.ceil((1.1 * missing * drawn / np.maximum(accepted, 1)).max()))
         return np.zeros(min(number, 2 * drawn), dtype=np.int64)
     number = np.ceil(1.1 * missing * tried / np.maximum(accepted, 1)).astype(np.int64)
     return np.repeat(np.arange(len(wanted)), np.minimum(number, 2 * tried))
-
-
-def _first_of_each(labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return, in ascending order, the indices of the first ``wanted[k]`` of each class k."""
-    firsts = [np.flatnonzero(labels == k)[:number] for k, number in enumerate(wanted)]
-    return np.sort(np.concatenate(firsts))
 
 
 def _same_classes(generator: Generator, like: ImageSet) -> None:

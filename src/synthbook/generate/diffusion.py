@@ -61,10 +61,8 @@ def prediction_loss(
     ``timesteps`` int [N].
     """
     noisy = scheduler.add_noise(clean, noise, timesteps)
-    if scheduler.config.prediction_type == "v_prediction":
-        target = scheduler.get_velocity(clean, noise, timesteps)
-    else:
-        target = noise
+    velocity = scheduler.config.prediction_type == "v_prediction"
+    target = scheduler.get_velocity(clean, noise, timesteps) if velocity else noise
     return nn.functional.mse_loss(unet(noisy, timesteps, labels).sample.float(), target)
 
 
@@ -99,20 +97,14 @@ def train_diffusion(
     """
     # Data, network, optimizer.
     pixels, labels = pixels_and_labels(images, device)
-    unet = build_unet(
-        recipe,
-        image_size=images.image_size,
-        channels=images.channels,
-        num_classes=images.num_classes,
-        seed=seed,
-    )
-    on_gpu = torch.device(device).type == "cuda"
+    null_class, kind = images.num_classes, torch.device(device).type
+    how = {"image_size": images.image_size, "channels": images.channels}
+    unet = build_unet(recipe, **how, num_classes=null_class, seed=seed).train()
+    on_gpu = kind == "cuda"
     unet.to(device, memory_format=torch.channels_last if on_gpu else torch.contiguous_format)
-    unet.train()
     average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
     optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate, fused=True)
     scheduler = training_scheduler(recipe)
-    null_class = images.num_classes
 
     # Go on from a checkpoint.
     run = {"recipe": asdict(recipe), "seed": seed, "data": images.fingerprint()}
@@ -126,19 +118,14 @@ def train_diffusion(
         timesteps = spread_timesteps(recipe.batch_size, recipe.num_train_timesteps, draw)
         noise = torch.randn(recipe.batch_size, *pixels.shape[1:], generator=draw)
         hidden = torch.rand(recipe.batch_size, generator=draw) < recipe.condition_dropout
-        clean, condition = normalise(pixels[chosen]), labels[chosen]
-        condition = condition.masked_fill(hidden.to(device), null_class)
-        if recipe.flip:
-            clean = flip_some(clean, draw)
+        clean = normalise(pixels[chosen])
+        clean = flip_some(clean, draw) if recipe.flip else clean
+        condition = labels[chosen].masked_fill(hidden.to(device), null_class)
 
         # One step of Adam.
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * learning_rate_factor(
-                recipe.schedule, step, recipe.steps, recipe.warmup_steps
-            )
-        with torch.autocast(
-            torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"
-        ):
+        factor = learning_rate_factor(recipe.schedule, step, recipe.steps, recipe.warmup_steps)
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate * factor
+        with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             loss = prediction_loss(
                 unet, scheduler, clean, condition, noise.to(device), timesteps.to(device)
             )
@@ -148,13 +135,13 @@ def train_diffusion(
         average.update_parameters(unet)
 
         # Look, report, keep.
-        loss = loss.detach()
-        if on_step or not on_gpu or step % 50 == 49:  # on a GPU every look makes it wait
-            check_finite({"loss": loss}, step + 1, folder)
+        loss, done = loss.detach(), step + 1
+        if on_step or not on_gpu or done % 50 == 0:  # on a GPU every look makes it wait
+            check_finite({"loss": loss}, done, folder)
         if on_step:
-            on_step(step + 1, {"loss": float(loss)})
-        if folder and ((step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps):
-            save_checkpoint(folder, step + 1, modules, optimizers, run)
+            on_step(done, {"loss": float(loss)})
+        if folder and (done % checkpoint_every == 0 or done == recipe.steps):
+            save_checkpoint(folder, done, modules, optimizers, run)
     return as_pipeline(average.module, scheduler)
 
 
@@ -189,7 +176,7 @@ def sample(
         call = {"prompt": _prompts(conditions, guidance_scale)}
     batches = []
     for start in range(0, len(conditions), batch_size):
-        chosen = range(start, min(start + batch_size, len(conditions)))
+        chosen = range(len(conditions))[start : start + batch_size]
         output = pipeline(
             **{name: [values[k] for k in chosen] for name, values in call.items()},
             guidance_scale=guidance_scale,

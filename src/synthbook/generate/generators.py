@@ -16,10 +16,8 @@ import numpy as np
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.gans.networks import load as load_gan
-from synthbook.gans.networks import save as save_gan
+from synthbook.gans import networks, sampling
 from synthbook.gans.recipes import GanRecipe
-from synthbook.gans.sampling import sample as sample_gan
 from synthbook.gans.train import train_gan
 from synthbook.generate import diffusion
 from synthbook.generate.unet import DiffusionRecipe
@@ -40,13 +38,9 @@ class Family:
 
 FAMILIES = {
     "diffusion": Family(
-        DiffusionRecipe,
-        diffusion.train_diffusion,
-        diffusion.sample,
-        diffusion.save,
-        diffusion.load,
+        DiffusionRecipe, diffusion.train_diffusion, diffusion.sample, diffusion.save, diffusion.load
     ),
-    "gan": Family(GanRecipe, train_gan, sample_gan, save_gan, load_gan),
+    "gan": Family(GanRecipe, train_gan, sampling.sample, networks.save, networks.load),
 }
 
 
@@ -83,23 +77,18 @@ class Generator:
         """
         wanted = [None if label is None else int(label) for label in labels]
         self._check(wanted, guidance_scale)
-        kind = FAMILIES[self.family]
-        settings: dict[str, float] = {}
+        kind, how = FAMILIES[self.family], {"seed": seed}
         if self.family == "diffusion":
-            settings = {
-                "guidance_scale": float(guidance_scale),
-                "num_inference_steps": int(num_inference_steps),
-            }
+            how["guidance_scale"] = float(guidance_scale)
+            how["num_inference_steps"] = int(num_inference_steps)
         key = {
             "family": kind,
             "generator": self.folder.name,
             "labels": hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16],
             "count": len(wanted),
-            "seed": seed,
-            **settings,
+            **how,
         }
-
-        build = partial(_sampled, kind, self.folder, wanted, seed, self.device, settings)
+        build = partial(_sampled, kind, self.folder, wanted, how | {"device": self.device})
         return np.load(cached("samples", key, build, self.device) / "images.npy")
 
     def _check(self, labels: list[int | None], guidance_scale: float) -> None:
@@ -151,16 +140,10 @@ def trained(
         raise InputError(
             f"family '{family}' got a {type(recipe).__name__}; give a {kind.recipe.__name__}"
         )
-    key = {
-        "family": kind,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "data": images.fingerprint(),
-    }
-
-    options = {"seed": seed, "device": device, "on_step": on_step}
-    options |= {"checkpoint_every": checkpoint_every}
-    build = partial(_train, kind, images, recipe, options)
+    data, plain = images.fingerprint(), dataclasses.asdict(recipe)
+    key = {"family": kind, "recipe": plain, "seed": seed, "data": data}
+    options = {"device": device, "on_step": on_step, "checkpoint_every": checkpoint_every}
+    build = partial(_train, kind, images, recipe, options | {"seed": seed})
     hidden = getattr(recipe, "condition_dropout", 0.0)
     return Generator(
         family=family,
@@ -172,9 +155,7 @@ def trained(
     )
 
 
-def _train(
-    kind: Family, images: ImageSet, recipe: Any, options: dict[str, Any], folder: Path
-) -> None:
+def _train(kind: Family, images: ImageSet, recipe: Any, options: dict, folder: Path) -> None:
     """Train a generator into a folder; a training that was stopped goes on."""
     checkpoints = folder / "checkpoints"
     kind.save(kind.train(images, recipe, folder=checkpoints, **options), folder / "model")
@@ -182,11 +163,10 @@ def _train(
 
 
 def _sampled(
-    kind: Family, home: Path, labels: list[int | None], seed: int, device: str,
-    settings: dict[str, float], folder: Path,
-) -> None:  # fmt: skip
+    kind: Family, home: Path, labels: list[int | None], how: dict[str, Any], folder: Path
+) -> None:
     """Draw images of the generator in the folder ``home`` into another folder."""
-    images = kind.sample(_load(kind, home), labels, seed=seed, device=device, **settings)
+    images = kind.sample(_load(kind, home), labels, **how)
     with atomic_write(folder / "images.npy", "wb") as stream:
         np.save(stream, images)
 

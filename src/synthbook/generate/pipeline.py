@@ -65,9 +65,8 @@ class ClassConditionalPipeline(DiffusionPipeline):
         labels = [self.null_class if label is None else int(label) for label in class_labels]
         labels = torch.tensor(labels, device=self.device)
         size, channels = self.unet.config.sample_size, self.unet.config.in_channels
-        images = randn_tensor(
-            (len(labels), channels, size, size), generator=generator, device=self.device
-        ).to(self.unet.dtype)
+        shape = (len(labels), channels, size, size)
+        images = randn_tensor(shape, generator=generator, device=self.device).to(self.unet.dtype)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         images = images * self.scheduler.init_noise_sigma
         for timestep in self.scheduler.timesteps:

@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from synthbook import settings as fields
 from synthbook.errors import InputError
-from synthbook.settings import (
-    Batch,
-    Count,
-    Level,
-    Listed,
-    Precision,
-    Rate,
-    Share,
-    Whole,
-    Width,
-    settings,
-)
+from synthbook.settings import Count, Listed, Rate, Share, Whole, settings
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, UNet2DModel
@@ -35,12 +25,12 @@ class DiffusionRecipe:
     knows no classes. ``precision`` "bfloat16" uses mixed precision.
     """
 
-    channels: Annotated[tuple[Level, ...], Listed, Field(min_length=1)] = (16, 32)
+    channels: Annotated[tuple[fields.Level, ...], Listed, Field(min_length=1)] = (16, 32)
     layers_per_block: Count = 1
     attention: Annotated[tuple[Whole, ...], Listed] = ()
-    attention_head_dim: Width = 32
+    attention_head_dim: fields.Width = 32
     steps: Count = 450
-    batch_size: Batch = 64
+    batch_size: fields.Batch = 64
     learning_rate: Rate = 3e-3
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup_steps: Whole = 20
@@ -49,7 +39,7 @@ class DiffusionRecipe:
     num_train_timesteps: Count = 1000
     prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
     flip: bool = False
-    precision: Precision = "float32"
+    precision: fields.Precision = "float32"
 
     def __post_init__(self) -> None:
         if any(level >= len(self.channels) for level in self.attention):

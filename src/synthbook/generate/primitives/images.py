@@ -49,10 +49,9 @@ def render(
 
     Nothing is checked here: see `synthesize`.
     """
-    shapes = draw_shapes(recipe, indices, resolution=resolution, seed=seed)
+    shapes, images = draw_shapes(recipe, indices, resolution=resolution, seed=seed), len(indices)
     where = {"seed": seed, "resolution": resolution, "device": device}
     where["per_pixel"] = "pixel_frequencies" in recipe.quirks
-    images = len(indices)
     pixels = torch.empty((images, resolution, resolution, 3), dtype=torch.uint8, device=device)
     top = None if recipe.variant == "PinkNoise" else tops(shapes, resolution, device)
     colours = np.concatenate([_packed(shapes.background)[:, None], _packed(shapes.colour)], axis=1)
@@ -95,29 +94,21 @@ def _in_batches(
     if min(chosen) < 0:
         raise InputError(f"image {min(chosen)} does not exist; give indices of 0 or more")
     if batch_size is None:
-        pixels = BATCH_PIXELS["cuda" if str(device).startswith("cuda") else "cpu"]
-        batch_size = max(1, pixels // resolution**2)
+        batch_size = max(1, BATCH_PIXELS[torch.device(device).type] // resolution**2)
     if batch_size < 1:
         raise InputError(f"batch_size = {batch_size}; give 1 or more")
     for start in range(0, len(chosen), batch_size):
         yield chosen[start : start + batch_size]
 
 
-def layers(
-    recipe: Primitives,
-    count: int | None = None,
-    *,
-    indices: Iterable[int] | None = None,
-    resolution: int,
-    seed: int,
-) -> np.ndarray:
+def layers(recipe: Primitives, count: int, *, resolution: int, seed: int) -> np.ndarray:
     """Return which shape is on top in each pixel: int32 ``[N, H, H]``, 0 for the ground.
 
     Shapes count from 1 in the order of drawing; the salient shape is the last. Arguments as in
     `synthesize`.
     """
     size, parts = check_resolution(resolution), []
-    for some in _in_batches(count, indices, size):
+    for some in _in_batches(count, None, size):
         shapes = draw_shapes(recipe, some, resolution=size, seed=seed)
         parts.append(tops(shapes, size).to(torch.int32).numpy())
     return np.concatenate(parts)
@@ -151,23 +142,18 @@ def synthesize(
     device: str = "cpu",
     batch_size: int | None = None,
 ) -> np.ndarray:
-    """Draw images (Baek and Shim 2022, section 3).
+    """Draw images, uint8 ``[N, H, H, 3]`` (Baek and Shim 2022, section 3).
 
     Image k of a seed is a function of (seed, k): on the CPU it has the same bytes in every batch,
     order, worker and run. A GPU draws the same shapes; its noise has the same statistics, but comes
     from its own generators.
 
     Args:
-        recipe: what to draw.
         count: draw images 0 to count - 1; or
         indices: draw these.
         resolution: side H in pixels, a power of two from 8 to 4096.
-        seed: of the stream of images.
         device: "cpu", "cuda", "cuda:N", or "mps", for which the CPU draws.
         batch_size: images drawn at a time; None: what suits the device.
-
-    Returns:
-        uint8 ``[N, H, H, 3]``.
 
     Raises:
         InputError: if there is nothing to draw, or a number is out of range.

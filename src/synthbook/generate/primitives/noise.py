@@ -33,26 +33,22 @@ def axis_frequencies(resolution: int, *, per_pixel: bool = False) -> np.ndarray:
 def pink_weights(exponents: np.ndarray, resolution: int, *, per_pixel: bool = False) -> np.ndarray:
     """Return ``w = 1 / (|f_x|^a + |f_y|^b + 2e-6)`` for the half spectrum of a real image.
 
-    The formula is that of section 3.1 (with a = b) and of the public code.
-
-    Args:
-        exponents: ``[..., 2]``, a and b.
-        resolution: side H.
-        per_pixel: see `axis_frequencies`.
-
-    Returns:
-        float64 ``[..., H, H/2 + 1]``, rows are f_y.
+    The formula is that of section 3.1 (with a = b) and of the public code. ``exponents``
+    ``[..., 2]`` are a and b; returns float64 ``[..., H, H/2 + 1]``, rows are f_y.
     """
-    along_x, along_y = _powers(exponents, axis_frequencies(resolution, per_pixel=per_pixel))
+    along_x, along_y = _powers(exponents, resolution, per_pixel)
     return 1 / (along_x[..., None, :] + along_y[..., :, None] + EPSILON)
 
 
-def _powers(exponents: np.ndarray, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _powers(
+    exponents: np.ndarray, resolution: int, per_pixel: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Return ``|f_x|^a`` ``[..., H/2 + 1]`` and ``|f_y|^b`` ``[..., H]``.
 
     By NumPy in double precision, whose result does not depend on the place in an array.
     """
-    exponents, logs = np.asarray(exponents, np.float64), np.log(frequencies)
+    logs = np.log(axis_frequencies(resolution, per_pixel=per_pixel))
+    exponents = np.asarray(exponents, np.float64)
     a, b = exponents[..., 0, None], exponents[..., 1, None]
     return np.exp(a * logs[: len(logs) // 2 + 1]), np.exp(b * logs)
 
@@ -64,15 +60,6 @@ def _quantiles() -> Tensor:
     return torch.special.ndtri(steps).float()
 
 
-def _numbers(seed: int, indices: Sequence[int], fields: int, each: int) -> Iterator[np.ndarray]:
-    """Yield 16-bit numbers, uint16 ``[each]``, for the fields of images in turn."""
-    raw = each // 4
-    slots = {"length": MOST_FIELDS * raw, "taken": fields * raw}
-    for generator in slices(seed, "pink noise", indices, **slots):
-        for _ in range(fields):
-            yield generator.bit_generator.random_raw(raw).view(np.uint16)
-
-
 def _scales(
     exponents: np.ndarray, resolution: int, per_pixel: bool, device: str
 ) -> tuple[Tensor, Tensor]:
@@ -81,11 +68,10 @@ def _scales(
     Along x real and imaginary parts stand side by side, as the transform wants them.
     """
     white = 2**0.5 / resolution  # the inverse transform then has a variance of 1 without weights
-    frequencies = axis_frequencies(resolution, per_pixel=per_pixel)
-    along_x, along_y = _powers(exponents, frequencies)
+    along_x, along_y = _powers(exponents.reshape(-1, 3, 2), resolution, per_pixel)
     along_x = (along_x * white).repeat(2, axis=-1)[..., None, :]
     along_y = ((along_y + EPSILON) * white)[..., :, None]
-    return tuple(torch.from_numpy(one.astype(np.float32)).to(device) for one in (along_x, along_y))
+    return tuple(torch.tensor(x, dtype=torch.float32, device=device) for x in (along_x, along_y))
 
 
 def _weigh(spectra: Tensor, along_x: Tensor, along_y: Tensor, memory: Tensor) -> Tensor:
@@ -113,17 +99,23 @@ def _on_cpu(
 
     images, fields = exponents.shape[:2]
     every = images * fields
-    scales = _scales(exponents.reshape(-1, 3, 2), resolution, per_pixel, "cpu")
+    scales = _scales(exponents, resolution, per_pixel, "cpu")
     group = min(every, max(1, GROUP_PIXELS // resolution**2))
     work, memory = torch.empty((2, group, 3, resolution, resolution + 2))
     made = torch.empty((group, 3, resolution, resolution))
     bits = torch.empty((group, work[0].numel()), dtype=torch.int32)
-    numbers = _numbers(seed, indices, fields, bits.shape[1])
+    raw = bits.shape[1] // 4  # numbers of 64 bits a field
+    slots = {"length": MOST_FIELDS * raw, "taken": fields * raw}
+    streams = (
+        generator.bit_generator
+        for generator in slices(seed, "pink noise", indices, **slots)
+        for _ in range(fields)
+    )
     for start in range(0, every, group):
         part = slice(start, min(start + group, every))
         count = part.stop - part.start
-        for row in bits[:count].numpy():
-            row[:] = next(numbers)
+        for row, stream in zip(bits[:count].numpy(), streams, strict=False):
+            row[:] = stream.random_raw(raw).view(np.uint16)
         torch.index_select(_quantiles(), 0, bits[:count].flatten(), out=work[:count].flatten())
         spectra = _weigh(work[:count], *(scale[part] for scale in scales), memory[:count])
         # SciPy's is the faster one along columns, NumPy's fills memory that is there.
@@ -141,14 +133,14 @@ def _on_gpu(
     device: str,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield all noise ``[B F, 3, H, H]`` and its place, from the GPU's own generators."""
-    images, fields = exponents.shape[:2]
-    scales = _scales(exponents.reshape(-1, 3, 2), resolution, per_pixel, device)
-    shape = (images * fields, 3, resolution, resolution + 2)
+    scales = _scales(exponents, resolution, per_pixel, device)
+    shape = (*exponents.shape[:2], 3, resolution, resolution + 2)
     work = torch.empty(shape, device=device)
-    for image, index in zip(work.unflatten(0, (images, fields)), indices, strict=True):
+    for image, index in zip(work, indices, strict=True):
         generator = torch_generator(seed, "pink noise", int(index), device=str(device))
         for field in image:  # one after the other: the first does not depend on their number
             field.normal_(generator=generator)
+    work = work.flatten(0, 1)
     spectra = _weigh(work, *scales, torch.empty_like(work))
     rows = torch.fft.ifft(spectra, dim=-2)
     rows[..., :: resolution // 2].imag.zero_()  # else it is up to the library
@@ -179,16 +171,8 @@ def pink_noise(
 ) -> Tensor:
     """Return pink noise before it is stretched to bytes: float32 ``[B, F, 3, H, H]``.
 
-    The spectrum of white noise is drawn directly, so that no forward transform is needed.
-
-    Args:
-        exponents: ``[B, F, 3, 2]`` of F fields an image, 1 or 2: a along x and b along y, by
-            channel.
-        indices: numbers of the B images.
-        seed: of the stream of images.
-        resolution: side H.
-        device: where to draw and transform.
-        per_pixel: see `axis_frequencies`.
+    ``exponents`` are ``[B, F, 3, 2]`` of F fields an image, 1 or 2: a along x and b along y, by
+    channel. The spectrum of white noise is drawn directly, without a forward transform.
     """
     where = {"seed": seed, "resolution": resolution, "device": device, "per_pixel": per_pixel}
     noise = torch.empty((*exponents.shape[:2], 3, resolution, resolution), device=device)

@@ -108,20 +108,15 @@ def _line(g: Tensor, above: Tensor, resolution: int) -> tuple[Tensor, ...]:
 def spans(kind: Tensor, geometry: Tensor, image: Tensor, resolution: int) -> Spans:
     """Return the spans of shapes, clipped to the image; empty ones have ``stop == start``.
 
-    Args:
-        kind: int64 ``[K]``.
-        geometry: float64 ``[K, 5]``, see `Shapes`.
-        image: int64 ``[K]``: the image that a shape is in.
-        resolution: side H.
+    Of K shapes kind int64 ``[K]``, geometry float64 ``[K, 5]`` (see `Shapes`), and the number
+    of the image that each is in, int64 ``[K]``.
     """
-    above = image * resolution
-    lines, others = torch.nonzero(kind == LINE)[:, 0], torch.nonzero(kind != LINE)[:, 0]
-    parts = []
-    for chosen in (others, lines):
+    above, parts = image * resolution, []
+    for lines in (False, True):
+        chosen = torch.nonzero((kind == LINE) == lines)[:, 0]
         given = geometry.index_select(0, chosen), above.index_select(0, chosen), resolution
-        found = _line(*given) if chosen is lines else _round_or_box(kind[chosen], *given)
-        place, *others_found = found
-        parts.append((chosen.index_select(0, place), *others_found))
+        place, *where = _line(*given) if lines else _round_or_box(kind[chosen], *given)
+        parts.append((chosen.index_select(0, place), *where))
     owner, row, first, last = (torch.cat(column) for column in zip(*parts, strict=True))
     start = first.clamp_(0, resolution).to(torch.int64)
     stop = last.add_(1).clamp_(0, resolution).to(torch.int64)
@@ -135,14 +130,8 @@ def top_shapes(found: Spans, number: Tensor, images: int, resolution: int) -> Te
     runs are kept where the runs start, one table for each length; then from the longest to the
     shortest each run hands its number to its two halves. A maximum is the same in every order.
 
-    Args:
-        found: spans of K shapes.
-        number: int64 ``[K]``: the number of a shape in its image, from 1 to `MOST_SHAPES`.
-        images: number B of images.
-        resolution: side H, a power of two.
-
-    Returns:
-        Whole numbers ``[B, H, H]``.
+    ``number`` int64 ``[K]`` is that of a shape in its image, from 1 to `MOST_SHAPES`, and
+    ``images`` how many images there are. Returns whole numbers ``[B, H, H]``.
     """
     device, pixels = found.row.device, images * resolution**2
     tables = resolution.bit_length()
@@ -160,8 +149,8 @@ def top_shapes(found: Spans, number: Tensor, images: int, resolution: int) -> Te
     # An empty span has a run of 1 and the number 0: it changes nothing, wherever it lies.
     table.scatter_reduce_(0, place.add_(length.sub_(run).clamp_(min=0)), value, "amax")
     runs = table[:-1].view(tables, pixels)
-    for level_of_half in range(tables - 2, -1, -1):
-        long, half, step = runs[level_of_half + 1], runs[level_of_half], 1 << level_of_half
+    for level in range(tables - 2, -1, -1):
+        long, half, step = runs[level + 1], runs[level], 1 << level
         torch.maximum(half, long, out=half)
         torch.maximum(half[step:], long[:-step], out=half[step:])
     return runs[0].view(images, resolution, resolution)

@@ -31,7 +31,7 @@ MOST_SHAPES = 1000  # shapes.py leaves room for the numbers of so many
 class Primitives:
     """A synthesizer of Primitives-PS (Baek and Shim 2022, section 3).
 
-    Attributes:
+    Args:
         variant: ``PinkNoise``, ``Primitives`` (flat shapes on a flat ground), ``Primitives-S`` (and
             one large flat shape near the middle), ``Primitives-PS`` (pink noise on that shape and
             on the ground).
@@ -43,9 +43,6 @@ class Primitives:
         tied_exponents: one exponent a noise field, as in the paper's formula; False draws one
             for each axis and channel, as the public code does.
         quirks: peculiarities of the public code to switch on, of `QUIRKS`.
-
-    Raises:
-        InputError: if a name is unknown, or a number lies out of its range.
     """
 
     variant: Variant = "Primitives-PS"
@@ -93,15 +90,13 @@ def size_range(recipe: Primitives, resolution: int) -> tuple[np.ndarray, np.ndar
     ``round(floor(H/5) (N - n)/N + 2)``; the paper's text leaves out the 2, which keeps the last
     shapes visible (appendix, section 1). The range of ``Rand`` is not printed: 1..H/2 here.
     """
-    count = recipe.shapes
-    left = count - np.arange(count)
-    low = np.ones(count, np.int64)
-    if recipe.size_policy == "Decay":
+    count, policy = recipe.shapes, recipe.size_policy
+    if policy == "Decay":
+        left = np.arange(count, 0, -1)
         high = np.rint(resolution // 5 * left / max(1, count) + 2).astype(np.int64)
-    elif recipe.size_policy == "Rand":
+    elif policy == "Rand":
         high = np.full(count, resolution // 2 + 1)
     else:
-        part = {"Fix(1/10)": 10, "Fix(1/5)": 5, "Fix(1/2)": 2}[recipe.size_policy]
-        low = np.full(count, max(1, round(resolution / part)))
-        high = low + 1
-    return low, high
+        part = int(policy.removeprefix("Fix(1/").removesuffix(")"))
+        high = np.full(count, max(1, round(resolution / part)) + 1)
+    return high - 1 if policy.startswith("Fix") else np.ones(count, np.int64), high

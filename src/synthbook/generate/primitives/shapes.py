@@ -25,7 +25,7 @@ _PERIOD = 1 << 128  # of PCG64
 class Shapes:
     """The drawn parameters of B images with M shapes each, in the order of drawing.
 
-    Attributes:
+    Args:
         kind: int64 ``[B, M]``, an index of `KINDS`. The salient shape, if any, is the last one.
         geometry: float64 ``[B, M, 5]`` in whole pixels, the centre of the first being 0:
             line x0, y0, x1, y1, thickness; circle and ellipse cx, cy, half axis along x, half
@@ -50,22 +50,16 @@ def slices(
     """Yield one random generator, set to the start of a slice of its stream, for each index.
 
     An image's numbers are then a function of (seed, index), and images need no generators of their
-    own, which would take longer to set up than a small image takes to draw.
-
-    Args:
-        seed, purpose: name the stream, see `synthbook.randomness`.
-        indices: numbers of the slices, 0 or more, in any order.
-        length: numbers of 64 bits in a slice.
-        taken: numbers of 64 bits that the caller takes each time.
+    own, which would take longer to set up than a small image takes to draw. A slice has ``length``
+    numbers of 64 bits, of which the caller takes ``taken`` each time; indices come in any order.
     """
-    generator = numpy_generator(seed, purpose)
-    place = 0
+    generator, place = numpy_generator(seed, purpose), 0
     for index in indices:
-        ahead = (int(index) * length - place) % _PERIOD
-        if ahead:
-            generator.bit_generator.advance(ahead)
+        start = int(index) * length
+        if start != place:
+            generator.bit_generator.advance((start - place) % _PERIOD)
         yield generator
-        place = int(index) * length + taken
+        place = start + taken
 
 
 def _whole(uniform: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
@@ -109,10 +103,8 @@ def _salient(u: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
     small = np.where(boxed, 3 * resolution / 8, resolution / 4)
     large = np.where(boxed, 3 * resolution / 4, 3 * resolution / 8)
     geometry = np.zeros((len(u), 5))
-    for column, (start, stop) in enumerate(
-        ((low, high), (low, high), (small, large), (small, large))
-    ):
-        geometry[:, column] = _whole(u[:, 1 + column], start, stop)
+    geometry[:, 0:2] = _whole(u[:, 1:3].T, low, high).T
+    geometry[:, 2:4] = _whole(u[:, 3:5].T, small, large).T
     geometry[:, 3] = np.where(kind == CIRCLE, geometry[:, 2], geometry[:, 3])
     return kind[:, None], geometry[:, None]
 
@@ -122,11 +114,7 @@ def draw_shapes(
 ) -> Shapes:
     """Draw the parameters of images: a function of (seed, index) alone for each of them.
 
-    Args:
-        recipe: what to draw.
-        indices: numbers of the images, 0 or more.
-        resolution: side H in pixels; all places and sizes are fractions of it.
-        seed: of the stream of images.
+    All places and sizes are fractions of the ``resolution``, in whole pixels.
     """
     if recipe.variant == "PinkNoise":
         recipe = replace(recipe, shapes=0)
