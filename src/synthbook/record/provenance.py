@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from synthbook import __version__
 from synthbook.errors import InputError
 from synthbook.settings import STRICT
-from synthbook.store import root
+from synthbook.store import root, versions
 
 if TYPE_CHECKING:
     from synthbook.record.parameters import Parameters
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 # What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
 # .py of the same name, which does count.
 PRODUCTS = ("results", "_build", "notebooks/*.ipynb")
-
-installed = cache(version)
 
 
 class Provenance(BaseModel):
@@ -45,13 +42,10 @@ class Provenance(BaseModel):
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root()), *arguments],
-            capture_output=True, text=True, timeout=20, check=True,
-        )  # fmt: skip
+        command = ["git", "-C", str(root()), *arguments]
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20)
     except (OSError, subprocess.SubprocessError, InputError):
         return None  # no git, no repository, no commit yet, or no book
-    return done.stdout.strip()
 
 
 @cache
@@ -60,9 +54,8 @@ def commit() -> tuple[str | None, bool | None]:
     name = _git("rev-parse", "HEAD")
     if name is None:
         return None, None
-    excluded = [f":(exclude,top){path}" for path in PRODUCTS]
-    status = _git("status", "--porcelain", "--", ":/", *excluded)
-    return name, None if status is None else bool(status)
+    status = _git("status", "--porcelain", "--", ":/", *(f":(exclude,top){p}" for p in PRODUCTS))
+    return name.strip(), None if status is None else bool(status)
 
 
 def device_name(device: str) -> str:
@@ -71,43 +64,30 @@ def device_name(device: str) -> str:
     torch is asked only if the run has loaded it: without torch there is no device but the CPU.
     """
     torch = sys.modules.get("torch")
-    if torch is None or device == "cpu":
-        return "cpu" if device == "auto" else device
-    if device == "auto":
-        if torch.cuda.is_available():
-            device = "cuda"
-        else:
-            device = "mps" if torch.backends.mps.is_available() else "cpu"
-    if device.startswith("cuda") and torch.cuda.is_available():
+    has_gpu = torch is not None and device != "cpu" and torch.cuda.is_available()
+    if device == "auto":  # as `machine.prepare` takes it
+        device = "cuda" if has_gpu else "cpu"
+    if has_gpu and device.startswith("cuda"):
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return device
 
 
-def thread_count(threads: int = 0) -> int:
-    """Return the CPU threads a run uses: ``threads``, or torch's own number where that is 0."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        return torch.get_num_threads()
-    return threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-
-
 def provenance(parameters: Parameters | None = None, *, seconds: float = 0.0) -> Provenance:
-    """Return the provenance of a row measured now.
+    """Return the provenance of a row measured now, which took ``seconds`` of wall time.
 
-    Args:
-        parameters: the run's, whose hash is kept, with ``device`` and ``threads``; None: none.
-        seconds: wall time of the measurement.
+    Of the run's parameters the hash is kept, with ``device`` and ``threads``.
     """
     name, dirty = commit()
-    given = parameters or {}
+    given, torch = parameters or {}, sys.modules.get("torch")
+    threads = given.get("threads") or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     return Provenance(
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         version=__version__,
         commit=name,
         dirty=dirty,
         device=device_name(given.get("device", "auto")),
-        torch=installed("torch"),
-        threads=thread_count(given.get("threads", 0)),
+        torch=versions().get("torch"),
+        threads=torch.get_num_threads() if torch else threads,
         parameters="" if parameters is None else parameters.hash,
         seconds=round(seconds, 3),
     )

@@ -59,11 +59,6 @@ class Row(BaseModel):
         return dict(sorted(setting.items()))
 
 
-def setting_text(setting: dict[str, Scalar]) -> str:
-    """Return a setting as in the published values, "shots=4;weight=0.1"; "" for none."""
-    return ";".join(f"{name}={value}" for name, value in sorted(setting.items()))
-
-
 def identity(row: Row) -> tuple[str | int, ...]:
     """Return what a row measures: everything but its value and provenance; hashable, sortable."""
     setting = json.dumps(row.setting, sort_keys=True)
@@ -109,10 +104,8 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
     """Append rows to a file, whole lines at a time, and wait until the disk has them.
 
     Safe against another writer (a lock file beside it, and one ``write`` in append mode) and
-    against a kill: a line that an earlier kill left torn is cut off first.
-
-    Raises:
-        OSError: if the disk is full; the file is then as it was.
+    against a kill: a line that an earlier kill left torn is cut off first. If the disk is full,
+    the file is as it was, and that is an OSError.
     """
     path, data = Path(path), _lines(rows)
     if not data:
@@ -163,9 +156,8 @@ def read(path: str | Path) -> list[Row]:
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """Return rows as a table with `COLUMNS`, then a column for each name of their settings.
 
-    ``setting`` is the canonical text "name=value;..." and is good for grouping; its single values
-    stand in the last columns, under their own names, NaN where a row has none. ``time`` to
-    ``seconds`` are the fields of `Provenance`. No rows: the same `COLUMNS`, empty.
+    ``setting`` is a text to group by, "shots=4;weight=0.1", as in the published values; its single
+    values stand in the last columns, NaN where a row has none.
     """
     import pandas as pd
 
@@ -173,7 +165,7 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     records = [{**vars(row), **vars(row.provenance)} for row in rows]
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     table = table.astype({"value": float, "seed": int, "seconds": float, "threads": int})
-    table["setting"] = [setting_text(row.setting) for row in rows]
+    table["setting"] = [";".join(f"{k}={v}" for k, v in row.setting.items()) for row in rows]
     for name in sorted({name for row in rows for name in row.setting}):
         held = [row.setting.get(name, math.nan) for row in rows]
         table[name] = pd.Series(held, dtype=object)  # or 4 beside a gap would become 4.0
@@ -184,9 +176,6 @@ def merge(paths: Sequence[str | Path], target: str | Path) -> None:
     """Write the newest row of each identity in ``paths`` to ``target``, sorted.
 
     ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too.
-
-    Raises:
-        InputError: as `read`.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,18 +197,14 @@ def recorded(chapter: str, scale: str) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
-    """Return NumPy and torch scalars as Python's own."""
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch
 
 
 class Run:
     """The rows of one run of a chapter: each is checked and on disk as soon as it is added."""
 
     def __init__(self, parameters: Parameters) -> None:
-        """Start a run of the parameters' chapter.
-
-        Rows go to the parameter ``rows`` (a path) if it is given, else to ``_build/rows``.
-        """
+        """Start a run; its rows go to the parameter ``rows``, a path, else to ``_build/rows``."""
         self.chapter, self.parameters = parameters.chapter, parameters
         default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
         self.path = Path(parameters.get("rows") or default)
@@ -241,18 +226,14 @@ class Run:
         seconds: float | None = None,
         **setting: Scalar,
     ) -> Row:
-        """Check one number and append it.
+        """Check one number and append it; the same number twice is an InputError.
 
         Args:
             method, train, test, dataset, backbone: what was trained, on what, and rated on what.
-            metric: name of the number; accuracies are in percent.
-            value: the number, finite.
-            seed: seed of the run that it belongs to.
+            metric, value: name of the number, and the number, finite; accuracies are in percent.
+            seed: of the run that the number belongs to.
             seconds: wall time of the measurement; None: since the previous row of this run.
             setting: whatever else tells this number from others of the run.
-
-        Raises:
-            InputError: if a value has the wrong type, is not finite, or was measured already.
         """
         elapsed, self._since = time.perf_counter() - self._since, time.perf_counter()
         source = provenance(self.parameters, seconds=elapsed if seconds is None else seconds)
