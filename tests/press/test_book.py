@@ -115,17 +115,17 @@ def test_pairs_that_differ_are_named(book: Path) -> None:
 
 def test_the_key_follows_results_and_parameters_but_not_the_executed_notebook(book: Path) -> None:
     _chapter(book, "print(1)")
-    before = execute.key(find("12"))
+    before = execute.executed(find("12"))
     (book / "notebooks" / "12_thing.ipynb").write_text("{}")
     for other in ("13_other", "11_before"):
         (book / "results" / "mini").mkdir(exist_ok=True)
         (book / "results" / "mini" / f"{other}.jsonl").write_text("{}\n")
-    assert execute.key(find("12")) == before  # rows of other chapters are no reason
+    assert execute.executed(find("12")) == before  # rows of other chapters are no reason
     (book / "params" / "12_thing").mkdir()
     (book / "params" / "12_thing" / "small.yaml").write_text("seeds: 3\n")
-    small = execute.key(find("12"))
+    small = execute.executed(find("12"))
     (book / "results" / "mini" / "12_thing.jsonl").write_text("{}\n")
-    assert len({before, small, execute.key(find("12"))}) == 3
+    assert len({before, small, execute.executed(find("12"))}) == 3
 
 
 def test_rows_of_a_chapter_concern_the_pages_of_its_claims_and_the_page_of_all() -> None:
