@@ -108,7 +108,7 @@ def run_chapter(given: argparse.Namespace) -> int:
     from synthbook.press.execute import run
     from synthbook.record.chapters import declared, find, scale_values
     from synthbook.record.parameters import check_values
-    from synthbook.record.provenance import provenance
+    from synthbook.record.rows import provenance
     from synthbook.store import atomic_write, root
 
     chapter = find(given.chapter)

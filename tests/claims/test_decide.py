@@ -22,8 +22,7 @@ from synthbook.claims.decide import (
 )
 from synthbook.claims.language import Claim
 from synthbook.errors import InputError
-from synthbook.record.provenance import provenance
-from synthbook.record.rows import Row, frame
+from synthbook.record.rows import Row, frame, provenance
 
 COMMON = {"chapter": "c", "method": "plain", "train": "t", "test": "real", "metric": "m"}
 BOTH = {"A": {"train": "a"}, "B": {"train": "b"}}

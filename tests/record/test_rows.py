@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values
-from synthbook.record.provenance import Provenance
 from synthbook.record.rows import (
     COLUMNS,
+    Provenance,
     Row,
     Run,
     append,

@@ -87,34 +87,26 @@ def notebooks(jobs: int) -> None:
             print(f"wrote notebooks/{chapter.name}.ipynb")
 
 
-def unpaired() -> list[str]:
-    """Return what is wrong with the pairs of source and notebook."""
+def pairing() -> None:
+    """Check that every notebook is the executed form of its source."""
 
     def read(notebook: nbformat.NotebookNode) -> list[tuple]:
         return [(c.cell_type, c.id, c.source, c.metadata) for c in notebook.cells]
 
-    notebooks = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
-    wrong = []
-    for chapter in chapters():
-        name = chapter.name
-        if name not in notebooks:
-            wrong.append(f"{name}.py has no {name}.ipynb")
-            continue
-        stored = nbformat.read(chapter.notebook, as_version=4)
-        if read(stored) != read(convert(chapter)):
-            wrong.append(f"{name}.ipynb is not what {name}.py says")
-        if not any(cell.get("outputs") for cell in stored.cells):
-            wrong.append(f"{name}.ipynb stores no outputs")
-        wrong += [f"{name}.ipynb: {fault}" for fault in faults(stored)]
-    orphans = notebooks - {chapter.name for chapter in chapters()}
-    return wrong + [f"{name}.ipynb has no {name}.py" for name in sorted(orphans)]
-
-
-def pairing() -> None:
-    """Check that every notebook is the executed form of its source."""
-    if wrong := unpaired():
+    names = {chapter.name for chapter in chapters()}
+    stored = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
+    wrong = [f"{name}.ipynb has no {name}.py" for name in sorted(stored - names)]
+    wrong += [f"{name}.py has no {name}.ipynb" for name in sorted(names - stored)]
+    for chapter in (chapter for chapter in chapters() if chapter.name in stored):
+        notebook = nbformat.read(chapter.notebook, as_version=4)
+        if read(notebook) != read(convert(chapter)):
+            wrong.append(f"{chapter.name}.ipynb is not what {chapter.name}.py says")
+        if not any(cell.get("outputs") for cell in notebook.cells):
+            wrong.append(f"{chapter.name}.ipynb stores no outputs")
+        wrong += [f"{chapter.name}.ipynb: {fault}" for fault in faults(notebook)]
+    if wrong:
         sys.exit("\n".join([*wrong, "write them anew: make notebooks"]))
-    print(f"{len(chapters())} notebook pairs agree")
+    print(f"{len(names)} notebook pairs agree")
 
 
 def agreement() -> None:

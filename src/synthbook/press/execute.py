@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ import nbformat
 
 from synthbook.claims.decide import chapters_of, claims_of
 from synthbook.record.chapters import Chapter, convert, find
-from synthbook.store import atomic_write, code_behind, root
+from synthbook.store import atomic_write, code_behind, key_hash, root
 
 SIZE_LIMIT = 300_000  # bytes that an executed notebook may have
 
@@ -58,7 +57,7 @@ def code_cells(notebook: nbformat.NotebookNode, *tags: str) -> str:
     )
 
 
-def reads(chapter: Chapter) -> list[Path]:
+def reads(chapter: Chapter) -> set[Path]:
     """Return the files of the book that a chapter's output at ``mini`` depends on.
 
     Its own recorded rows and scales; with claims, those of the chapters that they read, and the
@@ -72,7 +71,7 @@ def reads(chapter: Chapter) -> list[Path]:
     patterns = {"requirements.lock", f"params/{chapter.name}/*.yaml"}
     patterns |= {f"results/*/{name}.jsonl" for name in names}
     patterns |= {f"book/paper/*_{paper}.*" for paper in papers}
-    return sorted({path for pattern in patterns for path in root().glob(pattern)})
+    return {path for pattern in patterns for path in root().glob(pattern)}
 
 
 def executed(chapter: Chapter) -> Path:
@@ -80,12 +79,10 @@ def executed(chapter: Chapter) -> Path:
 
     The name changes with the source, the code behind it, and what it `reads`.
     """
-    source = convert(chapter)
-    digest = hashlib.sha256(nbformat.writes(source).encode())
-    digest.update(code_behind(code_cells(source)).encode())
-    for path in reads(chapter):
-        digest.update(f"\x1e{path.relative_to(root())}\x1f".encode() + path.read_bytes())
-    return root() / "_build" / "executed" / f"{chapter.name}.{digest.hexdigest()[:16]}.ipynb"
+    top, source = root(), convert(chapter)
+    key = {str(p.relative_to(top)): p.read_text(encoding="utf-8") for p in reads(chapter)}
+    key |= {"source": nbformat.writes(source), "code": code_behind(code_cells(source))}
+    return top / "_build" / "executed" / f"{chapter.name}.{key_hash(key)}.ipynb"
 
 
 def execute(chapter: str) -> None:
