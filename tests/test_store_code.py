@@ -204,6 +204,10 @@ def test_what_a_function_caught_counts() -> None:
     assert code_of(partial) != code_of(_twice)
 
 
+def test_a_wrapped_callable_stands_for_what_it_wraps() -> None:
+    assert code_of(functools.cache(_twice)) == code_of(_twice)
+
+
 def test_keys_hold_callables_and_refuse_what_has_no_text() -> None:
     assert key_hash({"count": _counter(1)}) != key_hash({"count": _counter(2)})
     assert key_hash({"count": _counter(1)}) == key_hash({"count": _counter(1)})

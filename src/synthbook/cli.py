@@ -89,8 +89,7 @@ def show_chapters(given: argparse.Namespace) -> None:
         for chapter in every
     ]
     if given.json:
-        _print_json(entries)
-        return
+        return _print_json(entries)
     for entry in entries:
         print(f"{entry['name']}: {entry['title']}  [{', '.join(entry['scales'])}]")
         for field in entry["parameters"]:
@@ -207,14 +206,13 @@ def show_claims(given: argparse.Namespace) -> None:
     if given.verdict:
         found = [v for v in found if v.verdict == given.verdict]
     if given.json:
-        _print_json(to_json(found))
-        return
+        return _print_json(to_json(found))
     statements = {claim.id: claim.statement for claim in claims(given.paper)}
     for v in found:
         print(f"{v.id:9} {v.scale:10} {v.verdict:10} {v.effect_text:28} {statements[v.id]}")
 
 
-def show_data(given: argparse.Namespace) -> int:
+def show_data(given: argparse.Namespace) -> int | None:
     """Print the data sets that chapters can name, or download one."""
     from synthbook import data
 
@@ -228,15 +226,14 @@ def show_data(given: argparse.Namespace) -> int:
             return 1
     entries = data.available(given.data_root)
     if given.json:
-        _print_json(entries)
-        return 0
+        return _print_json(entries)
     for entry in entries:
         state = "here" if entry["present"] else "not here"
         print(f"{entry['name']:14} {state:9} {entry['origin']}")
         print(f"{'':24} terms: {entry['licence']}")
         if not entry["present"]:
             print(f"{'':24} to get it: {entry['how']}")
-    return 0
+    return None
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def _pieces(value: Any, seen: set[int], caught: bool = True) -> set[str]:
         owner, inner = value.__self__, value.__func__
         held = {"self": owner} if dataclasses.is_dataclass(owner) else {}
     if inner is not None:
-        return _pieces(inner, seen, caught) | {_canonical(held if caught else {})}
+        return _pieces(inner, seen, caught) | ({_canonical(held)} if caught and held else set())
     if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
         return _pieces(type(value), seen) | _referred(getattr(value, "__dict__", {}), seen)
     home, closure = value.__module__ or "", {}
