@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from synthbook.record.chapters import chapters, scale_of, scale_values
-from synthbook.record.parameters import check_values, declared
+from synthbook.record.chapters import chapters, declared, scale_of, scale_values
+from synthbook.record.parameters import check_values
 
 EVERY = [(chapter.name, scale) for chapter in chapters() for scale in chapter.scales]
 GENERATOR = ("diffusion_", "gan_", "guidance_scale", "num_inference_steps")

@@ -11,8 +11,7 @@ import pytest
 from synthbook.claims.decide import PAPERS, VERDICTS, claims, verdicts
 from synthbook.cli import main
 from synthbook.record import chapters as library
-from synthbook.record.parameters import declared
-from synthbook.store import root
+from synthbook.record.chapters import declared
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -34,13 +33,13 @@ def test_chapters_are_listed_with_type_default_and_help_of_every_parameter(
     for chapter in every:
         start = next(n for n, line in enumerate(lines) if line.startswith(f"{chapter.name}: "))
         assert lines[start].endswith(f"[{', '.join(chapter.scales)}]")
-        fields = declared(chapter.script)
+        fields = declared(chapter.name)
         for field, line in zip(fields, lines[start + 1 :], strict=False):
             assert line == " ".join(
                 f"{field.name}: {field.type} = {field.default!r} {field.help}".split()
             )
             assert field.help, f"{chapter.name}: {field.name} has no help"
-    assert len(lines) == sum(1 + len(declared(chapter.script)) for chapter in every)
+    assert len(lines) == sum(1 + len(declared(chapter.name)) for chapter in every)
 
 
 def test_chapters_as_json_agree_with_their_declarations(
@@ -50,7 +49,7 @@ def test_chapters_as_json_agree_with_their_declarations(
     entries = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in entries] == [c.name for c in library.chapters()]
     for entry in entries:
-        fields = declared(root() / "notebooks" / f"{entry['name']}.py")
+        fields = declared(entry["name"])
         assert entry["parameters"] == [field._asdict() for field in fields]
         assert entry["title"]
         assert entry["scales"][0] == "mini"

@@ -81,7 +81,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Fail if a kernel would start; the list gets the notebooks that would have run."""
     started: list[Path] = []
-    monkeypatch.setattr(press, "execute", lambda source, *_, **__: started.append(source) or "")
+    monkeypatch.setattr(press, "run", lambda _, __, output, **___: started.append(output) or "")
     return started
 
 
@@ -171,7 +171,7 @@ def test_good_values_of_each_kind_reach_the_notebook_as_meant(
     book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     got: dict = {}
-    monkeypatch.setattr(press, "execute", lambda _, __, values, **___: got.update(values) or "")
+    monkeypatch.setattr(press, "run", lambda _, values, __, **___: got.update(values) or "")
     _folder(tmp_path / "2024", (8, 8))
     monkeypatch.chdir(tmp_path)
     given = ["learning_rate=1e-3", "sources=gan", "data=./2024", "fail=false", "seeds=2"]
@@ -180,8 +180,8 @@ def test_good_values_of_each_kind_reach_the_notebook_as_meant(
     assert got == {
         "seeds": 2, "learning_rate": 0.001, "sources": "gan", "data": "./2024", "fail": False,
     }  # fmt: skip
-    (made,) = (book / "_build/runs").glob("*.ipynb")
-    record = json.loads(made.with_suffix(".json").read_text())
+    (made,) = (book / "_build/runs").glob("*.json")
+    record = json.loads(made.read_text())
     assert record["parameters"]["sources"] == ["gan"]
     assert record["parameters"]["learning_rate"] == 0.001
 

@@ -77,8 +77,7 @@ class Package:
         for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
             del sys.modules[module]
         importlib.invalidate_caches()
-        store._found.cache_clear()
-        store._parsed.cache_clear()
+        store._module.cache_clear()
 
     def change(self, name: str, old: str, new: str) -> None:
         text = (self.base / name).read_text()
@@ -158,6 +157,16 @@ def test_moving_and_merging_modules_changes_nothing(package: Package) -> None:
     assert package.code() == before
 
 
+def test_a_name_from_another_package_counts_by_its_origin(package: Package) -> None:
+    before = package.code()
+    package.change("bottom.py", "class Adder", "from math import floor as cut\n\nclass Adder")
+    assert package.code() == before  # nobody names what the import brings
+    package.change("bottom.py", "x + 1", "cut(x)")
+    before = package.code()
+    package.change("bottom.py", "floor", "ceil")
+    assert package.code() != before
+
+
 def test_a_piece_of_python_stands_for_what_it_reaches(package: Package) -> None:
     text = "from synthbook_t.top import run\nprint(run(1))\n"
     before = code_behind(text)
@@ -193,6 +202,10 @@ def test_what_a_function_caught_counts() -> None:
     partial = functools.partial(_twice, value=1.0)
     assert code_of(partial) != code_of(functools.partial(_twice, value=2.0))
     assert code_of(partial) != code_of(_twice)
+
+
+def test_a_wrapped_callable_stands_for_what_it_wraps() -> None:
+    assert code_of(functools.cache(_twice)) == code_of(_twice)
 
 
 def test_keys_hold_callables_and_refuse_what_has_no_text() -> None:

@@ -43,7 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("chapter", nargs="?", help="one chapter only, for example 12")
 
     running = command("run", "run a chapter with other parameters", run_chapter)
-    running.add_argument("chapter", help="for example 12_not_mutual, or 12")
     running.add_argument("--scale", default="mini", help="mini, or a file of params/<chapter>/")
     running.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", dest="parameters"
@@ -51,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--output", type=Path, help="the notebook to write")
 
     verifying = command("verify", "rerun a recorded cell and compare its rows", verify_chapter)
-    verifying.add_argument("chapter", help="for example 12_not_mutual, or 12")
     verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
     verifying.add_argument("--cell", default="", help="of the grid; the first one if not given")
 
@@ -60,12 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("--paper", help="one study only: gap, ready, dip, fake or prim")
     claims.add_argument("--verdict", help="holds, fails, undecided or 'not run' only")
 
-    data = command(
-        "data", "show the data sets: origin, licence, and whether they are here", show_data
-    )
+    text = "show the data sets: origin, licence, and whether they are here"
+    data = command("data", text, show_data)
     data.add_argument("--data-root", default="", help="the folder that holds downloaded sets")
     data.add_argument("--download", metavar="NAME", help="fetch a set into --data-root")
 
+    for made in (running, verifying):
+        made.add_argument("chapter", help="for example 12_not_mutual, or 12")
     for made in (listing, claims, data):
         made.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -77,8 +76,7 @@ def _print_json(value: Any) -> None:
 
 def show_chapters(given: argparse.Namespace) -> None:
     """Print the chapters, their scales and their parameters."""
-    from synthbook.record.chapters import chapters, find
-    from synthbook.record.parameters import declared
+    from synthbook.record.chapters import chapters, declared, find
 
     every = [find(given.chapter)] if given.chapter else chapters()
     entries = [
@@ -86,16 +84,12 @@ def show_chapters(given: argparse.Namespace) -> None:
             "name": chapter.name,
             "title": chapter.title,
             "scales": list(chapter.scales),
-            "parameters": [
-                {"name": f.name, "type": f.type, "default": f.default, "help": f.help}
-                for f in declared(chapter.script)
-            ],
+            "parameters": [field._asdict() for field in declared(chapter.name)],
         }
         for chapter in every
     ]
     if given.json:
-        _print_json(entries)
-        return
+        return _print_json(entries)
     for entry in entries:
         print(f"{entry['name']}: {entry['title']}  [{', '.join(entry['scales'])}]")
         for field in entry["parameters"]:
@@ -111,25 +105,22 @@ def run_chapter(given: argparse.Namespace) -> int:
     import time
 
     from synthbook.press.execute import run
-    from synthbook.record.chapters import declaration, find, scale_values
+    from synthbook.record.chapters import declared, find, scale_values
     from synthbook.record.parameters import check_values
-    from synthbook.record.provenance import provenance
+    from synthbook.record.rows import provenance
     from synthbook.store import atomic_write, root
 
     chapter = find(given.chapter)
-    name, fields = declaration(chapter.script)
-    types = {field.name: field.type for field in fields}
-    scale, values = scale_values(name, given.scale), {}
+    types = {field.name: field.type for field in declared(chapter.name)}
+    values = scale_values(chapter.name, given.scale)
+    if os.environ.get("SYNTHBOOK_DATA") and "data_root" in types:
+        values = {"data_root": os.environ["SYNTHBOOK_DATA"]} | values
     for text in given.parameters:
-        parameter, equals, value = text.partition("=")
+        name, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
-        parameter = parameter.strip()
-        values[parameter] = _value(value.strip(), types.get(parameter, ""))
-    if os.environ.get("SYNTHBOOK_DATA") and "data_root" in types.keys() - scale.keys():
-        values.setdefault("data_root", os.environ["SYNTHBOOK_DATA"])
-    checked = check_values(chapter.script, values, given.scale)
-    values = scale | values
+        values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
+    checked = check_values(chapter.name, values, given.scale)
     _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():
@@ -157,50 +148,42 @@ def _value(text: str, kind: str) -> Any:
 
     try:
         value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        return text
-    if kind == "str" and not isinstance(value, str):
-        return text  # a folder called 2024
-    if kind == "float" and isinstance(value, str):
-        try:
+        if kind == "float" and isinstance(value, str):
             return float(value)  # YAML takes 1e-3 for a text
-        except ValueError:
-            return value
-    return value
+    except (yaml.YAMLError, ValueError):
+        return text
+    # A folder may be called 2024.
+    return text if kind == "str" and not isinstance(value, str) else value
 
 
 def _rehearse(script: Path, values: dict[str, Any]) -> None:
-    """Run the chapter's own checking cell here, before a kernel starts.
+    """Run the chapter's own checking cell here, before a kernel starts, for its InputError.
 
-    Raises:
-        InputError: as that cell does. Any other fault is left to the kernel, which shows it whole.
+    Any other fault is left to the kernel, which shows it whole.
     """
-    import contextlib
-    import io
+    from contextlib import redirect_stdout
+    from io import StringIO
 
     from synthbook.record.chapters import CHECKS, cells
 
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for cell in cells(script):
-        given = "parameters" in cell.tags
-        if cell.kind != "code" or not (given or CHECKS.search(cell.source)):
-            continue
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(cell.source, str(script), "exec"), namespace)
-        except InputError:
-            raise
-        except Exception:
-            return
-        if given:
-            namespace.update(values)
+    try:
+        for cell in cells(script):
+            declares = "parameters" in cell.tags
+            if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
+                with redirect_stdout(StringIO()):
+                    exec(compile(cell.source, str(script), "exec"), namespace)
+                namespace |= values if declares else {}
+    except InputError:
+        raise
+    except Exception:
+        return
 
 
 def verify_chapter(given: argparse.Namespace) -> int:
     """Run a recorded cell again and say how far its rows agree with the recorded ones.
 
-    On the machine that made them they are equal. Another processor sums in another order; that is
-    no fault (exit code 0) while differences are such as two seeds show.
+    Differences such as two seeds show are no fault (exit code 0): see `record.agreement`.
     """
     from synthbook.press.grids import verify
 
@@ -223,14 +206,13 @@ def show_claims(given: argparse.Namespace) -> None:
     if given.verdict:
         found = [v for v in found if v.verdict == given.verdict]
     if given.json:
-        _print_json(to_json(found))
-        return
+        return _print_json(to_json(found))
     statements = {claim.id: claim.statement for claim in claims(given.paper)}
     for v in found:
         print(f"{v.id:9} {v.scale:10} {v.verdict:10} {v.effect_text:28} {statements[v.id]}")
 
 
-def show_data(given: argparse.Namespace) -> int:
+def show_data(given: argparse.Namespace) -> int | None:
     """Print the data sets that chapters can name, or download one."""
     from synthbook import data
 
@@ -244,15 +226,14 @@ def show_data(given: argparse.Namespace) -> int:
             return 1
     entries = data.available(given.data_root)
     if given.json:
-        _print_json(entries)
-        return 0
+        return _print_json(entries)
     for entry in entries:
         state = "here" if entry["present"] else "not here"
         print(f"{entry['name']:14} {state:9} {entry['origin']}")
         print(f"{'':24} terms: {entry['licence']}")
         if not entry["present"]:
             print(f"{'':24} to get it: {entry['how']}")
-    return 0
+    return None
 
 
 if __name__ == "__main__":

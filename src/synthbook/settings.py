@@ -27,17 +27,12 @@ Schema = dict[str, Any]
 
 
 def augmentations(policy: str) -> tuple[str, ...]:
-    """Return the names in ``policy`` ("color,translation,cutout", any order, "" for none).
-
-    Raises:
-        InputError: if a name is not known or given twice.
-    """
+    """Return the names in ``policy`` ("color,translation,cutout", any order, "" for none)."""
     names = [name.strip() for name in policy.split(",") if name.strip()]
     for name in names:
         if name not in AUGMENTATIONS:
-            known = ", ".join(AUGMENTATIONS)
-            hint = did_you_mean(name, AUGMENTATIONS)
-            raise InputError(f"augmentation '{name}' is not known; give some of {known}{hint}")
+            known = f"{', '.join(AUGMENTATIONS)}{did_you_mean(name, AUGMENTATIONS)}"
+            raise InputError(f"augmentation '{name}' is not known; give some of {known}")
         if names.count(name) > 1:
             raise InputError(f"augmentation '{name}' is given twice in '{policy}'; give it once")
     return tuple(name for name in AUGMENTATIONS if name in names)
@@ -93,12 +88,9 @@ Exponent = Annotated[float, Field(ge=0, le=10)]
 def settings(cls: Class) -> Class:
     """Make a frozen dataclass of ``cls`` whose fields are checked by their annotated types.
 
-    Types are strict, but for whole numbers given as numbers. ``__post_init__`` is for what fields
-    must be to each other, and raises InputError itself.
-
-    Raises:
-        InputError: when one is made (also by ``dataclasses.replace``) with a value that is not
-            allowed: the first fault is told whole, with the remedy, the others by their names.
+    Types are strict, but for whole numbers given as numbers. A value that is not allowed raises
+    InputError when one is made (also by ``dataclasses.replace``): the first fault is told whole,
+    the others by their names. What fields must be to each other is for ``__post_init__``.
     """
     made = dataclass(cls, frozen=True, config=STRICT)
     check = made.__init__
@@ -119,10 +111,9 @@ def _faults(cls: Any, values: Sequence[Any], named: dict[str, Any], error: Valid
     given = dict(zip(names, values, strict=False)) | named
     errors: dict[str, list[Any]] = {}
     for fault in error.errors(include_url=False):
-        place = (*fault["loc"], "")[0]
-        known = isinstance(place, int) and place < len(names)
-        name = names[place] if known else str(place)
-        errors.setdefault(name, []).append({**fault, "loc": fault["loc"][1:]})
+        place, *inside = fault["loc"] or [""]  # no place: of __post_init__
+        name = dict(enumerate(names)).get(place, str(place))
+        errors.setdefault(name, []).append({**fault, "loc": inside})
     schemas, told = schema_of(cls)["properties"], {}
     for name, found in errors.items():
         if name in schemas and name in given:
@@ -130,9 +121,8 @@ def _faults(cls: Any, values: Sequence[Any], named: dict[str, Any], error: Valid
         elif name in schemas:
             told[name] = f"{cls.__name__} needs {name}; give {describe(schemas[name])}"
         else:
-            cause = str(found[0].get("ctx", {}).get("error", ""))  # of __post_init__
             unknown = f"{cls.__name__} has no setting '{name}'{did_you_mean(name, names)}"
-            told[name] = cause or unknown
+            told[name] = str(found[0].get("ctx", {}).get("error", unknown))
     return all_faults(told)
 
 
@@ -147,11 +137,8 @@ def fault_text(
 ) -> str:
     """Return in a sentence what is wrong with a value: name, value and remedy.
 
-    Args:
-        name, value: as given.
-        schema: of the type that it should have.
-        errors: pydantic's, of this value alone.
-        usage: what follows the remedy, such as ", for example -p seeds 5".
+    ``schema`` is of the type that it should have, ``errors`` are pydantic's of this value alone,
+    and ``usage`` follows the remedy: ", for example -p seeds 5".
     """
     said, types = f"{name} = {value!r}", {error["type"] for error in errors}
     cause, member = errors[0].get("ctx", {}).get("error"), errors[0]["input"]
@@ -173,15 +160,12 @@ def fault_text(
 
 
 def schema_of(kind: Any) -> Schema:
-    """Return the JSON schema of an annotated type, which has its range, help and examples.
-
-    A schema is returned as it is, so that the functions below take either.
-    """
+    """Return the JSON schema of an annotated type: range, help, examples; a schema as it is."""
     return kind if isinstance(kind, dict) else TypeAdapter(kind).json_schema()
 
 
 def _members(schema: Schema) -> list[Schema]:
-    """Return the alternatives that a value has, or a member of a list."""
+    """Return the alternatives of a value, or of a list's members."""
     member = schema.get("items") or schema.get("prefixItems", [schema])[0]
     return member.get("anyOf", [member])
 
@@ -191,7 +175,7 @@ def choices(kind: Any) -> list[str]:
     members = _members(schema_of(kind))
     if not any(member.keys() & {"enum", "const"} for member in members):
         return []
-    known = [m.get("enum") or [m["const"] if "const" in m else m["words"]] for m in members]
+    known = (m.get("enum") or [m["const"] if "const" in m else m["words"]] for m in members)
     return [str(choice) for some in known for choice in some]
 
 
@@ -208,14 +192,12 @@ def noun(kind: Any) -> str:
 def describe(kind: Any, word: str = "") -> str:
     """Return the values that a type allows in words: "a whole number from 1 to 1000".
 
-    Args:
-        kind: annotated type, or its schema.
-        word: in place of the type's noun, where the sentence has named it already.
+    ``word`` is in place of the type's noun, where the sentence has named it already.
     """
     schema = schema_of(kind)
-    each = ", each once" if "uniqueItems" in schema else ""
     if "words" in schema:
         return schema["words"]
+    each = ", each once" if "uniqueItems" in schema else ""
     if known := choices(schema):
         return f"{'some' if 'items' in schema else 'one'} of {', '.join(known)}{each}"
     ranges = filter(None, map(_range, _members(schema)))

@@ -20,8 +20,7 @@ from synthbook.claims.decide import (
 )
 from synthbook.claims.language import Claim
 from synthbook.errors import InputError
-from synthbook.record.provenance import provenance
-from synthbook.record.rows import IDENTITY, Row, latest
+from synthbook.record.rows import IDENTITY, Row, latest, provenance
 
 COMMON = {"chapter": "c", "method": "plain", "train": "t", "test": "real", "metric": "m"}
 PROVENANCE = provenance()

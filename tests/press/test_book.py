@@ -102,30 +102,37 @@ def test_a_chapter_that_raises_fails_and_keeps_what_it_reached(
     assert "so far" in (book / "_build" / "executed" / "part" / "12_thing.ipynb").read_text()
 
 
-def test_pairs_that_differ_are_named(book: Path) -> None:
+def test_pairs_that_differ_are_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _chapter(book, "print(1)")
-    assert any("has no 12_thing.ipynb" in wrong for wrong in press.unpaired())
+    with pytest.raises(SystemExit, match=r"12_thing.py has no 12_thing.ipynb"):
+        press.pairing()
     notebook = convert(find("12"))
+    nbformat.write(notebook, find("12").notebook)
+    with pytest.raises(SystemExit, match=r"12_thing.ipynb stores no outputs"):
+        press.pairing()
     notebook.cells[2].outputs = [nbformat.v4.new_output("stream", name="stdout", text="1\n")]
     nbformat.write(notebook, find("12").notebook)
-    assert press.unpaired() == []
+    press.pairing()
+    assert capsys.readouterr().out == "1 notebook pairs agree\n"
+    nbformat.write(notebook, book / "notebooks" / "13_other.ipynb")
     _chapter(book, "print(2)")
-    assert any("is not what 12_thing.py says" in wrong for wrong in press.unpaired())
+    with pytest.raises(SystemExit, match=r"13_other.py\n.*is not what 12_thing.py says"):
+        press.pairing()
 
 
 def test_the_key_follows_results_and_parameters_but_not_the_executed_notebook(book: Path) -> None:
     _chapter(book, "print(1)")
-    before = execute.key(find("12"))
+    before = execute.executed(find("12"))
     (book / "notebooks" / "12_thing.ipynb").write_text("{}")
     for other in ("13_other", "11_before"):
         (book / "results" / "mini").mkdir(exist_ok=True)
         (book / "results" / "mini" / f"{other}.jsonl").write_text("{}\n")
-    assert execute.key(find("12")) == before  # rows of other chapters are no reason
+    assert execute.executed(find("12")) == before  # rows of other chapters are no reason
     (book / "params" / "12_thing").mkdir()
     (book / "params" / "12_thing" / "small.yaml").write_text("seeds: 3\n")
-    small = execute.key(find("12"))
+    small = execute.executed(find("12"))
     (book / "results" / "mini" / "12_thing.jsonl").write_text("{}\n")
-    assert len({before, small, execute.key(find("12"))}) == 3
+    assert len({before, small, execute.executed(find("12"))}) == 3
 
 
 def test_rows_of_a_chapter_concern_the_pages_of_its_claims_and_the_page_of_all() -> None:

@@ -3,8 +3,8 @@ import pytest
 
 from synthbook.errors import InputError
 from synthbook.record import chapters
-from synthbook.record.chapters import FREE_NAMES, cells, find, scale_of, scale_values
-from synthbook.record.parameters import check_values, declared
+from synthbook.record.chapters import FREE_NAMES, cells, declared, find, scale_of, scale_values
+from synthbook.record.parameters import check_values
 from synthbook.record.vocabulary import help_of
 
 
@@ -24,10 +24,9 @@ def test_an_unknown_chapter_names_the_nearest(book):
 # reading
 
 
-@pytest.mark.parametrize("suffix", ["py", "ipynb"])
-def test_cells_are_those_that_jupytext_reads(book, suffix):
+def test_cells_are_those_that_jupytext_reads(book):
     wanted = chapters.convert(find("90")).cells
-    read = cells(book / f"notebooks/90_tiny.{suffix}")
+    read = cells(find("90").script)
     assert [cell.kind for cell in read] == [cell.cell_type for cell in wanted]
     assert [list(cell.tags) for cell in read] == [cell.metadata.get("tags", []) for cell in wanted]
     code = [(a.source, b.source) for a, b in zip(read, wanted, strict=True) if a.kind == "code"]
@@ -45,9 +44,8 @@ def test_the_reader_agrees_with_jupytext_on_the_books_own(chapter):
     assert named == [chapter.name]
 
 
-@pytest.mark.parametrize("suffix", ["py", "ipynb"])
-def test_declared_reads_the_cell(book, suffix):
-    fields = {field.name: field for field in declared(book / f"notebooks/90_tiny.{suffix}")}
+def test_declared_reads_the_cell(book):
+    fields = {field.name: field for field in declared("90_tiny")}
     assert list(fields) == [
         "seeds", "first_seed", "methods", "sources", "epochs", "weight", "rows",
     ]  # fmt: skip
@@ -55,6 +53,7 @@ def test_declared_reads_the_cell(book, suffix):
     assert fields["methods"].default == ["plain", "PG-KL"]
     assert fields["methods"].type == "list[str]"
     assert fields["first_seed"].help == help_of("90_tiny", "first_seed")
+    assert declared("notebooks/90_tiny.ipynb") == declared("90") == list(fields.values())
 
 
 @pytest.mark.parametrize(
@@ -67,28 +66,24 @@ def test_declared_reads_the_cell(book, suffix):
         ("seeds: dict = {}", "has the type dict"),
     ],
 )
-def test_declared_refuses_other_lines(tmp_path, cell, match):
-    path = tmp_path / "n.py"
-    path.write_text(f'# %% tags=["parameters"]\n{cell}\n')
+def test_declared_refuses_other_lines(book, cell, match):
+    find("90").script.write_text(f'# %% tags=["parameters"]\n{cell}\n')
     with pytest.raises(InputError, match=match):
-        declared(path)
+        declared("90")
 
 
-def test_a_help_text_may_hold_any_sign(tmp_path):
-    path = tmp_path / "n.py"
-    path.write_text('# %% tags=["parameters"]\n"""Which."""\nname: str = "ü#"  # größer # als\n')
-    assert declared(path) == [("name", "str", "ü#", "größer # als")]
+def test_a_help_text_may_hold_any_sign(book):
+    cell = '"""Which."""\nname: str = "ü#"  # größer # als\n'
+    find("90").script.write_text(f'# %% tags=["parameters"]\n{cell}')
+    assert declared("90") == [("name", "str", "ü#", "größer # als")]
 
 
-def test_declared_needs_the_tag_and_the_file(tmp_path):
-    (tmp_path / "n.py").write_text("# %%\nseeds: int = 1\n")
+def test_declared_needs_the_tag_and_the_chapter(book):
+    find("90").script.write_text("# %%\nseeds: int = 1\n")
     with pytest.raises(InputError, match="tagged 'parameters'"):
-        declared(tmp_path / "n.py")
-    with pytest.raises(InputError, match=r"no notebook '.*m\.ipynb'"):
-        declared(tmp_path / "m.ipynb")
-    (tmp_path / "broken.ipynb").write_text('{"cells": [{}]}')
-    with pytest.raises(InputError, match="is no Jupyter notebook"):
-        declared(tmp_path / "broken.ipynb")
+        declared("90")
+    with pytest.raises(InputError, match="no chapter 'mine"):
+        declared("mine.ipynb")
 
 
 # scales

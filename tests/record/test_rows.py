@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values
-from synthbook.record.provenance import Provenance
 from synthbook.record.rows import (
     COLUMNS,
+    Provenance,
     Row,
     Run,
     append,
@@ -25,8 +25,7 @@ from synthbook.record.rows import (
     merge,
     read,
     recorded,
-    setting_text,
-)  # fmt: skip
+)
 
 SOURCE = dict(
     time="2025-01-02T03:04:05Z", version="0.1", commit=None, dirty=None,
@@ -92,11 +91,6 @@ def test_a_row_is_frozen_and_its_setting_sorted():
     assert list(one.setting) == ["a", "b"]
     with pytest.raises(ValidationError):
         one.value = 2.0
-
-
-def test_setting_text_is_that_of_the_published_values():
-    assert setting_text({"weight": 0.1, "shots": 4}) == "shots=4;weight=0.1"
-    assert setting_text({}) == ""
 
 
 def test_identity_leaves_out_value_and_provenance_only():
@@ -255,7 +249,7 @@ def test_a_merge_that_fails_changes_nothing(tmp_path):
 def test_the_frame_has_settings_as_columns():
     table = frame([row(setting={"shots": 4, "aug": True}), row(seed=1)])
     assert list(table.columns) == [*COLUMNS, "aug", "shots"]
-    assert table["setting"].tolist() == ["aug=True;shots=4", ""]
+    assert table["setting"].tolist() == ["aug=True;shots=4", ""]  # as in the published values
     assert table["shots"].iloc[0] == 4
     assert type(table["shots"].iloc[0]) is int
     assert table["shots"].isna().tolist() == [False, True]

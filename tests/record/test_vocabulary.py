@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from synthbook.errors import InputError
-from synthbook.record.chapters import chapters
-from synthbook.record.parameters import Parameters, declared
+from synthbook.record.chapters import chapters, declared
+from synthbook.record.parameters import Parameters
 from synthbook.record.vocabulary import CHAPTERS, TYPES, VOCABULARY, help_of, kind_of, type_name
 from synthbook.settings import STRICT, noun
 

@@ -111,9 +111,10 @@ def seeds(table: pd.DataFrame) -> str:
     return seeds_text([table["seed"].nunique()])
 
 
-def interval_text(mean: float, low: float, high: float) -> str:
+def interval_text(mean: float, low: float, high: float, decimals: int = 1) -> str:
     """Return a difference with its interval, "+1.0 [−0.2, +2.1]"; without one, "+1.0"."""
-    mean, low, high = (f"{round(x, 1) + 0.0:+.1f}".replace("-", "−") for x in (mean, low, high))
+    ends = (f"{round(x, decimals) + 0.0:+.{decimals}f}" for x in (mean, low, high))
+    mean, low, high = (text.replace("-", "−") for text in ends)
     return mean if "nan" in low else f"{mean} [{low}, {high}]"
 
 

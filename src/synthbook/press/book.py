@@ -26,8 +26,7 @@ from synthbook.store import atomic_write, root
 def run_all(jobs: int) -> dict[str, Path]:
     """Execute all chapters that changed, ``jobs`` at a time; return chapter -> executed notebook.
 
-    Raises:
-        SystemExit: if a chapter failed, after all others were tried.
+    If one fails, all others are tried before the program ends.
     """
     targets = {chapter.name: executed(chapter) for chapter in chapters()}
     left = [path for path in targets.values() if not path.is_file()]
@@ -43,10 +42,8 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     A copy, so that a build leaves the clone as it was and finds no stray Markdown in it.
     """
     target = root() / "_build" / "source"
-    files = {Path(name): root() / name for name in ("_config.yml", "_toc.yml")}
-    for path in sorted((root() / "book").rglob("*")):
-        if path.is_file() and path.suffix != ".pyc":
-            files[path.relative_to(root())] = path
+    paths = [root() / "_config.yml", root() / "_toc.yml", *(root() / "book").rglob("*")]
+    files = {p.relative_to(root()): p for p in paths if p.is_file() and p.suffix != ".pyc"}
     files |= {Path("notebooks") / f"{name}.ipynb": path for name, path in targets.items()}
     shutil.rmtree(target, ignore_errors=True)
     digest = hashlib.sha256((root() / "requirements.lock").read_bytes())
@@ -90,44 +87,36 @@ def notebooks(jobs: int) -> None:
             print(f"wrote notebooks/{chapter.name}.ipynb")
 
 
-def unpaired() -> list[str]:
-    """Return what is wrong with the pairs of source and notebook."""
-    wrong = []
-    for chapter in chapters():
-        name = chapter.name
-        if not chapter.notebook.is_file():
-            wrong.append(f"{name}.py has no {name}.ipynb")
-            continue
-        stored = nbformat.read(chapter.notebook, as_version=4)
-        wanted = convert(chapter)
-        cells = [(c.cell_type, c.id, c.source, c.metadata) for c in stored.cells]
-        if cells != [(c.cell_type, c.id, c.source, c.metadata) for c in wanted.cells]:
-            wrong.append(f"{name}.ipynb is not what {name}.py says")
-        if not any(cell.get("outputs") for cell in stored.cells):
-            wrong.append(f"{name}.ipynb stores no outputs")
-        wrong += [f"{name}.ipynb: {fault}" for fault in faults(stored)]
-    scripts = {chapter.name for chapter in chapters()}
-    orphans = {path.stem for path in (root() / "notebooks").glob("*.ipynb")} - scripts
-    return wrong + [f"{name}.ipynb has no {name}.py" for name in sorted(orphans)]
-
-
 def pairing() -> None:
     """Check that every notebook is the executed form of its source."""
-    if wrong := unpaired():
+
+    def read(notebook: nbformat.NotebookNode) -> list[tuple]:
+        return [(c.cell_type, c.id, c.source, c.metadata) for c in notebook.cells]
+
+    names = {chapter.name for chapter in chapters()}
+    stored = {path.stem for path in (root() / "notebooks").glob("*.ipynb")}
+    wrong = [f"{name}.ipynb has no {name}.py" for name in sorted(stored - names)]
+    wrong += [f"{name}.py has no {name}.ipynb" for name in sorted(names - stored)]
+    for chapter in (chapter for chapter in chapters() if chapter.name in stored):
+        notebook = nbformat.read(chapter.notebook, as_version=4)
+        if read(notebook) != read(convert(chapter)):
+            wrong.append(f"{chapter.name}.ipynb is not what {chapter.name}.py says")
+        if not any(cell.get("outputs") for cell in notebook.cells):
+            wrong.append(f"{chapter.name}.ipynb stores no outputs")
+        wrong += [f"{chapter.name}.ipynb: {fault}" for fault in faults(notebook)]
+    if wrong:
         sys.exit("\n".join([*wrong, "write them anew: make notebooks"]))
-    print(f"{len(chapters())} notebook pairs agree")
+    print(f"{len(names)} notebook pairs agree")
 
 
 def agreement() -> None:
     """Compare the newest rows of each chapter's own runs with the recorded ones.
 
-    Raises:
-        SystemExit: if a chapter's differ by more than another processor explains, or it has none.
+    It is a fault if they differ by more than another processor explains, or if there are none.
     """
     wrong = []
     for chapter in chapters():
-        recorded = recorded_rows(chapter.name, "mini")
-        if not recorded:
+        if not (recorded := recorded_rows(chapter.name, "mini")):
             continue
         path = root() / "_build" / "rows" / f"{chapter.name}.jsonl"
         rows = [row for row in latest(read(path)) if row.scale == "mini"] if path.is_file() else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -14,31 +13,27 @@ from typing import Any
 import nbformat
 
 from synthbook.claims.decide import chapters_of, claims_of
-from synthbook.record.chapters import Chapter, convert
-from synthbook.store import atomic_write, code_behind, root
+from synthbook.record.chapters import Chapter, convert, find
+from synthbook.store import atomic_write, code_behind, key_hash, root
 
-SIZE_LIMIT = 300_000
-"""Bytes that an executed notebook may have."""
+SIZE_LIMIT = 300_000  # bytes that an executed notebook may have
 
 
-def execute(
-    source: Path, target: Path, parameters: Mapping[str, Any] | None = None, *, bar: bool = False
-) -> str:
-    """Run the notebook ``source`` with papermill and save it as ``target`` cell by cell.
+def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool = False) -> str:
+    """Run a chapter with parameters that were checked; return "", or what went wrong.
 
-    The kernel's working folder is the caller's, so that relative paths of a user's data mean what
-    they mean in the shell (as with papermill itself).
-
-    Returns:
-        "", or what went wrong; ``target`` then holds what was reached.
+    What is run is the ``.py`` source: an ``.ipynb`` beside it may be older. ``output`` is saved
+    cell by cell, and holds what was reached. The kernel's working folder is the caller's, so that
+    relative paths of a user's data mean what they mean in the shell.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(output) as stream:
+        nbformat.write(convert(chapter), stream)
     try:
         papermill.execute_notebook(
-            str(source), str(target), parameters=dict(parameters or {}), kernel_name="python3",
+            str(output), str(output), parameters=dict(values), kernel_name="python3",
             progress_bar=bar,
             # Not what every kernel says on starting up (that it listens on an unencrypted port).
             extra_arguments=["--log-level=ERROR"],
@@ -48,19 +43,6 @@ def execute(
     except DeadKernelError:
         return "its kernel died, perhaps for want of memory"
     return ""
-
-
-def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool = False) -> str:
-    """Run a chapter's source with parameters that were checked; write ``output``.
-
-    What is run is the ``.py`` source: an ``.ipynb`` beside it may be older.
-
-    Returns:
-        "", or what went wrong.
-    """
-    with atomic_write(output) as stream:
-        nbformat.write(convert(chapter), stream)
-    return execute(output, output, values, bar=bar)
 
 
 # ---- for the book --------------------------------------------------------------------------------
@@ -75,57 +57,50 @@ def code_cells(notebook: nbformat.NotebookNode, *tags: str) -> str:
     )
 
 
-def reads(chapter: Chapter) -> list[Path]:
+def reads(chapter: Chapter) -> set[Path]:
     """Return the files of the book that a chapter's output at ``mini`` depends on.
 
     Its own recorded rows and scales; with claims, those of the chapters that they read, and the
     paper's values. The page of all claims reads everything.
     """
-    top, claims = root(), claims_of(chapter.name)
-    everything = "claims_page" in chapter.script.read_text(encoding="utf-8")
+    claims = claims_of(chapter.name)
     names = {chapter.name}.union(*(chapters_of(claim) for claim in claims))
     papers = {claim.paper for claim in claims}
-    rows = "*" if everything else None
-    found = [top / "requirements.lock", *(top / "params" / chapter.name).glob("*.yaml")]
-    for name in [rows] if rows else names:
-        found += (top / "results").glob(f"*/{name}.jsonl")
-    for paper in ["*"] if everything else papers:
-        found += (top / "book" / "paper").glob(f"*_{paper}.*")
-    return sorted({path for path in found if path.is_file()})
-
-
-def key(chapter: Chapter) -> str:
-    """Return a hash of all that a chapter's output depends on, at scale ``mini``."""
-    source = convert(chapter)
-    digest = hashlib.sha256(nbformat.writes(source).encode())
-    digest.update(code_behind(code_cells(source)).encode())
-    for path in reads(chapter):
-        digest.update(f"\x1e{path.relative_to(root())}\x1f".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    if "claims_page" in chapter.script.read_text(encoding="utf-8"):
+        names, papers = {"*"}, {"*"}
+    patterns = {"requirements.lock", f"params/{chapter.name}/*.yaml"}
+    patterns |= {f"results/*/{name}.jsonl" for name in names}
+    patterns |= {f"book/paper/*_{paper}.*" for paper in papers}
+    return {path for pattern in patterns for path in root().glob(pattern)}
 
 
 def executed(chapter: Chapter) -> Path:
-    """Return where the book keeps the executed chapter: a name that changes with its `key`."""
-    return root() / "_build" / "executed" / f"{chapter.name}.{key(chapter)}.ipynb"
+    """Return where the book keeps a chapter executed at ``mini``.
+
+    The name changes with the source, the code behind it, and what it `reads`.
+    """
+    top, source = root(), convert(chapter)
+    key = {str(p.relative_to(top)): p.read_text(encoding="utf-8") for p in reads(chapter)}
+    key |= {"source": nbformat.writes(source), "code": code_behind(code_cells(source))}
+    return top / "_build" / "executed" / f"{chapter.name}.{key_hash(key)}.ipynb"
 
 
-def run_for_the_book(chapter: Chapter) -> list[str]:
-    """Execute a chapter into `executed`, and remove older ones; return what is wrong with it."""
-    target = executed(chapter)
-    part = target.parent / "part" / f"{chapter.name}.ipynb"
-    start = time.monotonic()
-    fault = run(chapter, {}, part)
+def execute(chapter: str) -> None:
+    """Execute a chapter into `executed` and remove older ones; with faults, end the program."""
+    home, start = find(chapter), time.monotonic()
+    target = executed(home)
+    part = target.parent / "part" / f"{home.name}.ipynb"
+    fault = run(home, {}, part)
     notebook = clean(nbformat.read(part, as_version=4))
-    wrong = faults(notebook) or ([fault] if fault else [])
-    if wrong:
-        return [*wrong, f"what it reached: {part.relative_to(root())}"]
-    for older in target.parent.glob(f"{chapter.name}.*.ipynb"):
+    if wrong := faults(notebook) or [fault] * bool(fault):
+        reached = f"what it reached: {part.relative_to(root())}"
+        sys.exit(f"\n{home.name} FAILED: {'; '.join([*wrong, reached])}\n")
+    for older in target.parent.glob(f"{home.name}.*.ipynb"):
         older.unlink()
     with atomic_write(target) as stream:
         stream.write(nbformat.writes(notebook) + "\n")
     part.unlink()
-    print(f"{chapter.name:28} {time.monotonic() - start:5.1f} s", flush=True)
-    return []
+    print(f"{home.name:28} {time.monotonic() - start:5.1f} s", flush=True)
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

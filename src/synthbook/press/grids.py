@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,25 +29,20 @@ from synthbook.store import code_behind, key_hash, root
 
 
 class Grid(BaseModel):
-    """One chapter's grid at one scale.
-
-    ``axes`` maps parameters to the values whose product makes the cells; ``fixed`` holds
-    parameters that all cells share; ``minutes`` is what one cell was seen to take.
-    """
+    """One chapter's grid at one scale."""
 
     model_config = ConfigDict(extra="forbid")
 
-    axes: dict[str, list[Any]] = Field(min_length=1)
-    fixed: dict[str, Any] = {}
-    minutes: float = Field(gt=0)
+    axes: dict[str, list[Any]] = Field(min_length=1)  # the product of their values makes the cells
+    fixed: dict[str, Any] = {}  # parameters that all cells share
+    minutes: float = Field(gt=0)  # that one cell was seen to take
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One papermill run: its name in file names, and the parameters that differ from the scale."""
+class Cell(NamedTuple):
+    """One papermill run."""
 
-    name: str
-    parameters: Mapping[str, Any] = field(hash=False)
+    name: str  # in the names of its files
+    parameters: Mapping[str, Any]  # that differ from the scale
 
 
 def grid(chapter: str, scale: str) -> Grid:
@@ -57,15 +51,12 @@ def grid(chapter: str, scale: str) -> Grid:
     Raises:
         InputError: if there is none, naming those there are; or if its entry is malformed.
     """
-    path = root() / "workflow" / "grids.yaml"
-    entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    scales = entries.get(find(chapter).name)
-    if not scales:
-        hint = did_you_mean(chapter, entries) or f"; there are grids for {', '.join(entries)}"
-        raise InputError(f"chapter '{chapter}' has no grid in workflow/grids.yaml{hint}")
+    entries = yaml.safe_load((root() / "workflow" / "grids.yaml").read_text(encoding="utf-8"))
+    scales = entries.get(find(chapter).name, {})
     if scale not in scales:
-        known = ", ".join(scales)
-        raise InputError(f"chapter '{chapter}' has no grid at scale '{scale}', only at {known}")
+        others = f"nor at another; workflow/grids.yaml has {', '.join(entries)}"
+        known = f"only at {', '.join(scales)}" if scales else others
+        raise InputError(f"chapter '{chapter}' has no grid at scale '{scale}', {known}")
     try:
         return Grid(**scales[scale])
     except (ValidationError, TypeError) as error:
@@ -93,8 +84,8 @@ def _slug(value: Any) -> str:
 def target(chapter: str, scale: str, cell: Cell) -> Path:
     """Return the file of a cell's rows, relative to the book's top folder.
 
-    Its name holds a hash of the parameters and of the code behind the experiment, so that a cell
-    is run anew when either changed, and is found again when neither did.
+    Its name holds a hash of the parameters and of the code behind the experiment: a cell is run
+    anew when either changed.
     """
     home = find(chapter)
     values = check_values(home.name, cell.parameters, scale)
@@ -110,10 +101,7 @@ def _experiment(chapter: str) -> str:
 
 
 def snakemake(targets: Iterable[Path], jobs: int) -> int:
-    """Let Snakemake make files of ``workflow/Snakefile``; return its exit code.
-
-    All that can be made is made, also if some fail. A kill leaves what is whole.
-    """
+    """Let Snakemake make all files that it can, also if some fail; return its exit code."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     command += ["--directory", str(root()), "--rerun-triggers", "mtime", "--quiet", "all"]
     command += ["--rerun-incomplete", "--nolock", "--keep-going", "--cores", str(jobs)]
@@ -126,11 +114,8 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     """Run what is missing of a grid and merge its rows into ``results/<scale>/<chapter>.jsonl``.
 
     A finished cell is not run again unless its parameters, or the code behind the experiment,
-    changed; after a kill the same call goes on where it was. A dry run writes nothing.
-
-    Raises:
-        InputError: if there is no such grid, a cell's parameters are not valid, or jobs is below 1.
-        SystemExit: if a run failed, after all others were tried.
+    changed; after a kill the same call goes on where it was. A dry run writes nothing. If a run
+    fails, all others are tried before the program ends.
     """
     if jobs < 1:
         raise InputError(f"jobs = {jobs} runs nothing; give at least 1")
@@ -144,8 +129,7 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
         flush=True,
     )
     if dry_run:
-        for cell in left:
-            print(f"  {cell}")
+        print("".join(f"  {cell}\n" for cell in left), end="")
         return
     if left and snakemake(left.values(), jobs):
         place = next(iter(left.values())).parent
@@ -166,14 +150,9 @@ def collect(chapter: str, scale: str) -> None:
 
 
 def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
-    """Run a recorded cell again and compare its rows with the recorded ones.
+    """Run a recorded cell again; return its name, and how far its rows agree with the recorded.
 
-    Args:
-        chapter, scale: whose grid.
-        name: of the cell; "" for the first.
-
-    Returns:
-        The cell's name, and how far the rows agree.
+    ``name`` is the cell's, "" for the first of the grid.
 
     Raises:
         InputError: if there is no such cell, nothing is on record, or the run fails.

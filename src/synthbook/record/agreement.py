@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from synthbook.record.rows import IDENTITY, Row, identity
+from synthbook.record.rows import Row, identity
 
 CLOCKS = frozenset({"relative_cost"})  # metrics that are wall time: never the same twice
 # Two-sided quantiles at 99 % of Student's t with 1, 2, ... degrees of freedom.
 QUANTILES = (63.7, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
-OUTSIDE = (
-    0.05  # share of the differences that may be larger; 1 % is expected, and rows hang together
-)
+# Share of the differences that may be larger; 1 % is expected, and rows hang together.
+OUTSIDE = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,47 +54,43 @@ class Agreement:
             return f"{self.rows} rows, none of them on record for these seeds and settings."
         text = f"{self.rows} rows, {self.compared} on record for the same seed, {self.equal} equal"
         if self.equal < self.compared:
-            text += (
-                f"; largest difference {self.largest:.1f} times what two seeds differ by "
-                f"({self.worst})"
-            )
+            text += f"; largest difference {self.largest:.1f} times what two seeds differ by "
+            text += f"({self.worst})"
         return text + ("." if self.ok else f"; {self.outside} differ by more than seeds explain.")
 
 
 def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
     """Return how far the rows of a run agree with the recorded rows of the same seeds.
 
-    Args:
-        rows: of the run, one of each identity.
-        recorded: of the same chapter and scale, all seeds.
+    ``rows`` are one of each identity, ``recorded`` of the same chapter and scale, all seeds.
     """
-    seed_at = IDENTITY.index("seed")
     known: dict[tuple, dict[int, float]] = defaultdict(dict)
     for row in recorded:
-        key = identity(row)
-        known[key[:seed_at] + key[seed_at + 1 :]][row.seed] = row.value
-    count = compared = equal = outside = 0
+        known[_any_seed(row)][row.seed] = row.value
+    rows = [row for row in rows if row.metric not in CLOCKS]
+    compared = equal = outside = 0
     largest, worst = 0.0, ""
     for row in rows:
-        if row.metric in CLOCKS:
+        seeds = known[_any_seed(row)]
+        if row.seed not in seeds:
             continue
-        count += 1
-        key = identity(row)
-        by_seed = known.get(key[:seed_at] + key[seed_at + 1 :], {})
-        if row.seed not in by_seed:
-            continue
+        before = seeds[row.seed]
         compared += 1
-        equal += row.value == by_seed[row.seed]
-        ratio = _ratio(row.value - by_seed[row.seed], list(by_seed.values()))
-        outside += ratio > QUANTILES[min(max(len(by_seed) - 2, 0), len(QUANTILES) - 1)]
+        equal += row.value == before
+        ratio = _ratio(row.value - before, seeds.values())
+        outside += ratio > QUANTILES[min(max(len(seeds) - 2, 0), len(QUANTILES) - 1)]
         if ratio > largest:
             largest = ratio
             worst = f"{row.metric} of {row.method}, {row.train or 'nothing'}: {row.value:.4g} for "
-            worst += f"{by_seed[row.seed]:.4g}"
-    return Agreement(count, compared, equal, largest, worst, outside)
+            worst += f"{before:.4g}"
+    return Agreement(len(rows), compared, equal, largest, worst, outside)
 
 
-def _ratio(difference: float, values: list[float]) -> float:
+def _any_seed(row: Row) -> tuple:
+    return identity(row.model_copy(update={"seed": 0}))
+
+
+def _ratio(difference: float, values: Collection[float]) -> float:
     """Return a difference over the standard deviation of the difference of two seeds."""
     if abs(difference) <= 1e-6 * max(map(abs, values)):  # a sum in another order, and no more
         return 0.0

@@ -1,4 +1,4 @@
-"""The chapters as files: found by name, read, converted and run; and the scales of each.
+"""The chapters as files: found by name, read and converted; and the scales of each.
 
 A notebook's own defaults are the scale ``mini``; each ``params/<chapter>/<scale>.yaml`` is another.
 A run has the scale whose defining values it has; any other is ``custom``.
@@ -10,7 +10,7 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,8 @@ from synthbook.store import root
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
+
+    from synthbook.record.parameters import Parameters
 
 MINI, CUSTOM = "mini", "custom"
 
@@ -38,18 +40,18 @@ _TAGS = re.compile(r"\btags=(\[[^\]]*\])")
 
 
 class Cell(NamedTuple):
-    """One cell: ``kind`` is "code" or "markdown"."""
+    """One cell of a notebook."""
 
-    kind: str
+    kind: str  # code or markdown
     tags: tuple[str, ...]
     source: str
 
 
 class Field(NamedTuple):
-    """One line of a parameters cell; ``type`` is as text."""
+    """One line of a parameters cell."""
 
     name: str
-    type: str
+    type: str  # as text
     default: Any
     help: str
 
@@ -88,14 +90,13 @@ def chapters() -> list[Chapter]:
     return [Chapter(path.stem) for path in sorted((root() / "notebooks").glob("[0-9]*.py"))]
 
 
-def find(name: str) -> Chapter:
+def find(name: str | Path) -> Chapter:
     """Return the chapter called ``name``: "12_not_mutual", "12", or a path to its notebook.
 
     Raises:
         InputError: if there is none, naming the nearest.
     """
-    known = {chapter.name: chapter for chapter in chapters()}
-    stem = Path(name).stem
+    known, stem = {chapter.name: chapter for chapter in chapters()}, Path(name).stem
     for chapter in known.values():
         if stem in (chapter.name, chapter.name.partition("_")[0]):
             return chapter
@@ -103,60 +104,33 @@ def find(name: str) -> Chapter:
     raise InputError(f"there is no chapter '{name}'{hint}")
 
 
-def cells(notebook: str | Path) -> list[Cell]:
-    """Return the cells of an ``.ipynb`` or of a jupytext percent ``.py``.
+def cells(script: Path) -> list[Cell]:
+    """Return the cells of a percent script.
 
-    jupytext would read both, but takes longer to import than the command line has.
-
-    Raises:
-        InputError: if the file is missing or is not a notebook.
+    jupytext would read it too, but takes longer to import than the command line has.
     """
-    path = Path(notebook)
-    if not path.is_file():
-        raise InputError(f"no notebook '{path}'; check its name")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".py":
-        _, *blocks = _MARKER.split(text)  # what comes before the first marker is a header
-        return [
-            Cell(
-                "markdown" if "[markdown]" in head or "[md]" in head else "code",
-                tuple(json.loads(tags[1])) if (tags := _TAGS.search(head)) else (),
-                body.strip("\n"),
-            )
-            for head, body in zip(blocks[::2], blocks[1::2], strict=True)
-        ]
-    try:
-        return [
-            Cell(
-                cell["cell_type"],
-                tuple(cell.get("metadata", {}).get("tags", ())),
-                "".join(cell["source"]),  # a list of lines, or one text
-            )
-            for cell in json.loads(text)["cells"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is no Jupyter notebook ({error!r}); convert it again") from None
+    _, *blocks = _MARKER.split(script.read_text(encoding="utf-8"))  # the first is a header
+    return [
+        Cell(
+            "markdown" if "[markdown]" in head or "[md]" in head else "code",
+            tuple(json.loads(tags[1])) if (tags := _TAGS.search(head)) else (),
+            body.strip("\n"),
+        )
+        for head, body in zip(blocks[::2], blocks[1::2], strict=True)
+    ]
 
 
-def declaration(chapter: str | Path) -> tuple[str, list[Field]]:
-    """Return the chapter that a notebook says it is, and its parameters, without running it.
-
-    Args:
-        chapter: its name, or the path of an ``.ipynb`` or percent ``.py``: a copy under another
-            name is the chapter that its checking cell names.
+def declared(chapter: str | Path) -> list[Field]:
+    """Return the parameters of a chapter (as for `find`) without running it.
 
     Raises:
         InputError: if there is no cell tagged ``parameters``, or a line of it is not
             ``name: type = default  # help`` with a literal default.
     """
-    is_file = Path(chapter).suffix in (".py", ".ipynb")
-    notebook = Path(chapter) if is_file else find(str(chapter)).script
-    read = cells(notebook)
-    named = (CHECKS.search(cell.source) for cell in read if cell.kind == "code")
-    name = next((found[1] for found in named if found), notebook.stem)
-    source = next((cell.source for cell in read if "parameters" in cell.tags), None)
+    home = find(chapter)
+    source = next((cell.source for cell in cells(home.script) if "parameters" in cell.tags), None)
     if source is None:
-        raise InputError(f"'{notebook}' has no cell tagged 'parameters'; tag the one that has them")
+        raise InputError(f"{home.name} has no cell tagged 'parameters'; tag the one that has them")
     lines, fields = source.splitlines(), []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -167,12 +141,12 @@ def declaration(chapter: str | Path) -> tuple[str, list[Field]]:
         except (ValueError, AttributeError):
             text = ast.get_source_segment(source, node)
             raise InputError(
-                f"'{text}' in '{notebook}' is not 'name: type = default  # help'; write it so"
+                f"'{text}' in {home.name} is not 'name: type = default  # help'; write it so"
             ) from None
         comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
-        text = comment.strip("# ") or help_of(name, parameter)
+        text = comment.strip("# ") or help_of(home.name, parameter)
         fields.append(Field(parameter, type_name(parameter, annotation), default, text))
-    return name, fields
+    return fields
 
 
 def scale_values(chapter: str, scale: str) -> dict[str, Any]:
@@ -182,17 +156,17 @@ def scale_values(chapter: str, scale: str) -> dict[str, Any]:
         InputError: if the chapter has no such scale, or its file is no YAML mapping. Whether the
             values pass is for `parameters.check_values` to say.
     """
-    known = find(chapter).scales
-    if scale not in known:
+    import yaml
+
+    home = find(chapter)
+    if scale not in home.scales:
         raise InputError(
-            f"chapter '{chapter}' has no scale '{scale}'{did_you_mean(scale, known)}; "
-            f"it has {', '.join(known)}"
+            f"chapter '{chapter}' has no scale '{scale}'{did_you_mean(scale, home.scales)}; "
+            f"it has {', '.join(home.scales)}"
         )
     if scale == MINI:
         return {}
-    import yaml
-
-    path = root() / "params" / find(chapter).name / f"{scale}.yaml"
+    path = root() / "params" / home.name / f"{scale}.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
@@ -203,28 +177,24 @@ def scale_values(chapter: str, scale: str) -> dict[str, Any]:
     return values
 
 
-def _defining(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if name not in FREE_NAMES
-    }
-
-
-def scale_of(chapter: str, parameters: Mapping[str, Any]) -> str:
+def scale_of(chapter: str, parameters: Parameters) -> str:
     """Return the scale whose defining values all equal those of the run, else ``custom``.
 
     `FREE_NAMES` define no scale. Of several that fit, ``mini`` comes first, then by name. A
     chapter that is not in the book has only ``custom`` runs.
     """
     try:
-        scales = find(chapter).scales
+        home = find(chapter)
     except InputError:
         return CUSTOM
-    defaults = {field.name: field.default for field in declaration(chapter)[1]}
-    run = _defining(parameters)
-    for scale in scales:
-        if _defining(defaults | scale_values(chapter, scale)) == run:
+
+    def defining(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in FREE_NAMES}
+
+    run = defining(parameters.as_dict())
+    defaults = {field.name: field.default for field in declared(home.name)}
+    for scale in home.scales:
+        if defining(defaults | scale_values(home.name, scale)) == run:
             return scale
     return CUSTOM
 
@@ -239,16 +209,19 @@ def convert(chapter: Chapter) -> NotebookNode:
     import nbformat
 
     notebook = jupytext.read(chapter.script)
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     for cell in notebook.cells:
         digest = hashlib.sha256(f"{cell.cell_type}\x1f{cell.source}".encode()).hexdigest()[:8]
-        seen[digest] = seen.get(digest, 0) + 1
+        seen[digest] += 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         cell.metadata.pop("lines_to_next_cell", None)
     spec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    formats = {"jupytext": {"formats": "ipynb,py:percent"}, "kernelspec": spec}
     notebook.metadata = nbformat.from_dict(
-        {**formats, "language_info": {"name": "python", "file_extension": ".py"}}
+        {
+            "jupytext": {"formats": "ipynb,py:percent"},
+            "kernelspec": spec,
+            "language_info": {"name": "python", "file_extension": ".py"},
+        }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook

@@ -15,17 +15,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any, get_args
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.record.chapters import MINI, Field, declaration, scale_values
-from synthbook.record.vocabulary import kind_of, type_name
+from synthbook.record.chapters import MINI, declared, find, scale_values
+from synthbook.record.vocabulary import TYPES, kind_of, type_name
 from synthbook.settings import STRICT, all_faults, fault_text, schema_of
 from synthbook.store import key_hash
 
-# Names IPython puts into a notebook's namespace; those that start with "_" are never parameters.
+# Names that IPython puts into a notebook's namespace, besides those that start with "_".
 KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
 PLACES = frozenset({"rows", "data_root"})  # where files lie changes no number
 _SEEN = "__synthbook_parameters__"
@@ -35,30 +35,25 @@ class Parameters(Mapping[str, Any]):
     """The checked parameters of a run: read-only, by attribute (``p.seeds``) or as a mapping.
 
     A list is held as a tuple. ``chapter`` is the chapter's name, ``hash`` 16 hex digits over all
-    values but the places of files.
+    values but the places of files. `parameters` and `check_values` make these.
     """
 
     __slots__ = ("_values", "chapter", "hash")
-    _values: dict[str, Any]
-    chapter: str
-    hash: str
 
     def __init__(self, chapter: str, values: Mapping[str, Any]) -> None:
-        """Hold ``values`` (name -> checked value); `parameters` and `check_values` make these."""
         held = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(values.items())}
         key = {name: value for name, value in held.items() if name not in PLACES}
-        for name, value in {"_values": held, "chapter": chapter, "hash": key_hash(key)}.items():
-            object.__setattr__(self, name, value)
+        for slot, value in zip(self.__slots__, (held, chapter, key_hash(key)), strict=True):
+            object.__setattr__(self, slot, value)
 
     def __getattr__(self, name: str) -> Any:
-        """Return a parameter's value."""
         if name.startswith("_") or name not in self._values:
             near = did_you_mean(name, () if name.startswith("_") else self._values)
             raise AttributeError(f"no parameter '{name}'{near}")
         return self._values[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse: the rows' provenance says what the run began with."""
+        # The rows' provenance says what the run began with.
         raise InputError(
             f"parameter '{name}' cannot become {value!r} here; change it in the parameters cell"
         )
@@ -101,8 +96,7 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
             values that papermill may have injected.
 
     Raises:
-        InputError: if a name is unknown, or a value has the wrong type or lies out of range. The
-            first fault is told whole, with a remedy; the names of the others follow.
+        InputError: if a name is unknown, or a value has the wrong type or lies out of range.
     """
     seen = namespace.get(_SEEN)
     annotations = namespace.get("__annotations__")
@@ -113,11 +107,8 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
         for name, annotation in (annotations or {}).items()
         if seen is None or name in seen
     }
-    values = {
-        name: value
-        for name, value in namespace.items()
-        if name in types or (seen is None and _variable(name, value))
-    }
+    others = {} if seen is not None else {k: v for k, v in namespace.items() if _variable(k, v)}
+    values = others | {name: namespace[name] for name in types if name in namespace}
     if missing := [name for name in types if name not in values]:
         raise InputError(f"parameter '{missing[0]}' has no default; write {missing[0]}: type = ...")
     checked = _checked(chapter, types, values)
@@ -125,27 +116,21 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
     return checked
 
 
-def declared(chapter: str | Path) -> list[Field]:
-    """Return the parameters of a chapter or notebook without running it: see `declaration`."""
-    return declaration(chapter)[1]
-
-
 def check_values(chapter: str | Path, values: Mapping[str, Any], scale: str = MINI) -> Parameters:
     """Check values for a chapter before a kernel starts, as its checking cell would.
 
     Args:
-        chapter: its name, or the path of its notebook or of a copy.
+        chapter: its name, or the path of its notebook.
         values: name -> value as given; names that are left out keep those of the scale.
         scale: of the chapter.
 
     Raises:
         InputError: as `parameters`; where the fault lies in the scale's file, that is named.
     """
-    name, fields = declaration(chapter)
+    name, fields = find(chapter).name, declared(chapter)
     types = {field.name: field.type for field in fields}
-    defaults = {field.name: field.default for field in fields}
+    defaults = {field.name: field.default for field in fields} | scale_values(name, scale)
     if scale != MINI:
-        defaults |= scale_values(name, scale)
         try:
             _checked(name, types, defaults)
         except InputError as error:
@@ -174,9 +159,9 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
         if name.startswith("_") or hasattr(Parameters, name):
             raise InputError(f"no parameter can be called '{name}'; choose another name")
         kind, value = kind_of(chapter, name, text), values[name]
-        unpacked = Annotated[kind, BeforeValidator(_UNPACK[text])] if text in _UNPACK else kind
         try:
-            typed[name] = TypeAdapter(unpacked, config=STRICT).validate_python(value)
+            unpacked = _unpacked(value, TYPES[text])
+            typed[name] = TypeAdapter(kind, config=STRICT).validate_python(unpacked)
         except ValidationError as error:
             schema, errors = schema_of(kind), error.errors(include_url=False)
             faults[name] = fault_text(name, value, schema, errors, _usage(name, value, schema))
@@ -194,15 +179,12 @@ def _usage(name: str, value: Any, schema: Mapping[str, Any]) -> str:
     return f", for example -p {name} {text}" if text else ""
 
 
-def _to_bool(value: Any) -> Any:
-    """Return a truth value for the texts that papermill's command line passes."""
-    if not isinstance(value, str):
+def _unpacked(value: Any, kind: Any) -> Any:
+    """Return what the texts and single numbers of papermill's command line mean for a type."""
+    if kind is bool and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower(), value)
+    if not (members := get_args(kind)):
         return value
-    return {"true": True, "false": False}.get(value.strip().lower(), value)
-
-
-def _to_list(value: Any, member: type = str) -> Any:
-    """Return a list for the texts and single numbers that papermill's command line passes."""
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -215,18 +197,10 @@ def _to_list(value: Any, member: type = str) -> Any:
             with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
                 return read(text)
         return value
-    return [_number(part.strip(), member) for part in text.split(",")] if text else []
+    return [_member(part.strip(), *members) for part in text.split(",")] if text else []
 
 
-def _number(text: str, member: type) -> Any:
+def _member(text: str, kind: type) -> Any:
     with suppress(ValueError):
-        return member(text)
+        return kind(text)
     return text
-
-
-_UNPACK = {
-    "bool": _to_bool,
-    "list[str]": _to_list,
-    "list[int]": lambda value: _to_list(value, int),
-    "list[float]": lambda value: _to_list(value, float),
-}

@@ -25,16 +25,15 @@ def papers() -> list[str]:
 def published(paper: str, table: str | None = None, **where: Any) -> pd.DataFrame:
     """Return a paper's printed figures, one a row, in the order of the file.
 
+    The table has `COLUMNS` and one column a name of ``setting`` ("k=v;k=v"), all text but
+    ``value``, "" where the paper gives none. A name that is also a column's gets a trailing
+    underscore. Names of settings that no row kept has are left out.
+
     Args:
         paper: key of the paper, such as ``gap``.
         table: its table or figure, such as ``T3``; None: all.
         where: column=value or column=[values] to keep, compared as text: ``metric="fid"``,
             ``shots=16``.
-
-    Returns:
-        `COLUMNS` and one column a name of ``setting`` ("k=v;k=v"), all text but ``value``, ""
-        where the paper gives none. A name that is also a column's gets a trailing underscore.
-        Names of settings that no row kept has are left out.
 
     Raises:
         InputError: for a paper, table or column that is not there; the present ones are named.

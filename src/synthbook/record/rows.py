@@ -1,27 +1,52 @@
-"""Rows: one measured number each, kept as JSON Lines that are only ever appended to."""
+"""Rows: one measured number each with where it comes from, in files that are only appended to."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from synthbook import __version__
 from synthbook.errors import InputError
 from synthbook.record.chapters import scale_of
-from synthbook.record.provenance import Provenance, provenance
 from synthbook.settings import STRICT
-from synthbook.store import atomic_write, root
+from synthbook.store import atomic_write, root, versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from synthbook.record.parameters import Parameters
+
+# What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
+# .py of the same name, which does count.
+PRODUCTS = ("results", "_build", "notebooks/*.ipynb")
+
+
+class Provenance(BaseModel):
+    """What was needed to make one row, apart from what the row itself says."""
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+
+    time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")  # UTC; sorts as text
+    version: str  # of synthbook
+    commit: str | None  # None: not in a git repository
+    dirty: bool | None  # tracked or new files differ from the commit
+    device: str
+    torch: str | None
+    threads: int = Field(ge=0)
+    parameters: str  # hash of the run's parameters
+    seconds: float = Field(ge=0)  # wall time of the measurement
+
 
 IDENTITY = (
     "chapter", "method", "train", "test", "dataset", "backbone", "setting", "metric", "seed",
@@ -57,11 +82,6 @@ class Row(BaseModel):
             if not name.isidentifier() or name in COLUMNS or name == "provenance":
                 raise ValueError(f"setting '{name}' must be a plain name that no column has")
         return dict(sorted(setting.items()))
-
-
-def setting_text(setting: dict[str, Scalar]) -> str:
-    """Return a setting as in the published values, "shots=4;weight=0.1"; "" for none."""
-    return ";".join(f"{name}={value}" for name, value in sorted(setting.items()))
 
 
 def identity(row: Row) -> tuple[str | int, ...]:
@@ -109,10 +129,8 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
     """Append rows to a file, whole lines at a time, and wait until the disk has them.
 
     Safe against another writer (a lock file beside it, and one ``write`` in append mode) and
-    against a kill: a line that an earlier kill left torn is cut off first.
-
-    Raises:
-        OSError: if the disk is full; the file is then as it was.
+    against a kill: a line that an earlier kill left torn is cut off first. If the disk is full,
+    the file is as it was, and that is an OSError.
     """
     path, data = Path(path), _lines(rows)
     if not data:
@@ -163,15 +181,16 @@ def read(path: str | Path) -> list[Row]:
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """Return rows as a table with `COLUMNS`, then a column for each name of their settings.
 
-    ``setting`` is the canonical text "name=value;..." and is good for grouping; its single values
-    stand in the last columns, under their own names, NaN where a row has none. ``time`` to
-    ``seconds`` are the fields of `Provenance`. No rows: the same `COLUMNS`, empty.
+    ``setting`` is a text to group by, "shots=4;weight=0.1", as in the published values; its single
+    values stand in the last columns, NaN where a row has none.
     """
     import pandas as pd
 
     rows = list(rows)
+    settings = [";".join(f"{name}={value}" for name, value in row.setting.items()) for row in rows]
     records = [
-        {**vars(row), **vars(row.provenance), "setting": setting_text(row.setting)} for row in rows
+        {**vars(row), **vars(row.provenance), "setting": text}
+        for row, text in zip(rows, settings, strict=True)
     ]
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     table = table.astype({"value": float, "seed": int, "seconds": float, "threads": int})
@@ -185,9 +204,6 @@ def merge(paths: Sequence[str | Path], target: str | Path) -> None:
     """Write the newest row of each identity in ``paths`` to ``target``, sorted.
 
     ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too.
-
-    Raises:
-        InputError: as `read`.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -208,19 +224,68 @@ def recorded(chapter: str, scale: str) -> pd.DataFrame:
     return frame(recorded_rows(chapter, scale))
 
 
+def _git(*arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(root()), *arguments]
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError, InputError):
+        return None  # no git, no repository, no commit yet, or no book
+
+
+@cache
+def commit() -> tuple[str | None, bool | None]:
+    """Return (commit, dirty) of the book's repository at the first call, or (None, None)."""
+    name = _git("rev-parse", "HEAD")
+    if name is None:
+        return None, None
+    status = _git("status", "--porcelain", "--", ":/", *(f":(exclude,top){p}" for p in PRODUCTS))
+    return name.strip(), None if status is None else bool(status)
+
+
+def device_name(device: str) -> str:
+    """Return the device a run uses in words: "cpu", "cuda (NVIDIA H200)"; "auto" is resolved.
+
+    torch is asked only if the run has loaded it: without torch there is no device but the CPU.
+    """
+    torch = sys.modules.get("torch")
+    has_gpu = torch is not None and device != "cpu" and torch.cuda.is_available()
+    if device == "auto":  # as `machine.prepare` takes it
+        device = "cuda" if has_gpu else "cpu"
+    if has_gpu and device.startswith("cuda"):
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return device
+
+
+def provenance(parameters: Parameters | None = None, *, seconds: float = 0.0) -> Provenance:
+    """Return the provenance of a row measured now, which took ``seconds`` of wall time.
+
+    Of the run's parameters the hash is kept, with ``device`` and ``threads``.
+    """
+    name, dirty = commit()
+    given, torch = parameters or {}, sys.modules.get("torch")
+    threads = given.get("threads") or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    return Provenance(
+        time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        version=__version__,
+        commit=name,
+        dirty=dirty,
+        device=device_name(given.get("device", "auto")),
+        torch=versions().get("torch"),
+        threads=torch.get_num_threads() if torch else threads,
+        parameters="" if parameters is None else parameters.hash,
+        seconds=round(seconds, 3),
+    )
+
+
 def _plain(value: Any) -> Any:
-    """Return NumPy and torch scalars as Python's own."""
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if hasattr(value, "item") else value  # a scalar of NumPy or torch
 
 
 class Run:
     """The rows of one run of a chapter: each is checked and on disk as soon as it is added."""
 
     def __init__(self, parameters: Parameters) -> None:
-        """Start a run of the parameters' chapter.
-
-        Rows go to the parameter ``rows`` (a path) if it is given, else to ``_build/rows``.
-        """
+        """Start a run; its rows go to the parameter ``rows``, a path, else to ``_build/rows``."""
         self.chapter, self.parameters = parameters.chapter, parameters
         default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
         self.path = Path(parameters.get("rows") or default)
@@ -242,18 +307,14 @@ class Run:
         seconds: float | None = None,
         **setting: Scalar,
     ) -> Row:
-        """Check one number and append it.
+        """Check one number and append it; the same number twice is an InputError.
 
         Args:
             method, train, test, dataset, backbone: what was trained, on what, and rated on what.
-            metric: name of the number; accuracies are in percent.
-            value: the number, finite.
-            seed: seed of the run that it belongs to.
+            metric, value: name of the number, and the number, finite; accuracies are in percent.
+            seed: of the run that the number belongs to.
             seconds: wall time of the measurement; None: since the previous row of this run.
             setting: whatever else tells this number from others of the run.
-
-        Raises:
-            InputError: if a value has the wrong type, is not finite, or was measured already.
         """
         elapsed, self._since = time.perf_counter() - self._since, time.perf_counter()
         source = provenance(self.parameters, seconds=elapsed if seconds is None else seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -18,7 +17,6 @@ TYPES: dict[str, Any] = {
 
 
 def _of(kind: Any, help_text: str, example: Any, **limits: Any) -> Any:
-    """Return the annotated type of a name; ``limits`` narrow that of ``kind``."""
     return Annotated[kind, Field(description=help_text, examples=[example], **limits)]
 
 
@@ -219,16 +217,10 @@ CHAPTERS: dict[str, dict[str, Any]] = {
 
 
 def type_name(name: str, annotation: Any) -> str:
-    """Return a parameter's type as it is written in `TYPES`, given as text or as the type itself.
-
-    Raises:
-        InputError: for another type.
-    """
-    if isinstance(annotation, str):
-        text = annotation.strip("'\" ").replace(" ", "").replace("List[", "list[")
-    else:
-        generic = isinstance(annotation, GenericAlias)
-        text = str(annotation) if generic else getattr(annotation, "__name__", str(annotation))
+    """Return a parameter's type, given as text or as the type itself, as it stands in `TYPES`."""
+    if isinstance(annotation, type):
+        annotation = annotation.__name__
+    text = str(annotation).strip("'\" ").replace(" ", "").replace("List[", "list[")
     if text not in TYPES:
         raise InputError(f"parameter '{name}' has the type {text}; use one of {', '.join(TYPES)}")
     return text
