@@ -196,6 +196,15 @@ def test_callables_outside_the_package_count_with_what_they_refer_to() -> None:
     assert code_of(names["f"]) != before
 
 
+def test_defaults_of_a_readers_function_count() -> None:
+    codes = []
+    for level in (1, 2):
+        names: dict = {}
+        exec(f"def f(x, level={level}, *, more={level}):\n    return x", names)
+        codes.append(code_of(names["f"]))
+    assert codes[0] != codes[1]
+
+
 def test_what_a_function_caught_counts() -> None:
     assert code_of(_counter(0.5)) == code_of(_counter(0.5))
     assert code_of(_counter(0.5)) != code_of(_counter(0.6))

@@ -225,6 +225,7 @@ def _pieces(value: Any, seen: set[int], caught: bool = True) -> set[str]:
     codes = [*_codes(value.__code__)]
     names = {name for code in codes for name in code.co_names} & value.__globals__.keys()
     values = {name: value.__globals__[name] for name in names} | closure
+    values |= {"its defaults": [value.__defaults__, value.__kwdefaults__]}
     return {_compiled(code) for code in codes} | _referred(values, seen)
 
 
