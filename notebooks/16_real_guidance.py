@@ -149,7 +149,7 @@ print("update", network.grad.numpy().round(2), {k: round(x.item(), 2) for k, x i
 import pandas as pd
 from torchjd.aggregation import DualProj, PCGrad, Sum, UPGrad
 
-from synthbook.training import seeded
+from synthbook.randomness import seeded
 
 one, second = torch.ones(2), torch.tensor([0.0, 1.0])
 rules = {

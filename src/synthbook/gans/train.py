@@ -19,7 +19,7 @@ from synthbook.gans.recipes import GanRecipe, Training
 from synthbook.gans.runs import Curve, Trained, check_recipe, describe_run
 from synthbook.gans.sampling import sample, set_standing_statistics
 from synthbook.gans.transfer import freeze
-from synthbook.randomness import torch_generator
+from synthbook.randomness import seeded, torch_generator
 from synthbook.training import (
     OnStep,
     check_finite,
@@ -28,7 +28,6 @@ from synthbook.training import (
     load_checkpoint,
     normalise,
     save_checkpoint,
-    seeded,
 )
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from synthbook.data import ImageSet
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.gans.networks import load as load_gan
 from synthbook.gans.networks import save as save_gan
 from synthbook.gans.recipes import GanRecipe
@@ -24,7 +24,7 @@ from synthbook.gans.train import train_gan
 from synthbook.generate import diffusion
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.store import atomic_write, cached
-from synthbook.training import OnStep, check_choice
+from synthbook.training import OnStep
 
 
 @dataclass(frozen=True)

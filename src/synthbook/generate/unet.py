@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from synthbook.errors import InputError
+from synthbook.randomness import seeded
 from synthbook.settings import (
     Batch,
     Count,
@@ -67,8 +68,6 @@ def build_unet(
         InputError: if the image cannot be halved as often as the recipe has levels.
     """
     from diffusers import UNet2DModel
-
-    from synthbook.training import seeded
 
     factor = 2 ** (len(recipe.channels) - 1)
     if image_size % factor:

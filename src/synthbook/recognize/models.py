@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.training import seeded
+from synthbook.randomness import seeded
 from synthbook.weights import MEAN, STD, efficientnet_lite0
 
 SMALL_WIDTHS = (16, 32, 64)  # 24,058 parameters with one channel and ten classes

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.machine import checked_device
 from synthbook.randomness import derive
 from synthbook.recognize.batches import Batch, Stream, cuts, steps
 from synthbook.recognize.predict import scores
 from synthbook.recognize.recipe import Recipe, learning_rate_at
-from synthbook.training import TrainingError, check_choice
+from synthbook.training import TrainingError
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet

@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthbook.randomness import seeded
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.task import Task, Together, stage, trainable
 from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import seeded
 
 BODY_RATE = 0.1  # of the heads' learning rate
 

@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from synthbook.errors import InputError
+from synthbook.randomness import seeded
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.asg import update
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.task import Task, Together, stage
 from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import seeded
 
 PROJECTED = 128  # width of keys and queries
 

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthbook.randomness import seeded
 from synthbook.recognize.methods.dann import annealed, progresses, schedule
 from synthbook.recognize.methods.task import (
     Task,
@@ -39,7 +40,6 @@ from synthbook.recognize.methods.task import (
     trainable,
 )
 from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import seeded
 
 
 def source_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthbook.randomness import seeded
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.task import Task, Together, stage
 from synthbook.recognize.train import Batches, History, Report, Step, joined, report
-from synthbook.training import seeded
 
 
 class _Reversal(torch.autograd.Function):

@@ -24,12 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.task import Task, stage
 from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import check_choice
 
 Distance = Callable[[Tensor], Tensor]
 Similarity = Callable[[Tensor, Tensor], Tensor]
