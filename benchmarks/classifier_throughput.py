@@ -79,8 +79,7 @@ def variants(images: ImageSet, device: str) -> dict[str, Callable[[], object]]:
     recipe = Recipe(1, BATCH, RATE, crop_padding=size // 8, flip=True)
     pixels = torch.from_numpy(images.images).permute(0, 3, 1, 2).contiguous()
     dataset = Transformed(TensorDataset(pixels, torch.from_numpy(images.labels)), size)
-    options = {"name": "train", "seed": 0, "crop_padding": size // 8, "flip": True}
-    stream = Stream(images, device=device, **options)
+    stream = Stream(images, recipe, name="train", seed=0, device=device)
     ours = network(size, device)
     found: dict[str, Callable[[], object]] = {
         "fit": lambda: fit(ours, images, recipe, seed=0, device=device)

@@ -29,22 +29,17 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from classifier_throughput import machine
+from synthbook.recognize.methods.guidance import gradients_step
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from synthbook.randomness import torch_generator
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.guide import Guide
-from synthbook.recognize.methods.pretrained_guidance import guided_step
-from synthbook.recognize.methods.real_guidance import (
-    aggregated,
-    real_guidance_,
-    two_gradients_step,
-)
-from synthbook.recognize.methods.task import trainable
+from synthbook.recognize.methods.real_guidance import aggregated, real_guidance_
 from synthbook.recognize.models import Classifier, create_classifier
 from synthbook.recognize.recipe import Recipe
-from synthbook.recognize.train import create_optimizer, report
+from synthbook.recognize.train import create_optimizer, report, trainable
 
 BATCH, CLASSES = 64, 10
 NETWORKS = (("small_cnn", 8), ("small_cnn", 32), ("efficientnet_lite0", 32))
@@ -92,7 +87,7 @@ def real_guidance_runs(
     """Return a step of Real Guidance and a plain one, and the network of each."""
     given, models = batches(size, device, count), [network(name, size, device) for _ in range(2)]
     optimizers = [optimizer_of(model) for model in models]
-    guided = two_gradients_step(real_guidance_)
+    guided = gradients_step(real_guidance_)
     runs = (
         lambda: guided(models[0], given, optimizers[0]),
         lambda: plain_step(models[1], given, optimizers[1]),
@@ -104,7 +99,7 @@ def pretrained_guidance_runs(name: str, size: int, guide: str, device: str) -> t
     """Return a step of Pretrained Guidance, and a plain one with a forward pass of the guide."""
     given = {"synthetic": batches(size, device)["synthetic"]}
     frozen = Guide(network(guide, size, device), input_size=size, device=device)
-    guided = guided_step(frozen)
+    guided = gradients_step(guide=frozen, guided=("synthetic",))
     models = [network(name, size, device) for _ in range(2)]
     optimizers = [optimizer_of(model) for model in models]
 

@@ -194,7 +194,7 @@ print(f"update {network.grad.numpy().round(2)}, cosine {angle['cosine']:.2f}")
 import pandas as pd
 from torchjd.aggregation import DualProj, PCGrad, Sum, UPGrad
 
-from synthbook.training import seeded
+from synthbook.randomness import seeded
 
 both, second = torch.ones(2), torch.tensor([0.0, 1.0])
 rules = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class InputError(ValueError):
@@ -22,3 +22,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'seeds'?" for the nearest of ``known``, or "" if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    """Raise InputError if ``value`` of the setting ``name`` is not in ``known``."""
+    if value not in known:
+        raise InputError(
+            f"{name} '{value}' is not known; choose one of {', '.join(known)}"
+            f"{did_you_mean(str(value), known)}"
+        )

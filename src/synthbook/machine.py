@@ -19,14 +19,14 @@ def checked_device(device: str | torch.device) -> torch.device:
         place = torch.device(device)
     except RuntimeError:
         raise InputError(f"device '{device}' is none; use cpu, cuda, cuda:N or mps") from None
-    count = torch.cuda.device_count()
+    count, lack = torch.cuda.device_count(), ""
     if place.type == "cuda" and (place.index or 0) >= count:
-        have = (
-            f"there are {count} GPUs; use cuda:0" if count else "torch finds no CUDA GPU; use cpu"
-        )
-        raise InputError(f"device = '{device}', but {have}")
-    if place.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device = '{device}', but torch finds no Apple GPU; use cpu")
+        none = "torch finds no CUDA GPU; use cpu"
+        lack = f"there are {count} GPUs; use cuda:0" if count else none
+    elif place.type == "mps" and not torch.backends.mps.is_available():
+        lack = "torch finds no Apple GPU; use cpu"
+    if lack:
+        raise InputError(f"device = '{device}', but {lack}")
     return place
 
 
@@ -37,9 +37,6 @@ def prepare(device: str = "auto", threads: int = 1) -> str:
         device: "auto" (the first GPU, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
         threads: CPU threads, 0 for all cores. A sum over two threads rounds differently from a
             sum over one, so the number is a parameter of a run and not a fact of the machine.
-
-    Raises:
-        InputError: if the device is not there.
     """
     import torch
     from threadpoolctl import threadpool_limits

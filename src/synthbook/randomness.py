@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,3 +33,21 @@ def torch_generator(seed: int, *purpose: str | int, device: str = "cpu") -> torc
     import torch
 
     return torch.Generator(device=device).manual_seed(derive(seed, *purpose))
+
+
+@contextmanager
+def seeded(seed: int, *purpose: str | int, device: str | torch.device = "cpu") -> Iterator[None]:
+    """Make torch's global generators, of the CPU and of ``device``, streams of (seed, purpose).
+
+    Layers draw initial weights and dropout from them and take no others. After the block their
+    states are what they were before it.
+    """
+    import torch
+
+    place = torch.device(device)
+    gpus = [place.index or 0] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(derive(seed, *purpose))
+        for gpu in gpus:
+            torch.cuda.default_generators[gpu].manual_seed(derive(seed, *purpose))
+        yield

@@ -1,24 +1,18 @@
-"""What the training loops of the generators share: seeds, rates, checkpoints, checks."""
+"""What the training loops of the generators share: rates, checkpoints, finite numbers."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from synthbook.errors import InputError, did_you_mean
-from synthbook.randomness import derive
-
-if TYPE_CHECKING:
-    from synthbook.data import ImageSet
+from synthbook.errors import InputError
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -26,30 +20,7 @@ OnStep = Callable[[int, dict[str, float]], None]
 class TrainingError(RuntimeError):
     """Training went wrong (a loss or a weight is no longer finite): one sentence, with the step."""
 
-    def _render_traceback_(self) -> list[str]:
-        """Return the lines that IPython prints instead of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
-
-
-def check_choice(name: str, value: str, known: Mapping[str, Any] | tuple[str, ...]) -> None:
-    """Raise InputError if ``value`` of the setting ``name`` is not in ``known``."""
-    if value not in known:
-        raise InputError(
-            f"{name} '{value}' is not known; choose one of {', '.join(known)}"
-            f"{did_you_mean(str(value), known)}"
-        )
-
-
-@contextmanager
-def seeded(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Make torch's default CPU generator a stream of (seed, purpose) inside the block.
-
-    Layers initialise their weights from that generator and take no other; its state outside the
-    block is left as it was.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(seed, *purpose))
-        yield
+    _render_traceback_ = InputError._render_traceback_
 
 
 def learning_rate_factor(schedule: str, step: int, steps: int, warmup_steps: int = 0) -> float:
@@ -65,18 +36,6 @@ def learning_rate_factor(schedule: str, step: int, steps: int, warmup_steps: int
     if schedule == "cosine":
         return warm * 0.5 * (1 + math.cos(math.pi * progress))
     return warm
-
-
-def pixels_and_labels(images: ImageSet, device: str) -> tuple[Tensor, Tensor]:
-    """Return pixels uint8 [N, C, H, W] and labels int64 [N] on ``device``.
-
-    Raises:
-        InputError: if there are none.
-    """
-    if not len(images):
-        raise InputError(f"'{images.name}' has no images to train on; give one at least")
-    pixels = torch.tensor(images.images).permute(0, 3, 1, 2).contiguous()
-    return pixels.to(device), torch.tensor(images.labels).to(device)
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -100,14 +59,6 @@ def check_finite(losses: Mapping[str, Tensor | float], step: int, folder: Path |
             )
 
 
-def _check_weights(modules: Mapping[str, nn.Module], step: int) -> None:
-    for name, module in modules.items():
-        if not all(bool(p.isfinite().all()) for p in module.parameters()):
-            raise TrainingError(
-                f"a weight of {name} is not finite after step {step}: lower the learning rate"
-            )
-
-
 def save_checkpoint(
     folder: Path,
     step: int,
@@ -125,7 +76,11 @@ def save_checkpoint(
     """
     from safetensors.torch import save_file
 
-    _check_weights(modules, step)
+    for name, module in modules.items():
+        if not all(weight.isfinite().all() for weight in module.parameters()):
+            raise TrainingError(
+                f"a weight of {name} is not finite after step {step}: lower the learning rate"
+            )
     part, done = folder / ".part", folder / f"step-{step:08d}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -135,10 +90,9 @@ def save_checkpoint(
     torch.save({k: v.state_dict() for k, v in optimizers.items()}, part / "optimizers.pt")
     (part / "run.json").write_text(_as_text(run), encoding="utf-8")
     shutil.rmtree(done, ignore_errors=True)
-    os.replace(part, done)
-    for older in folder.glob("step-*"):
-        if older != done:
-            shutil.rmtree(older, ignore_errors=True)
+    part.replace(done)
+    for older in {*folder.glob("step-*")} - {done}:
+        shutil.rmtree(older, ignore_errors=True)
 
 
 def load_checkpoint(
@@ -154,10 +108,9 @@ def load_checkpoint(
     """
     from safetensors.torch import load_file
 
-    found = sorted(folder.glob("step-*"))
-    if not found:
+    newest = max(folder.glob("step-*"), default=None)
+    if newest is None:
         return 0
-    newest = found[-1]
     theirs, ours = json.loads((newest / "run.json").read_text()), json.loads(_as_text(run))
     for name in sorted({*theirs, *ours}):
         if theirs.get(name) != ours.get(name):

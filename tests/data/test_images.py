@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbook.data import ImageSet, at_most, concatenate, few_shot
+from synthbook.data.images import pixels_and_labels
 from synthbook.errors import InputError
 
 
@@ -146,3 +147,12 @@ def test_at_most_draws_by_seed_from_all_over():
     draws = [identity(at_most(make([0] * 250), 50, seed=seed)) for seed in (0, 1)]
     assert draws[0] != draws[1]
     assert all(min(draw) < 40 and max(draw) > 210 for draw in draws)
+
+
+def test_pixels_and_labels_are_what_networks_take():
+    pixels, labels = pixels_and_labels(images := make([0, 1, 0]), "cpu")
+    assert pixels.shape == (3, 1, 4, 4)
+    assert pixels[:, 0, 0, 0].tolist() == identity(images)
+    assert labels.tolist() == [0, 1, 0]
+    with pytest.raises(InputError, match="no images"):
+        pixels_and_labels(make([]), "cpu")

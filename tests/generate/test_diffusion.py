@@ -13,7 +13,7 @@ from synthbook.errors import InputError
 from synthbook.generate import diffusion
 from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
 from synthbook.randomness import torch_generator
-from synthbook.training import TrainingError, pixels_and_labels
+from synthbook.training import TrainingError
 
 torch.set_num_threads(1)
 TINY = DiffusionRecipe(channels=(8, 8), steps=6, batch_size=8, warmup_steps=0, ema_decay=0.5)
@@ -240,12 +240,3 @@ def test_rgb_with_attention_and_mixed_precision():
     pipeline = diffusion.train_diffusion(stripes(channels=3), recipe, seed=0)
     made = diffusion.sample(pipeline, [0, 1], guidance_scale=3, num_inference_steps=2, seed=0)
     assert made.shape == (2, 8, 8, 3)
-
-
-def test_pixels_map_to_minus_one_to_one():
-    pixels, labels = pixels_and_labels(stripes(4), "cpu")
-    assert pixels.shape == (4, 1, 8, 8)
-    assert labels.tolist() == [0, 1, 0, 1]
-    empty = stripes(4).subset([])
-    with pytest.raises(InputError, match="no images"):
-        pixels_and_labels(empty, "cpu")

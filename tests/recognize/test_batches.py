@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,14 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbook.data import ImageSet
-from synthbook.recognize.batches import (
-    Stream,
-    as_input,
-    crop_and_flip,
-    cuts,
-    order,
-    steps,
-)
+from synthbook.recognize.batches import Stream, as_input, crop_and_flip, cuts, order, steps
+from synthbook.recognize.recipe import Recipe
+
+PLAIN = Recipe(epochs=1, batch_size=1, learning_rate=1.0)
+AUGMENTED = replace(PLAIN, crop_padding=2, flip=True)
 
 
 def image_set(count: int, size: int = 6, channels: int = 3, name: str = "set") -> ImageSet:
@@ -70,7 +69,7 @@ def test_streams_give_equal_batches_and_are_cycled_evenly(
     sizes: list[int], batch_size: int, epochs: int
 ) -> None:
     sets = {f"stream{k}": image_set(size, 4, 1) for k, size in enumerate(sizes)}
-    streams = {name: Stream(images, name=name, seed=5) for name, images in sets.items()}
+    streams = {name: Stream(images, PLAIN, name=name, seed=5) for name, images in sets.items()}
     seen: dict[str, list[int]] = {name: [] for name in sets}
     for epoch in range(epochs):
         for batches in steps(streams, batch_size, epoch):
@@ -122,8 +121,8 @@ def test_crop_and_flip_equals_the_loop_over_images(
 
 def test_stream_crops_and_flips_what_its_indices_say() -> None:
     images = image_set(40, 5)
-    padding, kept = 2, 0
-    stream = Stream(images, name="real", seed=0, crop_padding=padding, flip=True)
+    padding, kept = AUGMENTED.crop_padding, 0
+    stream = Stream(images, AUGMENTED, name="real", seed=0)
     used = set()
     for batch in stream.epoch(0, cuts(40, 16)):
         assert batch.images.shape[1:] == (3, 5, 5)
@@ -149,7 +148,7 @@ def test_stream_crops_and_flips_what_its_indices_say() -> None:
 
 def test_augmentation_changes_from_epoch_to_epoch_and_repeats_with_the_seed() -> None:
     def epoch(seed: int, number: int) -> torch.Tensor:
-        stream = Stream(image_set(20), name="real", seed=seed, crop_padding=2, flip=True)
+        stream = Stream(image_set(20), AUGMENTED, name="real", seed=seed)
         batches = list(stream.epoch(number, [0, 20]))
         return batches[0].images[batches[0].indices.argsort()]
 

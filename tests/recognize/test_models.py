@@ -109,12 +109,6 @@ def test_weights_in_the_local_cache_are_used(monkeypatch: pytest.MonkeyPatch, tm
     assert model(images).shape == (2, 5)
 
 
-def test_wrong_channels_are_refused() -> None:
-    model = create_classifier("small_cnn", num_classes=2, channels=1, image_size=8)
-    with pytest.raises(InputError, match="made for 1 channels"):
-        model(torch.rand(2, 3, 8, 8))
-
-
 def photographs() -> np.ndarray:
     """Return scikit-learn's two photographs, 224 px squares out of their middle, uint8."""
     from sklearn.datasets import load_sample_image

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.recognize.recipe import Recipe, learning_rate_at
+from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import create_optimizer
 
 RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
@@ -18,9 +18,7 @@ def test_cosine_schedule_equals_torchs() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=17)
     for step in range(17):
-        assert learning_rate_at(recipe, step, 17) == pytest.approx(
-            scheduler.get_last_lr()[0], rel=1e-9
-        )
+        assert recipe.rate(step, 17) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         scheduler.step()
 

@@ -172,9 +172,6 @@ def test_frozen_parameters_stay() -> None:
     model.body[0].requires_grad_(False)
     fit(model, some(64), replace(RECIPE, epochs=1), seed=0)
     assert torch.equal(before, weights(model.body[0]))
-    model.requires_grad_(False)
-    with pytest.raises(InputError, match="unfreeze"):
-        fit(model, some(64), RECIPE, seed=0)
 
 
 def test_every_step_gets_its_rate() -> None:
@@ -246,5 +243,3 @@ def test_streams_that_do_not_fit_are_refused() -> None:
         fit(model, images, RECIPE, seed=0, precision="half")
     with pytest.raises(InputError, match="give uint8"):
         predict(model, images.images.astype(np.float32))
-    with pytest.raises(InputError, match="no method `features`"):
-        features(torch.nn.Flatten(), images)

@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import numpy_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,3 +194,13 @@ def at_most(images: ImageSet, count: int, *, seed: int = 0) -> ImageSet:
         return images
     drawn = numpy_generator(seed, "at most").permutation(len(images))[:count]
     return images.subset(np.sort(drawn))
+
+
+def pixels_and_labels(images: ImageSet, device: str) -> tuple[Tensor, Tensor]:
+    """Return pixels uint8 [N, C, H, W] and labels int64 [N] on ``device``; refuse an empty set."""
+    import torch
+
+    if not len(images):
+        raise InputError(f"'{images.name}' has no images to train on; give one at least")
+    pixels = torch.tensor(images.images).permute(0, 3, 1, 2).contiguous()
+    return pixels.to(device), torch.tensor(images.labels).to(device)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from synthbook.data.images import pixels_and_labels
 from synthbook.errors import InputError
 from synthbook.gans.blocks import NetworkConfig
-from synthbook.training import pixels_and_labels
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.gans import residual, resnet, stylegan2
 from synthbook.gans.blocks import NetworkConfig
-from synthbook.training import check_choice, seeded
+from synthbook.randomness import seeded
 
 
 class Architecture(NamedTuple):

@@ -22,7 +22,7 @@ from synthbook.gans.networks import ARCHITECTURES, create_config
 from synthbook.gans.recipes import GanRecipe, Training
 from synthbook.gans.sampling import set_standing_statistics
 from synthbook.gans.transfer import freeze
-from synthbook.randomness import torch_generator
+from synthbook.randomness import seeded, torch_generator
 from synthbook.training import (
     OnStep,
     check_finite,
@@ -31,7 +31,6 @@ from synthbook.training import (
     load_checkpoint,
     normalise,
     save_checkpoint,
-    seeded,
 )
 
 if TYPE_CHECKING:

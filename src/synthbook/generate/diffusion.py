@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from synthbook.data.images import pixels_and_labels
 from synthbook.errors import InputError
 from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
 from synthbook.randomness import torch_generator
@@ -22,7 +23,6 @@ from synthbook.training import (
     learning_rate_factor,
     load_checkpoint,
     normalise,
-    pixels_and_labels,
     save_checkpoint,
 )
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from synthbook.data import ImageSet
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.gans import networks, sampling
 from synthbook.gans.recipes import GanRecipe
 from synthbook.gans.train import train_gan
 from synthbook.generate import diffusion
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.store import atomic_write, cached
-from synthbook.training import OnStep, check_choice
+from synthbook.training import OnStep
 
 
 @dataclass(frozen=True)

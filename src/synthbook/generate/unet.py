@@ -9,6 +9,7 @@ from pydantic import Field
 
 from synthbook import settings as fields
 from synthbook.errors import InputError
+from synthbook.randomness import seeded
 from synthbook.settings import Count, Listed, Rate, Share, Whole, settings
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ def build_unet(
         InputError: if the image cannot be halved as often as the recipe has levels.
     """
     from diffusers import UNet2DModel
-
-    from synthbook.training import seeded
 
     factor = 2 ** (len(recipe.channels) - 1)
     if image_size % factor:

@@ -21,6 +21,7 @@ from synthbook.randomness import torch_generator
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
+    from synthbook.recognize.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -49,32 +50,32 @@ def order(count: int, start: int, stop: int, *, seed: int, stream: str) -> Tenso
     return torch.cat(drawn)[start - first * count : stop - first * count]
 
 
-def cuts(count: int, batch_size: int) -> list[int]:
-    """Return the batch borders 0, ..., count of an epoch.
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Return the batches of an epoch over ``count`` images, as few as ``batch_size`` allows.
 
-    As few batches as ``batch_size`` allows, of equal size but for one image. A short last batch
-    would do harm: BatchNorm's running statistics, the ones a trained network is used with, would
-    end each epoch on the statistics of a few images. No batch holds a single image, of which
-    BatchNorm has no variance; where only that is left, a batch is one image larger.
+    No batch holds a single image, of which BatchNorm has no variance; where only that is left, a
+    batch is one image larger.
     """
-    number = max(1, min(-(-count // batch_size), count // 2 if batch_size > 1 else count))
+    return max(1, min(-(-count // batch_size), count // 2 if batch_size > 1 else count))
+
+
+def cuts(count: int, batch_size: int) -> list[int]:
+    """Return the batch borders 0, ..., count of an epoch, of equal size but for one image.
+
+    A short last batch would do harm: BatchNorm's running statistics, the ones a trained network
+    is used with, would end each epoch on the statistics of a few images.
+    """
+    number = steps_per_epoch(count, batch_size)
     return [k * count // number for k in range(number + 1)]
 
 
 def crop_and_flip(
     padded: Tensor, indices: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor, size: int
 ) -> Tensor:
-    """Return square windows, one an image, mirrored where ``flips`` is true.
+    """Return a square window [size, size, C] of each of N images, mirrored where ``flips`` is true.
 
-    Args:
-        padded: [M, H, W, C] of any type.
-        indices: which image of ``padded``, int64 [N].
-        tops, lefts: corner of each window, int64 [N], in 0 .. H - size and 0 .. W - size.
-        flips: bool [N].
-        size: side of the windows in pixels.
-
-    Returns:
-        [N, size, size, C]. It is one gather over whole pixels, whatever N is.
+    Image k is number ``indices[k]`` of ``padded`` [M, H, W, C], and ``tops[k]``, ``lefts[k]`` is
+    the corner of its window. It is one gather over whole pixels, whatever N is.
     """
     _, height, width, channels = padded.shape
     steps = torch.arange(size, device=padded.device)
@@ -88,47 +89,40 @@ def crop_and_flip(
 def as_input(images: Tensor, input_size: int = 0) -> Tensor:
     """Return uint8 [N, H, W, C] as float32 [N, C, H, W] in [0, 1], resized if asked for.
 
-    The resizing is bilinear with antialiasing. The memory order stays [N, H, W, C].
+    The memory order stays [N, H, W, C].
     """
     floats = images.permute(0, 3, 1, 2).float().div_(255)
-    if input_size and input_size != floats.shape[-1]:
-        floats = F.interpolate(
-            floats, size=(input_size, input_size), mode="bilinear", antialias=True
-        )
-    return floats
+    return resized(floats, input_size) if input_size else floats
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Return [N, C, H, W] at ``size`` pixels a side: bilinear, with antialiasing."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 class Stream:
-    """One set of images on the device and its random batches.
+    """One set of images on ``device`` and its random batches.
 
-    Args:
-        images: the set.
-        name: of the stream; part of what its random draws are derived from.
-        seed: of the order, the crops and the flips.
-        crop_padding: black pixels on each side before a window of the old size is drawn.
-        flip: mirror half of the images, drawn anew in every epoch.
-        input_size: side in pixels to which batches are resized after the crop; 0 = as they are.
-        device: where the images lie.
+    ``name`` and ``seed`` are what its orders, crops and flips are drawn from; ``recipe`` says how
+    batches are cropped, flipped and resized.
     """
 
     def __init__(
         self,
         images: ImageSet,
+        recipe: Recipe,
         *,
         name: str,
         seed: int,
-        crop_padding: int = 0,
-        flip: bool = False,
-        input_size: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:
         """Move the images to the device as uint8, padded once."""
+        self.name, self.seed, self.recipe, self.device = name, seed, recipe, device
+        self.size = images.images.shape[1]
         pixels = torch.from_numpy(np.array(images.images))
-        pixels = F.pad(pixels, (0, 0, crop_padding, crop_padding, crop_padding, crop_padding))
-        self.name, self.seed, self.device = name, seed, device
-        self.size, self.crop_padding, self.flip = images.images.shape[1], crop_padding, flip
-        self.input_size = input_size
-        self.padded = pixels.to(device)
+        self.padded = F.pad(pixels, (0, 0, *4 * [recipe.crop_padding])).to(device)
         self.labels = torch.from_numpy(np.array(images.labels)).to(device)
 
     def __len__(self) -> int:
@@ -137,26 +131,27 @@ class Stream:
 
     def epoch(self, epoch: int, borders: list[int]) -> Iterator[Batch]:
         """Yield the batches of an epoch: positions ``borders[k]`` to ``borders[k + 1]`` of it."""
-        count = borders[-1]
+        count, recipe = borders[-1], self.recipe
         taken = order(
             len(self), epoch * count, (epoch + 1) * count, seed=self.seed, stream=self.name
         ).to(self.device)
         draws = torch_generator(self.seed, "augment", self.name, epoch)
-        corners = torch.randint(2 * self.crop_padding + 1, (2, count), generator=draws)
-        flips = torch.rand(count, generator=draws) < (0.5 if self.flip else 0.0)
+        corners = torch.randint(2 * recipe.crop_padding + 1, (2, count), generator=draws)
+        flips = torch.rand(count, generator=draws) < (0.5 if recipe.flip else 0.0)
         corners, flips = corners.to(self.device), flips.to(self.device)
         for a, b in pairwise(borders):
             indices = taken[a:b]
-            if self.crop_padding or self.flip:
-                tops, lefts = corners[:, a:b]
-                pixels = crop_and_flip(self.padded, indices, tops, lefts, flips[a:b], self.size)
+            if recipe.crop_padding or recipe.flip:
+                pixels = crop_and_flip(
+                    self.padded, indices, *corners[:, a:b], flips[a:b], self.size
+                )
             else:
                 pixels = self.padded[indices]
-            yield Batch(as_input(pixels, self.input_size), self.labels[indices], indices)
+            yield Batch(as_input(pixels, recipe.input_size), self.labels[indices], indices)
 
 
 def steps(streams: Mapping[str, Stream], batch_size: int, epoch: int) -> Iterator[dict[str, Batch]]:
     """Yield the steps of an epoch: one batch of each stream, all of the same size."""
-    borders = cuts(max(len(stream) for stream in streams.values()), batch_size)
+    borders = cuts(max(map(len, streams.values())), batch_size)
     for batches in zip(*(s.epoch(epoch, borders) for s in streams.values()), strict=True):
         yield dict(zip(streams, batches, strict=True))

@@ -7,13 +7,12 @@ feed a backbone with the wrong mean.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.training import seeded
+from synthbook.randomness import seeded
 from synthbook.weights import MEAN, STD, efficientnet_lite0
 
 SMALL_WIDTHS = (16, 32, 64)  # 24,058 parameters with one channel and ten classes
@@ -52,11 +51,6 @@ class Classifier(nn.Module):
         """Return the pooled features [N, D] of float images [N, C, H, W] in [0, 1]."""
         if images.shape[1] == 1 and self.channels == 3:
             images = images.expand(-1, 3, -1, -1)
-        if images.shape[1] != self.channels:
-            raise InputError(
-                f"'{self.name}' was made for {self.channels} channels and the images have "
-                f"{images.shape[1]}; create it with channels={images.shape[1]}"
-            )
         return self.body((images - self.mean) / self.std)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,46 +92,41 @@ OWN: dict[str, Callable[[int, int], tuple[nn.Module, int]]] = {
     "small_cnn": _small_cnn,
     **{f"{name}_cifar": _cifar_resnet(name) for name in ("resnet18", "resnet34", "resnet50")},
 }
-# The network whose ImageNet weights are installed, and the timm variant that has their padding.
-BUNDLED = {"efficientnet_lite0": "tf_efficientnet_lite0"}
+# The network whose ImageNet weights are installed, and timm's variant that has their padding.
+BUNDLED, TIMM_BUNDLED = "efficientnet_lite0", "tf_efficientnet_lite0"
 
 
 def backbones() -> list[str]:
     """Return every name that ``create_classifier`` knows; timm's are the most of them."""
     import timm
 
-    return sorted({*OWN, *BUNDLED, *timm.list_models()})
-
-
-def _local_weights(name: str, hub_id: str | None) -> Path:
-    """Return the file of a timm network's weights in the local cache; never download it."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(hub_id, "model.safetensors") if hub_id else None
-    if not isinstance(found, str):
-        raise InputError(
-            f"the pretrained weights of '{name}' are not on this computer and nothing is "
-            f"downloaded while a chapter runs; fetch them once with "
-            f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"`, "
-            f"or take backbone='efficientnet_lite0', whose weights are installed"
-        )
-    return Path(found)
+    return sorted({*OWN, BUNDLED, *timm.list_models()})
 
 
 def _timm_network(
     backbone: str, num_classes: int, channels: int, image_size: int, pretrained: bool
 ) -> nn.Module:
-    """Return a timm network with a head of ``num_classes``; the head is ImageNet's if it fits."""
-    import timm
+    """Return a timm network; its head is ImageNet's if ``num_classes`` fits.
 
-    name = BUNDLED.get(backbone, backbone)
+    Weights come from the local cache and are never downloaded.
+    """
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    name = TIMM_BUNDLED if backbone == BUNDLED else backbone
     config = timm.get_pretrained_cfg(name)
     options = {"img_size": image_size} if config.fixed_input_size else {}
     if pretrained:
-        options["pretrained_cfg_overlay"] = {
-            "file": str(_local_weights(name, config.hf_hub_id)),
-            "hf_hub_id": None,
-        }
+        hub = config.hf_hub_id
+        path = try_to_load_from_cache(hub, "model.safetensors") if hub else None
+        if not isinstance(path, str):
+            raise InputError(
+                f"the pretrained weights of '{name}' are not on this computer and nothing is "
+                f"downloaded while a chapter runs; fetch them once with "
+                f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"`, "
+                f"or take backbone='{BUNDLED}', whose weights are installed"
+            )
+        options["pretrained_cfg_overlay"] = {"file": path, "hf_hub_id": None}
     return timm.create_model(
         name, pretrained=pretrained, num_classes=num_classes, in_chans=channels, **options
     )
@@ -171,7 +160,7 @@ def create_classifier(
             f"no classifier has {channels} channels, {num_classes} classes and {image_size} px; "
             f"give channels 1 or 3, num_classes >= 1 and image_size >= 4"
         )
-    if backbone not in OWN and backbone not in BUNDLED and backbone not in (known := backbones()):
+    if backbone not in {*OWN, BUNDLED} and backbone not in (known := backbones()):
         raise InputError(
             f"no backbone is called '{backbone}'{did_you_mean(backbone, known)}; "
             f"synthbook.recognize.models.backbones() lists all"
@@ -179,23 +168,22 @@ def create_classifier(
     if pretrained and backbone in OWN:
         raise InputError(
             f"'{backbone}' has no pretrained weights; set pretrained=False or take "
-            f"backbone='efficientnet_lite0'"
+            f"backbone='{BUNDLED}'"
         )
     channels = 3 if pretrained else channels
-    statistics: dict[str, tuple[float, ...]] = {}
+    statistics = {"mean": (0.5,), "std": (0.5,)}
     with seeded(seed, "init", backbone):
         if backbone in OWN:
             body, width = OWN[backbone](channels, image_size)
             head = nn.Linear(width, num_classes)
         else:
-            if pretrained and backbone in BUNDLED:
+            if pretrained and backbone == BUNDLED:
                 body = efficientnet_lite0(num_classes, seed=seed)
                 statistics = {"mean": (MEAN,), "std": (STD,)}
             else:
                 body = _timm_network(backbone, num_classes, channels, image_size, pretrained)
                 if pretrained:
-                    config = body.pretrained_cfg
-                    statistics = {"mean": tuple(config["mean"]), "std": tuple(config["std"])}
+                    statistics = {key: body.pretrained_cfg[key] for key in statistics}
             head = body.get_classifier()
             if not isinstance(head, nn.Linear):
                 raise InputError(

@@ -45,9 +45,9 @@ def predict(
     Args:
         model: maps float images [N, C, H, W] in [0, 1] to logits.
         images: a set, or uint8 [N, H, W, C].
-        device: where to compute; the model is moved there. None = where it is.
+        device: where the model is moved to; None: it stays where it is.
         batch_size: images at a time; results depend on it up to float rounding only.
-        input_size: side in pixels to resize to; 0 = as they are. Give the recipe's.
+        input_size: side in pixels to resize to, as in the recipe; 0 = as they are.
         output: what to compute of a batch; None = the model itself.
     """
     pixels = images if isinstance(images, np.ndarray) else images.images
@@ -68,10 +68,6 @@ def predict(
 
 def features(model: nn.Module, images: ImageSet | np.ndarray, **options: Any) -> np.ndarray:
     """Return the pooled features before the head, float32 [N, D]; options as for ``predict``."""
-    if not callable(getattr(model, "features", None)):
-        raise InputError(
-            f"{type(model).__name__} has no method `features`; make it with create_classifier"
-        )
     return predict(model, images, output=model.features, **options).numpy()
 
 

@@ -21,7 +21,7 @@ class Recipe:
         schedule: 'constant', or 'cosine' down to zero, step by step.
         crop_padding: black pixels on each side, from which a random window of the old size is
             cut; 0 = no crop.
-        flip: mirror each image with probability one half.
+        flip: mirror each image with probability one half, drawn anew in every epoch.
         input_size: side in pixels to which batches are resized after the crop; 0 = no resizing.
     """
 
@@ -35,12 +35,11 @@ class Recipe:
     flip: bool = False
     input_size: Zero | Side = 0
 
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of step 0 <= ``step`` < ``steps``.
 
-def learning_rate_at(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of step 0 <= ``step`` < ``steps``.
-
-    'cosine' is Loshchilov and Hutter 2017 (SGDR), eq. 5, without restarts and down to zero.
-    """
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    return recipe.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+        'cosine' is Loshchilov and Hutter 2017 (SGDR), eq. 5, without restarts and down to zero.
+        """
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.machine import checked_device
-from synthbook.randomness import derive
-from synthbook.recognize.batches import Batch, Stream, cuts, steps
+from synthbook.randomness import seeded
+from synthbook.recognize.batches import Batch, Stream, steps, steps_per_epoch
 from synthbook.recognize.predict import scores
-from synthbook.recognize.recipe import Recipe, learning_rate_at
-from synthbook.training import TrainingError, check_choice
+from synthbook.recognize.recipe import Recipe
+from synthbook.training import TrainingError
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
@@ -50,21 +50,34 @@ class History:
     images: int = 0
     extra: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
+    def __add__(self, later: History) -> History:
+        """Return the curves of two trainings as one; an extra that only one has is left out."""
+        sums = {
+            name: value + getattr(later, name)
+            for name, value in vars(self).items()
+            if name != "extra"
+        }
+        both = self.extra.keys() & later.extra
+        return History(
+            **sums, extra={k: v + later.extra[k] for k, v in self.extra.items() if k in both}
+        )
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that require a gradient."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
 
 def create_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """Return the recipe's optimizer over the parameters that require gradients.
 
     The fused implementations are used: one pass over all parameters, also on a CPU.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        raise InputError("the model has no parameter that requires a gradient; unfreeze one")
     options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(trained, momentum=MOMENTUM, **options)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer](
-        trained, **options
-    )
+        return torch.optim.SGD(trainable(model), momentum=MOMENTUM, **options)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return kind(trainable(model), **options)
 
 
 def joined(batches: Mapping[str, Batch]) -> tuple[Tensor, Tensor]:
@@ -73,6 +86,13 @@ def joined(batches: Mapping[str, Batch]) -> tuple[Tensor, Tensor]:
     if len(parts) == 1:
         return parts[0].images, parts[0].labels
     return torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
+
+
+def descend(loss: Tensor, optimizer: Optimizer) -> None:
+    """Take one step down ``loss``."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def report(loss: Tensor, logits: Tensor, labels: Tensor, **extra: Tensor) -> Report:
@@ -86,9 +106,7 @@ def cross_entropy_step(model: nn.Module, batches: Batches, optimizer: Optimizer)
     images, labels = joined(batches)
     logits = model(images)
     loss = F.cross_entropy(logits, labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+    descend(loss, optimizer)
     return report(loss, logits, labels)
 
 
@@ -105,10 +123,11 @@ def _check_streams(model: nn.Module, sets: Mapping[str, ImageSet], recipe: Recip
     for name, images in sets.items():
         if not len(images):
             raise InputError(f"stream '{name}' ({images.name}) has no images; leave it out")
-        if (images.image_size, images.channels) != (first.image_size, first.channels):
+        shape, wanted = images.images.shape[1:], first.images.shape[1:]
+        if shape != wanted:
             raise InputError(
-                f"stream '{name}' has images of {list(images.images.shape[1:])} and "
-                f"'{first_name}' of {list(first.images.shape[1:])}; load both alike"
+                f"stream '{name}' has images of {list(shape)} and '{first_name}' of "
+                f"{list(wanted)}; load both alike"
             )
         if images.classes != first.classes or images.num_classes != known:
             raise InputError(
@@ -117,40 +136,21 @@ def _check_streams(model: nn.Module, sets: Mapping[str, ImageSet], recipe: Recip
             )
 
 
-@contextmanager
-def _own_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Give the layers that draw from torch's global generators (dropout) a stream of their own."""
-    on_gpu = device.type == "cuda"
-    index = device.index or 0
-    with torch.random.fork_rng(devices=[index] if on_gpu else []):
-        torch.default_generator.manual_seed(derive(seed, "layers"))
-        if on_gpu:
-            torch.cuda.default_generators[index].manual_seed(derive(seed, "layers"))
-        yield
-
-
-def _epoch_means(
-    records: Sequence[Mapping[str, Tensor]], sizes: Sequence[int], epoch: int
-) -> dict[str, float]:
+def _epoch_means(reports: Sequence[Report], sizes: Sequence[int], epoch: int) -> dict[str, float]:
     """Return the means of what the steps reported, weighted by their images.
 
-    Raises:
-        TrainingError: if a loss is not finite. It is looked for here and not in each step,
-            because a GPU would have to be waited for.
+    A loss that is not finite is looked for here and not in each step, because a GPU would have to
+    be waited for.
     """
-    losses = torch.stack([record["loss"] for record in records])
-    broken = torch.nonzero(~losses.isfinite()).flatten()
-    if len(broken):
-        raise TrainingError(
-            f"the loss is {losses[broken[0]].item()} in epoch {epoch}, step {int(broken[0])} "
-            f"(both from 0); lower learning_rate"
-        )
+    columns = {name: torch.stack([one[name] for one in reports]).cpu() for name in reports[0]}
+    for number, loss in enumerate(columns["loss"].tolist()):
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {epoch}, step {number} (both from 0); lower "
+                f"learning_rate"
+            )
     weights = torch.tensor(sizes, dtype=torch.float64)
-    columns = {name: torch.stack([record[name] for record in records]) for name in records[0]}
-    return {
-        name: float(values.cpu().double() @ weights / weights.sum())
-        for name, values in columns.items()
-    }
+    return {name: float(x.double() @ weights / weights.sum()) for name, x in columns.items()}
 
 
 def _history(epochs: Sequence[Mapping[str, float]], seconds: float, images: int) -> History:
@@ -175,7 +175,7 @@ def fit(
     seed: int,
     device: str = "cpu",
     validation: ImageSet | None = None,
-    step: Step | None = None,
+    step: Step = cross_entropy_step,
     on_epoch: Callable[[int, History], None] | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> History:
@@ -190,8 +190,7 @@ def fit(
         seed: of orders, crops, flips and dropout.
         device: 'cpu', 'cuda' or 'cuda:N'.
         validation: measured after each epoch at the recipe's input size; it decides nothing.
-        step: does forward, backward and update, and returns ``report(loss, logits, labels)``;
-            by default ``cross_entropy_step``.
+        step: does forward, backward and update, and returns ``report(loss, logits, labels)``.
         on_epoch: called after each epoch with its number (from 0) and the history so far.
         precision: 'bfloat16' runs the step under autocast.
 
@@ -203,27 +202,26 @@ def fit(
     _check_streams(model, sets, recipe)
     check_choice("precision", precision, ("float32", "bfloat16"))
     place = checked_device(device)
-    options = {"seed": seed, "crop_padding": recipe.crop_padding, "flip": recipe.flip}
-    options |= {"input_size": recipe.input_size, "device": place}
-    loaded = {name: Stream(images, name=name, **options) for name, images in sets.items()}
-    step = step or cross_entropy_step
-    mixed = {"dtype": torch.bfloat16, "enabled": precision == "bfloat16"}
+    loaded = {
+        name: Stream(images, recipe, name=name, seed=seed, device=place)
+        for name, images in sets.items()
+    }
     model.to(place)
     optimizer = create_optimizer(model, recipe)
-    steps_per_epoch = len(cuts(max(map(len, sets.values())), recipe.batch_size)) - 1
-    total = recipe.epochs * steps_per_epoch
-    history, begin, epochs, images = History(), time.perf_counter(), [], 0
-    with _own_draws(seed, place):
+    per_epoch = steps_per_epoch(max(map(len, sets.values())), recipe.batch_size)
+    begin, epochs, images = time.perf_counter(), [], 0
+    with seeded(seed, "layers", device=place):
         for epoch in range(recipe.epochs):
             model.train()
-            records, sizes = [], []
+            reports, sizes = [], []
             for number, batches in enumerate(steps(loaded, recipe.batch_size, epoch)):
+                rate = recipe.rate(epoch * per_epoch + number, recipe.epochs * per_epoch)
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate_at(recipe, epoch * steps_per_epoch + number, total)
-                with torch.autocast(place.type, **mixed):
-                    records.append(step(model, batches, optimizer))
+                    group["lr"] = rate
+                with torch.autocast(place.type, torch.bfloat16, precision == "bfloat16"):
+                    reports.append(step(model, batches, optimizer))
                 sizes.append(sum(map(len, batches.values())))
-            epochs.append(_epoch_means(records, sizes, epoch))
+            epochs.append(_epoch_means(reports, sizes, epoch))
             if validation is not None:
                 val = scores(model, validation, input_size=recipe.input_size)
                 epochs[-1] |= dict(zip(("val_accuracy", "val_loss"), val, strict=True))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthbook.randomness import torch_generator
+from synthbook.randomness import seeded, torch_generator
 from synthbook.recognize.methods.asg import (
     BODY_RATE,
     asg,
@@ -25,7 +25,6 @@ from synthbook.recognize.models import Classifier, create_classifier
 from synthbook.recognize.predict import accuracy
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import create_optimizer
-from synthbook.training import seeded
 
 RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=0.01)
 

@@ -22,7 +22,6 @@ from synthbook.recognize.methods.csg import (
     attention,
     csg,
     csg_step,
-    follow_,
     info_nce,
     pooled,
     projection,
@@ -43,31 +42,34 @@ def units(count: int, width: int, seed: int = 0) -> Tensor:
     return F.normalize(torch.randn(count, width, generator=torch_generator(seed, "units")), dim=1)
 
 
+def own(n: int, m: int) -> Tensor:
+    """Return which of n keys and m older ones are of a query's own image: its key alone."""
+    return torch.eye(n, n + m, dtype=torch.bool)
+
+
 @given(st.integers(1, 6), st.integers(0, 6), st.floats(0.05, 2.0))
 @settings(max_examples=30, deadline=None)
 def test_info_nce_of_orthogonal_features_is_the_closed_form(n: int, m: int, t: float) -> None:
     axes = torch.eye(n + m, dtype=torch.float64)
-    loss = info_nce(axes[:n], axes[:n], axes[n:], temperature=t)
+    loss = info_nce(axes[:n], axes[:n], axes[n:], temperature=t, same=own(n, m))
     assert loss.item() == pytest.approx(math.log1p((n - 1 + m) * math.exp(-1 / t)), rel=1e-9)
 
 
 def test_info_nce_of_keys_that_are_all_alike_is_that_of_a_guess() -> None:
     one = units(1, 8).expand(4, 8)
-    loss = info_nce(units(4, 8, 1), one, one[:3], temperature=0.07)
+    loss = info_nce(units(4, 8, 1), one, one[:3], temperature=0.07, same=own(4, 3))
     assert loss.item() == pytest.approx(math.log(7), rel=1e-5)
 
 
 def test_an_image_is_not_its_own_negative() -> None:
     axes = torch.eye(4, dtype=torch.float64)
     older = axes[[1, 3]]  # the key of image 1, when it last came, and that of another
-    same = torch.zeros(3, 5, dtype=torch.bool)
-    same[:, :3].fill_diagonal_(True)
+    same = own(3, 2)
     same[1, 3] = True
     left_out = info_nce(axes[:3], axes[:3], older, temperature=0.5, same=same)
     e = math.exp(-2)
     by_hand = (2 * math.log1p(4 * e) + math.log1p(3 * e)) / 3
     assert left_out.item() == pytest.approx(by_hand, rel=1e-9)
-    assert left_out < info_nce(axes[:3], axes[:3], older, temperature=0.5)
 
 
 @given(st.integers(0, 9), st.lists(st.integers(1, 12), max_size=6))
@@ -79,15 +81,6 @@ def test_the_queue_is_first_in_first_out(size: int, pushes: list[int]) -> None:
     latest = everything[max(0, len(everything) - size) :]
     assert torch.equal(queue.indices, latest)
     assert torch.equal(queue.keys[:, 0], latest.float())
-
-
-def test_the_slow_head_is_a_moving_average() -> None:
-    slow, fast = nn.Linear(3, 2).double(), nn.Linear(3, 2).double()
-    start = copy.deepcopy(slow)
-    for _ in range(5):
-        follow_(slow, fast, 0.9)
-    for end, a, b in zip(slow.parameters(), start.parameters(), fast.parameters(), strict=True):
-        torch.testing.assert_close(end, b + 0.9**5 * (a - b))
 
 
 def test_attention_is_that_computed_by_hand() -> None:

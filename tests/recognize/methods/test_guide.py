@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,9 @@ from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator, torch_generator
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.guide import Guide, create_guide
-from synthbook.recognize.methods.task import trainable
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import trainable
 
 RECIPE = Recipe(epochs=1, batch_size=8, learning_rate=0.1)
 
@@ -54,14 +56,14 @@ def test_features_are_computed_once_and_looked_up() -> None:
     seen: list[int] = []
     inner = guide.features
     guide.features = lambda entering: (seen.append(len(entering)), inner(entering))[1]
-    guide.remember("real", 10, RECIPE)
+    guide.remember({"real": range(10)}, RECIPE)
     first = guide.of("real", batch(pixels, [3, 1, 7]))
     second = guide.of("real", batch(pixels, [7, 3, 2]))
     assert seen == [3, 1]
     torch.testing.assert_close(first, inner(pixels[[3, 1, 7]]), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(second, inner(pixels[[7, 3, 2]]), atol=1e-6, rtol=1e-5)
     other = images(10).flip(0)
-    guide.remember("real", 10, RECIPE)  # another set under the same name
+    guide.remember({"real": range(10)}, RECIPE)  # another set under the same name
     torch.testing.assert_close(
         guide.of("real", batch(other, [0])), inner(other[:1]), atol=1e-6, rtol=1e-5
     )
@@ -70,8 +72,7 @@ def test_features_are_computed_once_and_looked_up() -> None:
 @pytest.mark.parametrize("change", [{"flip": True}, {"crop_padding": 1}])
 def test_nothing_is_kept_of_images_that_change(change: dict[str, int]) -> None:
     guide, pixels = Guide(network(), input_size=8, channels=1), images(4)
-    recipe = Recipe(epochs=1, batch_size=8, learning_rate=0.1, **change)
-    guide.remember("real", 4, recipe)
+    guide.remember({"real": range(4)}, replace(RECIPE, **change))
     guide.of("real", batch(pixels, [0, 1]))
     changed = guide.of("real", batch(pixels.flip(3), [0, 1]))
     torch.testing.assert_close(changed, guide.features(pixels.flip(3)[:2]))
@@ -83,8 +84,6 @@ def test_a_size_it_cannot_take_is_named() -> None:
     )
     with pytest.raises(InputError, match=r"vit_tiny_patch16_224' cannot take images of 40 px"):
         Guide(patches, input_size=40)
-    with pytest.raises(InputError, match="made for 1 channels"):
-        Guide(network(), input_size=8, channels=3)
 
 
 def test_an_unknown_or_missing_backbone_is_named() -> None:

@@ -118,8 +118,8 @@ def test_any_widths_and_any_order(n: int, width: int, guide_width: int, seed: in
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize(
     "features",
-    [torch.ones(5, 3), torch.zeros(5, 3), torch.ones(1, 3), torch.ones(2, 3), torch.zeros(0, 3)],
-    ids=["identical", "zeros", "one image", "two images", "none"],
+    [torch.ones(5, 3), torch.zeros(5, 3), torch.ones(1, 3), torch.ones(2, 3)],
+    ids=["identical", "zeros", "one image", "two images"],
 )
 def test_degenerate_batches_are_finite(way: dict[str, str], features: Tensor) -> None:
     features = features.clone().requires_grad_()
@@ -138,18 +138,6 @@ def test_the_guide_gets_no_gradient() -> None:
     features, guide = drawn(4, 3).requires_grad_(), drawn(4, 3, seed=1).requires_grad_()
     pretrained_guidance(features, guide).backward()
     assert guide.grad is None
-
-
-def test_own_distance_and_own_similarity() -> None:
-    features, guide = drawn(4, 3), drawn(4, 2, seed=1)
-    found = pretrained_guidance(
-        features,
-        guide,
-        distance=lambda x: torch.cdist(x, x),
-        similarity=lambda p, q: (p - q).square().sum(),
-    )
-    expected = (torch.cdist(guide, guide) - torch.cdist(features, features)).square().sum()
-    assert found.item() == pytest.approx(expected.item())
 
 
 def test_under_autocast_it_is_computed_in_float32() -> None:

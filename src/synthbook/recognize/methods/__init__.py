@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from synthbook.errors import InputError, did_you_mean
+from synthbook.errors import InputError, check_choice, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,11 +24,20 @@ if TYPE_CHECKING:
     from synthbook.recognize.train import History
 
 REAL, SYNTHETIC, GUIDE = "real", "synthetic", "guide"
-# What a number may be at least, whichever method has it; ``train_by`` knows the other ranges.
-AT_LEAST = {
-    "lambda_1": 0, "lambda_2": 0, "lambda_3": 0, "weight": 0, "adversarial_weight": 0,
-    "meta_rate": 0, "queue": 0, "accumulate": 1, "discriminator_width": 1,
+NEEDED = {
+    REAL: "real images", SYNTHETIC: "synthetic images", GUIDE: "a frozen guide of create_guide",
 }  # fmt: skip
+# What a number may be, whichever method has it.
+AT_LEAST_0 = {
+    "lambda_1", "lambda_2", "lambda_3", "weight", "adversarial_weight", "meta_rate", "queue",
+}  # fmt: skip
+RANGES: list[tuple[set[str], Callable[[Any], bool], str]] = [
+    (AT_LEAST_0, lambda x: x >= 0, "at least 0"),
+    ({"accumulate", "discriminator_width"}, lambda x: x >= 1, "at least 1"),
+    ({"first_share"}, lambda x: 0 < x < 1, "a number between 0 and 1"),
+    ({"momentum"}, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
+    ({"temperature"}, lambda x: x > 0, "a number above 0"),
+]
 
 
 @dataclass(frozen=True)
@@ -59,37 +68,35 @@ _GAP = "Wang et al. 2024"
 _PG = frozenset({GUIDE})
 _BOTH = frozenset({REAL, SYNTHETIC})
 _ALL = _BOTH | _PG
+_L1 = {"similarity": "l1", "target": "guide", "over": "row"}
+_A_GEM = {"lambda_1": 0.0, "lambda_2": 1.0}  # their equation 11
 _METHODS = (
     Method("plain", "plain:plain", frozenset(), f"{_GAP}, Baseline (Real) and (Fake)"),
     Method("ASG", "asg:asg", _PG, "Chen et al. 2020"),
     Method("CSG", "csg:csg", _PG, "Chen et al. 2021"),
-    Method("PG-L1", "pretrained_guidance:pg_l1", _PG, f"{_GAP}, equation 1"),
-    Method("PG-KL", "pretrained_guidance:pg_kl", _PG, f"{_GAP}, equation 1"),
+    Method("PG-L1", "guidance:pg", _PG, f"{_GAP}, equation 1", fixed=_L1),
+    Method("PG-KL", "guidance:pg", _PG, f"{_GAP}, equation 1", fixed={"similarity": "kl"}),
     Method("Adp", "plain:adp", _BOTH, f"{_GAP}, Baseline (Adp.)", "two"),
     Method("Aug", "plain:aug", _BOTH, f"{_GAP}, Baseline (Aug.)"),
     Method("ADDA", "adda:adda", _BOTH, "Tzeng et al. 2017", "two"),
     Method("DADA", "dada:dada", _BOTH, "Tang and Jia 2020", "two"),
     Method("DANN", "dann:dann", _BOTH, "Ganin and Lempitsky 2015"),
     Method("LTDA", "ltda:ltda", _BOTH, "Jamal et al. 2020", "two"),
-    Method("A-GEM", "real_guidance:a_gem", _BOTH, "Chaudhry et al. 2019"),
-    Method("PG-R+PG-F", "real_guidance:sum_pg", _ALL, _GAP),
-    Method("RG", "real_guidance:rg", _BOTH, _GAP),
-    Method("RG+PG-R", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL,)}),
-    Method("RG+PG-F", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (SYNTHETIC,)}),
-    Method("RG+PG-R+PG-F", "real_guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL, SYNTHETIC)}),
-    Method("sum", "real_guidance:sum_", _BOTH, "this book: RG without the projection"),
-    Method("PCGrad", "real_guidance:pc_grad", _BOTH, "Yu et al. 2020, by torchjd"),
+    Method("A-GEM", "guidance:rg", _BOTH, "Chaudhry et al. 2019", fixed=_A_GEM),
+    Method("PG-R+PG-F", "guidance:sum_pg", _ALL, _GAP),
+    Method("RG", "guidance:rg", _BOTH, _GAP),
+    Method("RG+PG-R", "guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL,)}),
+    Method("RG+PG-F", "guidance:rg_pg", _ALL, _GAP, fixed={"guided": (SYNTHETIC,)}),
+    Method("RG+PG-R+PG-F", "guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL, SYNTHETIC)}),
+    Method("sum", "guidance:sum_", _BOTH, "this book: RG without the projection"),
+    Method("PCGrad", "guidance:pc_grad", _BOTH, "Yu et al. 2020, by torchjd"),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
 
 
 def find(name: str) -> Method:
     """Return the method of a name; raise InputError naming the nearest for an unknown one."""
-    if name not in METHODS:
-        raise InputError(
-            f"no method is called '{name}'{did_you_mean(name, METHODS)}; known are "
-            f"{', '.join(METHODS)}"
-        )
+    check_choice("method", name, METHODS)
     return METHODS[name]
 
 
@@ -124,36 +131,21 @@ def train_by(name: str, model: nn.Module, task: Task, **keywords: Any) -> Histor
                 f"method '{name}' has no number '{keyword}'{did_you_mean(keyword, known)}; it has "
                 f"{', '.join(known) or 'none'}"
             )
-        _check_range(keyword, value)
+        for names, allows, words in RANGES:
+            if keyword in names and not allows(value):
+                raise InputError(f"{keyword} is {value}; give {words}")
     _check_task(method, task)
     return method.function(model, task, **method.fixed, **keywords)
 
 
-def _check_range(keyword: str, value: Any) -> None:
-    least = AT_LEAST.get(keyword)
-    if least is not None and not value >= least:
-        raise InputError(f"{keyword} is {value}; give at least {least}")
-    if keyword == "first_share" and not 0 < value < 1:
-        raise InputError(f"{keyword} is {value}; give a number between 0 and 1")
-    if keyword == "momentum" and not 0 <= value <= 1:
-        raise InputError(f"{keyword} is {value}; give a number from 0 to 1")
-    if keyword == "temperature" and not value > 0:
-        raise InputError(f"{keyword} is {value}; give a number above 0")
-
-
 def _check_task(method: Method, task: Task) -> None:
-    for part in (REAL, SYNTHETIC):
+    for part, words in NEEDED.items():
         if part in method.needs and getattr(task, part) is None:
-            raise InputError(f"method '{method.name}' needs {part} images and the task has none")
+            raise InputError(f"method '{method.name}' needs {words}; the task has none")
     if not method.needs & _BOTH and len(task.streams()) != 1:
         raise InputError(
             f"method '{method.name}' trains on one set of images and the task has "
             f"{len(task.streams())}; give real or synthetic ones"
-        )
-    if GUIDE in method.needs and task.guide is None:
-        raise InputError(
-            f"method '{method.name}' needs a frozen guide and the task has none; make one with "
-            f"create_guide('efficientnet_lite0', ...)"
         )
     if task.updates < 1:
         raise InputError(f"updates is {task.updates}; give at least 1")

@@ -25,33 +25,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from synthbook.recognize.methods.dann import domain_classifier
-from synthbook.recognize.methods.task import (
-    Task,
-    Together,
-    one_after_the_other,
-    stage,
-    trainable,
-)
-from synthbook.recognize.train import Batches, History, Report, Step, report
+from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.train import Batches, History, Report, Step, report, trainable
 
 RATE = 0.2  # of the recipe's learning rate, in the second stage
 
 
-def discriminator_loss(source: Tensor, target: Tensor) -> Tensor:
-    """Return the mean cross-entropy of telling source (1) from target (0), in nats.
+def mapping_loss(logits: Tensor, told: float = 1.0) -> Tensor:
+    """Return the mean cross-entropy of logits [N, 1] with one label ``told`` for all, in nats.
 
-    Of logits [N, 1] of equally many images each it is half of L_adv_D in eq. 9.
+    Of the target's logits and the source's label, 1, it is L_adv_M of eq. 9.
     """
-    ones, zeros = torch.ones_like(source), torch.zeros_like(target)
-    return (
-        F.binary_cross_entropy_with_logits(source, ones)
-        + F.binary_cross_entropy_with_logits(target, zeros)
-    ) / 2
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, told))
 
 
-def mapping_loss(target: Tensor) -> Tensor:
-    """Return the mean cross-entropy of target logits [N, 1] with inverted labels (L_adv_M)."""
-    return F.binary_cross_entropy_with_logits(target, torch.ones_like(target))
+def discriminator_loss(source: Tensor, target: Tensor) -> Tensor:
+    """Return the mean cross-entropy of telling source (1) from target (0), half of L_adv_D."""
+    return (mapping_loss(source, 1.0) + mapping_loss(target, 0.0)) / 2
 
 
 def adda_step(source: nn.Module, weight: float = 1.0) -> Step:
@@ -96,12 +86,14 @@ def adda(
     """
     first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
     source = copy.deepcopy(model).eval().requires_grad_(False)
-    together = Together(
-        model, domain=domain_classifier(model, discriminator_width, task.seed, "adda")
-    )
-    step = adda_step(source, adversarial_weight)
+    domain = domain_classifier(model, discriminator_width, task.seed, "adda")
     slower = replace(task.recipe, learning_rate=RATE * task.recipe.learning_rate)
-    task = replace(task, recipe=slower)
-    rest = 1 - first_share
-    second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
-    return one_after_the_other(first, second)
+    second = stage(
+        Together(model, domain=domain),
+        task.streams(),
+        replace(task, recipe=slower),
+        name="adversarial",
+        share=1 - first_share,
+        step=adda_step(source, adversarial_weight),
+    )
+    return first + second

@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthbook.randomness import seeded
 from synthbook.recognize.methods.guide import Guide
-from synthbook.recognize.methods.task import Task, Together, stage, trainable
-from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import seeded
+from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.train import Batches, History, Report, Step, descend, report, trainable
 
 BODY_RATE = 0.1  # of the heads' learning rate
 
@@ -42,10 +42,9 @@ def prediction_loss(guide: Tensor, model: Tensor) -> Tensor:
 
 
 def imagenet_head(model: nn.Module, guide: Guide, seed: int) -> nn.Linear:
-    """Return the head under which ``model`` is compared with the guide.
+    """Return the head under which ``model`` is compared: a frozen copy of the guide's if it fits.
 
-    It is a frozen copy of the guide's where the features have the same width, else a new one, to
-    be trained, whose initial weights are a function of ``seed``.
+    Else it is new, to be trained, and its initial weights are a function of ``seed``.
     """
     width = model.head.in_features
     if width == guide.width:
@@ -67,9 +66,7 @@ def update(loss: Tensor, model: nn.Module, optimizer: Optimizer) -> None:
         groups[0]["params"] = [p for p in groups[0]["params"] if id(p) not in body]
         optimizer.add_param_group({"params": slow})
     groups[1]["lr"] = BODY_RATE * groups[0]["lr"]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+    descend(loss, optimizer)
 
 
 def asg_step(guide: Guide, weight: float) -> Step:
@@ -95,7 +92,6 @@ def asg(model: nn.Module, task: Task, *, weight: float = 0.1) -> History:
 
     ``weight`` is that of the KL divergence, which ``extra`` has as 'prediction_loss', in nats.
     """
-    ((name, images),) = task.streams().items()
-    task.guide.remember(name, len(images), task.recipe)
+    task.guide.remember(task.streams(), task.recipe)
     together = Together(model, imagenet=imagenet_head(model, task.guide, task.seed))
-    return stage(together, {name: images}, task, step=asg_step(task.guide, weight))
+    return stage(together, task.streams(), task, step=asg_step(task.guide, weight))

@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from synthbook.errors import InputError
+from synthbook.randomness import seeded
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.asg import update
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.task import Task, Together, stage
 from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import seeded
 
 PROJECTED = 128  # width of keys and queries
 
@@ -57,30 +57,22 @@ class Queue:
 
 
 def info_nce(
-    queries: Tensor,
-    keys: Tensor,
-    older: Tensor,
-    *,
-    temperature: float,
-    same: Tensor | None = None,
+    queries: Tensor, keys: Tensor, older: Tensor, *, temperature: float, same: Tensor
 ) -> Tensor:
     """Return the mean cross-entropy of finding each query's key among all, in nats.
 
     Args:
         queries, keys: unit vectors [N, D]; row k of both belongs to one image.
-        older: further keys [M, D] that belong to none of them as a rule.
+        older: further keys [M, D].
         temperature: cosines are divided by it.
         same: bool [N, N + M], which of keys and older are of the query's own image; beside the
-            positive they are left out. None: none.
+            positive they are left out.
     """
-    everything = torch.cat([keys, older]) if len(older) else keys
-    scores = queries @ everything.T / temperature
+    scores = queries @ torch.cat([keys, older]).T / temperature
     positive = torch.arange(len(queries), device=scores.device)
-    if same is not None:
-        twice = same.clone()
-        twice[positive, positive] = False
-        scores = scores.masked_fill(twice, float("-inf"))
-    return F.cross_entropy(scores, positive)
+    twice = same.clone()
+    twice[positive, positive] = False
+    return F.cross_entropy(scores.masked_fill(twice, float("-inf")), positive)
 
 
 def attention(feature_map: Tensor) -> Tensor:
@@ -132,13 +124,6 @@ def projection(width: int, seed: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def follow_(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """Set the parameters of ``slow`` to momentum * slow + (1 - momentum) * fast."""
-    for theirs, ours in zip(slow.parameters(), fast.parameters(), strict=True):
-        theirs.lerp_(ours, 1 - momentum)
-
-
-@torch.no_grad()
 def _frozen_features(guide: Guide, stream: str, batch: Batch, weights: Tensor | None) -> Tensor:
     """Return the frozen features [N, D], pooled by ``weights`` where there is a map."""
     if weights is None:  # average pooling, which the guide keeps
@@ -166,8 +151,10 @@ def csg_step(
         weights = None if feature_map is None else attention(feature_map)
         seen = features if feature_map is None else pooled(feature_map, weights)
         queries = F.normalize(together.queries(seen).float(), dim=1)
-        follow_(together.keys, together.queries, momentum)
+        heads = together.keys.parameters(), together.queries.parameters()
         with torch.no_grad():
+            for slow, fast in zip(*heads, strict=True):
+                slow.lerp_(fast, 1 - momentum)
             frozen = _frozen_features(guide, stream, batch, weights)
             keys = F.normalize(together.keys(frozen).float(), dim=1)
             known = torch.cat([batch.indices, earlier.indices.to(batch.indices.device)])
@@ -205,10 +192,9 @@ def csg(
             f"features have widths {task.guide.width} and {width}; give both one backbone, or "
             f"take ASG or PG-KL"
         )
-    ((name, images),) = task.streams().items()
-    task.guide.remember(name, len(images), task.recipe)
+    task.guide.remember(task.streams(), task.recipe)
     queries = projection(width, task.seed)
     keys = copy.deepcopy(queries).requires_grad_(False)
     together = Together(model, queries=queries, keys=keys)
     numbers = {"weight": weight, "temperature": temperature, "momentum": momentum, "queue": queue}
-    return stage(together, {name: images}, task, step=csg_step(task.guide, **numbers))
+    return stage(together, task.streams(), task, step=csg_step(task.guide, **numbers))

@@ -30,16 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthbook.randomness import seeded
 from synthbook.recognize.methods.dann import annealed, progresses, schedule
-from synthbook.recognize.methods.task import (
-    Task,
-    Together,
-    one_after_the_other,
-    stage,
-    trainable,
-)
-from synthbook.recognize.train import Batches, History, Report, Step, report
-from synthbook.training import seeded
+from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.train import Batches, History, Report, Step, report, trainable
 
 
 def source_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -73,10 +67,9 @@ def entropy(logits: Tensor) -> Tensor:
 def dada_losses(
     synthetic: Tensor, labels: Tensor, real: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Return what the classifier minimises and what the body minimises.
+    """Return what the classifier minimises and what the body does, of logits [N, K + 1] of both.
 
-    ``synthetic`` and ``real`` are logits [N, K + 1], ``labels`` the synthetic images', ``scale``
-    is lambda.
+    ``labels`` are the synthetic images', ``scale`` is lambda.
     """
     both = F.cross_entropy(synthetic[:, :-1], labels) + entropy(real)
     from_source, (told, hidden) = source_loss(synthetic, labels), target_losses(real)
@@ -124,4 +117,4 @@ def dada(
     step = dada_step(progresses(rest * task.updates), adversarial_weight)
     together = Together(model, domain=domain)
     second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
-    return one_after_the_other(first, second)
+    return first + second

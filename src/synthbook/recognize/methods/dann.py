@@ -19,33 +19,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from synthbook.randomness import seeded
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods.task import Task, Together, stage
-from synthbook.recognize.train import Batches, History, Report, Step, joined, report
-from synthbook.training import seeded
-
-
-class _Reversal(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        return features.view_as(features)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return -ctx.scale * gradient, None
+from synthbook.recognize.train import Batches, History, Report, Step, descend, joined, report
 
 
 def reverse_gradient(features: Tensor, scale: float) -> Tensor:
     """Return ``features``; on the way back the gradient is multiplied by ``-scale``."""
-    return _Reversal.apply(features, scale)
+    same = features.view_as(features)
+    same.register_hook(lambda gradient: -scale * gradient)
+    return same
 
 
 def schedule(progress: float) -> float:
@@ -86,12 +76,8 @@ def domain_classifier(model: nn.Module, width: int, seed: int, purpose: str) -> 
 
 def domains(batches: Mapping[str, Batch]) -> Tensor:
     """Return 1 for synthetic and 0 for real images, [N], in the order of ``joined``."""
-    return torch.cat(
-        [
-            torch.full((len(batch),), float(name == "synthetic"), device=batch.labels.device)
-            for name, batch in batches.items()
-        ]
-    )
+    parts = [torch.full_like(b.labels, name == "synthetic") for name, b in batches.items()]
+    return torch.cat(parts).float()
 
 
 def dann_step(progress: Iterator[float], weight: float = 1.0) -> Step:
@@ -106,16 +92,13 @@ def dann_step(progress: Iterator[float], weight: float = 1.0) -> Step:
         images, labels = joined(batches)
         features = together.model.features(images)
         logits = together.model.head(features)
-        p = next(progress)
+        p, wanted = next(progress), domains(batches)
         reversed_features = reverse_gradient(features, weight * schedule(p))
         guesses = together.domain(reversed_features).squeeze(1).float()
-        wanted = domains(batches)
         domain_loss = F.binary_cross_entropy_with_logits(guesses, wanted)
         loss = F.cross_entropy(logits, labels) + domain_loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         annealed(optimizer, p)
-        optimizer.step()
+        descend(loss, optimizer)
         right = ((guesses.detach() > 0) == (wanted > 0)).float().mean()
         extra = {"domain_loss": domain_loss.detach(), "domain_accuracy": right}
         return report(loss, logits, labels, **extra)
@@ -134,8 +117,6 @@ def dann(
 
     ``extra`` has 'domain_loss' (nats) and 'domain_accuracy' (0 to 1).
     """
-    together = Together(
-        model, domain=domain_classifier(model, discriminator_width, task.seed, "dann")
-    )
+    domain = domain_classifier(model, discriminator_width, task.seed, "dann")
     step = dann_step(progresses(task.updates), adversarial_weight)
-    return stage(together, task.streams(), task, step=step)
+    return stage(Together(model, domain=domain), task.streams(), task, step=step)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from synthbook.errors import InputError
 from synthbook.machine import checked_device
-from synthbook.recognize.batches import Batch
+from synthbook.recognize.batches import Batch, resized
 from synthbook.recognize.models import Classifier, create_classifier
 
 if TYPE_CHECKING:
@@ -27,20 +27,13 @@ class Guide:
     def __init__(
         self, network: Classifier, *, input_size: int, channels: int = 3, device: str = "cpu"
     ) -> None:
-        """Freeze ``network`` on ``device`` and try it on one image of [channels, H, W].
-
-        Raises:
-            InputError: if it cannot take images of this size.
-        """
+        """Freeze ``network`` on ``device``; raise InputError if it cannot take such images."""
         self.network = network.to(checked_device(device)).eval().requires_grad_(False)
         self.input_size = input_size
         try:
             probe = torch.zeros(2, channels, input_size, input_size, device=device)
-            with torch.no_grad():
-                self.width = self.network.features(probe).shape[1]
+            self.width = self.features(probe).shape[1]
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-            if isinstance(error, InputError):
-                raise
             reason = str(error).strip().splitlines()[0]
             raise InputError(
                 f"the guide '{network.name}' cannot take images of {input_size} px ({reason}); "
@@ -51,10 +44,7 @@ class Guide:
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return f_p [N, D_p] of float images [N, C, H, W] in [0, 1] of any size."""
-        if images.shape[-1] != self.input_size:
-            size = (self.input_size, self.input_size)
-            images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-        return self.network.features(images)
+        return self.network.features(resized(images, self.input_size))
 
     def of(self, stream: str, batch: Batch) -> Tensor:
         """Return f_p of a batch of the set that ``remember`` was told of, else of any batch.
@@ -71,32 +61,24 @@ class Guide:
             known[indices] = True
         return table[batch.indices]
 
-    def remember(self, stream: str, count: int, recipe: Recipe) -> None:
-        """Keep features of the ``count`` images of a stream for the next training.
+    def remember(self, streams: Mapping[str, Sized], recipe: Recipe) -> None:
+        """Keep features of these streams' images for the next training, and forget all others.
 
         Only where an image always enters as it is: with random crops or flips nothing is kept.
         """
-        self._kept.pop(stream, None)
-        if recipe.crop_padding or recipe.flip:
-            return
-        device = next(self.network.parameters()).device
-        self._kept[stream] = (
-            torch.zeros(count, self.width, device=device),
-            torch.zeros(count, dtype=torch.bool, device=device),
-        )
+        place, self._kept = next(self.network.parameters()).device, {}
+        for name, images in streams.items() if not (recipe.crop_padding or recipe.flip) else ():
+            table = torch.zeros(len(images), self.width, device=place)
+            self._kept[name] = table, torch.zeros(len(images), dtype=torch.bool, device=place)
 
 
 def create_guide(
     backbone: str, *, channels: int, input_size: int, pretrained: bool = True, device: str = "cpu"
 ) -> Guide:
-    """Return a guide by the name of its backbone, with ImageNet's head of 1,000 classes.
+    """Return a guide with ImageNet's head of 1,000 classes, by a name of ``create_classifier``.
 
-    Args:
-        backbone: see ``create_classifier``.
-        channels: of the images that it will see, 1 or 3.
-        input_size: side in pixels that they are resized to.
-        pretrained: with ImageNet weights; False gives random ones, a control.
-        device: where it lies.
+    It will see images of ``channels`` (1 or 3), resized to ``input_size`` pixels a side. Without
+    ``pretrained`` it has random weights, a control.
 
     Raises:
         InputError: for an unknown name, missing weights, or a size that it cannot take.

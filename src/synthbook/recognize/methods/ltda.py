@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from synthbook.recognize.batches import Batch
-from synthbook.recognize.methods.task import Task, one_after_the_other, stage
-from synthbook.recognize.train import Batches, History, Report, Step, report
+from synthbook.recognize.methods.task import Task, stage
+from synthbook.recognize.train import Batches, History, Report, Step, descend, report
 
 BETA = 0.9999  # of the effective numbers, as in the authors' code
 
@@ -55,23 +55,16 @@ def learnt_weights(
 ) -> Tensor:
     """Return w_y + epsilon_i of a synthetic batch, [N], without a graph.
 
-    Args:
-        model: in the mode that it is trained in; nothing in it changes.
-        losses: of the single synthetic images under ``model``, [N], with their graph, which is
-            kept.
-        weights: w_y of each of them, [N].
-        real: what the trial network is measured on.
-        learning_rate: of the trial step.
-        meta_rate: step size of epsilon.
+    ``losses`` are those of its images under ``model``, [N], with their graph, which is kept, and
+    ``weights`` their w_y. The trial network, one step of ``learning_rate`` away, is measured on
+    ``real``; ``meta_rate`` is the step size of epsilon. Nothing in the model changes.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     epsilon = torch.zeros_like(weights, requires_grad=True)
     total = ((weights + epsilon) * losses).sum()
     gradients = torch.autograd.grad(total, list(named.values()), create_graph=True)
-    trial = {
-        name: parameter - learning_rate * gradient
-        for (name, parameter), gradient in zip(named.items(), gradients, strict=True)
-    }
+    steps = zip(named.items(), gradients, strict=True)
+    trial = {name: weight - learning_rate * gradient for (name, weight), gradient in steps}
     # BatchNorm counts into copies, so that real images do not enter the network's statistics.
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     logits = torch.func.functional_call(model, (trial, buffers), (real.images,))
@@ -90,9 +83,7 @@ def ltda_step(class_weights: Tensor, meta_rate: float) -> Step:
         rates = {"learning_rate": optimizer.param_groups[0]["lr"], "meta_rate": meta_rate}
         weights = learnt_weights(model, losses, balanced, batches["real"], **rates)
         loss = (weights * losses).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        descend(loss, optimizer)
         return report(loss, logits, synthetic.labels)
 
     return step
@@ -110,4 +101,4 @@ def ltda(
     step = ltda_step(balanced, meta_rate)
     rest = 1 - first_share
     second = stage(model, task.streams(), task, name="weighted", share=rest, step=step)
-    return one_after_the_other(first, second)
+    return first + second

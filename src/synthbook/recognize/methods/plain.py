@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from synthbook.data import concatenate
-from synthbook.recognize.methods.task import Task, one_after_the_other, stage
+from synthbook.recognize.methods.task import Task, stage
 from synthbook.recognize.train import History
 
 
@@ -26,4 +26,4 @@ def adp(model: nn.Module, task: Task, *, first_share: float = 0.75) -> History:
     """
     first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
     second = stage(model, task.real, task, name="real", share=1 - first_share)
-    return one_after_the_other(first, second)
+    return first + second

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from torch import Tensor, nn
 
 from synthbook.randomness import derive
-from synthbook.recognize.batches import cuts
+from synthbook.recognize.batches import steps_per_epoch
 from synthbook.recognize.recipe import Recipe
-from synthbook.recognize.train import History, Step, fit
+from synthbook.recognize.train import History, Step, cross_entropy_step, fit
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
@@ -48,7 +48,7 @@ class Task:
 
 def updates_of(images: ImageSet, recipe: Recipe) -> int:
     """Return the steps of the recipe's epochs over a set."""
-    return recipe.epochs * (len(cuts(len(images), recipe.batch_size)) - 1)
+    return recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
 
 
 def stage(
@@ -58,21 +58,16 @@ def stage(
     *,
     name: str = "only",
     share: float = 1.0,
-    step: Step | None = None,
+    step: Step = cross_entropy_step,
 ) -> History:
     """Train ``model`` for a share of the task's updates, rounded to whole epochs, one at least.
 
-    Args:
-        model: as for ``fit``; a method's own networks are parts of it (``Together``).
-        streams: as for ``fit``; an epoch is a pass over the largest.
-        task: gives recipe, seed, device and precision.
-        name: of the stage; its random orders are drawn from it.
-        share: of the updates.
-        step: as for ``fit``.
+    ``model``, ``streams`` and ``step`` are those of ``fit``; a method's own networks are parts of
+    the model (``Together``). The random orders of a stage are drawn from its ``name``.
     """
-    sets = list(streams.values()) if isinstance(streams, Mapping) else [streams]
-    steps = len(cuts(max(map(len, sets)), task.recipe.batch_size)) - 1
-    epochs = max(1, round(share * task.updates / steps))
+    sets = streams.values() if isinstance(streams, Mapping) else [streams]
+    per_epoch = steps_per_epoch(max(map(len, sets)), task.recipe.batch_size)
+    epochs = max(1, round(share * task.updates / per_epoch))
     return fit(
         model,
         streams,
@@ -82,22 +77,6 @@ def stage(
         precision=task.precision,
         step=step,
     )
-
-
-def one_after_the_other(first: History, second: History) -> History:
-    """Return the curves of two stages as one; what only one of them reported is left out."""
-    return History(
-        train_accuracy=first.train_accuracy + second.train_accuracy,
-        train_loss=first.train_loss + second.train_loss,
-        seconds=first.seconds + second.seconds,
-        images=first.images + second.images,
-        extra={k: v + second.extra[k] for k, v in first.extra.items() if k in second.extra},
-    )
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that require a gradient."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 class Together(nn.Module):
