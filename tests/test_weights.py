@@ -3,20 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from synthbook.weights import MEAN, STD, efficientnet_lite0
-
-
-def test_it_knows_the_palace_and_the_flower():
-    from sklearn.datasets import load_sample_images
-
-    # ImageNet classes by number: palace 698, bell cote 442, monastery 663; daisy 985.
-    model = efficientnet_lite0()
-    for image, known in zip(load_sample_images().images, ({698, 442, 663}, {985}), strict=True):
-        x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None, :, :, 106:533].float() / 255
-        x = torch.nn.functional.interpolate(x, (224, 224), mode="bicubic", antialias=True)
-        with torch.inference_mode():
-            best = model((x - MEAN) / STD)[0].topk(3).indices.tolist()
-        assert best[0] in known
+from synthbook.weights import efficientnet_lite0
 
 
 def test_the_architecture_is_that_of_the_weights():

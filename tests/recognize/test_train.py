@@ -225,12 +225,12 @@ def test_streams_that_do_not_fit_are_refused() -> None:
     for sets, message in [
         ({}, "no stream"),
         ({"real": images.subset([])}, "has no images"),
-        ({"real": images, "fake": large}, "stream 'fake' has images of"),
-        ({"real": images, "fake": other}, "same classes"),
+        ({"real": images, "fake": large}, "stream 'fake' is ImageSet"),
+        ({"real": images, "fake": other}, "same image size, channels and classes"),
     ]:
         with pytest.raises(InputError, match=message):
             fit(model, sets, RECIPE, seed=0)
-    with pytest.raises(InputError, match="the model 3"):
+    with pytest.raises(InputError, match="the model knows 3 classes"):
         fit(
             create_classifier("small_cnn", num_classes=3, channels=1, image_size=8),
             images,

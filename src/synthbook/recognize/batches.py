@@ -33,7 +33,6 @@ class Batch:
     indices: Tensor
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
 
@@ -110,13 +109,7 @@ class Stream:
     """
 
     def __init__(
-        self,
-        images: ImageSet,
-        recipe: Recipe,
-        *,
-        name: str,
-        seed: int,
-        device: str | torch.device = "cpu",
+        self, images: ImageSet, recipe: Recipe, *, name: str, seed: int, device: str = "cpu"
     ) -> None:
         """Move the images to the device as uint8, padded once."""
         self.name, self.seed, self.recipe, self.device = name, seed, recipe, device
@@ -126,15 +119,13 @@ class Stream:
         self.labels = torch.from_numpy(np.array(images.labels)).to(device)
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.labels)
 
     def epoch(self, epoch: int, borders: list[int]) -> Iterator[Batch]:
         """Yield the batches of an epoch: positions ``borders[k]`` to ``borders[k + 1]`` of it."""
         count, recipe = borders[-1], self.recipe
-        taken = order(
-            len(self), epoch * count, (epoch + 1) * count, seed=self.seed, stream=self.name
-        ).to(self.device)
+        first, last = epoch * count, (epoch + 1) * count
+        taken = order(len(self), first, last, seed=self.seed, stream=self.name).to(self.device)
         draws = torch_generator(self.seed, "augment", self.name, epoch)
         corners = torch.randint(2 * recipe.crop_padding + 1, (2, count), generator=draws)
         flips = torch.rand(count, generator=draws) < (0.5 if recipe.flip else 0.0)
@@ -142,9 +133,8 @@ class Stream:
         for a, b in pairwise(borders):
             indices = taken[a:b]
             if recipe.crop_padding or recipe.flip:
-                pixels = crop_and_flip(
-                    self.padded, indices, *corners[:, a:b], flips[a:b], self.size
-                )
+                window = *corners[:, a:b], flips[a:b], self.size
+                pixels = crop_and_flip(self.padded, indices, *window)
             else:
                 pixels = self.padded[indices]
             yield Batch(as_input(pixels, recipe.input_size), self.labels[indices], indices)

@@ -7,6 +7,7 @@ feed a backbone with the wrong mean.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -69,28 +70,24 @@ def _small_cnn(channels: int, image_size: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), widths[-1]
 
 
-def _cifar_resnet(name: str) -> Callable[[int, int], tuple[nn.Module, int]]:
-    """Return a builder of timm's ResNet ``name`` with the stem for 32 px (He et al. 2016, 4.2).
+def _cifar_resnet(name: str, channels: int, image_size: int) -> tuple[nn.Module, int]:
+    """Return timm's ResNet ``name`` with the stem for 32 px (He et al. 2016, 4.2), and its width.
 
     The 7 x 7 convolution of stride 2 and the pooling after it become one 3 x 3 convolution.
     """
+    import timm
 
-    def build(channels: int, image_size: int) -> tuple[nn.Module, int]:
-        import timm
-
-        body = timm.create_model(name, num_classes=0)
-        body.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
-        body.maxpool = nn.Identity()
-        return body, body.num_features
-
-    return build
+    body = timm.create_model(name, num_classes=0)
+    body.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+    body.maxpool = nn.Identity()
+    return body, body.num_features
 
 
 # Networks of this book's own, without pretrained weights: (channels, image_size) -> body, width.
 OWN: dict[str, Callable[[int, int], tuple[nn.Module, int]]] = {
     "small_cnn": _small_cnn,
-    **{f"{name}_cifar": _cifar_resnet(name) for name in ("resnet18", "resnet34", "resnet50")},
+    **{f"resnet{n}_cifar": partial(_cifar_resnet, f"resnet{n}") for n in (18, 34, 50)},
 }
 # The network whose ImageNet weights are installed, and timm's variant that has their padding.
 BUNDLED, TIMM_BUNDLED = "efficientnet_lite0", "tf_efficientnet_lite0"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,18 +18,6 @@ if TYPE_CHECKING:
     from synthbook.data import ImageSet
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and each of its modules back into its own mode after."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def predict(
     model: nn.Module,
     images: ImageSet | np.ndarray,
@@ -40,7 +27,7 @@ def predict(
     input_size: int = 0,
     output: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Return logits [N, K], float32 on the CPU, in evaluation mode.
+    """Return logits [N, K], float32 on the CPU, in evaluation mode, which is undone after it.
 
     Args:
         model: maps float images [N, C, H, W] in [0, 1] to logits.
@@ -58,11 +45,17 @@ def predict(
     if device is not None:
         model.to(checked_device(device))
     place = next(model.parameters()).device
+    modes = [(module, module.training) for module in model.modules()]
     outputs = []
-    with evaluating(model), torch.no_grad():
-        for start in range(0, len(pixels), batch_size):
-            batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(place)
-            outputs.append((output or model)(as_input(batch, input_size)).float())
+    model.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(pixels), batch_size):
+                batch = torch.from_numpy(np.array(pixels[start : start + batch_size])).to(place)
+                outputs.append((output or model)(as_input(batch, input_size)).float())
+    finally:
+        for module, training in modes:
+            module.training = training
     return torch.cat(outputs).cpu()
 
 

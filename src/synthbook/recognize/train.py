@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -52,15 +52,10 @@ class History:
 
     def __add__(self, later: History) -> History:
         """Return the curves of two trainings as one; an extra that only one has is left out."""
-        sums = {
-            name: value + getattr(later, name)
-            for name, value in vars(self).items()
-            if name != "extra"
-        }
-        both = self.extra.keys() & later.extra
-        return History(
-            **sums, extra={k: v + later.extra[k] for k, v in self.extra.items() if k in both}
-        )
+        *others, _ = (field.name for field in fields(self))
+        sums = {name: getattr(self, name) + getattr(later, name) for name in others}
+        both = [name for name in self.extra if name in later.extra]
+        return History(**sums, extra={name: self.extra[name] + later.extra[name] for name in both})
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -123,20 +118,15 @@ def _check_streams(model: nn.Module, sets: Mapping[str, ImageSet], recipe: Recip
     for name, images in sets.items():
         if not len(images):
             raise InputError(f"stream '{name}' ({images.name}) has no images; leave it out")
-        shape, wanted = images.images.shape[1:], first.images.shape[1:]
-        if shape != wanted:
+        alike = images.images.shape[1:] == first.images.shape[1:]
+        if not alike or images.classes != first.classes or images.num_classes != known:
             raise InputError(
-                f"stream '{name}' has images of {list(shape)} and '{first_name}' of "
-                f"{list(wanted)}; load both alike"
-            )
-        if images.classes != first.classes or images.num_classes != known:
-            raise InputError(
-                f"stream '{name}' has {images.num_classes} classes, '{first_name}' has "
-                f"{first.num_classes} and the model {known}; give all the same classes"
+                f"stream '{name}' is {images}, '{first_name}' is {first} and the model knows "
+                f"{known} classes; give all the same image size, channels and classes"
             )
 
 
-def _epoch_means(reports: Sequence[Report], sizes: Sequence[int], epoch: int) -> dict[str, float]:
+def _epoch(reports: Sequence[Report], sizes: Sequence[int], epoch: int) -> History:
     """Return the means of what the steps reported, weighted by their images.
 
     A loss that is not finite is looked for here and not in each step, because a GPU would have to
@@ -150,21 +140,10 @@ def _epoch_means(reports: Sequence[Report], sizes: Sequence[int], epoch: int) ->
                 f"learning_rate"
             )
     weights = torch.tensor(sizes, dtype=torch.float64)
-    return {name: float(x.double() @ weights / weights.sum()) for name, x in columns.items()}
-
-
-def _history(epochs: Sequence[Mapping[str, float]], seconds: float, images: int) -> History:
-    """Return the curves of what each epoch measured."""
-    curves = {name: tuple(epoch[name] for epoch in epochs) for name in epochs[0]}
-    return History(
-        train_accuracy=tuple(100 * share for share in curves.pop("accuracy")),
-        train_loss=curves.pop("loss"),
-        val_accuracy=curves.pop("val_accuracy", ()),
-        val_loss=curves.pop("val_loss", ()),
-        seconds=seconds,
-        images=images,
-        extra=curves,
-    )
+    means = {name: float(x.double() @ weights / weights.sum()) for name, x in columns.items()}
+    accuracy, loss = 100 * means.pop("accuracy"), means.pop("loss")
+    extra = {name: (mean,) for name, mean in means.items()}
+    return History((accuracy,), (loss,), images=sum(sizes), extra=extra)
 
 
 def fit(
@@ -186,7 +165,7 @@ def fit(
         streams: one set, or several by name ('real', 'synthetic', ...). A step draws one batch of
             each, all of the same size. An epoch is one pass over the largest; the others are
             cycled and reshuffled. Validation does not change any draw.
-        recipe: see ``Recipe``.
+        recipe: how.
         seed: of orders, crops, flips and dropout.
         device: 'cpu', 'cuda' or 'cuda:N'.
         validation: measured after each epoch at the recipe's input size; it decides nothing.
@@ -202,18 +181,16 @@ def fit(
     _check_streams(model, sets, recipe)
     check_choice("precision", precision, ("float32", "bfloat16"))
     place = checked_device(device)
-    loaded = {
-        name: Stream(images, recipe, name=name, seed=seed, device=place)
-        for name, images in sets.items()
-    }
+    how = {"seed": seed, "device": device}
+    loaded = {name: Stream(images, recipe, name=name, **how) for name, images in sets.items()}
     model.to(place)
     optimizer = create_optimizer(model, recipe)
     per_epoch = steps_per_epoch(max(map(len, sets.values())), recipe.batch_size)
-    begin, epochs, images = time.perf_counter(), [], 0
+    history = History()
     with seeded(seed, "layers", device=place):
         for epoch in range(recipe.epochs):
+            begin, reports, sizes = time.perf_counter(), [], []
             model.train()
-            reports, sizes = [], []
             for number, batches in enumerate(steps(loaded, recipe.batch_size, epoch)):
                 rate = recipe.rate(epoch * per_epoch + number, recipe.epochs * per_epoch)
                 for group in optimizer.param_groups:
@@ -221,12 +198,12 @@ def fit(
                 with torch.autocast(place.type, torch.bfloat16, precision == "bfloat16"):
                     reports.append(step(model, batches, optimizer))
                 sizes.append(sum(map(len, batches.values())))
-            epochs.append(_epoch_means(reports, sizes, epoch))
+            last = _epoch(reports, sizes, epoch)
             if validation is not None:
-                val = scores(model, validation, input_size=recipe.input_size)
-                epochs[-1] |= dict(zip(("val_accuracy", "val_loss"), val, strict=True))
-            images += sum(sizes)
-            history = _history(epochs, time.perf_counter() - begin, images)
+                right, loss = scores(model, validation, input_size=recipe.input_size)
+                last = replace(last, val_accuracy=(right,), val_loss=(loss,))
+            last = replace(last, seconds=time.perf_counter() - begin)
+            history = history + last if epoch else last
             if on_epoch:
                 on_epoch(epoch, history)
     return history

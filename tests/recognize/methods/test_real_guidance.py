@@ -148,11 +148,12 @@ def test_zero_and_missing_gradients_are_defined() -> None:
     report = real_guidance_(parameters, zeros)
     torch.testing.assert_close(flat([p.grad for p in parameters]), flat(synthetic))
     assert report["cosine"] == report["projected"] == 0
-    parameters = parameters_with([synthetic[0], None, None], SHAPES)
-    report = real_guidance_(parameters, [None, real[1], None], lambda_1=0.5, lambda_2=2.0)
-    torch.testing.assert_close(parameters[0].grad, 2 * synthetic[0])
-    torch.testing.assert_close(parameters[1].grad, 0.5 * real[1])
-    assert parameters[2].grad is None
+    parameters = parameters_with([synthetic[0], None, real[2], None], [*SHAPES, (2,)])
+    given = [None, real[1], real[2].clone(), None]
+    report = real_guidance_(parameters, given, lambda_1=0.5, lambda_2=2.0)
+    wanted = (2 * synthetic[0], 0.5 * real[1], 2.5 * real[2])
+    torch.testing.assert_close([p.grad for p in parameters[:3]], list(wanted))
+    assert parameters[3].grad is None
     assert report["projected"] == 0
 
 

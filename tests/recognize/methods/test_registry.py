@@ -95,6 +95,39 @@ def test_every_method_runs_under_autocast(name: str, classifier, task_of) -> Non
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "loss"),
+    [
+        ("ASG", {"weight": 100.0}, "prediction_loss"),
+        ("CSG", {"weight": 10.0}, "contrast"),
+        ("PG-KL", {"lambda_3": 100.0}, "guidance"),
+    ],
+)
+def test_a_guides_loss_falls_where_it_weighs(
+    name: str, number: dict[str, float], loss: str, classifier, task
+) -> None:
+    without = dict.fromkeys(number, 0.0)
+    free, held = (
+        train_by(name, classifier(), task(real=None), **weight).extra[loss][-1]
+        for weight in (without, number)
+    )
+    assert held < (free - 0.1 if name == "CSG" else free / 2)
+
+
+@pytest.mark.parametrize("name", ["ASG", "CSG"])
+def test_batchnorm_keeps_its_statistics_and_the_guide_everything(
+    name: str, classifier, guide, task, weights
+) -> None:
+    frozen, model = guide(), classifier()
+    kept = weights(frozen.network)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train_by(name, model, task(real=None, guide=frozen))
+    for key, value in model.state_dict().items():
+        statistic = "running" in key or "batches" in key
+        assert torch.equal(value, before[key]) == statistic, key
+    assert torch.equal(weights(frozen.network), kept)
+
+
 def test_a_loss_that_is_not_finite_is_named(classifier, task_of) -> None:
     broken = classifier()
     with torch.no_grad():

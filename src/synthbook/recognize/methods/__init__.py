@@ -48,8 +48,8 @@ class Method:
     place: str  # "file:function" in this folder
     needs: frozenset[str]  # what the task must have: 'real', 'synthetic', 'guide'
     source: str  # where it was defined
-    stages: str = "one"  # or "two", synthetic images first
     fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that make it this method
+    stages: str = "one"  # or "two", synthetic images first
 
     @property
     def function(self) -> Callable[..., History]:
@@ -68,28 +68,35 @@ _GAP = "Wang et al. 2024"
 _PG = frozenset({GUIDE})
 _BOTH = frozenset({REAL, SYNTHETIC})
 _ALL = _BOTH | _PG
+# What makes a method of `guidance`; its own numbers are those that are not fixed here.
+_RG, _SUM = {"rule": "RG"}, {"rule": "sum", "per_layer": False}
+_EVEN = {"lambda_1": 1.0, "lambda_2": 1.0}
+_A_GEM = {"lambda_1": 0.0, "lambda_2": 1.0}  # Chaudhry et al. 2019, equation 11
+_GUIDED = {"guided": (REAL, SYNTHETIC)}
 _L1 = {"similarity": "l1", "target": "guide", "over": "row"}
-_A_GEM = {"lambda_1": 0.0, "lambda_2": 1.0}  # their equation 11
+_ALONE = _L1 | {"guided": (), "lambda_3": 0.0, "distance": "cosine"}
+_ONE_SET = _SUM | _EVEN | _GUIDED
+_PCGRAD = _SUM | _EVEN | {"rule": "PCGrad"}
 _METHODS = (
     Method("plain", "plain:plain", frozenset(), f"{_GAP}, Baseline (Real) and (Fake)"),
     Method("ASG", "asg:asg", _PG, "Chen et al. 2020"),
     Method("CSG", "csg:csg", _PG, "Chen et al. 2021"),
-    Method("PG-L1", "guidance:pg", _PG, f"{_GAP}, equation 1", fixed=_L1),
-    Method("PG-KL", "guidance:pg", _PG, f"{_GAP}, equation 1", fixed={"similarity": "kl"}),
-    Method("Adp", "plain:adp", _BOTH, f"{_GAP}, Baseline (Adp.)", "two"),
+    Method("PG-L1", "guidance:train", _PG, f"{_GAP}, equation 1", _ONE_SET | _L1),
+    Method("PG-KL", "guidance:train", _PG, f"{_GAP}, equation 1", _ONE_SET | {"similarity": "kl"}),
+    Method("Adp", "plain:adp", _BOTH, f"{_GAP}, Baseline (Adp.)", stages="two"),
     Method("Aug", "plain:aug", _BOTH, f"{_GAP}, Baseline (Aug.)"),
-    Method("ADDA", "adda:adda", _BOTH, "Tzeng et al. 2017", "two"),
-    Method("DADA", "dada:dada", _BOTH, "Tang and Jia 2020", "two"),
+    Method("ADDA", "adda:adda", _BOTH, "Tzeng et al. 2017", stages="two"),
+    Method("DADA", "dada:dada", _BOTH, "Tang and Jia 2020", stages="two"),
     Method("DANN", "dann:dann", _BOTH, "Ganin and Lempitsky 2015"),
-    Method("LTDA", "ltda:ltda", _BOTH, "Jamal et al. 2020", "two"),
-    Method("A-GEM", "guidance:rg", _BOTH, "Chaudhry et al. 2019", fixed=_A_GEM),
-    Method("PG-R+PG-F", "guidance:sum_pg", _ALL, _GAP),
-    Method("RG", "guidance:rg", _BOTH, _GAP),
-    Method("RG+PG-R", "guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL,)}),
-    Method("RG+PG-F", "guidance:rg_pg", _ALL, _GAP, fixed={"guided": (SYNTHETIC,)}),
-    Method("RG+PG-R+PG-F", "guidance:rg_pg", _ALL, _GAP, fixed={"guided": (REAL, SYNTHETIC)}),
-    Method("sum", "guidance:sum_", _BOTH, "this book: RG without the projection"),
-    Method("PCGrad", "guidance:pc_grad", _BOTH, "Yu et al. 2020, by torchjd"),
+    Method("LTDA", "ltda:ltda", _BOTH, "Jamal et al. 2020", stages="two"),
+    Method("A-GEM", "guidance:train", _BOTH, "Chaudhry et al. 2019", _RG | _ALONE | _A_GEM),
+    Method("PG-R+PG-F", "guidance:train", _ALL, _GAP, _SUM | _GUIDED),
+    Method("RG", "guidance:train", _BOTH, _GAP, _RG | _ALONE),
+    Method("RG+PG-R", "guidance:train", _ALL, _GAP, _RG | {"guided": (REAL,)}),
+    Method("RG+PG-F", "guidance:train", _ALL, _GAP, _RG | {"guided": (SYNTHETIC,)}),
+    Method("RG+PG-R+PG-F", "guidance:train", _ALL, _GAP, _RG | _GUIDED),
+    Method("sum", "guidance:train", _BOTH, "this book: RG without the projection", _SUM | _ALONE),
+    Method("PCGrad", "guidance:train", _BOTH, "Yu et al. 2020, by torchjd", _PCGRAD | _ALONE),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
 

@@ -21,7 +21,6 @@ head are those of the other methods.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +29,11 @@ from torch.optim import Optimizer
 
 from synthbook.errors import InputError
 from synthbook.randomness import seeded
-from synthbook.recognize.batches import Batch
+from synthbook.recognize.batches import Batch, resized
 from synthbook.recognize.methods.asg import update
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.models import Classifier
 from synthbook.recognize.train import Batches, History, Report, Step, report
 
 PROJECTED = 128  # width of keys and queries
@@ -43,17 +43,14 @@ class Queue:
     """The keys of the latest images, first in, first out."""
 
     def __init__(self, size: int) -> None:
-        """Hold ``size`` keys at most; none yet."""
         self.size = size
         self.keys, self.indices = torch.zeros(0, PROJECTED), torch.zeros(0, dtype=torch.long)
 
     def push(self, keys: Tensor, indices: Tensor) -> None:
         """Put in keys [N, D] of the images with these indices [N]; the oldest drop out."""
         start = max(0, len(self.keys) + len(keys) - self.size)
-        if not len(self.keys):  # the first keys decide on width and device
-            self.keys, self.indices = keys[:0], indices[:0]
-        self.keys = torch.cat([self.keys, keys])[start:]
-        self.indices = torch.cat([self.indices, indices])[start:]
+        self.keys = torch.cat([self.keys.to(keys), keys])[start:]
+        self.indices = torch.cat([self.indices.to(indices), indices])[start:]
 
 
 def info_nce(
@@ -68,7 +65,7 @@ def info_nce(
         same: bool [N, N + M], which of keys and older are of the query's own image; beside the
             positive they are left out.
     """
-    scores = queries @ torch.cat([keys, older]).T / temperature
+    scores = queries @ torch.cat([keys, older.to(keys)]).T / temperature
     positive = torch.arange(len(queries), device=scores.device)
     twice = same.clone()
     twice[positive, positive] = False
@@ -93,26 +90,23 @@ def pooled(feature_map: Tensor, weights: Tensor) -> Tensor:
     Weights [N, h, w] of another size are resized bilinearly and made to add up to 1 again.
     """
     if weights.shape[1:] != feature_map.shape[2:]:
-        resized = F.interpolate(weights[:, None], size=feature_map.shape[2:], mode="bilinear")
-        weights = resized[:, 0] / resized.sum((2, 3))[..., None]
+        fitted = F.interpolate(weights[:, None], size=feature_map.shape[2:], mode="bilinear")
+        weights = fitted[:, 0] / fitted.sum((2, 3))[..., None]
     return torch.einsum("nchw,nhw->nc", feature_map, weights)
 
 
-def with_map(network: nn.Module, call: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Return features [N, D] that ``call`` computes with ``network``, and the map before pooling.
+def with_map(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the features [N, D] of images, and the map before pooling.
 
     The map [N, D, H, W] is what enters the body's last average pooling meanwhile; None if there is
     no such layer, if layers after it change the width, or if there is a single position.
     """
     pools = [layer for layer in network.body.modules() if isinstance(layer, nn.AdaptiveAvgPool2d)]
     if not pools:
-        return call(), None
+        return network.features(images), None
     entered: list[Tensor] = []
-    hook = pools[-1].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
-    try:
-        features = call()
-    finally:
-        hook.remove()
+    with pools[-1].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0])):
+        features = network.features(images)
     fits = len(entered) == 1 and entered[0].shape[:2] == features.shape
     return features, entered[0].float() if fits and entered[0][0, 0].numel() > 1 else None
 
@@ -128,7 +122,7 @@ def _frozen_features(guide: Guide, stream: str, batch: Batch, weights: Tensor | 
     """Return the frozen features [N, D], pooled by ``weights`` where there is a map."""
     if weights is None:  # average pooling, which the guide keeps
         return guide.of(stream, batch)
-    features, feature_map = with_map(guide.network, lambda: guide.features(batch.images))
+    features, feature_map = with_map(guide.network, resized(batch.images, guide.input_size))
     return features if feature_map is None else pooled(feature_map, weights)
 
 
@@ -146,7 +140,7 @@ def csg_step(
         together.eval()  # ``fit`` sets training mode at the start of each epoch
         ((stream, batch),) = batches.items()
         model = together.model
-        features, feature_map = with_map(model, lambda: model.features(batch.images))
+        features, feature_map = with_map(model, batch.images)
         logits = model.head(features)
         weights = None if feature_map is None else attention(feature_map)
         seen = features if feature_map is None else pooled(feature_map, weights)
@@ -157,7 +151,7 @@ def csg_step(
                 slow.lerp_(fast, 1 - momentum)
             frozen = _frozen_features(guide, stream, batch, weights)
             keys = F.normalize(together.keys(frozen).float(), dim=1)
-            known = torch.cat([batch.indices, earlier.indices.to(batch.indices.device)])
+            known = torch.cat([batch.indices, earlier.indices.to(batch.indices)])
             same = batch.indices[:, None] == known
         contrast = info_nce(queries, keys, earlier.keys, temperature=temperature, same=same)
         earlier.push(keys, batch.indices)

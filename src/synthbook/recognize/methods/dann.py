@@ -65,13 +65,8 @@ def domain_classifier(model: nn.Module, width: int, seed: int, purpose: str) -> 
     ``width`` is of the hidden layers; initial weights are drawn from ``seed`` and ``purpose``.
     """
     with seeded(seed, purpose, "domain"):
-        return nn.Sequential(
-            nn.Linear(model.head.in_features, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 1),
-        )
+        first, second = nn.Linear(model.head.in_features, width), nn.Linear(width, width)
+        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(width, 1))
 
 
 def domains(batches: Mapping[str, Batch]) -> Tensor:
@@ -107,11 +102,7 @@ def dann_step(progress: Iterator[float], weight: float = 1.0) -> Step:
 
 
 def dann(
-    model: nn.Module,
-    task: Task,
-    *,
-    adversarial_weight: float = 1.0,
-    discriminator_width: int = 64,
+    model: nn.Module, task: Task, *, adversarial_weight: float = 1.0, discriminator_width: int = 64
 ) -> History:
     """Train ``model`` in place by DANN, in one stage, on equal batches of both sets.
 

@@ -85,9 +85,6 @@ def real_guidance_(
             parameter.grad = lambda_1 * gradient
         elif parameter.grad is not None:  # only synthetic ones do
             parameter.grad.mul_(lambda_2)
-    if not synthetic:
-        nothing = torch.zeros(())
-        return {"cosine": nothing, "projected": nothing}
     dots = torch.stack([_dot(f, r) for f, r in zip(synthetic, real_part, strict=True)])
     squares = torch.stack(torch._foreach_norm(real_part)).square()
     sizes = torch.stack(torch._foreach_norm(synthetic)).square()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from synthbook.randomness import derive
 from synthbook.recognize.batches import steps_per_epoch
@@ -80,18 +80,10 @@ def stage(
 
 
 class Together(nn.Module):
-    """A classifier and the networks that are trained with it, under one optimiser.
-
-    Called with images it is the classifier; the others are attributes of the names given.
-    """
+    """A classifier and the networks trained with it, which are attributes of the names given."""
 
     def __init__(self, model: nn.Module, **others: nn.Module) -> None:
-        """Hold ``model`` and ``others``."""
         super().__init__()
         self.model, self.num_classes = model, model.num_classes
         for name, other in others.items():
             self.add_module(name, other)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the classifier's logits [N, K]."""
-        return self.model(images)
