@@ -1,7 +1,7 @@
 """Real Guidance: Wang et al. (WACV 2024), Sec. 4, equation 2; and other rules for two gradients.
 
 ``projected`` is the equation; ``take_gradients`` and ``real_guidance_`` do it to the ``.grad`` of
-a network, in any training loop.
+a network, in any training loop. ``guidance.train`` trains by it (RG, A-GEM, RG+PG-R ...).
 
 The paper leaves open whether there is one projection a step: here one of all parameters together;
 ``per_layer=True`` projects each tensor on its own.
