@@ -50,7 +50,7 @@ def _output(**fields: object) -> nbformat.NotebookNode:
     [
         ({"output_type": "error", "ename": "E", "evalue": "bad", "traceback": []}, "raised"),
         ({"output_type": "stream", "name": "stderr", "text": "UserWarning"}, "stderr"),
-        ({"output_type": "stream", "name": "stdout", "text": "x" * 400_000}, "bytes"),
+        ({"output_type": "stream", "name": "stdout", "text": "x" * 500_000}, "bytes"),
         ({"output_type": "stream", "name": "stdout", "text": "<root>/data"}, "path"),
     ],
 )

@@ -12,19 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from synthbook import training
 from synthbook.data.images import pixels_and_labels
 from synthbook.errors import InputError
 from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
 from synthbook.randomness import torch_generator
-from synthbook.training import (
-    OnStep,
-    check_finite,
-    flip_some,
-    learning_rate_factor,
-    load_checkpoint,
-    normalise,
-    save_checkpoint,
-)
+from synthbook.training import OnStep, check_finite, learning_rate_factor
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, DiffusionPipeline
@@ -109,7 +102,7 @@ def train_diffusion(
     # Go on from a checkpoint.
     run = {"recipe": asdict(recipe), "seed": seed, "data": images.fingerprint()}
     modules, optimizers = {"unet": unet, "average": average}, {"unet": optimizer}
-    first = load_checkpoint(folder, modules, optimizers, run) if folder else 0
+    first = training.load_checkpoint(folder, modules, optimizers, run) if folder else 0
 
     for step in range(first, recipe.steps):
         # Draw the batch, its noise and timesteps: on the CPU, so that every device gets the same.
@@ -118,8 +111,8 @@ def train_diffusion(
         timesteps = spread_timesteps(recipe.batch_size, recipe.num_train_timesteps, draw)
         noise = torch.randn(recipe.batch_size, *pixels.shape[1:], generator=draw)
         hidden = torch.rand(recipe.batch_size, generator=draw) < recipe.condition_dropout
-        clean = normalise(pixels[chosen])
-        clean = flip_some(clean, draw) if recipe.flip else clean
+        clean = training.normalise(pixels[chosen])
+        clean = training.flip_some(clean, draw) if recipe.flip else clean
         condition = labels[chosen].masked_fill(hidden.to(device), null_class)
 
         # One step of Adam.
@@ -141,7 +134,7 @@ def train_diffusion(
         if on_step:
             on_step(done, {"loss": float(loss)})
         if folder and (done % checkpoint_every == 0 or done == recipe.steps):
-            save_checkpoint(folder, done, modules, optimizers, run)
+            training.save_checkpoint(folder, done, modules, optimizers, run)
     return as_pipeline(average.module, scheduler)
 
 

@@ -16,7 +16,7 @@ from synthbook.claims.decide import chapters_of, claims_of
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root
 
-SIZE_LIMIT = 300_000  # bytes that an executed notebook may have
+SIZE_LIMIT = 400_000  # bytes that an executed notebook may have
 
 
 def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool = False) -> str:

@@ -163,14 +163,9 @@ def csg_step(
 
 
 def csg(
-    model: nn.Module,
-    task: Task,
-    *,
-    weight: float = 0.1,
-    temperature: float = 0.07,
-    momentum: float = 0.999,
-    queue: int = 1024,
-) -> History:
+    model: nn.Module, task: Task, *,
+    weight: float = 0.1, temperature: float = 0.07, momentum: float = 0.999, queue: int = 1024,
+) -> History:  # fmt: skip
     """Train ``model`` in place by CSG on the one set there is; its numbers are ``csg_step``'s.
 
     With a ``queue`` of 0 the other images of the batch are the only negatives. ``extra`` has
