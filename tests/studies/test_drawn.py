@@ -102,7 +102,7 @@ def test_an_image_grows_from_its_ground_to_itself() -> None:
     ground, ten, hundred, last = steps.values()
     assert (last == synthesize(Primitives(), indices=[7], **WHERE)[0]).all()
     assert (ground == synthesize(Primitives("PinkNoise"), indices=[7], **WHERE)[0]).all()
-    top = layers(Primitives(), indices=[7], **WHERE)[0]
+    top = layers(Primitives(), 8, **WHERE)[7]
     assert (hundred[top != 101] == last[top != 101]).all()
     assert (ten == ground).all(-1).mean() > (hundred == ground).all(-1).mean()
 

@@ -135,7 +135,7 @@ def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Un
     if path.exists() or path.suffix == ".npz" or text[0] in ".~" or len(path.parts) > 1:
         raise InputError(
             f"data '{text}' {'is a file, but no .npz' if path.exists() else 'does not exist'}; "
-            f"give a folder of class folders, an .npz or a known name ({', '.join(REGISTRY)})"
+            f"correct the path to a folder or .npz, or give a known name ({', '.join(REGISTRY)})"
         )
     return find_named(entry_of(text), data_root)  # which raises and says what names there are
 
