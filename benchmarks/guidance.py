@@ -29,12 +29,12 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from classifier_throughput import machine
-from synthbook.recognize.methods.guidance import gradients_step
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from synthbook.randomness import torch_generator
 from synthbook.recognize.batches import Batch
+from synthbook.recognize.methods.guidance import gradients_step
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.real_guidance import aggregated, real_guidance_
 from synthbook.recognize.models import Classifier, create_classifier
