@@ -29,7 +29,7 @@ from synthbook.page.page import answer
 
 answer("11_generators")
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -68,7 +68,7 @@ extractor: str = "efficientnet_lite0"  # features of the measures: efficientnet_
 extractor_size: int = 64  # side that images are resized to for efficientnet_lite0
 neighbours: int = 5  # k of the nearest-neighbour measures
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
 from synthbook.studies import gap
 

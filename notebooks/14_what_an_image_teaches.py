@@ -31,7 +31,7 @@ from synthbook.page.page import answer
 
 answer("14_what_an_image_teaches")
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -74,7 +74,7 @@ share: float = 0.2  # of the real images left out, of rare kinds or at random
 measured: int = 1000  # images of each source that the three gaps are measured on
 neighbours: int = 5  # k of the nearest-neighbour measures
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
 from synthbook.studies import gap
 

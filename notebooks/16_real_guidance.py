@@ -32,7 +32,7 @@ from synthbook.page.page import answer
 
 answer("16_real_guidance")
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
@@ -88,7 +88,7 @@ shots: int = 5  # real images a class where there are few; 0 for all there are
 n_real: list[int] = [2, 5, 10, 20]  # real images a class in the part on their number
 synthetic_ratio: float = 0.0  # generated images for each real one; 0 for all there are
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
 from synthbook.studies import remedies
 

@@ -31,7 +31,7 @@ from synthbook.page.page import answer
 
 answer("52_transfer_to_few_images")
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 seeds: int = 1  # seeds to run: each draws training images, drawn images and initial weights
 first_seed: int = 0  # the first of them
 parts: list[str] = ["synthesizers"]  # some of synthesizers (Table 1), sources (Table 2)
@@ -67,7 +67,7 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
 from synthbook.studies import prim
 

@@ -25,7 +25,7 @@
 # content and quality (Sec. 3.1), and found that content, what is left out, is most of it. Their observations are
 # measurements that anybody can make on any pair of image sets; this chapter makes them on yours.
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 real: str = "digits"  # real images: a data set's name, a folder of class folders, or an .npz
 generated: str = "gan"  # generated images: gan or diffusion (trained here), a folder, or an .npz
 data_root: str = ""  # where downloaded data sets lie
@@ -69,7 +69,7 @@ device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
 from synthbook.studies import audit
 

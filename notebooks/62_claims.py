@@ -34,10 +34,10 @@
 #
 # The effect shown is that of the weakest part, because a claim is as strong as that.
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 scales: list[str] = []  # scales to show, a column each; none named: all that have recorded rows
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
 
 p = parameters("62_claims", globals())
