@@ -132,9 +132,22 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
         print("".join(f"  {cell}\n" for cell in left), end="")
         return
     if left and snakemake(left.values(), jobs):
+        failed = [cell for cell, path in left.items() if not (root() / path).is_file()]
+        faults = "".join(f"\n  {cell}: {_last_word(root() / left[cell])}" for cell in failed)
         place = next(iter(left.values())).parent
-        sys.exit(f"some runs failed; their logs and partial notebooks are in {place}")
+        sys.exit(
+            f"{len(failed)} of {len(left)} runs failed; their logs and partial notebooks are in "
+            f"{place}{faults}"
+        )
     collect(name, scale)
+
+
+def _last_word(path: Path) -> str:
+    """Return what a cell's run ended with: the error that its log names, or the last line."""
+    log = path.with_suffix(".log")
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    errors = [line for line in lines if line.startswith("error: ")]
+    return ["it wrote no log", *lines, *errors][-1]
 
 
 def collect(chapter: str, scale: str) -> None:
