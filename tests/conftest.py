@@ -1,7 +1,11 @@
 """A small book in a temporary folder."""
 
+import importlib.util
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import pytest
@@ -90,3 +94,21 @@ def no_builds(monkeypatch):
             monkeypatch.setattr(module, "cached", cached)
 
     return refuse
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """(path below the top) -> the module in a file that is in no package; leaves no bytecode."""
+
+    def load(path: str) -> ModuleType:
+        file = Path(__file__).parents[1] / path
+        spec = importlib.util.spec_from_file_location(f"script_{file.stem}", file)
+        module = importlib.util.module_from_spec(spec)
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.dont_write_bytecode = before
+        return module
+
+    return load

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +9,6 @@ from scipy import stats
 
 from synthbook.generate.primitives import VARIANTS, Primitives, layers, synthesize
 from synthbook.measure.spectra import coverage, falling_share, spectral_slope
-from synthbook.store import root
 
 torch.set_num_threads(1)
 ALIKE = ("grey_background", "falling_lines")
@@ -20,16 +16,8 @@ COUNT = {32: 250, 128: 50}
 
 
 @pytest.fixture(scope="module")
-def plain():
-    path = root() / "benchmarks" / "synthesizer.py"
-    spec = importlib.util.spec_from_file_location("benchmark_synthesizer", path)
-    module = importlib.util.module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
+def plain(load_script):
+    return load_script("benchmarks/synthesizer.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from xml.etree import ElementTree
 
 import pytest
 from docutils.utils.math import MathError
 
-from synthbook.store import root
-
 
 @pytest.fixture(scope="module")
-def mathml():
-    path = root() / "book" / "_ext" / "offline_mathml.py"
-    spec = importlib.util.spec_from_file_location("offline_mathml", path)
-    module = importlib.util.module_from_spec(spec)
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module.mathml
+def mathml(load_script):
+    return load_script("book/_ext/offline_mathml.py").mathml
 
 
 def parse(markup: str) -> ElementTree.Element:
