@@ -165,11 +165,12 @@ page.agreement()
 # %%
 import pandas as pd
 
+from synthbook.page.tables import plain
 from synthbook.studies.training_sets import training_sets
 
 sets = training_sets(real, p, seed=seed, device=device)  # from the cache
 counts = {name: images.info for name, images in sets.items() if images.info}
-pd.DataFrame(counts).loc[["drawn", "accepted", "share", "kept"]].T
+plain(pd.DataFrame(counts).loc[["drawn", "accepted", "share", "kept"]].T.convert_dtypes())
 
 # %% [markdown]
 # ## The pictures

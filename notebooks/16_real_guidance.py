@@ -194,6 +194,7 @@ print(f"update {network.grad.numpy().round(2)}, cosine {angle['cosine']:.2f}")
 import pandas as pd
 from torchjd.aggregation import DualProj, PCGrad, Sum, UPGrad
 
+from synthbook.page.tables import plain
 from synthbook.randomness import seeded
 
 both, second = torch.ones(2), torch.tensor([0.0, 1.0])
@@ -211,8 +212,11 @@ with seeded(0, "rules"):  # PCGrad draws the order of the projections from torch
     for degrees in (60, 130):
         jacobian = torch.stack(pair(degrees))
         updates[degrees] = {name: rule(jacobian) for name, rule in rules.items()}
-vectors = {d: {name: u.numpy().round(2) + 0.0 for name, u in updates[d].items()} for d in updates}
-pd.DataFrame(vectors).add_prefix("update at ").add_suffix(" degrees")
+vectors = {
+    degrees: {name: str((u.double().numpy().round(2) + 0.0).tolist()) for name, u in found.items()}
+    for degrees, found in updates.items()
+}
+plain(pd.DataFrame(vectors).add_prefix("update at ").add_suffix(" degrees"))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left and middle: Real Guidance in two dimensions. At 60 degrees nothing is projected and the update is the sum; at 130 degrees the part of the synthetic gradient that opposes the real one is taken away. Right: what other rules make of the same two gradients at 130 degrees. Compare how far each goes along the real gradient, to the right: the sum goes back.", "name": "fig-16-projection"}, "image": {"alt": "Three drawings of arrows from one point. Left, at 60 degrees: the real gradient, the synthetic gradient and their sum. Middle, at 130 degrees: the synthetic gradient, its perpendicular part and the update. Right: the updates of RG, sum, A-GEM and PCGrad at 130 degrees; the sum points slightly against the real gradient."}}
 green, red, black, grey = (figures.PALETTE[k] for k in (2, 1, 6, 7))
@@ -535,7 +539,7 @@ page.table(
 # times as large there. `--scale small_caltech` is that setting (`shots 0`, `synthetic_ratio 1`).
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import comparison, plain
+from synthbook.page.tables import comparison
 
 others = paper[paper.dataset != "CIFAR-10"]
 others = others.assign(column=others.dataset + ", " + others.generator)
