@@ -62,15 +62,11 @@ def test_no_threads_means_all_cores(
     assert torch.get_num_threads() == expected
 
 
-def test_auto_is_the_first_gpu_else_the_cpu(gpus) -> None:
+def test_auto_is_the_first_gpu_else_the_cpu_and_others_are_taken_if_there(gpus) -> None:
     gpus(0)
     assert prepare("auto") == "cpu"
-    gpus(2)
-    assert prepare("auto") == "cuda"
-
-
-def test_devices_that_are_there_are_taken(gpus) -> None:
     gpus(2, apple=True)
+    assert prepare("auto") == "cuda"
     for device in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
         assert prepare(device) == device
 
@@ -97,17 +93,13 @@ def test_a_device_that_is_not_there_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_the_cpu_computes_the_same_bits_each_time(gpus) -> None:
-    gpus(0)
+@pytest.mark.parametrize(("count", "same_bits"), [(0, True), (1, False)])
+def test_the_cpu_repeats_its_bits_and_a_gpu_takes_its_fastest_kernels(
+    gpus, count: int, same_bits: bool
+) -> None:
+    gpus(count)
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = True
     prepare("auto")
-    assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.utils.deterministic.fill_uninitialized_memory
-
-
-def test_a_gpu_may_choose_its_fastest_kernels(gpus) -> None:
-    gpus(1)
-    torch.use_deterministic_algorithms(False)
-    prepare("cuda")
-    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() is same_bits
+    assert torch.utils.deterministic.fill_uninitialized_memory is not same_bits

@@ -19,14 +19,12 @@ def checked_device(device: str | torch.device) -> torch.device:
         place = torch.device(device)
     except RuntimeError:
         raise InputError(f"device '{device}' is none; use cpu, cuda, cuda:N or mps") from None
-    count, lack = torch.cuda.device_count(), ""
+    count = torch.cuda.device_count()
     if place.type == "cuda" and (place.index or 0) >= count:
-        none = "torch finds no CUDA GPU; use cpu"
-        lack = f"there are {count} GPUs; use cuda:0" if count else none
-    elif place.type == "mps" and not torch.backends.mps.is_available():
-        lack = "torch finds no Apple GPU; use cpu"
-    if lack:
-        raise InputError(f"device = '{device}', but {lack}")
+        there = f"there are {count} GPUs; use cuda:0" if count else "torch finds no CUDA GPU"
+        raise InputError(f"device = '{device}', but {there}; use cpu")
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device = '{device}', but torch finds no Apple GPU; use cpu")
     return place
 
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 def derive(seed: int, *purpose: str | int) -> int:
     """Return a seed in [0, 2^63) that is a fixed function of ``seed`` and ``purpose``.
 
-    The function is SHA-256, so streams of different purposes are independent for any practical
-    use and do not change between Python versions (as ``hash`` does).
+    SHA-256 makes streams independent for any practical use, and the same in every Python.
     """
     text = "\x1f".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -21,7 +21,7 @@ import sys
 import types
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,12 +139,8 @@ def cached(
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Return package -> installed version of those of `PACKAGES` that are there."""
-    found = {}
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+    """Return package -> installed version of `PACKAGES`."""
+    return {name: metadata.version(name) for name in PACKAGES}
 
 
 # ---- the source of what is called ----------------------------------------------------------------

@@ -6,12 +6,9 @@ import random
 import pytest
 
 from synthbook.record.agreement import compare
-from synthbook.record.rows import Row
+from synthbook.record.rows import Row, provenance
 
-PROVENANCE = {
-    "time": "2025-01-02T03:04:05Z", "version": "0.1", "commit": None, "dirty": None,
-    "device": "cpu", "torch": None, "threads": 1, "parameters": "p", "seconds": 1.0,
-}  # fmt: skip
+PROVENANCE = provenance()
 
 
 def row(value: float, seed: int = 0, name: str = "top1_accuracy", **setting: object) -> Row:
@@ -21,12 +18,11 @@ def row(value: float, seed: int = 0, name: str = "top1_accuracy", **setting: obj
     )  # fmt: skip
 
 
-def drawn(count: int, seed: int, shift: float = 0.0) -> list[list[float]]:
-    """Five seeds' values and a sixth, of ``count`` settings, all from one normal distribution."""
+def drawn(seed: int, shift: float = 0.0) -> tuple[list[Row], list[Row]]:
+    """A run's rows of 60 settings and five recorded seeds' of each, from normal distributions."""
     draw = random.Random(seed)
-    return [
-        [draw.gauss(50, 2) for _ in range(5)] + [draw.gauss(50, 2) + shift] for _ in range(count)
-    ]
+    recorded = [row(draw.gauss(50, 2), s, k=k) for k in range(60) for s in range(5)]
+    return [row(draw.gauss(50, 2) + shift, 0, k=k) for k in range(60)], recorded
 
 
 def test_equal_rows_agree_and_clocks_do_not_count() -> None:
@@ -40,17 +36,13 @@ def test_equal_rows_agree_and_clocks_do_not_count() -> None:
 
 def test_a_run_that_is_like_another_seed_agrees() -> None:
     for seed in range(20):
-        sets = drawn(60, seed)
-        recorded = [row(v, s, k=k) for k, of in enumerate(sets) for s, v in enumerate(of[:5])]
-        agreement = compare([row(of[5], 0, k=k) for k, of in enumerate(sets)], recorded)
+        agreement = compare(*drawn(seed))
         assert agreement.equal == 0
         assert agreement.ok
 
 
 def test_a_run_that_no_seed_explains_does_not() -> None:
-    sets = drawn(60, 0, shift=30.0)
-    recorded = [row(v, s, k=k) for k, of in enumerate(sets) for s, v in enumerate(of[:5])]
-    agreement = compare([row(of[5], 0, k=k) for k, of in enumerate(sets)], recorded)
+    agreement = compare(*drawn(0, shift=30.0))
     assert not agreement.ok
     assert "differ by more than seeds explain" in agreement.text
 

@@ -56,16 +56,16 @@ def test_a_papermill_namespace_gives_its_parameters_and_nothing_else():
     assert list(p.seeds_list) == [0, 1, 2, 3, 4]
 
 
-def test_a_misspelt_parameter_stops_the_run_and_the_nearest_is_named():
-    with pytest.raises(
-        InputError, match=r"unknown parameter 'sede' .value 5.; did you mean 'seeds'"
-    ):
-        parameters("00_none", kernel_namespace(sede=5))
-
-
-def test_an_unknown_parameter_that_resembles_none_lists_those_there_are():
-    with pytest.raises(InputError, match=r"'zzz' .value True.*epochs, seeds, sources"):
-        parameters("00_none", kernel_namespace(zzz=True))
+@pytest.mark.parametrize(
+    ("unknown", "words"),
+    [
+        ({"sede": 5}, r"unknown parameter 'sede' .value 5.; did you mean 'seeds'"),
+        ({"zzz": True}, r"'zzz' .value True.*epochs, seeds, sources"),
+    ],
+)
+def test_an_unknown_parameter_stops_the_run_and_the_nearest_or_all_are_named(unknown, words):
+    with pytest.raises(InputError, match=words):
+        parameters("00_none", kernel_namespace(**unknown))
 
 
 def test_the_cell_can_run_again_among_the_notebooks_own_variables():
@@ -75,11 +75,6 @@ def test_the_cell_can_run_again_among_the_notebooks_own_variables():
     exec("table: dict = {}", namespace)
     assert parameters("00_none", namespace).seeds == 2
     assert first.seeds == 3
-
-
-def test_a_second_run_still_checks_the_values():
-    namespace = kernel_namespace()
-    parameters("00_none", namespace)
     namespace["seeds"] = 0
     with pytest.raises(InputError, match="seeds = 0"):
         parameters("00_none", namespace)
@@ -109,24 +104,40 @@ def test_all_faults_are_found():
 
 
 def test_the_error_has_no_traceback_in_a_notebook():
-    with pytest.raises(InputError) as caught:
-        one("seeds", int, 0)
-    assert caught.value._render_traceback_() == [f"InputError: {caught.value}"]
+    error = InputError("a sentence")
+    assert error._render_traceback_() == ["InputError: a sentence"]
 
 
-@pytest.mark.parametrize("value", [True, 1.0, "1", None, [1], math.nan, math.inf])
-def test_whole_numbers_are_strict(value):
-    assert "is not a whole number" in fault("seeds", "int", value)
-
-
-@pytest.mark.parametrize("value", [True, "0.5", None])
-def test_numbers_are_strict(value):
-    assert "is not a number" in fault("learning_rate", "float", value)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_numbers_are_finite(value):
-    assert "is not finite" in fault("anything", "float", value)
+@pytest.mark.parametrize(
+    ("name", "kind", "values", "words"),
+    [
+        (
+            "seeds", "int", [True, 1.0, "1", None, [1], math.nan, math.inf, np.int64(3)],
+            "is not a whole number",
+        ),
+        ("learning_rate", "float", [True, "0.5", None], "is not a number"),
+        ("anything", "float", [math.nan, math.inf, -math.inf], "is not finite"),
+        (
+            "flip", "bool", [1, 0, "yes", None, "1"],
+            "is not true or false; give one, for example -p flip False",
+        ),
+        (
+            "layers", "list[int]", ["1,b", "[1, 2.5]", "[1", [True], 2.5, "[" * 500, {"a": 1}],
+            "is not a list of whole numbers",
+        ),
+        (
+            "lambdas", "list[float]", ["1,b", [True], "[1", {"a": 1}, "1..5"],
+            "is not a list of numbers",
+        ),
+        ("lambdas", "list[float]", [[math.nan], [math.inf], "nan", [-1.0], [1, 1]], "lambdas"),
+        ("sources", "list[str]", [[], "", "rael", ["gan", "gan"], [1]], "sources"),
+        ("sources", "list[str]", [["difusion"]], "did you mean 'diffusion'?"),
+        ("data", "str", [12], "-r data 12"),  # papermill's option for a text of digits
+    ],
+)  # fmt: skip
+def test_values_of_another_type_are_refused(name, kind, values, words):
+    for value in values:
+        assert words in fault(name, kind, value)
 
 
 def test_a_whole_number_is_a_number():
@@ -143,83 +154,39 @@ def test_bools_from_the_command_line(given_value, value):
     assert one("flip", bool, given_value) is value
 
 
-@pytest.mark.parametrize("value", [1, 0, "yes", None, "1"])
-def test_other_bools_are_refused(value):
-    assert "is not true or false; give one, for example -p flip False" in fault("flip", bool, value)
-
-
 @pytest.mark.parametrize(
-    "value", [["real", "gan"], "real,gan", "real, gan", '["real","gan"]', "['real', 'gan']"]
-)
-def test_lists_as_papermill_passes_them(value):
-    assert one("sources", list[str], value) == ("real", "gan")
-
-
-@pytest.mark.parametrize("value", [[1, 2], "1,2", "[1, 2]", (1, 2)])
-def test_lists_of_whole_numbers(value):
-    assert one("layers", "list[int]", value) == (1, 2)
-
-
-def test_a_single_number_is_a_list_of_one():
-    assert one("layers", "list[int]", 4) == (4,)
-
-
-@pytest.mark.parametrize("value", ["1,b", "[1, 2.5]", "[1", [True], 2.5, "[" * 500, {"a": 1}])
-def test_other_lists_of_whole_numbers_are_refused(value):
-    assert "is not a list of whole numbers" in fault("layers", "list[int]", value)
-
-
-@pytest.mark.parametrize("value", [[1, 2.5], "1,2.5", "[1, 2.5]", (1.0, 2.5), "1e0, +2.5"])
-def test_lists_of_numbers(value):
-    found = one("lambdas", "list[float]", value)
-    assert found == (1.0, 2.5)
-    assert all(isinstance(number, float) for number in found)
-
-
-def test_a_single_number_is_a_list_of_one_number():
-    assert one("lambdas", "list[float]", 0.5) == one("lambdas", "list[float]", "0.5") == (0.5,)
-
-
-@pytest.mark.parametrize("value", ["1,b", [True], "[1", {"a": 1}, "1..5"])
-def test_other_lists_of_numbers_are_refused(value):
-    assert "is not a list of numbers" in fault("lambdas", "list[float]", value)
-
-
-@pytest.mark.parametrize("value", [[float("nan")], [float("inf")], "nan", [-1.0], [1, 1]])
-def test_numbers_out_of_range_are_refused(value):
-    assert "lambdas" in fault("lambdas", "list[float]", value)
-
-
-@pytest.mark.parametrize("value", [[], "", "rael", ["gan", "gan"], [1]])
-def test_sources_are_known_present_and_unique(value):
-    assert "sources" in fault("sources", "list[str]", value)
-
-
-def test_a_misspelt_member_gets_a_hint():
-    assert "did you mean 'diffusion'?" in fault("sources", "list[str]", ["difusion"])
+    ("name", "kind", "held", "forms"),
+    [
+        (
+            "sources", list[str], ("real", "gan"),
+            [["real", "gan"], "real,gan", "real, gan", '["real","gan"]', "['real', 'gan']"],
+        ),
+        ("layers", "list[int]", (1, 2), [[1, 2], "1,2", "[1, 2]", (1, 2)]),
+        ("layers", "list[int]", (4,), [4, "4"]),
+        (
+            "lambdas", "list[float]", (1.0, 2.5),
+            [[1, 2.5], "1,2.5", "[1, 2.5]", (1.0, 2.5), "1e0, +2.5"],
+        ),
+        ("lambdas", "list[float]", (0.5,), [0.5, "0.5"]),
+    ],
+)  # fmt: skip
+def test_lists_as_papermill_passes_them(name, kind, held, forms):
+    for form in forms:
+        found = one(name, kind, form)
+        assert found == held
+        assert {*map(type, found)} == {*map(type, held)}
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "good", "bad"),
     [
         ("seeds", "int", [1, 1000], [0, -1, 1001]),
-        ("first_seed", "int", [0, 17], [-1]),
-        ("generators", "int", [1], [0]),
-        ("epochs", "int", [1], [0]),
-        ("batch_size", "int", [2], [1, 0]),
+        ("batch_size", "int", [2], [1, 0]),  # narrower than a recipe's
         ("learning_rate", "float", [1e-9, 1.0], [0.0, -0.1, 1.01]),
-        ("guidance_scale", "float", [0.0, 100.0], [-0.1, 100.5]),
-        ("num_inference_steps", "int", [1, 1000], [0, 1001]),
         ("confidence", "float", [0.0, 0.99], [1.0, -0.1]),
         ("image_size", "int", [0, 8, 1024], [1, 7, 1025, -1]),
-        ("shots", "int", [1], [0]),
-        ("threads", "int", [0, 4], [-1]),
-        ("neighbours", "int", [1], [0]),
-        ("share", "float", [0.01, 0.99], [0.0, 1.0]),
         ("device", "str", ["auto", "cpu", "cuda", "cuda:1", "mps"], ["gpu", "cuda:", "CPU", ""]),
         ("backbone", "str", ["small_cnn"], ["", " "]),
-        ("data", "str", ["digits"], [""]),
-        ("rows", "str", ["", "a.jsonl"], []),
     ],
 )
 def test_shared_ranges(name, kind, good, bad):
@@ -233,18 +200,12 @@ def test_a_range_of_the_chapters_own_goes_before_the_shared_one():
     chapter = "16_real_guidance"
     assert one("shots", "int", 0, chapter) == 0
     assert "a whole number 0 or from 1 to" in fault("shots", "int", -1, chapter)
-    assert fault("shots", "int", 0).startswith(
-        "shots = 0 is not allowed; give a whole number from 1"
-    )
+    assert "shots = 0 is not allowed; give a whole number from 1" in fault("shots", "int", 0)
 
 
 @pytest.mark.parametrize("name", ["hash", "items", "as_dict", "seeds_list", "chapter", "_x"])
 def test_names_that_parameters_needs_itself(name):
     assert f"no parameter can be called '{name}'" in fault(name, int, 1)
-
-
-def test_digits_for_a_text_point_to_papermills_raw_option():
-    assert "-r data 12" in fault("data", str, 12)
 
 
 def test_parameters_are_read_only():
@@ -319,10 +280,6 @@ def test_any_value_is_typed_or_refused_in_a_sentence(name, kind, value):
 def test_json_and_comma_texts_mean_the_same_list(members):
     assert one("names", "list[str]", json.dumps(members)) == tuple(members)
     assert one("names", "list[str]", ",".join(members)) == tuple(members)
-
-
-def test_numpy_numbers_are_not_silently_taken():
-    assert "is not a whole number" in fault("seeds", "int", np.int64(3))
 
 
 @pytest.mark.parametrize("chapter", ["90_tiny", "90", "notebooks/90_tiny.ipynb"])

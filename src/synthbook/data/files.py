@@ -194,9 +194,9 @@ def readable(results: Sequence[R | Unreadable]) -> tuple[list[R], np.ndarray, li
 
 def refuse(bad: Sequence[Unreadable], name: str) -> None:
     """Raise InputError that names the first unreadable files, if there are any."""
-    shown = ", ".join(f"{file.name} ({file.reason})" for file in bad[:3])
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
     if bad:
+        shown = ", ".join(f"{file.name} ({file.reason})" for file in bad[:3])
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise InputError(
             f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them, "
             "or set skip_unreadable=True"
@@ -238,11 +238,9 @@ def square(image: Image.Image, image_size: int) -> Image.Image:
     """Crop the centre square and resize it to ``image_size`` pixels (0: leave the image be)."""
     if not image_size or image.size == (image_size, image_size):
         return image
-    wide, high = image.size
-    if wide != high:
-        side = min(wide, high)
-        left, top = (wide - side) // 2, (high - side) // 2
-        image = image.crop((left, top, left + side, top + side))
+    side, (wide, high) = min(image.size), image.size
+    left, top = (wide - side) // 2, (high - side) // 2
+    image = image.crop((left, top, left + side, top + side))
     return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
 
 
@@ -275,19 +273,14 @@ def spread(shapes: set[tuple[int, int]]) -> str:
 def conform(images: np.ndarray, image_size: int, channels: int) -> np.ndarray:
     """Return uint8 [N, H, W, C] at ``image_size`` and ``channels`` (0: as they are).
 
-    Grey from RGB is ITU-R 601 luma in PIL's own fixed-point arithmetic, so that an array and a
-    file of the same pixels give the same numbers.
+    An array and a file of the same pixels give the same numbers.
     """
-    if channels == 1 and images.shape[3] == 3:
-        red, green, blue = np.moveaxis(images.astype(np.uint32), 3, 0)
-        grey = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-        images = grey.astype(np.uint8)[..., None]
-    if image_size and images.shape[1:3] != (image_size, image_size):
-        resized = in_threads(
-            lambda image: np.asarray(square(Image.fromarray(image), image_size)),
-            images if images.shape[3] == 3 else images[..., 0],
+    high, wide, depth = images.shape[1:]
+    if high == wide == (image_size or high) and depth == (channels or depth):
+        return images
+    return np.stack(
+        in_threads(
+            lambda image: pixels(Image.fromarray(image), image_size, channels),
+            images if depth == 3 else images[..., 0],
         )
-        images = np.stack(resized).reshape(len(images), image_size, image_size, -1)
-    if channels == 3 and images.shape[3] == 1:
-        images = np.repeat(images, 3, axis=3)
-    return images
+    )

@@ -94,9 +94,7 @@ class ImageSet:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
         """Return the images at ``indices`` (integers, or a boolean mask) in that order."""
-        chosen = np.asarray(indices)
-        if chosen.size == 0 and chosen.dtype != bool:
-            chosen = chosen.astype(np.int64)
+        chosen = np.asarray(indices, dtype=None if len(indices) else np.int64)
         return ImageSet(self.images[chosen], self.labels[chosen], self.classes, self.name)
 
     def of_classes(self, names: Sequence[str]) -> ImageSet:
@@ -107,8 +105,8 @@ class ImageSet:
                 raise InputError(f"'{self.name}' has no class '{name}'{remedy}")
         new_label = np.full(self.num_classes, -1)
         new_label[[self.classes.index(name) for name in names]] = np.arange(len(names))
-        keep = np.flatnonzero(new_label[self.labels] >= 0)
-        return ImageSet(self.images[keep], new_label[self.labels[keep]], tuple(names), self.name)
+        labels = new_label[self.labels]
+        return ImageSet(self.images[labels >= 0], labels[labels >= 0], tuple(names), self.name)
 
     @cached_property
     def _digest(self) -> str:
@@ -118,10 +116,7 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits of SHA-256 over shape, pixels, labels and class names.
-
-        The set's name does not count: it changes no number. Computed once a set.
-        """
+        """Return 16 hex digits of shape, pixels, labels and class names; not of the set's name."""
         return self._digest
 
 
@@ -170,8 +165,7 @@ def concatenate(*sets: ImageSet, name: str | None = None) -> ImageSet:
 def few_shot(images: ImageSet, shots: int, *, seed: int) -> ImageSet:
     """Draw ``shots`` images of every class without replacement, kept in their order.
 
-    The draws are nested: with the same seed, the 5-shot set is part of the 10-shot set, so that
-    a curve over shots compares like with like.
+    With the same seed, the 5-shot set is part of the 10-shot set.
     """
     counts = images.counts()
     least = counts.min()

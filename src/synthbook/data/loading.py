@@ -83,20 +83,17 @@ def load(
 ) -> Splits:
     """Read a data set and its fixed splits. Nothing is downloaded, and no seed is involved.
 
+    How a set is split says `splits.plan`; bundled sets have rules of their own, set so that
+    training images are few enough to leave room for improvement, and test images many enough for
+    narrow intervals.
+
     Args:
         data: a name (see ``available``), a folder of class folders, or an .npz.
         data_root: where named sets lie: <name>.npz, the official files, or <name>/.
-        image_size: side in pixels; images are cropped to their centre square and resized with
-            PIL's antialiased bicubic. 0 keeps the size, which then must be one square size.
+        image_size: side in pixels (see `files`); 0 keeps the size, which must be one square size.
         channels: 1 grey, 3 RGB, 0 as the images are (RGB if only some of them are grey).
         skip_unreadable: leave out files that cannot be decoded, and name them in
             ``Splits.skipped``; the split of all the others does not change.
-
-    Splits: an official test split stays; a tenth of train becomes the validation split where
-    there is none (CIFAR-10: 45,000 / 5,000 / 10,000). A single pool is split stratified
-    60/10/30. Two bundled sets have rules of their own, set so that training images are few
-    enough to leave room for improvement, and test images many enough for narrow intervals:
-    ``digits`` 300 / 197 / 1,300, ``mnist5k`` 1,000 / 500 / 3,500, both stratified.
     """
     found = _find(data, data_root, image_size, channels)
     if isinstance(found, Entry):
@@ -153,9 +150,8 @@ def _split(
         raise InputError(f"'{name}' has one class only, '{classes[0]}'; give at least two")
     planned = plan(unread.labels, classes, name, unread.sizes)
     read = {part: unread.read(part, wanted) for part in unread.labels}
-    everything = list(chain.from_iterable(read.values()))
-    bad = [file for file in everything if isinstance(file, files.Unreadable)]
-    if not skip_unreadable or len(bad) == len(everything):
+    good, _, bad = files.readable([*chain.from_iterable(read.values())])
+    if not (skip_unreadable and good):
         files.refuse(bad, name)
     chosen = {}
     for split, (part, indices) in planned.items():

@@ -60,7 +60,7 @@ class Entry:
 
     def official(self, data_root: Path) -> bool:
         """Return whether all official files lie under ``data_root``."""
-        return bool(self.files) and all((data_root / file).exists() for file in self.files)
+        return all((data_root / file).exists() for file in self.files)
 
     def how_to_get(self, data_root: str | Path = "DATA_ROOT") -> str:
         """Return in one clause how the set is put under ``data_root``."""

@@ -45,10 +45,9 @@ def array(path: Path, key: str) -> np.ndarray:
 
 
 def oriented(path: Path, key: str, images: np.ndarray) -> np.ndarray:
-    """Return images, or their header, as [N, H, W, C]; a view.
+    """Return a view of images, or of their header, as [N, H, W, C].
 
-    [N, H, W] is grey; [N, C, H, W] is recognised by a second axis of 1 or 3 where the last one is
-    neither.
+    [N, C, H, W] has a second axis of 1 or 3 and a last one that is neither.
     """
     if images.dtype != np.uint8:
         remedy = "with values 0..255"

@@ -91,11 +91,7 @@ def chapters() -> list[Chapter]:
 
 
 def find(name: str | Path) -> Chapter:
-    """Return the chapter called ``name``: "12_not_mutual", "12", or a path to its notebook.
-
-    Raises:
-        InputError: if there is none, naming the nearest.
-    """
+    """Return the chapter called ``name``: "12_not_mutual", "12", or a path to its notebook."""
     known, stem = {chapter.name: chapter for chapter in chapters()}, Path(name).stem
     for chapter in known.values():
         if stem in (chapter.name, chapter.name.partition("_")[0]):
@@ -127,11 +123,11 @@ def declared(chapter: str | Path) -> list[Field]:
         InputError: if there is no cell tagged ``parameters``, or a line of it is not
             ``name: type = default  # help`` with a literal default.
     """
-    home = find(chapter)
+    home, fields = find(chapter), []
     source = next((cell.source for cell in cells(home.script) if "parameters" in cell.tags), None)
     if source is None:
         raise InputError(f"{home.name} has no cell tagged 'parameters'; tag the one that has them")
-    lines, fields = source.splitlines(), []
+    lines = source.splitlines()
     for node in ast.parse(source).body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             continue  # a docstring
@@ -152,9 +148,7 @@ def declared(chapter: str | Path) -> list[Field]:
 def scale_values(chapter: str, scale: str) -> dict[str, Any]:
     """Return the parameters that a scale sets, {} for ``mini``; the others keep their defaults.
 
-    Raises:
-        InputError: if the chapter has no such scale, or its file is no YAML mapping. Whether the
-            values pass is for `parameters.check_values` to say.
+    Whether the values pass is for `parameters.check_values` to say.
     """
     import yaml
 
@@ -178,10 +172,9 @@ def scale_values(chapter: str, scale: str) -> dict[str, Any]:
 
 
 def scale_of(chapter: str, parameters: Parameters) -> str:
-    """Return the scale whose defining values all equal those of the run, else ``custom``.
+    """Return the first scale whose values, but for `FREE_NAMES`, are those of the run.
 
-    `FREE_NAMES` define no scale. Of several that fit, ``mini`` comes first, then by name. A
-    chapter that is not in the book has only ``custom`` runs.
+    Where there is none, or the chapter is not in the book, the run is ``custom``.
     """
     try:
         home = find(chapter)
@@ -202,8 +195,7 @@ def scale_of(chapter: str, parameters: Parameters) -> str:
 def convert(chapter: Chapter) -> NotebookNode:
     """Return the chapter's source as a notebook without outputs, the same bytes every time.
 
-    jupytext draws random cell ids; here an id is a hash of the cell's text, so an edit of one
-    cell changes one id.
+    A cell's id, which jupytext draws, is a hash of its text: an edit of one changes one id.
     """
     import jupytext
     import nbformat

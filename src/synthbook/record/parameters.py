@@ -94,9 +94,6 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
         chapter: name of the chapter, which a copy of its notebook keeps.
         namespace: ``globals()`` of the notebook: its annotated names are the parameters, with the
             values that papermill may have injected.
-
-    Raises:
-        InputError: if a name is unknown, or a value has the wrong type or lies out of range.
     """
     seen = namespace.get(_SEEN)
     annotations = namespace.get("__annotations__")
@@ -119,13 +116,7 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
 def check_values(chapter: str | Path, values: Mapping[str, Any], scale: str = MINI) -> Parameters:
     """Check values for a chapter before a kernel starts, as its checking cell would.
 
-    Args:
-        chapter: its name, or the path of its notebook.
-        values: name -> value as given; names that are left out keep those of the scale.
-        scale: of the chapter.
-
-    Raises:
-        InputError: as `parameters`; where the fault lies in the scale's file, that is named.
+    Names that are left out have the values of the scale, whose file is named if it is at fault.
     """
     name, fields = find(chapter).name, declared(chapter)
     types = {field.name: field.type for field in fields}

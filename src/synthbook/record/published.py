@@ -30,13 +30,9 @@ def published(paper: str, table: str | None = None, **where: Any) -> pd.DataFram
     underscore. Names of settings that no row kept has are left out.
 
     Args:
-        paper: key of the paper, such as ``gap``.
-        table: its table or figure, such as ``T3``; None: all.
-        where: column=value or column=[values] to keep, compared as text: ``metric="fid"``,
-            ``shots=16``.
-
-    Raises:
-        InputError: for a paper, table or column that is not there; the present ones are named.
+        paper: its key, such as ``gap``.
+        table: one of its tables or figures, such as ``T3``.
+        where: column=value or column=[values] to keep, compared as text: ``shots=16``.
     """
     import pandas as pd
 

@@ -187,10 +187,10 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     import pandas as pd
 
     rows = list(rows)
-    settings = [";".join(f"{name}={value}" for name, value in row.setting.items()) for row in rows]
     records = [
-        {**vars(row), **vars(row.provenance), "setting": text}
-        for row, text in zip(rows, settings, strict=True)
+        {**vars(row), **vars(row.provenance)}
+        | {"setting": ";".join(f"{k}={v}" for k, v in row.setting.items())}
+        for row in rows
     ]
     table = pd.DataFrame.from_records(records, columns=list(COLUMNS))
     table = table.astype({"value": float, "seed": int, "seconds": float, "threads": int})
@@ -251,9 +251,8 @@ def device_name(device: str) -> str:
     has_gpu = torch is not None and device != "cpu" and torch.cuda.is_available()
     if device == "auto":  # as `machine.prepare` takes it
         device = "cuda" if has_gpu else "cpu"
-    if has_gpu and device.startswith("cuda"):
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return device
+    gpu = has_gpu and device.startswith("cuda")
+    return f"{device} ({torch.cuda.get_device_name(device)})" if gpu else device
 
 
 def provenance(parameters: Parameters | None = None, *, seconds: float = 0.0) -> Provenance:
