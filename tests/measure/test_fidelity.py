@@ -53,22 +53,6 @@ def test_frechet_distance_of_one_feature(distance):
     assert distance(a, 2 * b.mean() - b) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    rows=st.integers(2, 12), others=st.integers(2, 12), width=st.integers(1, 8), seed=st.integers(0)
-)
-def test_it_equals_the_formula_at_any_shape(rows, others, width, seed):
-    a, b = normal(seed, rows, width), 2 * normal(seed + 1, others, width) + 1
-    ca, cb = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
-    # The eigenvalues of C_a C_b are those of a symmetric matrix, which has no rounding below 0
-    # but by its last digits.
-    value, vector = np.linalg.eigh(ca)
-    root = (vector * np.sqrt(value.clip(0))) @ vector.T
-    mixed = np.sqrt(np.linalg.eigvalsh(root @ cb @ root).clip(0)).sum()
-    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb) - 2 * mixed
-    assert frechet_from_few(a, b) == pytest.approx(expected, rel=1e-5, abs=1e-5)
-
-
 @pytest.mark.parametrize(("rows", "width"), [(40, 200), (200, 40), (50, 50), (2, 1)])
 def test_equal_sets_give_zero_also_in_another_order(rows, width):
     a = 10 * normal(3, rows, width) + 5
@@ -76,15 +60,13 @@ def test_equal_sets_give_zero_also_in_another_order(rows, width):
     assert 0 <= frechet_from_few(a, a[::-1]) < 1e-8
 
 
-@pytest.mark.parametrize(
-    ("rows", "others", "width"),
-    [(40, 30, 90), (30, 30, 90), (150, 120, 12), (100, 100, 12), (100, 20, 50), (20, 100, 50)],
-)
-def test_it_equals_torch_fidelity(rows, others, width):
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(2, 150), others=st.integers(2, 150), width=st.integers(1, 60))
+def test_it_equals_torch_fidelity_at_any_shape(rows, others, width):
     a = normal(0, rows, width) @ normal(1, width, width) / np.sqrt(width)
     b = 1.5 * normal(2, others, width) + 0.2
-    assert frechet_from_few(a, b) == pytest.approx(frechet_distance(a, b), rel=1e-5)
-    assert frechet_from_few(b, a) == pytest.approx(frechet_from_few(a, b), rel=1e-10)
+    assert frechet_from_few(a, b) == pytest.approx(frechet_distance(a, b), rel=1e-4, abs=1e-4)
+    assert frechet_from_few(b, a) == pytest.approx(frechet_from_few(a, b), rel=1e-9)
 
 
 @pytest.mark.parametrize("rows", [15, 60])
@@ -163,10 +145,8 @@ def test_precision_and_recall_are_those_of_torch_fidelity(copies):
         n, m, width, k = np.random.default_rng(seed).integers([10, 10, 1, 1], [90, 90, 30, 6])
         real, fake = normal(seed, n, width), 0.8 * normal(seed + 100, m, width) + 0.2
         if copies:
-            real, fake = (
-                np.concatenate([real, real[: n // 2]]),
-                np.concatenate([fake, real[: n // 3]]),
-            )
+            fake = np.concatenate([fake, real[: n // 3]])
+            real = np.concatenate([real, real[: n // 2]])
         expected = prc_features_to_metric(
             torch.from_numpy(fake), torch.from_numpy(real), prc_neighborhood=int(k),
             prc_batch_size=10_000, save_cpu_ram=True, verbose=False,

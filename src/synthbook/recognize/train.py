@@ -52,10 +52,10 @@ class History:
 
     def __add__(self, later: History) -> History:
         """Return the curves of two trainings as one; an extra that only one has is left out."""
-        *others, _ = (field.name for field in fields(self))
-        sums = {name: getattr(self, name) + getattr(later, name) for name in others}
-        both = [name for name in self.extra if name in later.extra]
-        return History(**sums, extra={name: self.extra[name] + later.extra[name] for name in both})
+        *names, _ = (field.name for field in fields(self))
+        sums = (getattr(self, name) + getattr(later, name) for name in names)
+        extra = {k: v + later.extra[k] for k, v in self.extra.items() if k in later.extra}
+        return History(*sums, extra)
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -147,30 +147,20 @@ def _epoch(reports: Sequence[Report], sizes: Sequence[int], epoch: int) -> Histo
 
 
 def fit(
-    model: nn.Module,
-    streams: ImageSet | Mapping[str, ImageSet],
-    recipe: Recipe,
-    *,
-    seed: int,
-    device: str = "cpu",
-    validation: ImageSet | None = None,
-    step: Step = cross_entropy_step,
-    on_epoch: Callable[[int, History], None] | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
-) -> History:
+    model: nn.Module, streams: ImageSet | Mapping[str, ImageSet], recipe: Recipe, *,
+    seed: int, device: str = "cpu", validation: ImageSet | None = None,
+    step: Step = cross_entropy_step, precision: Literal["float32", "bfloat16"] = "float32",
+) -> History:  # fmt: skip
     """Train ``model`` in place on ``device`` and return its history.
 
+    ``model`` maps float images [N, C, H, W] in [0, 1] to logits [N, K]. ``streams`` are one set, or
+    several by name ('real', 'synthetic', ...): a step draws one batch of each, all of the same
+    size, and an epoch is one pass over the largest; the others are cycled and reshuffled.
+
     Args:
-        model: maps float images [N, C, H, W] in [0, 1] to logits [N, K].
-        streams: one set, or several by name ('real', 'synthetic', ...). A step draws one batch of
-            each, all of the same size. An epoch is one pass over the largest; the others are
-            cycled and reshuffled. Validation does not change any draw.
-        recipe: how.
         seed: of orders, crops, flips and dropout.
-        device: 'cpu', 'cuda' or 'cuda:N'.
-        validation: measured after each epoch at the recipe's input size; it decides nothing.
+        validation: measured after each epoch; it decides nothing and changes no draw.
         step: does forward, backward and update, and returns ``report(loss, logits, labels)``.
-        on_epoch: called after each epoch with its number (from 0) and the history so far.
         precision: 'bfloat16' runs the step under autocast.
 
     Raises:
@@ -204,6 +194,4 @@ def fit(
                 last = replace(last, val_accuracy=(right,), val_loss=(loss,))
             last = replace(last, seconds=time.perf_counter() - begin)
             history = history + last if epoch else last
-            if on_epoch:
-                on_epoch(epoch, history)
     return history

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from synthbook.recognize.recipe import Recipe
 
 
 def _quadrants(count: int, seed: int, brightness: int = 200) -> ImageSet:
+    """Return images of 8 px, one bright quadrant, which is the class."""
     draw = np.random.default_rng(seed)
     labels = np.arange(count) % 4
     images = draw.integers(0, 60, (count, 8, 8, 1))
@@ -33,16 +33,19 @@ def _classifier(seed: int = 0, classes: int = 4) -> Classifier:
 
 
 def _guide(size: int = 8) -> Guide:
+    """Return a frozen network of the same structure, with five classes of its own."""
     return Guide(_classifier(seed=9, classes=5), input_size=size, channels=1)
 
 
 def _task(**changes: Any) -> Task:
+    """Return 8 epochs of 4 updates on 128 synthetic images and 24 real ones."""
     held = {"real": _quadrants(24, 1, 110), "synthetic": _quadrants(128, 2), "guide": _guide()}
     recipe = Recipe(epochs=8, batch_size=32, learning_rate=0.003)
     return Task(**({"recipe": recipe, "updates": 32, "seed": 0, **held} | changes))
 
 
 def _batches(count: int = 12) -> dict[str, Batch]:
+    """Return a batch of either set."""
     sets = {"real": _quadrants(count, 3, 110), "synthetic": _quadrants(count, 4)}
     return {
         name: Batch(as_input(torch.tensor(s.images)), torch.tensor(s.labels), torch.arange(count))
@@ -51,40 +54,14 @@ def _batches(count: int = 12) -> dict[str, Batch]:
 
 
 def _weights(model: nn.Module) -> Tensor:
+    """Return all numbers of a model in one vector, those of BatchNorm too."""
     return torch.cat([value.detach().flatten().double() for value in model.state_dict().values()])
 
 
-@pytest.fixture
-def quadrants() -> Callable[..., ImageSet]:
-    """(count, seed, brightness) -> images of 8 px, one bright quadrant, which is the class."""
-    return _quadrants
-
-
-@pytest.fixture
-def classifier() -> Callable[..., Classifier]:
-    """(seed, classes) -> a small network."""
-    return _classifier
-
-
-@pytest.fixture
-def guide() -> Callable[..., Guide]:
-    """(size) -> a frozen network of the same structure, with five classes of its own."""
-    return _guide
-
-
-@pytest.fixture
-def task() -> Callable[..., Task]:
-    """(changes) -> 8 epochs of 4 updates on 128 synthetic images and 24 real ones."""
-    return _task
-
-
-@pytest.fixture
-def batches() -> Callable[..., dict[str, Batch]]:
-    """(count) -> a batch of either set."""
-    return _batches
-
-
-@pytest.fixture
-def weights() -> Callable[[nn.Module], Tensor]:
-    """(model) -> all its numbers in one vector, those of BatchNorm too."""
-    return _weights
+# As fixtures, since tests import nothing from each other.
+quadrants = pytest.fixture(lambda: _quadrants)
+classifier = pytest.fixture(lambda: _classifier)
+guide = pytest.fixture(lambda: _guide)
+task = pytest.fixture(lambda: _task)
+batches = pytest.fixture(lambda: _batches)
+weights = pytest.fixture(lambda: _weights)

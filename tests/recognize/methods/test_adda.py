@@ -13,13 +13,7 @@ from torch import nn
 from synthbook.data import ImageSet
 from synthbook.recognize.batches import Batch
 from synthbook.recognize.methods import adda as module
-from synthbook.recognize.methods.adda import (
-    RATE,
-    adda,
-    adda_step,
-    discriminator_loss,
-    mapping_loss,
-)
+from synthbook.recognize.methods.adda import RATE, adda, adda_step, discriminator_loss, mapping_loss
 from synthbook.recognize.methods.dann import domain_classifier
 from synthbook.recognize.methods.task import Task, Together, stage
 from synthbook.recognize.predict import accuracy

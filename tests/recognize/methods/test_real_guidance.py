@@ -42,11 +42,6 @@ def test_projection_has_its_three_properties(synthetic: Tensor, real: Tensor) ->
     assert new.norm() <= synthetic.norm() + 1e-9
 
 
-def test_a_real_gradient_of_zeros_constrains_nothing() -> None:
-    synthetic = drawn(5)
-    assert torch.equal(projected(synthetic, torch.zeros(5, dtype=torch.float64)), synthetic)
-
-
 def parameters_with(synthetic: list[Tensor | None], shapes: list[tuple[int, ...]]):
     found = []
     for gradient, shape in zip(synthetic, shapes, strict=True):
@@ -110,17 +105,6 @@ def test_memory_order_makes_no_difference() -> None:
         torch.testing.assert_close(parameters[2].grad, torch.zeros_like(f), atol=1e-12, rtol=0)
 
 
-def test_a_gem_is_its_definition() -> None:
-    """Chaudhry et al. 2019, eq. 11: g if g . g_ref >= 0, else g less its part along g_ref."""
-    for seed in range(8):
-        reference, proposed = gradients(seed), gradients(seed + 100)
-        g, ref = flat(proposed), flat(reference)
-        expected = g if g @ ref >= 0 else g - (g @ ref) / (ref @ ref) * ref
-        parameters = parameters_with(proposed, SHAPES)
-        real_guidance_(parameters, [r.clone() for r in reference], lambda_1=0.0, lambda_2=1.0)
-        torch.testing.assert_close(flat([p.grad for p in parameters]), expected)
-
-
 @pytest.mark.parametrize("seed", range(6))
 def test_torchjds_dual_projection_is_the_same_map(seed: int) -> None:
     from torchjd.aggregation import DualProj
@@ -130,15 +114,6 @@ def test_torchjds_dual_projection_is_the_same_map(seed: int) -> None:
         torch.stack([real, synthetic])
     )
     torch.testing.assert_close(found, projected(synthetic, real), atol=2e-3, rtol=2e-3)
-
-
-def test_torchjds_pcgrad_projects_both() -> None:
-    from torchjd.aggregation import PCGrad
-
-    real, synthetic = drawn(9), -drawn(9) + 0.3 * drawn(9, seed=1)
-    found = PCGrad()(torch.stack([real, synthetic]))
-    expected = projected(synthetic, real) + projected(real, synthetic)
-    torch.testing.assert_close(found, expected)
 
 
 def test_zero_and_missing_gradients_are_defined() -> None:
@@ -155,17 +130,6 @@ def test_zero_and_missing_gradients_are_defined() -> None:
     torch.testing.assert_close([p.grad for p in parameters[:3]], list(wanted))
     assert parameters[3].grad is None
     assert report["projected"] == 0
-
-
-def test_taking_leaves_none_and_adds_up() -> None:
-    """Two backward passes before it are gradient accumulation."""
-    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
-    (parameter * 3).sum().backward()
-    (parameter * torch.tensor([1.0, -1.0])).sum().backward()
-    (taken,) = take_gradients([parameter])
-    assert parameter.grad is None
-    assert taken is not None
-    assert taken.tolist() == [4.0, 2.0]
 
 
 # The methods

@@ -118,13 +118,10 @@ def keywords_of(name: str) -> dict[str, Any]:
 
 
 def train_by(name: str, model: nn.Module, task: Task, **keywords: Any) -> History:
-    """Train ``model`` in place by a method and return its curves.
+    """Train ``model`` in place by a method of ``METHODS`` and return its curves.
 
-    Args:
-        name: of ``METHODS``.
-        model: a classifier of ``create_classifier``; afterwards it is the method's result.
-        task: images, updates, seed, recipe, guide.
-        keywords: numbers of the method that differ from their defaults (``keywords_of``).
+    ``model`` is a classifier of ``create_classifier``; ``keywords`` are numbers of the method that
+    differ from their defaults (``keywords_of``).
 
     Raises:
         InputError: for an unknown name, a number out of range, or a task without what the method

@@ -71,13 +71,9 @@ def adda_step(source: nn.Module, weight: float = 1.0) -> Step:
 
 
 def adda(
-    model: nn.Module,
-    task: Task,
-    *,
-    adversarial_weight: float = 1.0,
-    discriminator_width: int = 64,
-    first_share: float = 0.75,
-) -> History:
+    model: nn.Module, task: Task, *,
+    adversarial_weight: float = 1.0, discriminator_width: int = 64, first_share: float = 0.75,
+) -> History:  # fmt: skip
     """Train ``model`` in place by ADDA: cross-entropy on synthetic images, then adversarially.
 
     It ends up with the body for real images and the head of the first stage. In the second stage
@@ -88,12 +84,7 @@ def adda(
     source = copy.deepcopy(model).eval().requires_grad_(False)
     domain = domain_classifier(model, discriminator_width, task.seed, "adda")
     slower = replace(task.recipe, learning_rate=RATE * task.recipe.learning_rate)
-    second = stage(
-        Together(model, domain=domain),
-        task.streams(),
-        replace(task, recipe=slower),
-        name="adversarial",
-        share=1 - first_share,
-        step=adda_step(source, adversarial_weight),
-    )
+    together, task = Together(model, domain=domain), replace(task, recipe=slower)
+    step, rest = adda_step(source, adversarial_weight), 1 - first_share
+    second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
     return first + second

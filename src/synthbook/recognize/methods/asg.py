@@ -56,8 +56,8 @@ def imagenet_head(model: nn.Module, guide: Guide, seed: int) -> nn.Linear:
 def update(loss: Tensor, model: nn.Module, optimizer: Optimizer) -> None:
     """Take one step down ``loss``, with the body of ``model`` at ``BODY_RATE`` of the rate.
 
-    At the first step the body's parameters move to a group of their own. The rate is that of the
-    other group, which ``fit`` sets at each step.
+    At the first step the body's parameters move to a group of their own; ``fit`` sets the rate of
+    the other at each step.
     """
     groups = optimizer.param_groups
     if len(groups) == 1:

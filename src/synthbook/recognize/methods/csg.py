@@ -39,18 +39,10 @@ from synthbook.recognize.train import Batches, History, Report, Step, report
 PROJECTED = 128  # width of keys and queries
 
 
-class Queue:
-    """The keys of the latest images, first in, first out."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.keys, self.indices = torch.zeros(0, PROJECTED), torch.zeros(0, dtype=torch.long)
-
-    def push(self, keys: Tensor, indices: Tensor) -> None:
-        """Put in keys [N, D] of the images with these indices [N]; the oldest drop out."""
-        start = max(0, len(self.keys) + len(keys) - self.size)
-        self.keys = torch.cat([self.keys.to(keys), keys])[start:]
-        self.indices = torch.cat([self.indices.to(indices), indices])[start:]
+def latest(older: Tensor, new: Tensor, size: int) -> Tensor:
+    """Return the last ``size`` rows of [M, ...] followed by [N, ...]: first in, first out."""
+    both = torch.cat([older.to(new), new])
+    return both[max(0, len(both) - size) :]
 
 
 def info_nce(
@@ -58,12 +50,9 @@ def info_nce(
 ) -> Tensor:
     """Return the mean cross-entropy of finding each query's key among all, in nats.
 
-    Args:
-        queries, keys: unit vectors [N, D]; row k of both belongs to one image.
-        older: further keys [M, D].
-        temperature: cosines are divided by it.
-        same: bool [N, N + M], which of keys and older are of the query's own image; beside the
-            positive they are left out.
+    Row k of ``queries`` and ``keys``, unit vectors [N, D], belongs to one image; ``older`` are
+    further keys [M, D]. Beside the positive, keys of the query's own image, as ``same``
+    [N, N + M] says, are left out. Cosines are divided by ``temperature``.
     """
     scores = queries @ torch.cat([keys, older.to(keys)]).T / temperature
     positive = torch.arange(len(queries), device=scores.device)
@@ -134,9 +123,10 @@ def csg_step(
     ``weight`` and ``temperature`` are the contrast's, ``momentum`` is of the keys' head, and
     ``queue`` says how many earlier keys are negatives too.
     """
-    earlier = Queue(queue)
+    older, of_images = torch.zeros(0, PROJECTED), torch.zeros(0, dtype=torch.long)
 
     def step(together: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
+        nonlocal older, of_images
         together.eval()  # ``fit`` sets training mode at the start of each epoch
         ((stream, batch),) = batches.items()
         model = together.model
@@ -151,10 +141,10 @@ def csg_step(
                 slow.lerp_(fast, 1 - momentum)
             frozen = _frozen_features(guide, stream, batch, weights)
             keys = F.normalize(together.keys(frozen).float(), dim=1)
-            known = torch.cat([batch.indices, earlier.indices.to(batch.indices)])
+            known = torch.cat([batch.indices, of_images.to(batch.indices)])
             same = batch.indices[:, None] == known
-        contrast = info_nce(queries, keys, earlier.keys, temperature=temperature, same=same)
-        earlier.push(keys, batch.indices)
+        contrast = info_nce(queries, keys, older, temperature=temperature, same=same)
+        older, of_images = latest(older, keys, queue), latest(of_images, batch.indices, queue)
         loss = F.cross_entropy(logits, batch.labels) + weight * contrast
         update(loss, model, optimizer)
         return report(loss, logits, batch.labels, contrast=contrast.detach())

@@ -26,35 +26,23 @@ from synthbook.recognize.train import Batches, History, Report, Step, report, tr
 Combine = Callable[[list[nn.Parameter], list[Tensor | None]], Mapping[str, Tensor]]
 
 
-def _total(numbers: list[Tensor]) -> Tensor:
-    return torch.stack(numbers).sum() if len(numbers) > 1 else numbers[0]
-
-
 def gradients_step(
-    combine: Combine | None = None,
-    *,
-    weights: Mapping[str, float] | None = None,
-    guide: Guide | None = None,
-    guided: Collection[str] = (),
-    lambda_3: float = 1.0,
-    accumulate: int = 1,
-    **reading: str,
-) -> Step:
+    combine: Combine | None, *, weights: Mapping[str, float], guide: Guide | None,
+    guided: Collection[str], lambda_3: float, accumulate: int, **reading: str,
+) -> Step:  # fmt: skip
     """Return a step for ``fit`` with a gradient of equation 3, L_task + lambda_3 L_pg, a stream.
 
     Args:
         combine: makes the update of the gradients of 'real', then 'synthetic'; None adds up all.
         weights: of the streams' gradients, by name; 1 where there is none.
         guide: of the streams ``guided``, which have Pretrained Guidance (PG-R, PG-F).
-        lambda_3: weight of the guidance.
         accumulate: pieces that a batch is cut into, whose gradients add up: less memory, the
             same but for BatchNorm and L_pg, which see the smaller batches.
         reading: keywords of ``pretrained_guidance``.
     """
-    weights = weights or {}
 
-    def backward(model: nn.Module, name: str, batch: Batch) -> tuple[list[Tensor], ...]:
-        """Add the gradient to ``.grad``; return the pieces' losses, logits and L_pg, detached."""
+    def backward(model: nn.Module, name: str, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradient to ``.grad``; return loss, logits [N, K] and L_pg, detached."""
         losses, logits, guidance = [], [], []
         cut = (x.tensor_split(accumulate) for x in (batch.images, batch.labels, batch.indices))
         for piece in map(Batch, *cut):
@@ -69,24 +57,20 @@ def gradients_step(
             loss.backward(torch.full_like(loss, weights.get(name, 1.0) * share))
             losses.append(share * loss.detach())
             logits.append(scores.detach())
-        return losses, logits, guidance
+        return sum(losses), torch.cat(logits), sum(guidance)
 
     def step(model: nn.Module, batches: Batches, optimizer: Optimizer) -> Report:
         optimizer.zero_grad(set_to_none=True)
-        parameters = trainable(model) if combine else []
-        losses, logits, guidance, extra = [], [], [], {}
+        parameters, told = trainable(model) if combine else [], []
         for name, batch in batches.items():
-            loss, scores, l_pg = backward(model, name, batch)
-            losses.append(_total(loss))
-            logits += scores
-            guidance += [_total(l_pg)] if l_pg else []
+            told.append(backward(model, name, batch))
             if combine and name == "real":
                 real = take_gradients(parameters)
-        if combine:
-            extra |= combine(parameters, real)
+        extra = dict(combine(parameters, real)) if combine else {}
         optimizer.step()
-        if guidance:
-            extra["guidance"] = sum(guidance) / len(guidance)
+        losses, logits, guidance = zip(*told, strict=True)
+        if used := guided & batches.keys():
+            extra["guidance"] = sum(guidance) / len(used)
         labels = torch.cat([batch.labels for batch in batches.values()])
         return report(sum(losses) / len(losses), torch.cat(logits), labels, **extra)
 
@@ -94,21 +78,12 @@ def gradients_step(
 
 
 def train(
-    model: nn.Module,
-    task: Task,
-    *,
-    rule: str = "RG",
-    guided: Collection[str] = ("real", "synthetic"),
-    lambda_1: float = 1.0,
-    lambda_2: float = 1.0,
-    lambda_3: float = 1.0,
-    distance: str = "cosine",
-    similarity: str = "kl",
-    target: str = "guide",
-    over: str = "row",
-    per_layer: bool = False,
-    accumulate: int = 1,
-) -> History:
+    model: nn.Module, task: Task, *,
+    rule: str = "RG", guided: Collection[str] = ("real", "synthetic"),
+    lambda_1: float = 1.0, lambda_2: float = 1.0, lambda_3: float = 1.0,
+    distance: str = "cosine", similarity: str = "kl", target: str = "guide", over: str = "row",
+    per_layer: bool = False, accumulate: int = 1,
+) -> History:  # fmt: skip
     """Train ``model`` in place on the sets that there are, as a row of ``METHODS`` says.
 
     ``rule`` is 'RG' (equation 2), 'PCGrad' (Yu et al. 2020, by torchjd, without weights), or 'sum',
@@ -133,10 +108,9 @@ def train(
     else:
         weights = {"real": lambda_1, "synthetic": lambda_2}
     if guided:
-        known = {name: images for name, images in streams.items() if name in guided}
-        task.guide.remember(known, task.recipe)
+        task.guide.remember({name: streams[name] for name in {*guided} & {*streams}}, task.recipe)
     step = gradients_step(
-        combine, weights=weights, guide=task.guide, guided=guided, accumulate=accumulate,
+        combine, weights=weights, guide=task.guide, guided={*guided}, accumulate=accumulate,
         lambda_3=lambda_3, distance=distance, similarity=similarity, target=target, over=over,
     )  # fmt: skip
     return stage(model, streams, task, step=step)

@@ -45,14 +45,9 @@ def class_balanced_weights(labels: Iterable[int], num_classes: int, beta: float 
 
 
 def learnt_weights(
-    model: nn.Module,
-    losses: Tensor,
-    weights: Tensor,
-    real: Batch,
-    *,
-    learning_rate: float,
-    meta_rate: float,
-) -> Tensor:
+    model: nn.Module, losses: Tensor, weights: Tensor, real: Batch, *,
+    learning_rate: float, meta_rate: float,
+) -> Tensor:  # fmt: skip
     """Return w_y + epsilon_i of a synthetic batch, [N], without a graph.
 
     ``losses`` are those of its images under ``model``, [N], with their graph, which is kept, and

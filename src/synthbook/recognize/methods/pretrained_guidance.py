@@ -47,23 +47,17 @@ def off_diagonal(matrix: Tensor) -> Tensor:
 
 
 def matching_loss(
-    guide: Tensor,
-    model: Tensor,
-    *,
-    similarity: str = "kl",
-    target: str = "guide",
-    over: str = "row",
-) -> Tensor:
-    """Return how far apart two matrices of pairwise distances are: ``sim`` in equation 1.
+    guide: Tensor, model: Tensor, *,
+    similarity: str = "kl", target: str = "guide", over: str = "row",
+) -> Tensor:  # fmt: skip
+    """Return how far apart D_p and D_u, [N, N], are: ``sim`` in equation 1, a scalar >= 0.
+
+    It is 0 for a single image, and in nats for 'kl'; the diagonals count for nothing.
 
     Args:
-        guide, model: D_p and D_u, [N, N]; the diagonals count for nothing.
         similarity: 'kl' between softmax distributions of the entries, or 'l1' between the entries.
         target: whose distribution the KL starts from, 'guide': KL(P || Q), 'model': KL(Q || P).
         over: what a distribution of the KL is over, a 'row' without its diagonal, or the 'matrix'.
-
-    Returns:
-        A scalar >= 0, in nats for 'kl'; 0 for a single image. 'kl' of rows with two images is 0.
     """
     check_choice("similarity", similarity, ("kl", "l1"))
     check_choice("target", target, ("guide", "model"))
@@ -85,11 +79,9 @@ def pretrained_guidance(
 ) -> Tensor:
     """Return L_pg of a batch, equation 1: a scalar >= 0, in float32 also under autocast.
 
-    Args:
-        features: f_u of the network in training, [N, D_u].
-        guide_features: f_p of the frozen one, [N, D_p], which gets no gradient.
-        distance: delta, 'cosine' or 'l2' (its negative, so that larger is nearer).
-        reading: similarity, target and over, see ``matching_loss``.
+    ``features`` are f_u of the network in training, [N, D_u], ``guide_features`` f_p of the frozen
+    one, [N, D_p], which get no gradient. ``distance`` is delta, 'cosine' or 'l2' (its negative, so
+    that larger is nearer); the ``reading`` is that of ``matching_loss``.
     """
     if features.ndim != 2 or guide_features.ndim != 2 or len(features) != len(guide_features):
         raise InputError(

@@ -54,22 +54,15 @@ def take_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor | None]:
 
 @torch.no_grad()
 def real_guidance_(
-    parameters: Iterable[nn.Parameter],
-    real: Sequence[Tensor | None],
-    *,
-    lambda_1: float = 1.0,
-    lambda_2: float = 1.0,
-    per_layer: bool = False,
-) -> dict[str, Tensor]:
+    parameters: Iterable[nn.Parameter], real: Sequence[Tensor | None], *,
+    lambda_1: float = 1.0, lambda_2: float = 1.0, per_layer: bool = False,
+) -> dict[str, Tensor]:  # fmt: skip
     """Replace the synthetic gradients in ``.grad`` by g_update of equation 2.
 
-    Args:
-        parameters: all that are trained; their ``.grad`` is g_f, the synthetic gradient.
-        real: g_r, as ``take_gradients`` gave it for the same parameters. It is used up: the memory
-            of this one extra copy of the gradients is written over.
-        lambda_1: weight of g_r; with 0 real gradients constrain and do not teach (A-GEM).
-        lambda_2: weight of g_f_new.
-        per_layer: project each tensor on its own, not all together.
+    The ``.grad`` of all trained ``parameters`` is g_f, the synthetic gradient; ``real`` is g_r, as
+    ``take_gradients`` gave it for the same parameters. It is used up: the memory of this one extra
+    copy of the gradients is written over. With a ``lambda_1`` of 0 real gradients constrain and do
+    not teach (A-GEM); ``per_layer`` projects each tensor on its own, not all together.
 
     Returns:
         Scalars on the parameters' device, nothing is waited for: 'cosine' of the angle between

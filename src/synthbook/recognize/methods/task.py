@@ -52,14 +52,9 @@ def updates_of(images: ImageSet, recipe: Recipe) -> int:
 
 
 def stage(
-    model: nn.Module,
-    streams: ImageSet | Mapping[str, ImageSet],
-    task: Task,
-    *,
-    name: str = "only",
-    share: float = 1.0,
-    step: Step = cross_entropy_step,
-) -> History:
+    model: nn.Module, streams: ImageSet | Mapping[str, ImageSet], task: Task, *,
+    name: str = "only", share: float = 1.0, step: Step = cross_entropy_step,
+) -> History:  # fmt: skip
     """Train ``model`` for a share of the task's updates, rounded to whole epochs, one at least.
 
     ``model``, ``streams`` and ``step`` are those of ``fit``; a method's own networks are parts of
@@ -68,15 +63,9 @@ def stage(
     sets = streams.values() if isinstance(streams, Mapping) else [streams]
     per_epoch = steps_per_epoch(max(map(len, sets)), task.recipe.batch_size)
     epochs = max(1, round(share * task.updates / per_epoch))
-    return fit(
-        model,
-        streams,
-        replace(task.recipe, epochs=epochs),
-        seed=task.seed if name == "only" else derive(task.seed, "stage", name),
-        device=task.device,
-        precision=task.precision,
-        step=step,
-    )
+    seed = task.seed if name == "only" else derive(task.seed, "stage", name)
+    how = {"device": task.device, "precision": task.precision}
+    return fit(model, streams, replace(task.recipe, epochs=epochs), seed=seed, step=step, **how)
 
 
 class Together(nn.Module):
