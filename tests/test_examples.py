@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,17 +22,14 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
 
 
-def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, root() / "examples" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def example(load_script):
+    """Return the function from an example's name to its module."""
+    return lambda name: load_script(f"examples/{name}.py")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_fits_on_a_screen_and_is_in_the_readme(path: Path) -> None:
+def test_an_example_fits_on_a_screen(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 80
     assert path.read_text().startswith('"""')
 
@@ -44,7 +39,7 @@ def test_the_readme_shows_an_example_as_it_is() -> None:
     assert block == (root() / "examples" / "real_and_generated.py").read_text()
 
 
-def test_real_and_generated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_and_generated(example, capsys: pytest.CaptureFixture[str]) -> None:
     right = example("real_and_generated").main(steps=200, epochs=15)
     assert capsys.readouterr().out.count("trained on") == 3
     assert right["real"] > 85
@@ -52,19 +47,17 @@ def test_real_and_generated(capsys: pytest.CaptureFixture[str]) -> None:
     assert right["both"] > right["generated"]
 
 
-def test_guidance_in_a_readers_loop() -> None:
+def test_guidance_in_a_readers_loop(example) -> None:
     module = example("guidance_in_your_loop")
     right = module.main(steps=150)
     assert min(right.values()) > 40  # chance is 10
     assert right["with guidance"] != right["without guidance"]
-    again = module.main(steps=150)
-    assert again == right
+    assert module.main(steps=150) == right
 
 
-def test_a_gan_from_drawn_shapes(tmp_path: Path) -> None:
-    folder = tmp_path / "photographs"
+def test_a_gan_from_drawn_shapes(example, tmp_path: Path) -> None:
+    folder, draw = tmp_path / "photographs", np.random.default_rng(0)
     folder.mkdir()
-    draw = np.random.default_rng(0)
     for number in range(100):  # bright squares on blue
         image = np.zeros((20, 20, 3), np.uint8)
         image[..., 2] = 200

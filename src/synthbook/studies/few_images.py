@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthbook.data import ImageSet
+from synthbook.gans import networks
 from synthbook.gans.batches import ImageStream
-from synthbook.gans.networks import (
-    create_discriminator,
-    create_generator,
-    load,
-    load_discriminator,
-    save,
-)
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
 from synthbook.gans.train import train
@@ -53,13 +47,12 @@ def pretrained(
     }  # fmt: skip
 
     def build(folder: Path) -> None:
-        checkpoints = folder / "checkpoints"
         trained = train(
             *started(network, None, seed=seed), source, recipe,
-            seed=seed, device=device, folder=checkpoints, on_step=on_step,
+            seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
         )  # fmt: skip
-        save(trained.generator, folder, trained.discriminator)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        networks.save(trained.generator, folder, trained.discriminator)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     return cached("pretrained_gans", key, build, device)
 
@@ -72,11 +65,12 @@ def started(
     The generator starts from the averaged weights, the discriminator from its last ones. ``skip``
     names parts that stay random, such as "embed" for classes that mean something else.
     """
-    pair = create_generator(seed=seed, **network), create_discriminator(seed=seed, **network)
+    generator = networks.create_generator(seed=seed, **network)
+    discriminator = networks.create_discriminator(seed=seed, **network)
     if first is not None:
-        for ours, theirs in zip(pair, (load(first), load_discriminator(first)), strict=True):
-            transfer(ours, theirs, skip=skip)
-    return pair
+        transfer(generator, networks.load(first), skip=skip)
+        transfer(discriminator, networks.load_discriminator(first), skip=skip)
+    return generator, discriminator
 
 
 def judged_images(
@@ -97,15 +91,13 @@ def judge(
     A distance is from ``generated`` images to all images of the set, in the features of
     ``extractor``. ``count`` counts something in the generated images beside it.
     """
-    known = {
-        name: gaussian(extractor.cached(images.images)) for name, images in sets.items() if images
-    }
+    known = {k: gaussian(extractor.cached(some.images)) for k, some in sets.items() if some}
 
     def judged(generator: nn.Module) -> dict[str, float]:
         images = judged_images(generator, generated, seed=seed, device=device)
         made = gaussian(extractor(images))
         distances = {name: gaussian_distance(real, made) for name, real in known.items()}
-        return distances | dict(count(images) if count else {})
+        return {**distances, **(count(images) if count else {})}
 
     return judged
 
@@ -142,7 +134,7 @@ class Finetuned:
 
     def generator(self, which: str = "best") -> nn.Module:
         """Return the "best", "middle" or "last" generator, averaged weights, in eval mode."""
-        return load(self.folder / which)
+        return networks.load(self.folder / which)
 
 
 def finetuned(
@@ -173,7 +165,7 @@ def finetuned(
 
         def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
             if step == halfway:
-                save(generator, folder / "middle")
+                networks.save(generator, folder / "middle")
             return judged(generator)
 
         trained = train(
@@ -181,8 +173,8 @@ def finetuned(
             seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
             evaluate=evaluate, evaluate_every=evaluate_every,
         )  # fmt: skip
-        save(trained.best, folder / "best")
-        save(trained.generator, folder / "last", trained.discriminator)
+        networks.save(trained.best, folder / "best")
+        networks.save(trained.generator, folder / "last", trained.discriminator)
         with atomic_write(folder / "history.json") as stream:
             json.dump(dict(trained.curve), stream)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

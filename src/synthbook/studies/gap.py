@@ -122,8 +122,8 @@ def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
                 of_split = halves | {"train": family, "split": split}
                 yield from measured(of_split, fidelity(held, of_made, **how))
             signs = copying(of_real["train"], of_real["test"], of_made)
-            signs = {metric: signs[metric] for metric in ("copying_z", "near_copies")}
-            yield from measured(halves | {"train": family, "split": "train"}, signs)
+            of_split = halves | {"train": family, "split": "train"}
+            yield from measured(of_split, {k: signs[k] for k in ("copying_z", "near_copies")})
     for family, made in images.items():
         yield row | {
             "train": family, "test": "classifier", "backbone": p["backbone"], "split": "train",
@@ -167,10 +167,9 @@ def learned_too_fast(p: Mapping[str, Any], real: Splits, *, seed: int, device: s
         _, history = network.train(images.train, seed=seed, device=device, validation=real.val)
         train, val = history.train_accuracy, history.val_accuracy
         speed = learning_speed(train, val, chance=100 / real.train.num_classes)
-        values = {"early_train_accuracy": speed["early_accuracy"]}
-        values |= {name: speed[name] for name in ("epochs_to_level", "generalisation_gap")}
-        values |= {"final_train_accuracy": train[-1], "final_val_accuracy": val[-1]}
-        yield from measured(row | {"train": source}, values)
+        speed["early_train_accuracy"] = speed.pop("early_accuracy")
+        speed |= {"final_train_accuracy": train[-1], "final_val_accuracy": val[-1]}
+        yield from measured(row | {"train": source}, speed)
         for k in epochs:
             values = {"train_accuracy": train[k], "val_accuracy": val[k]}
             yield from measured(row | {"train": source, "epoch": k + 1}, values)
@@ -238,9 +237,8 @@ class WhatAnImageTeaches:
     def _trained_on(self, images: ImageSet) -> nn.Module:
         """Return a classifier of as many steps as one of all real images, or of as many epochs."""
         longer = len(self.sets[REAL].train) / len(images) if self.p["equal"] == "steps" else 1
-        recipe = self.network.recipe
-        recipe = replace(recipe, epochs=max(1, round(recipe.epochs * longer)))
-        network = replace(self.network, recipe=recipe)
+        epochs = max(1, round(self.network.recipe.epochs * longer))
+        network = replace(self.network, recipe=replace(self.network.recipe, epochs=epochs))
         return network.train(images, seed=self.seed, device=self.device)[0]
 
     def rows(self) -> Rows:
@@ -252,14 +250,11 @@ class WhatAnImageTeaches:
     def _costs(self) -> Rows:
         from synthbook.measure.gap import loss_profile
 
-        names = {
-            "mean_cross_entropy": "mean", "median_cross_entropy": "median",
-            "share_loss_below_0.01": "near_zero", "share_loss_above_1": "high",
-        }  # fmt: skip
+        metrics = ["mean_cross_entropy", "median_cross_entropy"]
+        metrics += ["share_loss_below_0.01", "share_loss_above_1"]  # in the order of the profile
         for (train, test, split), losses in self.losses.items():
             row = {"method": "plain", "train": train, "test": test, "split": split}
-            profile = loss_profile(losses)
-            yield from measured(row, {metric: profile[name] for metric, name in names.items()})
+            yield from measured(row, dict(zip(metrics, loss_profile(losses).values(), strict=True)))
 
     def _accuracies(self) -> Rows:
         from synthbook.recognize.predict import accuracy, features

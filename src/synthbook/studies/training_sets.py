@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +54,9 @@ class Network:
         self, streams: ImageSet | Mapping[str, ImageSet], *, seed: int, device: str = "cpu",
         validation: ImageSet | None = None,
     ) -> tuple[Classifier, History]:  # fmt: skip
-        """Train a fresh one; return it, with the last epoch's weights, and its curves.
+        """Return a fresh one, trained, with the last epoch's weights, and its curves.
 
-        Of several streams, every step has a batch each. What two sources teach is compared from
-        the same start: see `fresh`.
+        Of several streams, every step has a batch each.
         """
         first = streams if isinstance(streams, ImageSet) else next(iter(streams.values()))
         model = self.fresh(first, seed=seed)
@@ -85,13 +86,12 @@ def network_of(p: Mapping[str, Any]) -> Network:
 def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | GanRecipe:
     """Return the recipe of a family out of parameters such as ``diffusion_steps``.
 
-    Both networks of a GAN have ``gan_learning_rate``. The weights are averaged over about the
-    last twelfth of the training, so that a longer one does not need another ``ema_decay``.
+    The weights are averaged over about the last twelfth of the training, however long.
     """
     prefix, kind = f"{family}_", FAMILIES[family].recipe
     given = {name.removeprefix(prefix): p[name] for name in p if name.startswith(prefix)}
     given |= {name: p[name] for name in ("flip", "precision") if name in p}
-    if family == "gan" and "learning_rate" in given:
+    if family == "gan" and "learning_rate" in given:  # one for both networks
         for network in ("generator", "discriminator"):
             given[f"{network}_learning_rate"] = given["learning_rate"]
     given.setdefault("ema_decay", max(0.9, 1 - 12 / given["steps"]))
@@ -120,20 +120,6 @@ def sampling(model: Generator, p: Mapping[str, Any]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which samples of a generator become training images (Wang et al., WACV 2024, Sec. 3.2).
-
-    A classifier trained on the real images, ``judge``, is surer of a class than ``confidence``.
-    An ``unconditional`` generator is sampled without a class, and its images get the judge's.
-    """
-
-    judge: Network
-    confidence: float
-    unconditional: bool
-    sampling: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class TrainingSet:
     """A source's images: those to train on, and others of it that nothing was trained on.
 
@@ -153,9 +139,10 @@ def training_sets(
     That is as many as there are real ones, or ``p["set_size"]`` of each source where that is set:
     of the real ones equally many a class, drawn by ``seed``, of a generator's in the proportions
     of all real ones. Generators and filter know all real images.
-    Real images are the training and the test split. A generator's are samples that passed a
-    `Filter`, half of them for training, half held out; families in ``p["unconditional"]`` are
-    sampled without a class.
+    Real images are the training and the test split. A generator's, half of them for training,
+    half held out, are samples of which a classifier that was trained on all real images is surer
+    than ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2). Families in ``p["unconditional"]``
+    are sampled without a class and get the one that this classifier sees.
     """
     chosen = real.train
     if p.get("set_size"):
@@ -164,32 +151,30 @@ def training_sets(
     for name in p["sources"]:
         if name == REAL:
             sets[name] = TrainingSet(chosen, real.test, {})
-            continue
-        model = generator(name, real, p, seed=seed, device=device)
-        settings = Filter(
-            network_of(p), p["confidence"], name in p["unconditional"], sampling(model, p)
-        )
-        sets[name] = _filtered(model, real.train, len(chosen), settings, seed=seed, device=device)
+        else:
+            model = generator(name, real, p, seed=seed, device=device)
+            sets[name] = _filtered(model, real.train, len(chosen), p, seed=seed, device=device)
     return sets
 
 
 def _filtered(
-    model: Generator, like: ImageSet, count: int, settings: Filter, *, seed: int, device: str
+    model: Generator, like: ImageSet, count: int, p: Mapping[str, Any], *, seed: int, device: str
 ) -> TrainingSet:
+    network = network_of(p)
+    how = {"confidence": p["confidence"], "unconditional": model.family in p["unconditional"]}
+    how |= sampling(model, p)
     key = {"generator": model.folder.name, "count": count, "seed": seed}
-    key["filter"] = dataclasses.asdict(settings)
+    key |= {"judge": dataclasses.asdict(network)} | how
 
     def build(folder: Path) -> None:
-        judge, _ = settings.judge.train(like, seed=derive(seed, "filter"), device=device)
+        judge, _ = network.train(like, seed=derive(seed, "filter"), device=device)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
-            logits = predict(judge, images, **settings.judge.reading(device))
-            return logits.softmax(1).cpu().numpy()
+            return predict(judge, images, **network.reading(device)).softmax(1).cpu().numpy()
 
         kept, info = filtered_clone(
-            model, like, probabilities, count=2 * count, confidence=settings.confidence,
-            unconditional=settings.unconditional, seed=derive(seed, "clone", model.family),
-            most_drawn=50, **settings.sampling,
+            model, like, probabilities, count=2 * count, most_drawn=50,
+            seed=derive(seed, "clone", model.family), **how,
         )  # fmt: skip
         with atomic_write(folder / "clone.npz", "wb") as stream:
             np.savez(stream, images=kept.images, labels=kept.labels)
@@ -212,10 +197,7 @@ def _halves(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     Classes of even size are cut in the middle, which all are without ``set_size``; of many odd
     ones, one may be cut two or more images off it.
     """
-    place = np.empty(len(labels), dtype=np.int64)
-    for k in np.unique(labels):
-        members = np.flatnonzero(labels == k)
-        place[members] = np.arange(len(members))
-    # Even places first, then odd ones.
-    order = np.lexsort((np.arange(len(labels)), place % 2))
+    counters = defaultdict(itertools.count)
+    place = np.array([next(counters[k]) for k in labels.tolist()])
+    order = np.argsort(place % 2, kind="stable")  # even places of a class first, then odd ones
     return np.sort(order[:count]), np.sort(order[count:])
