@@ -1,17 +1,21 @@
 """A small book in a temporary folder."""
 
 import importlib.util
-import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
+import nbformat
 import pytest
 from pydantic import Field
 
 from synthbook import store
+from synthbook.claims.decide import PAPERS
+from synthbook.cli import main
+from synthbook.record.chapters import convert, find
 from synthbook.record.vocabulary import CHAPTERS
 
 CHAPTER = """\
@@ -44,38 +48,48 @@ total = p.epochs * 2
 """
 
 
-def to_ipynb(source: str) -> str:
-    """Return a percent script as a notebook, as jupytext does."""
-    import re
+@pytest.fixture
+def new_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], Path]:
+    """(path below the top -> text) -> the top folder of a book that has these files, and no git."""
 
-    cells = []
-    for block in re.split(r"^# %%", source, flags=re.MULTILINE)[1:]:
-        head, _, body = block.partition("\n")
-        tags = json.loads(found[1]) if (found := re.search(r"tags=(\[.*?\])", head)) else []
-        kind = "markdown" if "[markdown]" in head else "code"
-        cells.append(
-            {"cell_type": kind, "metadata": {"tags": tags}, "id": f"c{len(cells)}",
-             "source": body.strip("\n").splitlines(keepends=True)}
-            | ({"outputs": [], "execution_count": None} if kind == "code" else {})
-        )  # fmt: skip
-    kernel = {"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}}
-    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+    def make(files: dict[str, str]) -> Path:
+        top, real = tmp_path / "a book", store.root()
+        claims = {f"book/paper/claims_{paper}.yml": "[]" for paper in PAPERS}
+        empty = dict.fromkeys(("_toc.yml", "_config.yml", "requirements.lock", "results/.keep"), "")
+        for name, text in {**empty, **claims, **files}.items():
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_text(text)
+        (top / "workflow").mkdir(exist_ok=True)
+        (top / "workflow/Snakefile").symlink_to(real / "workflow/Snakefile")
+        monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+        return top
+
+    return make
 
 
 @pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def book(new_book, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A book with the chapter 90_tiny, scale small, and no git."""
-    top = tmp_path / "book"
-    for folder in ("notebooks", "params/90_tiny", "results", "book/paper"):
-        (top / folder).mkdir(parents=True)
-    (top / "_toc.yml").write_text("format: jb-book\n")
-    (top / "notebooks/90_tiny.py").write_text(CHAPTER)
-    (top / "notebooks/90_tiny.ipynb").write_text(to_ipynb(CHAPTER))
-    (top / "params/90_tiny/small.yaml").write_text("epochs: 20\nseeds: 5\n")
-    monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+    small = "epochs: 20\nseeds: 5\n"
+    top = new_book({"notebooks/90_tiny.py": CHAPTER, "params/90_tiny/small.yaml": small})
+    nbformat.write(convert(find("90_tiny")), top / "notebooks/90_tiny.ipynb")
     weight = Annotated[float, Field(ge=0, le=2, description="a weight", examples=[0.5])]
     monkeypatch.setitem(CHAPTERS, "90_tiny", {"weight": weight})
     return top
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
+    """(arguments) -> the one line that the command line refuses them with."""
+
+    def run(arguments: list[str]) -> str:
+        assert main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert re.fullmatch(r"error: [^\n]+\n", err), err
+        return err
+
+    return run
 
 
 @pytest.fixture

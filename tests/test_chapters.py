@@ -28,7 +28,7 @@ def tags(cell: NotebookNode) -> set[str]:
 
 
 def code(name: str) -> list[NotebookNode]:
-    return [cell for cell in cells(name) if is_code(cell)]
+    return [cell for cell in cells(name) if cell.cell_type == "code"]
 
 
 def lines(cell: NotebookNode) -> list[str]:
@@ -38,10 +38,6 @@ def lines(cell: NotebookNode) -> list[str]:
 
 def place(found: list[NotebookNode], test: object) -> int:
     return next(number for number, cell in enumerate(found) if test(cell))  # type: ignore[operator]
-
-
-def is_code(cell: NotebookNode) -> bool:
-    return cell.cell_type == "code"
 
 
 def is_picture(cell: NotebookNode) -> bool:
@@ -61,7 +57,7 @@ def test_the_first_screen_answers(name: str) -> None:
     folded = every[:visible]
     if name in RECORDED:
         settings = place(every, lambda cell: "parameters" in tags(cell))
-        assert any("answer(" in cell.source for cell in every[:settings] if is_code(cell))
+        assert any("answer(" in c.source for c in every[:settings] if c.cell_type == "code")
         assert any(is_picture(cell) for cell in folded)
         headings = [cell.source for cell in folded if cell.source.startswith("## ")]
         assert not headings[1:], "the headline figure belongs on the first screen"
@@ -131,6 +127,6 @@ def test_pictures_have_words(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_reader_is_told_how_to_run_it_larger(name: str) -> None:
-    words = "\n".join(cell.source for cell in cells(name)[1:] if not is_code(cell))
+    words = "\n".join(cell.source for cell in cells(name)[1:] if cell.cell_type != "code")
     assert re.search(rf"papermill notebooks/{name}.ipynb|synthbook run {name}", words)
     assert "## What was simplified" in words

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import nbformat
-import numpy as np
 import pytest
 from PIL import Image
 from pydantic import Field
@@ -60,20 +59,15 @@ print("after")
 
 
 @pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def book(new_book, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A book of one chapter, whose stored notebook is older than its source."""
-    top = tmp_path / "book"
-    for folder in ("notebooks", "params/90_tiny", "results", "book/paper"):
-        (top / folder).mkdir(parents=True)
-    (top / "_toc.yml").write_text("")
-    (top / "params/90_tiny/small.yaml").write_text("seeds: 3\nlearning_rate: 0.5\n")
-    monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
+    small = "seeds: 3\nlearning_rate: 0.5\n"
+    older = CHAPTER.replace('"before"', '"outdated"')
+    top = new_book({"params/90_tiny/small.yaml": small, "notebooks/90_tiny.py": older})
+    nbformat.write(convert(find("90")), top / "notebooks/90_tiny.ipynb")
+    (top / "notebooks/90_tiny.py").write_text(CHAPTER)
     seeds = Annotated[int, Field(ge=1, le=7, examples=[2])]
     monkeypatch.setitem(CHAPTERS, "90_tiny", {"seeds": seeds})
-    script = top / "notebooks/90_tiny.py"
-    script.write_text(CHAPTER.replace('"before"', '"outdated"'))
-    nbformat.write(convert(find("90")), top / "notebooks/90_tiny.ipynb")
-    script.write_text(CHAPTER)
     return top
 
 
@@ -83,23 +77,6 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     started: list[Path] = []
     monkeypatch.setattr(press, "run", lambda _, __, output, **___: started.append(output) or "")
     return started
-
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one line that bad input is refused with."""
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"error: [^\n]+\n", err), err
-    return err
-
-
-def test_a_chapter_without_an_executed_notebook_is_listed(
-    book: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (book / "notebooks/90_tiny.ipynb").unlink()
-    assert main(["chapters"]) == 0
-    assert "90_tiny: A chapter  [mini, small]" in capsys.readouterr().out
 
 
 def _folder(path: Path, *sizes: tuple[int, int]) -> Path:
@@ -114,16 +91,10 @@ def _folder(path: Path, *sizes: tuple[int, int]) -> Path:
 BAD = [
     (["-p", "sede=5"], ["'sede'", "5", "did you mean 'seeds'?"]),
     (["-p", "seeds"], ["-p seeds", "no '='", "-p seeds=5"]),
-    (["-p", "seeds=0"], ["seeds = 0", "from 1 to 1000"]),
-    (["-p", "seeds=many"], ["seeds = 'many'", "not a whole number"]),
     (["-p", "seeds=2.5"], ["seeds = 2.5", "not a whole number"]),
     (["-p", "seeds="], ["seeds = ''", "not a whole number"]),
-    (["-p", "guidance_scale=-1"], ["guidance_scale = -1", "from 0 to 100"]),
     (["-p", "learning_rate=nan"], ["learning_rate = nan", "not finite"]),
-    (["-p", "sources=real,real"], ["twice", "each once"]),
     (["-p", "sources=[real"], ["'[real'", "some of real, diffusion, gan"]),
-    (["-p", "device=gpu"], ["device = 'gpu'", "cuda:N"]),
-    (["-p", "data=nonsense"], ["data set 'nonsense'", "digits"]),
     (["-p", "data=digit"], ["'digit'", "did you mean 'digits'?"]),
     (["-p", "data=./not/there"], ["'./not/there' does not exist", "correct the path"]),
     (["-p", "data=cifar10"], ["cifar10", "data_root"]),
@@ -138,7 +109,7 @@ def test_bad_input_is_refused_in_one_line_before_a_kernel_starts(
     arguments: list[str],
     words: list[str],
     no_kernel: list[Path],
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[[list[str]], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -146,7 +117,7 @@ def test_bad_input_is_refused_in_one_line_before_a_kernel_starts(
     if "--output" not in arguments:
         arguments = [*arguments, "--output", str(tmp_path / "out.ipynb")]
     start = time.process_time()
-    error = refused(["run", "12", *arguments], capsys)
+    error = refused(["run", "12", *arguments])
     assert time.process_time() - start < 2
     for word in words:
         assert word in error
@@ -155,13 +126,12 @@ def test_bad_input_is_refused_in_one_line_before_a_kernel_starts(
 
 
 def test_what_only_the_checking_cell_knows_is_found_before_a_kernel_starts(
-    book: Path, no_kernel: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    book: Path, no_kernel: list[Path], refused: Callable[[list[str]], str], tmp_path: Path
 ) -> None:
     mixed = _folder(tmp_path / "mixed", (8, 8), (12, 9))
-    error = refused(["run", "90", "-p", f"data={mixed}"], capsys)
-    assert "image_size" in error
-    assert "unlucky" in refused(["run", "90", "-p", "seeds=6"], capsys)
-    assert "from 1 to 7" in refused(["run", "90", "-p", "seeds=8"], capsys)
+    assert "image_size" in refused(["run", "90", "-p", f"data={mixed}"])
+    assert "unlucky" in refused(["run", "90", "-p", "seeds=6"])
+    assert "from 1 to 7" in refused(["run", "90", "-p", "seeds=8"])
     assert no_kernel == []
     assert main(["run", "90", "-p", f"data={mixed}", "-p", "image_size=8"]) == 0
     assert len(no_kernel) == 1
@@ -264,13 +234,3 @@ def test_a_chapter_that_raises_keeps_what_it_reached(
     record = json.loads(made.with_suffix(".json").read_text())
     assert record["completed"] is False
     assert record["parameters"]["fail"] is True
-
-
-def test_an_archive_in_the_callers_folder_is_found(
-    book: Path, no_kernel: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    images = np.zeros((20, 8, 8), dtype=np.uint8)
-    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(20) % 2)
-    assert main(["run", "90", "-p", "data=mine.npz"]) == 0
-    assert len(no_kernel) == 1

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,19 +11,14 @@ from synthbook.record.parameters import check_values
 from synthbook.store import root
 
 
-def _write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict) -> None:
-    for name in ("workflow", "notebooks"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "_toc.yml").write_text("")
-    (tmp_path / "notebooks" / "12_thing.py").write_text("# %%\n")
-    (tmp_path / "workflow" / "grids.yaml").write_text(yaml.safe_dump({"12_thing": entry}))
-    monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
+def _grids(new_book, entry: dict) -> None:
+    text = yaml.safe_dump({"12_thing": entry})
+    new_book({"notebooks/12_thing.py": "# %%\n", "workflow/grids.yaml": text})
 
 
-def test_cells_are_the_product_of_the_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_are_the_product_of_the_axes(new_book) -> None:
     axes = {"first_seed": [0, 1, 2], "sources": [["real", "gan"], ["real", "diffusion"]]}
-    entry = {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 1}}
-    _write(tmp_path, monkeypatch, entry)
+    _grids(new_book, {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 1}})
     found = grids.cells("12", "mini")
     assert len(found) == math.prod(map(len, axes.values())) == len({c.name for c in found})
     assert all(cell.parameters["seeds"] == 1 for cell in found)
@@ -41,10 +35,8 @@ def test_cells_are_the_product_of_the_axes(tmp_path: Path, monkeypatch: pytest.M
         ({"small": {"axes": {"a": [1]}, "minutes": 1}}, "only at small"),
     ],
 )
-def test_malformed_grids_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict, words: str
-) -> None:
-    _write(tmp_path, monkeypatch, entry)
+def test_malformed_grids_are_named(new_book, entry: dict, words: str) -> None:
+    _grids(new_book, entry)
     with pytest.raises(InputError, match=words):
         grids.cells("12_thing", "mini")
 

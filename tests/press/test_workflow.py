@@ -16,11 +16,8 @@ import yaml
 
 from synthbook.errors import InputError
 from synthbook.press import grids
-from synthbook.record.chapters import convert, find
 from synthbook.record.rows import Row, append, read
-from synthbook.store import root
 
-SNAKEFILE = root() / "workflow" / "Snakefile"
 # Each run appends to a log which cell started and which is done. The run that finds another one
 # done waits while a file "gate" is there; run 1 fails while a file "fail" is there.
 CHAPTER = """\
@@ -69,23 +66,12 @@ note("done")
 class Book:
     """A temporary book with one chapter, its grid, and a log of what ran."""
 
-    def __init__(self, top: Path, seeds: list[int]) -> None:
-        for folder in ("notebooks", "params/90_tiny", "workflow", "results"):
-            (top / folder).mkdir(parents=True)
-        (top / "_toc.yml").write_text("")
-        (top / "params/90_tiny/small.yaml").write_text("epochs: 9\n")
-        (top / "workflow/Snakefile").symlink_to(SNAKEFILE)
-        (top / "requirements.lock").write_text("")
-        entry = {"mini": {"axes": {"first_seed": seeds}, "fixed": {"seeds": 1}, "minutes": 2}}
-        (top / "workflow/grids.yaml").write_text(yaml.safe_dump({"90_tiny": entry}))
+    def __init__(self, top: Path) -> None:
         self.top, self.target = top, top / "results/mini/90_tiny.jsonl"
         self.place = top / "_build/grid/mini/90_tiny"
 
     def write(self, chapter: str) -> None:
-        import nbformat
-
         (self.top / "notebooks/90_tiny.py").write_text(chapter)
-        nbformat.write(convert(find("90_tiny")), self.top / "notebooks/90_tiny.ipynb")
 
     def log(self, word: str) -> list[int]:
         """Return the cells that a word was written of, sorted."""
@@ -98,11 +84,15 @@ class Book:
 
 
 @pytest.fixture
-def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Book:
-    made = Book(tmp_path / "a book", request.param)
-    monkeypatch.setenv("SYNTHBOOK_ROOT", str(made.top))
+def book(
+    new_book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Book:
+    axes = {"first_seed": request.param}
+    entry = {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 2}}
+    grid = yaml.safe_dump({"90_tiny": entry})
+    files = {"params/90_tiny/small.yaml": "epochs: 9\n", "workflow/grids.yaml": grid}
+    made = Book(new_book({"notebooks/90_tiny.py": CHAPTER, **files}))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    made.write(CHAPTER)
     # As in a clone whose path has a space: its Python has one too.
     (tmp_path / "a clone").mkdir()
     (tmp_path / "a clone/.venv").symlink_to(sys.prefix)

@@ -143,9 +143,8 @@ def image_grid(
     """Draw images in a grid, row by row, each pixel as a sharp square.
 
     Args:
-        images: uint8 ``[N, H, W, C]`` with C 1 or 3; the first ``rows * columns`` are drawn, and
-            with fewer the rest stays white.
-        rows, columns: shape of the grid.
+        images: uint8 ``[N, H, W, C]`` with C 1 or 3; with fewer than ``rows * columns`` the rest
+            stays white.
         titles, row_titles: one a column, above it, and one a row, on its left.
         ax: axes to draw on; None: the current ones.
     """
@@ -177,12 +176,9 @@ def image_grid(
 
 
 def sheet(lines: Iterable[tuple[str, np.ndarray]], columns: int, side: float = 0.42) -> Axes:
-    """Draw names and images, a row each, in a figure of their own.
+    """Draw names and the first of their images, uint8 ``[N, H, W, 3]``, a row each, in a figure.
 
-    Args:
-        lines: names, written as in `label`, and uint8 ``[N, H, W, 3]`` with N at least ``columns``.
-        columns: images a row.
-        side: of an image, in inches.
+    ``side`` is that of an image in inches.
     """
     import matplotlib.pyplot as plt
 
@@ -196,8 +192,7 @@ def band(ax: Axes, x: Sequence[float], curves: np.ndarray, name: str, **line: An
     """Draw the mean curve over seeds, in a band of one standard deviation to either side.
 
     Args:
-        ax: axes to draw on.
-        x: ``[epochs]``, such as the number of the epoch.
+        ax, x: axes to draw on, and ``[epochs]``.
         curves: ``[seeds, epochs]``, or ``[epochs]`` for one seed; one seed has no band.
         name: method or source: gives colour, line and the entry of the legend.
         line: further keywords for ``Axes.plot``, such as ``linestyle`` or ``label``.
@@ -217,11 +212,8 @@ def dots_and_interval(
 ) -> Interval:
     """Draw values over seeds in a line of a horizontal chart; return their mean and interval.
 
-    Args:
-        ax: axes to draw on; with its y axis from top to bottom the dots lie below the bar.
-        place: height of the line: mean and bar of the interval stand on it, seeds beside it.
-        values: one finite number a seed.
-        color, marker: of mean and interval; seeds are black dots.
+    Mean and bar of the interval stand at the height ``place``, seeds as black dots beside it:
+    below the bar if the y axis goes from top to bottom.
     """
     values = list(values)
     mean, low, high = interval(values)
@@ -269,11 +261,7 @@ def means_and_intervals(
 ) -> None:
     """Draw a line of means over seeds with their intervals, where there is more than one seed.
 
-    Args:
-        ax: axes to draw on.
-        x: ``[points]``.
-        groups: for each point the values, one a seed.
-        look: keywords for ``Axes.errorbar``, such as those of `mark`.
+    ``groups`` holds the values at each point of ``x``; ``look`` is for ``Axes.errorbar``.
     """
     mean, low, high = np.array([interval(values) for values in groups]).T
     reach = np.nan_to_num([mean - low, high - mean])
@@ -286,12 +274,8 @@ def heatmap(
     """Draw a matrix of numbers, such as accuracies by train and test source, with its numbers.
 
     The scale (cividis) runs from dark blue to yellow in even steps of lightness, and each number
-    is dark on light or light on dark. NaN stays white: not run.
-
-    Args:
-        matrix: its index and columns name the sides, written as in `label`.
-        ax: axes to draw on.
-        low, high: ends of the colour scale; None: the smallest and largest number.
+    is dark on light or light on dark. NaN stays white: not run. Index and columns name the sides,
+    written as in `label`; ``low`` and ``high`` are the ends of the colour scale.
     """
     import seaborn as sns
     from seaborn.utils import relative_luminance

@@ -11,7 +11,7 @@ from synthbook.claims import decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, comparison, verdict_html
-from synthbook.record.agreement import compare
+from synthbook.record.agreement import CLOCKS, compare
 from synthbook.record.rows import recorded, recorded_rows
 
 if TYPE_CHECKING:
@@ -87,14 +87,11 @@ class Page:
         The clocks of this run (`CLOCKS`) are left out: its next run would show others.
 
         Args:
-            index, columns: as in `comparison`.
+            index, columns, how: as in `comparison`.
             paper: values of the paper under the names of the rows.
             select: which rows: values as in `matching`, or a function of a table that has rows.
             live: False leaves this run out.
-            how: more of `comparison`: decimals, title, headings, order.
         """
-
-        from synthbook.record.agreement import CLOCKS
 
         def pick(table: pd.DataFrame) -> pd.DataFrame:
             return select(table) if callable(select) else matching(table, **(select or {}))

@@ -161,13 +161,11 @@ def comparison(
     run, then in the recorded ones.
 
     Args:
-        live: `Run.frame` of this page, already cut to one metric.
-        recorded: `recorded` of one scale or of several, cut likewise; its newest rows only.
+        live, recorded: rows of this page, and `recorded` ones of a scale or several, cut likewise.
         published: `published` values, with names and values of columns as the rows have them.
         index: columns that name a line of the table.
         columns: column whose values become columns; None: one column of numbers.
         decimals: digits after the point.
-        title: shown above the table.
         headings: column -> how it is written.
         order: values of the first of ``index`` whose lines come first, in this order.
     """
