@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -116,13 +117,18 @@ def seconds(run: Callable[[], object], device: str) -> float:
     return time.perf_counter() - begin
 
 
-def machine(device: str) -> str:
+def machine(device: str, threads: int, *packages: ModuleType) -> str:
+    """Return in a line what a benchmark ran on, for its heading."""
     if device != "cpu":
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+        name = torch.cuda.get_device_name()
+    else:
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.is_file() else []
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    versions = ", ".join(f"{p.__name__} {p.__version__}" for p in (torch, *packages))
+    return f"{name}{load}; Python {platform.python_version()}, {versions}; {threads} threads"
 
 
 def measure(args: argparse.Namespace, size: int) -> None:
@@ -156,11 +162,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
-        f"{machine(args.device)}{load}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}; "
-        f"{args.threads} threads; n = {args.repeats} epochs a line, the variants in turns; median"
+        f"{machine(args.device, args.threads, torchvision)}; n = {args.repeats} epochs a line, "
+        "the variants in turns; median"
     )
     for size in args.sizes:
         measure(args, size)

@@ -15,16 +15,14 @@ and backward for the generator's batch, over the time of the step.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from classifier_throughput import machine
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -216,15 +214,6 @@ def measure(title: str, args: argparse.Namespace, clock: Callable[[], float]) ->
     print(f"{title:34}{cells[0]:>24}{cells[1]:>24}{ratio:8.2f} x{100 * share:10.1f} %", flush=True)
 
 
-def machine(device: str) -> str:
-    if device != "cpu":
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=16)
@@ -237,10 +226,8 @@ def main() -> None:
     # With one thread on a CPU the process's own time is the same and other processes matter less.
     own = args.device == "cpu" and args.threads == 1
     clock = time.process_time if own else time.perf_counter
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
-        f"{machine(args.device)}{load}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}; {args.threads} threads; n = {args.repeats} turns of "
+        f"{machine(args.device, args.threads)}; n = {args.repeats} turns of "
         f"{args.steps} steps, batch {args.batch}; {'CPU' if own else 'wall'} time; median (range)"
     )
     header = f"{'':34}{'train: images/s':>24}{'plain loop: images/s':>24}"

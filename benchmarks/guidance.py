@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -233,11 +231,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for device in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
-        load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
         print(
-            f"\n{machine(device)}{load}; Python {platform.python_version()}, torch "
-            f"{torch.__version__}; {args.threads} threads; batches of {BATCH}; "
-            f"n = {args.repeats} pairs of blocks, median"
+            f"\n{machine(device, args.threads)}; batches of {BATCH}; n = {args.repeats} pairs of "
+            "blocks, median"
         )
         heading("Real Guidance", "RG ms", "plain")
         for name, size in NETWORKS:

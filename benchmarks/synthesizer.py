@@ -14,11 +14,8 @@ a shape, and the slope of the amplitude against frequency.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import PIL
@@ -144,15 +141,6 @@ def seconds(run, device: str) -> float:
     return clock() - begin
 
 
-def machine(device: str) -> str:
-    if device != "cpu":
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-
-
 def measure(args: argparse.Namespace, size: int) -> None:
     """Time both ways for every variant and print a table; the ratios are medians over turns."""
     count = args.images or max(16, (1 << 22) // size**2)
@@ -201,12 +189,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(
-        f"{machine(args.device)}{load}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, NumPy {np.__version__}, Pillow {PIL.__version__}; "
-        f"{args.threads} threads; n = {args.repeats} turns; medians"
-    )
+    from classifier_throughput import machine
+
+    print(f"{machine(args.device, args.threads, np, PIL)}; n = {args.repeats} turns; medians")
     for size in args.sizes:
         measure(args, size)
 
