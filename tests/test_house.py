@@ -11,15 +11,8 @@ import pytest
 from synthbook.store import PACKAGE
 
 GROUND = {
-    "errors",
-    "randomness",
-    "machine",
-    "store",
-    "intervals",
-    "settings",
-    "training",
-    "weights",
-}
+    "errors", "intervals", "machine", "randomness", "settings", "store", "training", "weights",
+}  # fmt: skip
 IMAGES = {"data", "generate", "gans", "recognize", "measure", "studies"}
 MAY = {
     **{room: GROUND for room in GROUND},

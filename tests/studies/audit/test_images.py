@@ -14,7 +14,7 @@ from synthbook import data
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values, declared
 from synthbook.store import root
-from synthbook.studies.audit import check_inputs, images, load_generated, settings_of
+from synthbook.studies.audit import check_inputs, images, settings_of
 
 NOTEBOOKS = root() / "notebooks"
 
@@ -82,7 +82,7 @@ def test_check_names_what_is_wrong(tmp_path):
 def test_generated_labels_follow_the_order_of_the_real_classes(tmp_path, noise, real, settings):
     made, path = noise(30, channels=3, size=12), tmp_path / "made.npz"
     np.savez(path, images=made.images, labels=made.labels, names=np.array(["c", "a", "b"]))
-    pool = load_generated(str(path), real, settings())
+    pool = images.load_generated(str(path), real, settings())
     assert pool.everything.classes == ("a", "b", "c")
     assert pool.everything.images.shape == (30, 8, 8, 1)  # size and channels of the real images
     assert pool.everything.counts().tolist() == [10, 10, 10]

@@ -6,9 +6,9 @@ that compute, so that `check_inputs` answers within a second.
 """
 
 from synthbook.studies.audit.advice import Advice, advise
-from synthbook.studies.audit.images import AuditSettings, check_inputs, load_generated, settings_of
-from synthbook.studies.audit.measures import FLOOR, memorisation, nearness, usefulness
-from synthbook.studies.audit.remedies import AUG, effects, guide_for, try_remedies
+from synthbook.studies.audit.images import AuditSettings, check_inputs, settings_of
+from synthbook.studies.audit.measures import FLOOR
+from synthbook.studies.audit.remedies import AUG, effects
 from synthbook.studies.audit.report import Report, audit
 from synthbook.studies.audit.show import (
     advice_html,
@@ -20,7 +20,6 @@ from synthbook.studies.audit.show import (
 
 __all__ = [
     "AUG", "FLOOR", "Advice", "AuditSettings", "Report", "advice_html", "advise", "audit",
-    "by_class", "check_inputs", "copies_table", "effects", "guide_for", "load_generated",
-    "memorisation", "nearness", "remedies_table", "settings_of", "spread", "try_remedies",
-    "usefulness",
+    "by_class", "check_inputs", "copies_table", "effects", "remedies_table", "settings_of",
+    "spread",
 ]  # fmt: skip

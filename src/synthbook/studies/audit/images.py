@@ -75,10 +75,10 @@ def settings_of(p: Mapping[str, Any], *, device: str = "cpu") -> AuditSettings:
 
 @dataclass(frozen=True)
 class Pool:
-    """Generated images: ``everything``, and the part of it that has labels to train with.
+    """Generated images: ``everything``, and the part with labels to train with.
 
-    The two differ only for images that came without labels (``note`` says how many got one);
-    the labels in ``everything`` are then a classifier's best guess.
+    They differ only for images that came without (``note`` says how many got one); in
+    ``everything`` these have a classifier's best guess.
     """
 
     everything: ImageSet
@@ -136,11 +136,19 @@ def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Poo
     """Return the generated images at the size, channels and class order of the real ones.
 
     ``generated`` is "diffusion" or "gan" (the book's own, trained on ``real.train`` or cached, two
-    samples a training image), or a path. All splits of a path are put together. Images without
-    labels get those of a classifier, see `label`.
+    samples a training image), or a path, whose splits are put together. Images without labels get
+    those of a classifier, see `label`.
     """
     if generated in FAMILIES:
-        return Pool(*[_sampled(generated, real, settings)] * 2)
+        from synthbook.generate.clones import clone
+        from synthbook.generate.generators import trained
+        from synthbook.studies.training_sets import sampling
+
+        device, seed = settings.device, settings.seeds[0]
+        generator = trained(generated, real.train, settings.generator, seed=0, device=device)
+        count = 2 * min(len(real.train), settings.train_images or len(real.train))
+        how = sampling(generator, vars(settings))
+        return Pool(*[clone(generator, real.train, count=count, seed=seed, **how)] * 2)
     path, shape = Path(generated).expanduser(), (real.train.image_size, real.train.channels)
     if is_unlabelled(path):
         images = read_unlabelled(path, *shape, skip_unreadable=settings.skip_unreadable)
@@ -152,18 +160,6 @@ def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Poo
     same_classes(real.classes, splits.classes)
     whole = data.concatenate(splits.train, splits.val, splits.test, name=splits.name)
     return Pool(*[whole.of_classes(real.classes)] * 2)
-
-
-def _sampled(family: str, real: Splits, settings: AuditSettings) -> ImageSet:
-    """Return two samples a training image of the book's own generator."""
-    from synthbook.generate.clones import clone
-    from synthbook.generate.generators import trained
-    from synthbook.studies.training_sets import sampling
-
-    generator = trained(family, real.train, settings.generator, seed=0, device=settings.device)
-    count = 2 * min(len(real.train), settings.train_images or len(real.train))
-    how = sampling(generator, vars(settings))
-    return clone(generator, real.train, count=count, seed=settings.seeds[0], **how)
 
 
 def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) -> Pool:

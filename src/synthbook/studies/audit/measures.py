@@ -37,10 +37,9 @@ def nearness(
 ) -> dict[str, tuple[float, ...]]:  # fmt: skip
     """Return the measures of `measure.fidelity` and the taxonomy of `measure.gap`, one a seed.
 
-    Each seed draws three sets of equal size: training images, generated images and unseen real
-    images (the test split). Names ending in "_floor" are of the unseen images against the
-    training images, which is what a perfect generator would get. The size is half of the smallest
-    set's (at most ``most_images``), so that draws differ between seeds.
+    Each seed draws as many training, generated and unseen real images (the test split): half of
+    the smallest set's, so that draws differ. Names ending in `FLOOR` are of the unseen against the
+    training images, which is what a perfect generator would get.
     """
     from synthbook.measure.fidelity import fidelity
     from synthbook.measure.gap import separability, taxonomy
@@ -104,12 +103,11 @@ def thumbnails(images: ImageSet) -> np.ndarray:
 def closeness(images: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each row's nearest row of ``among`` [N], and its distance over that one's spacing [N].
 
-    The spacing of a training image is the distance to the nearest training image that differs
-    from it, as in the extraction attack of Carlini et al. 2023, which also divides by the
-    distances around an image: in a dense region near is not yet a copy. Below 0.5 (`HALF_WAY`) an
-    image is closer to that one training image than the middle between it and its neighbour is,
-    which no even mixture of training images reaches, and by the triangle inequality no other
-    training image is as close.
+    The spacing of a training image is the distance to the nearest one that differs from it, after
+    the extraction attack of Carlini et al. 2023: in a dense region near is not yet a copy. Below
+    `HALF_WAY` an image is closer to that one training image than the middle between it and its
+    neighbour is, which no even mixture of training images reaches, and by the triangle inequality
+    no other training image is as close.
     """
     from synthbook.measure.neighbours import nearest, pairwise
 
@@ -127,10 +125,9 @@ def memorisation(
 ) -> Copies:
     """Return whether the generated images repeat training images, or have seen test images.
 
-    Equal images are counted over all images. Near copies are looked for in thumbnails of up to
-    ``most_images`` generated images against *all* training images; the data-copying test of
-    `measure.copying` is made on features of as many of each. Unseen real images get the same
-    treatment, for comparison.
+    Equal images are counted over all. Near copies are looked for in thumbnails of up to
+    ``most_images`` generated images against *all* training images; the data-copying test is made
+    on features of as many. Unseen real images get the same treatment.
     """
     from synthbook.measure.copying import copying, leaks
 

@@ -36,19 +36,15 @@ def advice_html(entries: Iterable[Advice]) -> Any:
 
 def _block(entry: Advice) -> str:
     mark, color = MARKS[entry.severity]
-    measured, so, do = (html.escape(text) for text in (entry.measured, entry.so, entry.do))
+    so, do = (html.escape(text[:1].upper() + text[1:] + ".") for text in (entry.so, entry.do))
     link = f' See <a href="{entry.chapter}.html">{entry.chapter}</a>.' if entry.chapter else ""
-    todo = "" if entry.do == "nothing" else f"<br><b>Do:</b> {_sentence(do)}"
+    todo = "" if entry.do == "nothing" else f"<br><b>Do:</b> {do}"
     return (
         f'<div style="border-left: 5px solid {color}; padding: 0.1em 0 0.1em 0.8em; '
         f'margin: 0 0 0.9em 0">'
-        f"<b>{mark} {entry.severity}: {html.escape(entry.topic)}.</b> {_sentence(so)}"
-        f"<br><small>Measured: {measured}.{link}</small>{todo}</div>"
+        f"<b>{mark} {entry.severity}: {html.escape(entry.topic)}.</b> {so}"
+        f"<br><small>Measured: {html.escape(entry.measured)}.{link}</small>{todo}</div>"
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
 
 
 def spread(values: Iterable[float], decimals: int = 2) -> str:
