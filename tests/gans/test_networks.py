@@ -11,26 +11,12 @@ import torch
 from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.blocks import ConditionalBatchNorm, SelfAttention, widths
-from synthbook.gans.networks import ARCHITECTURES, create_discriminator, create_generator
+from synthbook.gans.networks import ARCHITECTURES, create_generator
 
-torch.set_num_threads(1)
-TINY = {
-    "resnet": {"channels": 4, "latent": 5, "num_classes": 3},
-    "sngan": {"channels": 4, "discriminator_channels": 4, "latent": 5, "embedding": 6},
-    "biggan": {
-        "channels": 8, "discriminator_channels": 8, "latent": 840, "embedding": 6,
-        "init": "normal",
-    },
-    "stylegan2": {"channels": 4, "widest": 8, "latent": 5, "style": 6, "mapping_layers": 2},
-}  # fmt: skip
-SIZES = {name: (8, 16, 32, 64, 128) for name in TINY} | {"stylegan2": (8, 16, 32, 64, 128, 256)}
+SIZES = {name: (8, 16, 32, 64, 128) for name in ARCHITECTURES}
+SIZES["stylegan2"] += (256,)
 CASES = [(name, size) for name, sizes in SIZES.items() for size in sizes]
-UNBOUNDED = ("stylegan2",)
-
-
-def pair(name: str, size: int = 8, **settings):
-    how = {**TINY[name], "image_size": size, **settings}
-    return create_generator(name, **how), create_discriminator(name, **how)
+LATENT = {"latent": 840}  # can be cut into as many parts as any size has blocks
 
 
 def conditions(config, count: int):
@@ -40,21 +26,22 @@ def conditions(config, count: int):
 
 
 @pytest.mark.parametrize(("name", "size"), CASES)
-def test_shapes_at_every_size(name, size):
-    generator, discriminator = pair(name, size, image_channels=1 if size == 16 else 3)
+def test_shapes_at_every_size(name, size, pair):
+    more = LATENT if name == "biggan" else {}
+    generator, discriminator = pair(name, size, image_channels=1 if size == 16 else 3, **more)
     config = generator.config
     condition = conditions(config, 2)
     images = generator(torch.randn(2, config.latent), condition)
     assert images.shape == (2, config.image_channels, size, size)
-    assert name in UNBOUNDED or images.abs().max() <= 1
+    assert name == "stylegan2" or images.abs().max() <= 1
     assert discriminator(images, condition).shape == (2,)
     assert discriminator.features(images).dim() == 2
 
 
 @pytest.mark.parametrize("name", ["sngan", "biggan", "stylegan2"])
 @pytest.mark.parametrize("settings", [{"num_classes": 3}, {"condition_size": 7}])
-def test_every_condition_changes_images_and_logits(name, settings):
-    generator, discriminator = pair(name, 16, **settings)
+def test_every_condition_changes_images_and_logits(name, settings, pair):
+    generator, discriminator = pair(name, 16, **LATENT, **settings)
     if name == "sngan":  # its gains start small
         torch.nn.init.normal_(generator.blocks[0].norm1.gain.weight)
     generator.eval(), discriminator.eval()
@@ -97,7 +84,7 @@ def test_widths_double_as_the_size_halves():
     assert widths(16, 64) == [64, 64, 64, 32, 16]
 
 
-def test_hierarchical_latent_reaches_its_own_block_only():
+def test_hierarchical_latent_reaches_its_own_block_only(pair):
     generator, _ = pair("biggan", 16, latent=9, attention=8)
     generator.eval()
     seen = []
@@ -132,7 +119,7 @@ def test_conditional_norm_is_plain_without_a_vector():
 
 
 @pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])
-def test_spectral_norm_makes_the_largest_singular_value_one(name):
+def test_spectral_norm_makes_the_largest_singular_value_one(name, pair):
     generator, discriminator = pair(name, 8, num_classes=3)
     spectral = [discriminator] + ([generator] if name == "biggan" else [])
     labels = torch.tensor([0, 1])
@@ -153,8 +140,8 @@ def test_spectral_norm_makes_the_largest_singular_value_one(name):
     assert normed > 5
 
 
-def test_logit_is_psi_plus_the_inner_product_with_the_class():
-    _, discriminator = pair("resnet")
+def test_logit_is_psi_plus_the_inner_product_with_the_class(pair):
+    _, discriminator = pair("resnet", num_classes=3)
     discriminator.eval()
     images = torch.randn(4, 3, 8, 8)
     h = discriminator.features(images)
@@ -168,28 +155,29 @@ def test_logit_is_psi_plus_the_inner_product_with_the_class():
         torch.testing.assert_close(logits, expected)
 
 
-def test_stages_hold_all_but_the_last_layers():
-    for name in ARCHITECTURES:
-        _, discriminator = pair(name, 32)
-        inside = {id(p) for s in discriminator.stages() for m in s for p in m.parameters()}
-        left = [n for n, p in discriminator.named_parameters() if id(p) not in inside]
-        assert {n.split(".")[0] for n in left} <= {"psi", "embed", "last"}, name
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_stages_hold_all_but_the_last_layers(name, pair):
+    _, discriminator = pair(name, 32, **LATENT)
+    inside = {id(p) for s in discriminator.stages() for m in s for p in m.parameters()}
+    left = [n for n, p in discriminator.named_parameters() if id(p) not in inside]
+    assert {n.split(".")[0] for n in left} <= {"psi", "embed", "last"}
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-def test_equal_seeds_make_equal_weights(name):
+def test_equal_seeds_make_equal_weights(name, pair):
     state = torch.random.get_rng_state()
-    first, second = (create_generator(name, seed=1, image_size=8, **TINY[name]) for _ in range(2))
-    other = create_generator(name, seed=2, image_size=8, **TINY[name])
+    first, second, other = (
+        torch.cat([p.flatten() for p in pair(name, seed=seed)[0].parameters()])
+        for seed in (1, 1, 2)
+    )
     assert torch.equal(torch.random.get_rng_state(), state)
-    values = [torch.cat([p.flatten() for p in n.parameters()]) for n in (first, second, other)]
-    assert torch.equal(values[0], values[1])
-    assert not torch.equal(values[0], values[2])
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-def test_saved_networks_are_read_back(name, tmp_path):
-    generator, discriminator = pair(name, 16)
+def test_saved_networks_are_read_back(name, tmp_path, pair):
+    generator, discriminator = pair(name, 16, **LATENT)
     networks.save(generator, tmp_path, discriminator)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"config.json", "generator.safetensors", "discriminator.safetensors"}
@@ -201,20 +189,20 @@ def test_saved_networks_are_read_back(name, tmp_path):
     assert not any(p.requires_grad for p in read[0].parameters())
 
 
-def test_files_of_another_network_are_refused(tmp_path):
+def test_files_of_another_network_are_refused(tmp_path, pair):
     networks.save(pair("sngan", 8)[0], tmp_path)
     with pytest.raises(InputError, match=r"no discriminator \(discriminator.safetensors\)"):
         networks.load_discriminator(tmp_path)
     with pytest.raises(InputError, match="no generator"):
         networks.load(tmp_path / "nowhere")
     config = json.loads((tmp_path / "config.json").read_text())
-    changed = {**config, "architecture": "biggan", "latent": 840}
-    (tmp_path / "config.json").write_text(json.dumps(changed))
-    with pytest.raises(InputError, match=r"not of a 'biggan' of 8 pixels"):
-        networks.load(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**config, "architecture": "vae"}))
-    with pytest.raises(InputError, match="architecture 'vae' is not known"):
-        networks.load(tmp_path)
+    for change, says in (
+        ({"channels": 8}, "not of a 'sngan' of 8 pixels"),
+        ({"architecture": "vae"}, "'vae' is not known"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(InputError, match=says):
+            networks.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -222,16 +210,11 @@ def test_files_of_another_network_are_refused(tmp_path):
     [
         ("stylegan", {}, "did you mean 'stylegan2'"),
         ("stylegan2", {"image_size": 48}, r"image size 48 .* 128 or 256 pixels"),
-        ("stylegan2", {"image_size": 512}, "image size 512"),
         ("biggan", {"image_size": 256}, r"image size 256 .* 64 or 128 pixels"),
-        ("resnet", {"image_size": 4}, "image size 4"),
         ("resnet", {"num_classes": 0}, "num_classes above 0"),
-        ("sngan", {"image_channels": 4}, "image_channels = 4.* one of 1, 3"),
         ("sngan", {"num_classes": 2, "condition_size": 2}, "exclude each other"),
-        ("sngan", {"num_classes": -1}, "num_classes = -1"),
         ("biggan", {"latent": 130}, r"latent 130 cannot be cut into 4 .* multiple of 4"),
         ("biggan", {"attention": 12}, "attention at 12"),
-        ("biggan", {"init": "normall"}, "did you mean 'normal'"),
         ("stylegan2", {"wide": 3}, "did you mean 'widest'"),
     ],
 )
@@ -240,9 +223,9 @@ def test_bad_settings_say_what_is_wrong(name, settings, says):
         create_generator(name, **settings)
 
 
-def test_configs_are_the_constructors_arguments():
-    for name, architecture in ARCHITECTURES.items():
-        made = networks.create_config(name, **TINY[name])
-        again = architecture.config(**json.loads(json.dumps(dataclasses.asdict(made))))
-        assert made == again
-        assert architecture.config.architecture == name
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_configs_are_the_constructors_arguments(name, tiny):
+    made = networks.create_config(name, **tiny[name])
+    again = ARCHITECTURES[name].config(**json.loads(json.dumps(dataclasses.asdict(made))))
+    assert made == again
+    assert made.architecture == name

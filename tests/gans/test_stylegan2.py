@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu
 
-from synthbook.gans.networks import create_discriminator, create_generator
 from synthbook.gans.stylegan2 import (
     EqualConv,
     EqualLinear,
@@ -20,11 +19,7 @@ from synthbook.gans.stylegan2 import (
     upsample,
 )
 
-torch.set_num_threads(1)
 FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
-TINY = {
-    "image_size": 16, "channels": 4, "widest": 8, "latent": 5, "style": 6, "mapping_layers": 2,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(("size", "up"), [(1, False), (3, False), (3, True)])
@@ -115,9 +110,9 @@ def test_minibatch_deviation_by_hand_and_within_groups():
     assert minibatch_deviation(x[:6], 4).shape == (6, 4, 2, 2)
 
 
-def test_without_draws_images_are_fixed_and_with_them_they_vary():
-    generator = create_generator("stylegan2", **TINY)
-    latents = torch.randn(3, 5)
+def test_without_draws_images_are_fixed_and_with_them_they_vary(pair):
+    generator, _ = pair("stylegan2", 16)
+    latents = torch.randn(3, 4)
     torch.testing.assert_close(generator(latents), generator(latents))
 
     def drawn(seed: int) -> torch.Tensor:
@@ -126,7 +121,7 @@ def test_without_draws_images_are_fixed_and_with_them_they_vary():
     assert torch.equal(drawn(0), drawn(0))
     assert any(not torch.allclose(drawn(k), drawn(0)) for k in range(1, 4))
     # Without mixing, and with the noise's strength at 0 as at first, nothing varies.
-    still = create_generator("stylegan2", **TINY, style_mixing=0.0)
+    still, _ = pair("stylegan2", 16, style_mixing=0.0)
     images = still(latents)
     for seed in (0, 1):
         torch.testing.assert_close(
@@ -134,9 +129,9 @@ def test_without_draws_images_are_fixed_and_with_them_they_vary():
         )
 
 
-def test_mixing_takes_late_styles_from_other_latents():
-    generator = create_generator("stylegan2", **TINY, style_mixing=1.0)
-    latents = torch.randn(3, 5)
+def test_mixing_takes_late_styles_from_other_latents(pair):
+    generator, _ = pair("stylegan2", 16, style_mixing=1.0)
+    latents = torch.randn(3, 4)
     own = generator.mapping(latents, None)
     for seed in range(5):
         styles = generator.styles(latents, None, torch.Generator().manual_seed(seed))
@@ -146,10 +141,9 @@ def test_mixing_takes_late_styles_from_other_latents():
         assert same == sorted(same, reverse=True)
 
 
-def test_half_precision_keeps_images_in_full_precision():
-    generator = create_generator("stylegan2", **TINY)
-    discriminator = create_discriminator("stylegan2", **TINY)
-    latents = torch.randn(4, 5)
+def test_half_precision_keeps_images_in_full_precision(pair):
+    generator, discriminator = pair("stylegan2", 16)
+    latents = torch.randn(4, 4)
     exact = generator(latents)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         images = generator(latents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,25 +11,14 @@ import torch
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans.batches import ImageStream
-from synthbook.gans.networks import create_discriminator, create_generator, load, save
+from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
 from synthbook.gans.sampling import sample
 from synthbook.gans.train import Trained, train, train_gan
 from synthbook.training import TrainingError
 
-torch.set_num_threads(1)
-NETWORKS = {
-    "resnet": {"channels": 4, "latent": 4, "num_classes": 2},
-    "sngan": {
-        "channels": 4, "discriminator_channels": 4, "latent": 4, "embedding": 4,
-        "condition_size": 3,
-    },
-    "biggan": {
-        "channels": 8, "discriminator_channels": 8, "latent": 4, "embedding": 4,
-        "num_classes": 2, "init": "normal",
-    },
-    "stylegan2": {"channels": 4, "widest": 8, "latent": 4, "style": 4, "mapping_layers": 2},
-}  # fmt: skip
+NAMES = ("resnet", "sngan", "biggan", "stylegan2")
+CONDITIONS = {"sngan": {"condition_size": 3}, "biggan": {"num_classes": 2}}
 EVERYTHING = Training(
     steps=6, batch_size=4, ema_decay=0.5, ema_start=2, discriminator_steps=2, flip=True,
     generator_learning_rate=1e-3, discriminator_learning_rate=1e-3,
@@ -39,11 +28,6 @@ EVERYTHING = Training(
 PLAIN = Training(
     steps=4, batch_size=4, schedule="constant", loss="non_saturating", standing_images=30
 )
-
-
-def pair(name: str, seed: int = 0, **settings):
-    how = {**NETWORKS[name], "image_size": 8, **settings}
-    return create_generator(name, seed=seed, **how), create_discriminator(name, seed=seed, **how)
 
 
 def noise(count: int = 12, size: int = 8, channels: int = 3) -> ImageSet:
@@ -67,12 +51,14 @@ def brightness(generator: torch.nn.Module, step: int) -> dict[str, float]:
     return {"bright": float(generator(latents, condition).mean().abs()), "step": step}
 
 
-def run(name: str, recipe: Training, images=None, **how) -> Trained:
-    generator, discriminator = pair(name)
-    conditions = features(generator.config)
-    return train(
-        generator, discriminator, images or noise(), recipe, seed=0, conditions=conditions, **how
-    )
+@pytest.fixture
+def run(pair):
+    def trained(name: str, recipe: Training, images=None, **how) -> Trained:
+        networks = pair(name, **CONDITIONS.get(name, {}))
+        how["conditions"] = features(networks[0].config)
+        return train(*networks, images or noise(), recipe, seed=0, **how)
+
+    return trained
 
 
 def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
@@ -84,10 +70,10 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
-def test_killed_and_resumed_equals_never_killed(name, tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_and_resumed_equals_never_killed(name, tmp_path, run):
     path = 1.0 if name == "stylegan2" else 0.0
-    recipe = dataclasses.replace(EVERYTHING, path_length=path, path_length_interval=2)
+    recipe = replace(EVERYTHING, path_length=path, path_length_interval=2)
     how = {"evaluate": brightness, "evaluate_every": 2}
     whole = run(name, recipe, **how)
 
@@ -111,7 +97,7 @@ def test_killed_and_resumed_equals_never_killed(name, tmp_path):
     assert equal(again.generator, whole.generator)
 
 
-def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path):
+def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path, run):
     seen: list[int] = []
 
     def draw(indices: torch.Tensor) -> torch.Tensor:
@@ -120,7 +106,7 @@ def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path):
         return values[:, None, None, None].expand(-1, 3, 8, 8)
 
     stream = ImageStream(draw, 8, 3, "flat")
-    recipe = dataclasses.replace(PLAIN, discriminator_steps=2)
+    recipe = replace(PLAIN, discriminator_steps=2)
     whole = run("stylegan2", recipe, stream)
     assert seen == list(range(4 * 2 * 4))
 
@@ -132,7 +118,7 @@ def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path):
     with pytest.raises(Killed):
         run("stylegan2", recipe, stream, on_step=kill, **how)
     assert equal(run("stylegan2", recipe, stream, **how).generator, whole.generator)
-    classes = dataclasses.replace(stream, num_classes=2)
+    classes = replace(stream, num_classes=2)
     assert run("biggan", recipe, classes).generator.config.num_classes == 2
 
 
@@ -140,7 +126,7 @@ def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path):
     ("values", "best"),
     [((5, 3, 1, 2), 2), ((1, 2, 1, 3), 0), ((float("nan"), 3, float("nan"), 2), 3)],
 )
-def test_best_is_the_first_lowest_that_is_a_number_and_last_is_kept_too(values, best):
+def test_best_is_the_first_lowest_that_is_a_number_and_last_is_kept_too(values, best, run):
     seen = []
 
     def evaluate(generator: torch.nn.Module, step: int) -> dict[str, float]:
@@ -148,7 +134,7 @@ def test_best_is_the_first_lowest_that_is_a_number_and_last_is_kept_too(values, 
         seen.append({k: v.clone() for k, v in generator.state_dict().items()})
         return {"distance": values[step], "other": -step}
 
-    recipe = dataclasses.replace(PLAIN, steps=3)
+    recipe = replace(PLAIN, steps=3)
     trained = run("stylegan2", recipe, evaluate=evaluate, evaluate_every=1)
     assert [step for step, _ in trained.curve] == [0, 1, 2, 3]
     assert [numbers["other"] for _, numbers in trained.curve] == [0, -1, -2, -3]
@@ -157,48 +143,42 @@ def test_best_is_the_first_lowest_that_is_a_number_and_last_is_kept_too(values, 
     assert run("stylegan2", recipe).best is None
 
 
-def test_average_is_the_recursion_in_images():
+def test_average_is_the_recursion_in_images(run):
     """A half-life of batch_size / 2 images is a decay of 1/4 a step."""
 
     def weights(**settings) -> dict[str, torch.Tensor]:
-        recipe = dataclasses.replace(PLAIN, ema_half_life=2.0, **settings)
+        recipe = replace(PLAIN, ema_half_life=2.0, **settings)
         return dict(run("stylegan2", recipe).generator.named_parameters())
 
     plain = {"ema_half_life": 0.0, "ema_decay": 0.0}
     after = []
     for steps in (1, 2, 3):
-        recipe = dataclasses.replace(PLAIN, steps=steps, **plain)
+        recipe = replace(PLAIN, steps=steps, **plain)
         after.append(dict(run("stylegan2", recipe).generator.named_parameters()))
     for name, value in weights(steps=3).items():
         expected = after[0][name] / 16 + after[1][name] * 3 / 16 + after[2][name] * 3 / 4
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     for name, value in weights(steps=3, ema_start=3).items():  # the second average began anew
         torch.testing.assert_close(value, after[2][name])
-    assert dataclasses.replace(PLAIN, ema_half_life=4.0).decay == 0.5
+    assert replace(PLAIN, ema_half_life=4.0).decay == 0.5
     assert PLAIN.decay == PLAIN.ema_decay
 
 
-def test_regularisers_act_on_their_steps_and_are_reported():
+def test_regularisers_act_on_their_steps_and_are_reported(run):
     steps: dict[int, set[str]] = {}
-    recipe = dataclasses.replace(
-        PLAIN, steps=5, r1=1.0, r1_interval=3, path_length=1.0, path_length_interval=2
-    )
+    recipe = replace(PLAIN, steps=5, r1=1.0, r1_interval=3, path_length=1.0, path_length_interval=2)
     trained = run(
         "stylegan2", recipe, on_step=lambda step, computed: steps.update({step: {*computed}})
     )
     losses = {"discriminator loss", "generator loss"}
     r1, path = {"R1 penalty"}, {"path length penalty"}
     assert [steps[k] - losses for k in range(1, 6)] == [r1 | path, set(), path, r1, path]
-    assert not equal(
-        run("stylegan2", dataclasses.replace(PLAIN, steps=5)).generator, (trained.generator)
-    )
+    assert not equal(run("stylegan2", replace(PLAIN, steps=5)).generator, (trained.generator))
 
 
-def test_r1_holds_the_gradient_down():
+def test_r1_holds_the_gradient_down(pair):
     def slope(r1: float) -> float:
-        recipe = dataclasses.replace(
-            PLAIN, steps=40, r1=r1, r1_interval=1, discriminator_learning_rate=2e-2
-        )
+        recipe = replace(PLAIN, steps=40, r1=r1, r1_interval=1, discriminator_learning_rate=2e-2)
         generator, discriminator = pair("stylegan2")
         train(generator, discriminator, noise(), recipe, seed=0)
         images = torch.randn(8, 3, 8, 8, requires_grad=True)
@@ -208,21 +188,21 @@ def test_r1_holds_the_gradient_down():
     assert slope(100.0) < 0.3 * slope(1e-6)
 
 
-def test_frozen_blocks_stay_while_the_rest_is_trained():
-    for name in NETWORKS:
-        discriminator = pair(name)[1]
-        trained = run(name, dataclasses.replace(PLAIN, frozen_blocks=1)).discriminator
-        frozen = {id(t) for m in trained.stages()[0] for t in m.state_dict(keep_vars=True).values()}
-        for key, value in trained.state_dict(keep_vars=True).items():
-            same = torch.equal(value, discriminator.state_dict()[key])
-            assert same or id(value) not in frozen, key
-            if id(value) not in frozen and isinstance(value, torch.nn.Parameter):
-                assert not same, key
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_blocks_stay_while_the_rest_is_trained(name, pair, run):
+    before = pair(name, **CONDITIONS.get(name, {}))[1].state_dict()
+    trained = run(name, replace(PLAIN, frozen_blocks=1)).discriminator
+    frozen = {id(t) for m in trained.stages()[0] for t in m.state_dict(keep_vars=True).values()}
+    for key, value in trained.state_dict(keep_vars=True).items():
+        same = torch.equal(value, before[key])
+        assert same or id(value) not in frozen, key
+        if id(value) not in frozen and isinstance(value, torch.nn.Parameter):
+            assert not same, key
 
 
-def test_read_networks_can_be_trained_on(tmp_path):
+def test_read_networks_can_be_trained_on(tmp_path, pair):
     """A generator comes from its files without gradients and in eval mode."""
-    generator, discriminator = pair("biggan")
+    generator, discriminator = pair("biggan", num_classes=2)
     save(generator, tmp_path)
     trained = train(load(tmp_path), discriminator, noise(), PLAIN, seed=0)
     assert not equal(trained.generator, generator)
@@ -232,7 +212,9 @@ def test_read_networks_can_be_trained_on(tmp_path):
     ("at", "says"),
     [(3, r"loss is nan at step 4.*checkpoint is kept"), (4, "after step 4")],  # 4: when it is kept
 )
-def test_not_finite_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, at, says):
+def test_not_finite_names_the_step_and_keeps_the_last_good_checkpoint(
+    tmp_path, at, says, pair, run
+):
     generator, discriminator = pair("stylegan2")
 
     def poison(step: int, computed: dict[str, float]) -> None:
@@ -246,13 +228,13 @@ def test_not_finite_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, 
     assert equal(run("stylegan2", PLAIN, **how).generator, run("stylegan2", PLAIN).generator)
 
 
-def test_global_random_state_is_left_alone():
+def test_global_random_state_is_left_alone(run):
     before = torch.random.get_rng_state()
-    run("stylegan2", dataclasses.replace(EVERYTHING, steps=1, path_length=1.0))
+    run("stylegan2", replace(EVERYTHING, steps=1, path_length=1.0))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_published_settings():
+def test_published_settings(run):
     recipe = published("stylegan2", steps=5, batch_size=32)
     assert (recipe.r1, recipe.path_length, recipe.batch_size) == (10.0, 2.0, 32)
     assert recipe.decay == 0.5 ** (32 / 10_000)
@@ -262,12 +244,10 @@ def test_published_settings():
     assert trained.generator.config.architecture == "biggan"
 
 
-def test_mixed_precision_trains_and_stays_near():
-    recipe = dataclasses.replace(
-        PLAIN, steps=2, generator_learning_rate=1e-4, discriminator_learning_rate=1e-4
-    )
+def test_mixed_precision_trains_and_stays_near(run):
+    recipe = replace(PLAIN, steps=2, generator_learning_rate=1e-4, discriminator_learning_rate=1e-4)
     exact = run("biggan", recipe).generator
-    mixed = run("biggan", dataclasses.replace(recipe, precision="bfloat16")).generator
+    mixed = run("biggan", replace(recipe, precision="bfloat16")).generator
     assert not equal(exact, mixed)
     images = [sample(generator, [0, 1], seed=0).astype(int) for generator in (exact, mixed)]
     assert np.abs(images[0] - images[1]).mean() < 2
@@ -286,7 +266,7 @@ def test_training_learns_the_classes():
     recipe = GanRecipe(channels=8, latent=8, steps=150, batch_size=16, ema_decay=0.9)
     images = stripes()
     made = sample(train_gan(images, recipe, seed=0), [0, 1] * 20, seed=0)
-    start = dataclasses.replace(recipe, steps=1, generator_learning_rate=1e-9)
+    start = replace(recipe, steps=1, generator_learning_rate=1e-9)
     untrained = sample(train_gan(images, start, seed=0), [0, 1] * 20, seed=0)
 
     def distance(x: np.ndarray) -> float:

@@ -6,21 +6,15 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.gans.networks import create_discriminator, create_generator, load, save
+from synthbook.gans.networks import load, save
 from synthbook.gans.transfer import freeze, transfer
 
-SNGAN = {
-    "image_size": 16, "channels": 4, "discriminator_channels": 4, "latent": 5, "embedding": 6,
-    "num_classes": 3,
-}  # fmt: skip
-STYLE = {
-    "image_size": 16, "channels": 4, "widest": 8, "latent": 5, "style": 6, "mapping_layers": 2,
-}  # fmt: skip
+CLASSES = {"num_classes": 3}
 
 
-@pytest.mark.parametrize(("name", "settings"), [("sngan", SNGAN), ("stylegan2", STYLE)])
-def test_equal_networks_transfer_whole(name, settings, tmp_path):
-    first, network = (create_generator(name, seed=k, **settings) for k in (0, 1))
+@pytest.mark.parametrize(("name", "settings"), [("sngan", CLASSES), ("stylegan2", {})])
+def test_equal_networks_transfer_whole(name, settings, tmp_path, pair):
+    first, network = (pair(name, seed=k, **settings)[0] for k in (0, 1))
     save(first, tmp_path)
     assert transfer(network, load(tmp_path)) == []
     for key, value in network.state_dict().items():
@@ -28,9 +22,9 @@ def test_equal_networks_transfer_whole(name, settings, tmp_path):
     assert all(p.requires_grad for p in network.parameters())
 
 
-def test_tensors_are_matched_by_name_and_shape_and_the_rest_is_named():
-    first = create_generator("stylegan2", seed=0, **STYLE)
-    network = create_generator("stylegan2", seed=1, **{**STYLE, "image_size": 32, "latent": 7})
+def test_tensors_are_matched_by_name_and_shape_and_the_rest_is_named(pair):
+    first, _ = pair("stylegan2", 16)
+    network, _ = pair("stylegan2", 32, seed=1, latent=7)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     kept = transfer(network, first, skip=["first_image"])
     assert {name.partition(".")[0] for name in kept} == {"mapping", "first_image", "blocks"}
@@ -43,8 +37,8 @@ def test_tensors_are_matched_by_name_and_shape_and_the_rest_is_named():
         assert torch.equal(value, before[name] if name in kept else first.state_dict()[name]), name
 
 
-def test_weights_that_do_not_fit_are_refused():
-    network = create_generator("sngan", **SNGAN)
+def test_weights_that_do_not_fit_are_refused(pair):
+    network, _ = pair("sngan")
     with pytest.raises(InputError, match="none of the"):
         transfer(network, {"weight": torch.ones(2)})
     with pytest.raises(InputError, match="no tensor 'embedding' to leave out"):
@@ -52,10 +46,10 @@ def test_weights_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "blocks"), [("sngan", SNGAN, 3), ("stylegan2", STYLE, 2)]
+    ("name", "settings", "blocks"), [("sngan", CLASSES, 3), ("stylegan2", {}, 2)]
 )
-def test_frozen_tensors_stay_and_the_others_move(name, settings, blocks):
-    discriminator = create_discriminator(name, **settings)
+def test_frozen_tensors_stay_and_the_others_move(name, settings, blocks, pair):
+    _, discriminator = pair(name, 16, **settings)
     frozen = freeze(discriminator, blocks)
     before = {key: value.clone() for key, value in discriminator.state_dict().items()}
     trainable = [p for p in discriminator.parameters() if p.requires_grad]
@@ -75,11 +69,12 @@ def test_frozen_tensors_stay_and_the_others_move(name, settings, blocks):
     assert all(before[key].numel() == 1 for key in {*before} - {*moved} - {*frozen})
 
 
-def test_frozen_blocks_are_those_next_to_the_image():
-    style = create_discriminator("stylegan2", **STYLE)
+def test_frozen_blocks_are_those_next_to_the_image(pair):
+    _, style = pair("stylegan2", 16)
     names = freeze(style, 1)
     assert {n.split(".")[0] for n in names} == {"from_image", "blocks"}
     assert {n.split(".")[1] for n in names if n.startswith("blocks")} == {"16"}
-    assert freeze(create_discriminator("sngan", **SNGAN), 0) == []
+    _, sngan = pair("sngan")
+    assert freeze(sngan, 0) == []
     with pytest.raises(InputError, match="5 blocks cannot be frozen; the discriminator has 4"):
-        freeze(create_discriminator("sngan", **SNGAN), 5)
+        freeze(sngan, 5)

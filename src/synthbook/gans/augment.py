@@ -76,11 +76,7 @@ def _box(rows: Tensor, columns: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 def augmentation(policy: str) -> Augment:
-    """Return ``diff_augment`` with ``policy`` set: (images, draw) -> images; "" changes nothing.
-
-    Raises:
-        InputError: if a name in ``policy`` is not known.
-    """
+    """Return ``diff_augment`` with ``policy`` set: (images, draw) -> images; "" changes nothing."""
     if not augmentations(policy):
         return lambda images, draw: images
     return lambda images, draw: diff_augment(images, policy, draw)

@@ -42,9 +42,6 @@ class Real:
 
     ``images`` are a set of two at least, or a stream; ``conditions`` float [number of images,
     condition_size], where the networks take vectors.
-
-    Raises:
-        InputError: if images, conditions and networks do not fit each other.
     """
 
     def __init__(

@@ -38,11 +38,7 @@ ARCHITECTURES = {
 
 
 def create_config(name: str, **settings: Any) -> NetworkConfig:
-    """Return the config of architecture ``name`` with ``settings`` over its defaults.
-
-    Raises:
-        InputError: if the name or a setting is not known, or a value makes no sense.
-    """
+    """Return the config of architecture ``name`` with ``settings`` over its defaults."""
     check_choice("architecture", name, ARCHITECTURES)
     return ARCHITECTURES[name].config(**settings)
 

@@ -98,9 +98,6 @@ def published(architecture: str, **changes: Any) -> Training:
 
     "sngan": CIFAR-10 (Miyato et al. 2018). "biggan": CIFAR with DiffAugment (Zhao et al. 2020,
     public code). "stylegan2": 100 images at 256 pixels with DiffAugment (likewise).
-
-    Raises:
-        InputError: if nothing is known of the architecture.
     """
     if architecture not in _PUBLISHED:
         raise InputError(

@@ -58,9 +58,6 @@ def sample(
     generator that takes nothing. Image k comes from the random stream (seed, "sample", k): it does
     not depend on the batch size or on the other images, up to float rounding. Noise inside the
     network is the fixed one.
-
-    Raises:
-        InputError: if a condition is not one that the generator knows.
     """
     known = _known_conditions(generator, conditions)
     generator.to(device).eval()

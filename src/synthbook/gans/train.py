@@ -231,7 +231,7 @@ def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def _lowest(curve: Curve) -> float:
-    """Return the lowest first number of the points, infinity if none is a number."""
+    """Return the lowest first number of the points that is one, else infinity."""
     firsts = (next(iter(numbers.values())) for _, numbers in curve)
     return min((value for value in firsts if not math.isnan(value)), default=math.inf)
 

@@ -51,9 +51,6 @@ def freeze(discriminator: nn.Module, blocks: int) -> list[str]:
     block is a residual block (with the layer from the image and the attention at its size), and
     the last block of StyleGAN2's discriminator is its convolution and layer at 4 pixels. Mo et
     al. (2020) freeze 3 blocks of SNGAN and 4 of StyleGAN.
-
-    Raises:
-        InputError: if there are no that many blocks.
     """
     stages = discriminator.stages()
     if not 0 <= blocks <= len(stages):

@@ -93,9 +93,6 @@ def filtered_clone(
     settings of ``Generator.sample``.
 
     Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set.
-
-    Raises:
-        InputError: if a class stays short.
     """
     _same_classes(generator, like)
     wanted = class_shares(like, count)
@@ -131,16 +128,12 @@ def filtered_clone(
     # The first ones of each class that are wanted, in the order in which they were drawn.
     firsts = [np.flatnonzero(found.labels == k)[:number] for k, number in enumerate(wanted)]
     kept = found.subset(np.sort(np.concatenate(firsts)))
-    per_class = zip(like.classes, accepted, kept.counts(), strict=True)
     return kept, {
         "drawn": drawn,
         "accepted": int(accepted.sum()),
         "share": float(accepted.sum() / drawn),
         "kept": len(kept),
-        "rounds": rounds,
-        "confidence": confidence,
         "agreement": not unconditional,
-        "per_class": {c: {"accepted": int(a), "kept": int(k)} for c, a, k in per_class},
     }
 
 

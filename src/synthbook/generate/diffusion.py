@@ -154,9 +154,6 @@ def sample(
     condition. Guidance g: eps = eps_null + g (eps_cond - eps_null); 0 ignores the condition, 1 is
     the conditional model, more is stronger. Image k comes from the random stream (seed, "sample",
     k): it does not depend on the batch size or on the other images, up to float rounding.
-
-    Raises:
-        InputError: for a guidance scale between 0 and 1 with prompts.
     """
     from diffusers.utils import logging
 

@@ -71,9 +71,6 @@ class Generator:
         Image k depends on the generator, the settings, the seed, k and label k only (up to float
         rounding). A guidance scale other than 1 needs a model that samples with and without a
         class; the number of denoising steps is for diffusion models only.
-
-        Raises:
-            InputError: if a label is unknown, or the generator cannot do what is asked.
         """
         wanted = [None if label is None else int(label) for label in labels]
         self._check(wanted, guidance_scale)

@@ -52,11 +52,7 @@ class DiffusionRecipe:
 def build_unet(
     recipe: DiffusionRecipe, *, image_size: int, channels: int, num_classes: int, seed: int
 ) -> UNet2DModel:
-    """Return a U-Net with ``num_classes`` + 1 class embeddings, the last for the null class.
-
-    Raises:
-        InputError: if the image cannot be halved as often as the recipe has levels.
-    """
+    """Return a U-Net with ``num_classes`` + 1 class embeddings, the last for the null class."""
     from diffusers import UNet2DModel
 
     factor = 2 ** (len(recipe.channels) - 1)

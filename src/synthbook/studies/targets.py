@@ -42,9 +42,6 @@ def target(text: str, *, count: int, image_size: int, seed: int, data_root: str 
     ``text`` is "china" or "flower" (random squares of 128 pixels of scikit-learn's photograph,
     reduced; the held-out ones lie elsewhere but overlap), "data:class" (a class of a data set, all
     its splits), or a folder with images at any depth. ``seed`` draws which images are trained on.
-
-    Raises:
-        InputError: if there is no such target, or it has not ``count`` images.
     """
     if text in PHOTOGRAPHS:
         images = {text: photographs()[text]}

@@ -85,18 +85,13 @@ def _in_batches(
     """Yield the numbers of the images that are asked for, as many at a time as suit the device."""
     if (count is None) == (indices is None):
         raise InputError("give either the count of images or their indices")
-    try:
-        chosen = [operator.index(k) for k in (range(count) if indices is None else indices)]
-    except TypeError:
-        raise InputError(f"count = {count!r} or an index is no whole number") from None
+    chosen = [operator.index(k) for k in (range(count) if indices is None else indices)]
     if not chosen:
         raise InputError(f"{count if indices is None else 0} images; give 1 or more")
     if min(chosen) < 0:
         raise InputError(f"image {min(chosen)} does not exist; give indices of 0 or more")
     if batch_size is None:
         batch_size = max(1, BATCH_PIXELS[torch.device(device).type] // resolution**2)
-    if batch_size < 1:
-        raise InputError(f"batch_size = {batch_size}; give 1 or more")
     for start in range(0, len(chosen), batch_size):
         yield chosen[start : start + batch_size]
 
@@ -154,9 +149,6 @@ def synthesize(
         resolution: side H in pixels, a power of two from 8 to 4096.
         device: "cpu", "cuda", "cuda:N", or "mps", for which the CPU draws.
         batch_size: images drawn at a time; None: what suits the device.
-
-    Raises:
-        InputError: if there is nothing to draw, or a number is out of range.
     """
     how = {"resolution": resolution, "seed": seed, "device": device, "batch_size": batch_size}
     parts = batches(recipe, count, indices=indices, **how)
