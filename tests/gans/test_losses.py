@@ -63,12 +63,6 @@ def test_r1_of_a_linear_discriminator_is_its_squared_norm():
     torch.testing.assert_close(gradient, 2 * weight)
 
 
-def test_r1_of_a_square_is_four_times_the_mean_squared_norm():
-    images = torch.randn(5, 1, 2, 2, requires_grad=True)
-    penalty = r1_penalty(images.square().sum((1, 2, 3)), images)
-    torch.testing.assert_close(penalty, 4 * images.square().sum((1, 2, 3)).mean())
-
-
 def linear_images(matrix: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
     """Return images [N, 1, 4, 4] linear in the mean style [N, D]."""
     return (styles.sum(1) @ matrix.T).view(-1, 1, 4, 4)

@@ -103,9 +103,7 @@ def test_filter_equals_brute_force(unconditional, confidence):
     assert (report["drawn"], report["accepted"], report["kept"]) == (drawn, accepted, 90)
     assert report["share"] == accepted / drawn
     assert report["agreement"] is not unconditional
-    assert generator.settings == [{"num_inference_steps": 7}] * report["rounds"]
-    kept = {name: report["per_class"][name]["kept"] for name in CLASSES}
-    assert kept == {"a": 15, "b": 30, "c": 45}
+    assert generator.settings == [{"num_inference_steps": 7}] * len(generator.asked)
     assert all(all(label is None for label in asked) == unconditional for asked in generator.asked)
     again, _ = filtered_clone(Fake(), real, probabilities, **how)
     assert again.fingerprint() == made.fingerprint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,27 +133,22 @@ def test_weights_in_the_layout_of_a_gpu_can_be_saved(tmp_path):
     assert all(torch.equal(value, loaded[name]) for name, value in unet.state_dict().items())
 
 
-class Killed(Exception):
-    pass
+def test_killed_and_resumed_equals_never_killed(pipeline, tmp_path):
+    class Killed(Exception):
+        pass
 
+    steps: list[int] = []
 
-def kill_at(last: int):
-    def on_step(step: int, losses: dict[str, float]) -> None:
-        if step == last:
+    def kill(step: int, losses: dict[str, float]) -> None:
+        steps.append(step)
+        if step == 5 and len(steps) == 5:
             raise Killed
 
-    return on_step
-
-
-def test_killed_and_resumed_equals_never_killed(pipeline, tmp_path):
-    how = {"seed": 0, "folder": tmp_path, "checkpoint_every": 2}
+    how = {"seed": 0, "folder": tmp_path, "checkpoint_every": 2, "on_step": kill}
     with pytest.raises(Killed):
-        diffusion.train_diffusion(stripes(), TINY, on_step=kill_at(5), **how)
-    steps = []
-    resumed = diffusion.train_diffusion(
-        stripes(), TINY, on_step=lambda step, _: steps.append(step), **how
-    )
-    assert steps == [5, 6]
+        diffusion.train_diffusion(stripes(), TINY, **how)
+    resumed = diffusion.train_diffusion(stripes(), TINY, **how)
+    assert steps == [1, 2, 3, 4, 5, 5, 6]
     for name, value in weights(resumed).items():
         assert torch.equal(value, weights(pipeline)[name]), name
     with pytest.raises(InputError, match="seed = 0, not 1"):
@@ -163,11 +159,9 @@ def test_average_equals_the_recursion(pipeline):
     """theta_1 = w_1, theta_k = d theta_(k-1) + (1 - d) w_k over the weights after each step."""
     after = []
     for steps in range(1, 4):
-        recipe = DiffusionRecipe(
-            **{**vars(TINY), "steps": steps, "schedule": "constant", "ema_decay": 0.0}
-        )
+        recipe = replace(TINY, steps=steps, schedule="constant", ema_decay=0.0)
         after.append(weights(diffusion.train_diffusion(stripes(), recipe, seed=0)))
-    recipe = DiffusionRecipe(**{**vars(TINY), "steps": 3, "schedule": "constant", "ema_decay": 0.5})
+    recipe = replace(TINY, steps=3, schedule="constant", ema_decay=0.5)
     averaged = weights(diffusion.train_diffusion(stripes(), recipe, seed=0))
     for name, value in averaged.items():
         expected = 0.25 * after[0][name] + 0.25 * after[1][name] + 0.5 * after[2][name]
@@ -175,7 +169,7 @@ def test_average_equals_the_recursion(pipeline):
 
 
 def test_dropped_labels_reach_only_the_null_class():
-    recipe = DiffusionRecipe(**{**vars(TINY), "condition_dropout": 1.0, "ema_decay": 0.0})
+    recipe = replace(TINY, condition_dropout=1.0, ema_decay=0.0)
     start = build_unet(recipe, image_size=8, channels=1, num_classes=2, seed=0)
     after = diffusion.train_diffusion(stripes(), recipe, seed=0).unet.class_embedding.weight
     before = start.class_embedding.weight
@@ -201,14 +195,12 @@ def test_training_lowers_the_loss_and_learns_the_classes():
 
 def test_global_random_state_is_left_alone():
     before = torch.random.get_rng_state()
-    diffusion.train_diffusion(stripes(), DiffusionRecipe(**{**vars(TINY), "steps": 1}), seed=0)
+    diffusion.train_diffusion(stripes(), replace(TINY, steps=1), seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_not_finite_stops_with_the_step(tmp_path):
-    recipe = DiffusionRecipe(
-        **{**vars(TINY), "learning_rate": 1e30, "steps": 20, "schedule": "constant"}
-    )
+    recipe = replace(TINY, learning_rate=1e30, steps=20, schedule="constant")
     with pytest.raises(TrainingError, match=r"step \d+"):
         diffusion.train_diffusion(stripes(), recipe, seed=0, folder=tmp_path)
 
@@ -219,18 +211,11 @@ def test_not_finite_stops_with_the_step(tmp_path):
         ({"channels": (8, 8, 8)}, "image size 10 is not divisible by 4"),
         ({"channels": (8, 6)}, "holds 6.* multiple of 4"),
         ({"attention": (2,)}, "levels are 0..1"),
-        ({"prediction": "v_predict"}, "did you mean 'v_prediction'"),
-        ({"condition_dropout": 1.5}, "from 0 to 1"),
-        ({"steps": 0}, "steps = 0"),
     ],
 )
 def test_bad_recipes_say_what_is_wrong(settings, says):
-    def build() -> None:
-        recipe = DiffusionRecipe(**{**vars(TINY), **settings})
-        build_unet(recipe, image_size=10, channels=1, num_classes=2, seed=0)
-
     with pytest.raises(InputError, match=says):
-        build()
+        build_unet(replace(TINY, **settings), image_size=10, channels=1, num_classes=2, seed=0)
 
 
 def test_rgb_with_attention_and_mixed_precision():

@@ -116,16 +116,6 @@ def test_images_of_pink_noise_use_all_grey_levels():
     assert (images.max(axis=(1, 2, 3)) >= 254).all()
 
 
-def test_pixel_frequencies_make_small_images_flat():
-    spread = [
-        synthesize(Primitives("PinkNoise", quirks=quirks), 200, resolution=32, seed=0)
-        .std(axis=(1, 2))
-        .mean()
-        for quirks in ((), ("pixel_frequencies",))
-    ]
-    assert spread[1] < 0.8 * spread[0]
-
-
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64])
 def test_noise_of_an_image_has_the_same_bytes_among_any_others(resolution):
     exponents = np.random.default_rng(0).uniform(0.5, 3.5, (150, 2, 3, 2))
@@ -151,8 +141,7 @@ def test_what_a_gpu_runs_makes_noise_of_the_same_statistics():
     """The GPU's steps, here on the CPU: spectrum, distribution, one image alone, other images."""
     exponents = np.broadcast_to([1.2, 0.8], (300, 2, 3, 2))
     where = {"seed": 0, "resolution": 16, "per_pixel": False, "device": "cpu"}
-    ((place, made),) = _on_gpu(exponents, range(300), **where)
-    assert place == slice(0, 600)
+    made = _on_gpu(exponents, range(300), **where)
     power = (np.abs(np.fft.rfft2(made.numpy())) ** 2).mean((0, 1)) / 256
     ratio = power / pink_weights(np.array([1.2, 0.8]), 16) ** 2
     assert abs(ratio.mean() - 1) < 0.01
@@ -162,7 +151,7 @@ def test_what_a_gpu_runs_makes_noise_of_the_same_statistics():
     at = torch.linspace(0.01, 0.99, 9)
     a, b = (torch.quantile(one.flatten()[::2], at) for one in (made_, here))
     assert (a - b).abs().max() < 0.03 * here.std()
-    ((_, alone),) = _on_gpu(exponents[7:8, :1], [7], **where)
+    alone = _on_gpu(exponents[7:8, :1], [7], **where)
     torch.testing.assert_close(alone[0], made[14], rtol=1e-5, atol=1e-5)
     among = np.corrcoef(made_.flatten(0, 1)[:600].flatten(1))[np.triu_indices(600, 1)]
     assert abs(among.mean()) < 0.01
@@ -174,7 +163,7 @@ def test_what_a_gpu_runs_is_the_inverse_transform_of_its_weighted_normal_numbers
     """From the same normal numbers by SciPy, in double precision and one step."""
     exponents = np.random.default_rng(0).uniform(0.5, 2, (4, 2, 3, 2))
     where = {"seed": 3, "resolution": resolution, "per_pixel": False, "device": "cpu"}
-    ((_, made),) = _on_gpu(exponents, range(4), **where)
+    made = _on_gpu(exponents, range(4), **where)
     own = np.ones(resolution // 2 + 1)
     own[[0, -1]] = 2**0.5  # where the spectrum is its own mirror image
     for index in range(4):

@@ -72,9 +72,8 @@ class Real:
             which = torch.randint(len(self.pixels), (count,), generator=draw).to(self.device)
             return which, None if self.conditions is None else self.conditions[which]
         which, classes = torch.arange(batch * count, (batch + 1) * count), self.config.num_classes
-        if not classes:
-            return which, None
-        return which, torch.randint(classes, (count,), generator=draw).to(self.device)
+        labels = torch.randint(classes, (count,), generator=draw) if classes else None
+        return which, None if labels is None else labels.to(self.device)
 
     def images(self, which: Tensor) -> Tensor:
         """Return the images that ``pick`` chose, uint8 [N, C, H, W]."""

@@ -11,16 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from synthbook.errors import InputError
-from synthbook.gans.blocks import (
-    BOTTOM,
-    Draw,
-    NetworkConfig,
-    ProjectionDiscriminator,
-    UpBlock,
-    conv,
-    initialised,
-    widths,
-)
+from synthbook.gans import blocks
+from synthbook.gans.blocks import BOTTOM, Draw, NetworkConfig, initialised
 from synthbook.settings import Latent, Whole, Width, settings
 
 
@@ -62,12 +54,14 @@ class Generator(nn.Module):
     def __init__(self, config: ResnetConfig) -> None:
         super().__init__()
         self.config = config
-        width = widths(config.channels, config.image_size)
+        width = blocks.widths(config.channels, config.image_size)
         norm = partial(ClassBatchNorm, num_classes=config.num_classes)
         self.first = initialised(nn.Linear(config.latent, width[0] * BOTTOM**2))
-        self.blocks = nn.ModuleList(UpBlock(a, b, norm, initialised) for a, b in pairwise(width))
+        self.blocks = nn.ModuleList(
+            blocks.UpBlock(a, b, norm, initialised) for a, b in pairwise(width)
+        )
         self.norm = nn.BatchNorm2d(width[-1])
-        self.last = initialised(conv(width[-1], config.image_channels, 3))
+        self.last = initialised(blocks.conv(width[-1], config.image_channels, 3))
 
     def forward(self, latents: Tensor, labels: Tensor, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
@@ -77,9 +71,9 @@ class Generator(nn.Module):
         return torch.tanh(self.last(relu(self.norm(h))))
 
 
-class Discriminator(ProjectionDiscriminator):
+class Discriminator(blocks.ProjectionDiscriminator):
     """Projection discriminator; each block halves the size, down to 4 pixels, the last one not."""
 
     def __init__(self, config: ResnetConfig) -> None:
-        width = widths(config.channels, config.image_size)[::-1]
+        width = blocks.widths(config.channels, config.image_size)[::-1]
         super().__init__(config, width, [True] * (len(width) - 1) + [False])

@@ -193,15 +193,13 @@ def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> f
     """Return the share of the shapes of a kind that reach any pixel of the image, in percent."""
     drawn = draw_shapes(recipe, range(64), resolution=resolution, seed=seed)
     chosen = np.argwhere(drawn.kind == kind)[:1500]
-    image, place = chosen[:, :1], chosen[:, 1:]
-    part = {name: getattr(drawn, name)[image, place] for name in ("kind", "geometry", "colour")}
-    touched = (tops(replace(drawn, **part), resolution) > 0).any(-1).any(-1)
-    return 100 * touched.float().mean().item()
+    alone = drawn.part(chosen[:, :1], chosen[:, 1:])  # an image each
+    return 100 * (tops(alone, resolution) > 0).flatten(1).any(1).float().mean().item()
 
 
-def _drawn_twice(recipe: Primitives, images: int = 32) -> float:
+def _drawn_twice(recipe: Primitives) -> float:
     """Return the share of the images that two workers draw twice in an epoch, in percent."""
-    dataset = PrimitivesDataset(recipe, images, resolution=16, seed=0)
+    dataset = PrimitivesDataset(recipe, 32, resolution=16, seed=0)
     loader = DataLoader(dataset, batch_size=4, num_workers=2)
     seen = [one.numpy().tobytes() for batch in loader for one in batch]
     return 100 * (1 - len(set(seen)) / len(seen))
@@ -216,9 +214,9 @@ def steps(index: int, *, resolution: int, seed: int) -> dict[str, np.ndarray]:
     )
 
     def after(count: int) -> np.ndarray:
-        first = {name: getattr(shapes, name)[:, :count] for name in ("kind", "geometry", "colour")}
-        top = tops(replace(shapes, **first), resolution)[0].numpy()
-        palette = np.concatenate([np.zeros((1, 3), np.uint8), first["colour"][0]])
+        first = shapes.part(slice(None), slice(count))
+        top = tops(first, resolution)[0].numpy()
+        palette = np.concatenate([np.zeros((1, 3), np.uint8), first.colour[0]])
         return np.where((top == 0)[..., None], ground, palette[top])
 
     return {"ground": ground, "10 shapes": after(10), "100 shapes": after(100), "large shape": last}

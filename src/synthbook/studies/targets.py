@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from synthbook.data import ImageSet, check, concatenate, load
 from synthbook.data.files import Unreadable, decode, image_files, in_threads, refuse, stack
@@ -46,7 +47,9 @@ def target(text: str, *, count: int, image_size: int, seed: int, data_root: str 
     if text in PHOTOGRAPHS:
         images = {text: photographs()[text]}
         squares = crops(images, count + SPARE, WINDOW, derive(seed, "target", text))[text]
-        pool, order = _reduced(squares, image_size), np.arange(count + SPARE)
+        how = ((image_size, image_size), Image.Resampling.BICUBIC)  # antialiased
+        pool = np.stack([np.asarray(Image.fromarray(one).resize(*how)) for one in squares])
+        order = np.arange(count + SPARE)
     else:
         pool = _pool(text, image_size, data_root)
         order = numpy_generator(seed, "target", text).permutation(len(pool))
@@ -106,14 +109,6 @@ def stream(
 
     name = f"{recipe} of {image_size} pixels, seed {seed}"
     return ImageStream(draw, image_size, 3, name, num_classes)
-
-
-def _reduced(images: np.ndarray, image_size: int) -> np.ndarray:
-    """Return squares uint8 [N, S, S, 3] resized to ``image_size``, antialiased."""
-    from PIL import Image
-
-    how = ((image_size, image_size), Image.Resampling.BICUBIC)
-    return np.stack([np.asarray(Image.fromarray(one).resize(*how)) for one in images])
 
 
 def _unlabelled(images: np.ndarray, name: str) -> ImageSet:

@@ -43,6 +43,11 @@ class Shapes:
     background: np.ndarray
     exponents: np.ndarray
 
+    def part(self, *places: slice | np.ndarray) -> Shapes:
+        """Return the shapes at ``places`` of the first two axes, on the same grounds."""
+        chosen = (getattr(self, name)[places] for name in ("kind", "geometry", "colour"))
+        return Shapes(*chosen, self.background, self.exponents)
+
 
 def slices(
     seed: int, purpose: str, indices: Sequence[int], *, length: int, taken: int
