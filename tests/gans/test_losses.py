@@ -35,25 +35,6 @@ def test_losses_at_known_points(name):
     assert LOSSES[name].generator(FAKE).item() == pytest.approx(generator, abs=1e-6)
 
 
-def test_hinge_has_no_gradient_beyond_the_margin():
-    real = torch.tensor([1.5, 0.0], requires_grad=True)
-    fake = torch.tensor([-1.5, 0.0], requires_grad=True)
-    LOSSES["hinge"].discriminator(real, fake).backward()
-    assert real.grad.tolist() == [0, -0.5]
-    assert fake.grad.tolist() == [0, 0.5]
-
-
-def test_every_loss_lets_both_networks_go_the_right_way():
-    for loss in LOSSES.values():
-        real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
-        loss.discriminator(real, fake).backward()
-        assert (real.grad < 0).all()  # descent raises the logits of real images
-        assert (fake.grad > 0).all()
-        fake.grad = None
-        loss.generator(fake).backward()
-        assert (fake.grad < 0).all()
-
-
 def test_r1_of_a_linear_discriminator_is_its_squared_norm():
     weight = torch.randn(3 * 4 * 4, requires_grad=True)
     images = torch.randn(5, 3, 4, 4, requires_grad=True)

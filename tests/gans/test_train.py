@@ -70,6 +70,14 @@ class Killed(Exception):
     pass
 
 
+def kill_at(last: int):
+    def on_step(step: int, computed: dict[str, float]) -> None:
+        if step == last:
+            raise Killed
+
+    return on_step
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_and_resumed_equals_never_killed(name, tmp_path, run):
     path = 1.0 if name == "stylegan2" else 0.0
@@ -77,13 +85,9 @@ def test_killed_and_resumed_equals_never_killed(name, tmp_path, run):
     how = {"evaluate": brightness, "evaluate_every": 2}
     whole = run(name, recipe, **how)
 
-    def kill(step: int, computed: dict[str, float]) -> None:
-        if step == 5:
-            raise Killed
-
     how |= {"folder": tmp_path, "checkpoint_every": 3}
     with pytest.raises(Killed):
-        run(name, recipe, on_step=kill, **how)
+        run(name, recipe, on_step=kill_at(5), **how)
     steps = []
     resumed = run(name, recipe, on_step=lambda step, _: steps.append(step), **how)
     assert steps == [4, 5, 6]
@@ -110,13 +114,9 @@ def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path, run)
     whole = run("stylegan2", recipe, stream)
     assert seen == list(range(4 * 2 * 4))
 
-    def kill(step: int, computed: dict[str, float]) -> None:
-        if step == 3:
-            raise Killed
-
     how = {"folder": tmp_path, "checkpoint_every": 2}
     with pytest.raises(Killed):
-        run("stylegan2", recipe, stream, on_step=kill, **how)
+        run("stylegan2", recipe, stream, on_step=kill_at(3), **how)
     assert equal(run("stylegan2", recipe, stream, **how).generator, whole.generator)
     classes = replace(stream, num_classes=2)
     assert run("biggan", recipe, classes).generator.config.num_classes == 2
@@ -238,8 +238,8 @@ def test_published_settings(run):
     recipe = published("stylegan2", steps=5, batch_size=32)
     assert (recipe.r1, recipe.path_length, recipe.batch_size) == (10.0, 2.0, 32)
     assert recipe.decay == 0.5 ** (32 / 10_000)
-    with pytest.raises(InputError, match="architecture 'resnet' is not known"):
-        published("resnet")
+    with pytest.raises(InputError, match="did you mean 'sngan'"):
+        published("sngam")
     trained = run("biggan", published("biggan", steps=1, batch_size=4))
     assert trained.generator.config.architecture == "biggan"
 

@@ -8,14 +8,12 @@ import scipy.fft
 import torch
 
 from synthbook.generate.primitives import Primitives, draw_shapes, pink_noise, pink_weights
-from synthbook.generate.primitives.images import synthesize
 from synthbook.generate.primitives.noise import (
     _on_gpu,
     axis_frequencies,
     packed_noise,
     stretch,
 )
-from synthbook.measure.spectra import spectral_slope
 from synthbook.randomness import torch_generator
 
 torch.set_num_threads(1)
@@ -73,18 +71,6 @@ def test_white_noise_is_normal_and_independent():
     assert abs(neighbours[1].mean()) < 0.01
 
 
-@pytest.mark.parametrize("a", [0.5, 1.0, 2.0, 3.5])
-def test_the_slope_is_minus_the_exponent(a):
-    images = noise(a, a, 8, 256).transpose(0, 2, 3, 1)
-    assert abs(spectral_slope(images).mean() + a) < 0.1
-
-
-def test_rounding_to_bytes_flattens_steep_noise():
-    recipe = Primitives("PinkNoise", exponents=(3.5, 3.5))
-    rounded = synthesize(recipe, 4, resolution=256, seed=0)
-    assert spectral_slope(rounded).mean() > -2.5
-
-
 def test_exponents_are_uniform_and_tied_if_asked():
     where = {"resolution": 8, "seed": 0}
     free = draw_shapes(Primitives(), range(500), **where).exponents
@@ -110,12 +96,6 @@ def test_all_channels_are_stretched_by_the_same_ends():
     torch.testing.assert_close(stretched.diff(dim=-1) * span, copy.flatten(2).diff(dim=-1))
 
 
-def test_images_of_pink_noise_use_all_grey_levels():
-    images = synthesize(Primitives("PinkNoise"), 20, resolution=32, seed=0)
-    assert (images.min(axis=(1, 2, 3)) == 0).all()
-    assert (images.max(axis=(1, 2, 3)) >= 254).all()
-
-
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64])
 def test_noise_of_an_image_has_the_same_bytes_among_any_others(resolution):
     exponents = np.random.default_rng(0).uniform(0.5, 3.5, (150, 2, 3, 2))
@@ -137,24 +117,14 @@ def test_packed_noise_is_stretched_noise_cut_to_bytes():
         assert (packed >> 8 * channel & 255 == expected[:, :, channel]).all()
 
 
-def test_what_a_gpu_runs_makes_noise_of_the_same_statistics():
-    """The GPU's steps, here on the CPU: spectrum, distribution, one image alone, other images."""
-    exponents = np.broadcast_to([1.2, 0.8], (300, 2, 3, 2))
+def test_what_a_gpu_runs_makes_other_noise_in_every_image_and_field():
+    exponents = np.broadcast_to([1.2, 0.8], (30, 2, 3, 2))
     where = {"seed": 0, "resolution": 16, "per_pixel": False, "device": "cpu"}
-    made = _on_gpu(exponents, range(300), **where)
-    power = (np.abs(np.fft.rfft2(made.numpy())) ** 2).mean((0, 1)) / 256
-    ratio = power / pink_weights(np.array([1.2, 0.8]), 16) ** 2
-    assert abs(ratio.mean() - 1) < 0.01
-    assert np.abs(ratio - 1).max() < 0.25
-    here = pink_noise(exponents, range(300), seed=0, resolution=16).flatten(0, 1)
-    made_, here = (one - one.mean((-2, -1), keepdim=True) for one in (made, here))
-    at = torch.linspace(0.01, 0.99, 9)
-    a, b = (torch.quantile(one.flatten()[::2], at) for one in (made_, here))
-    assert (a - b).abs().max() < 0.03 * here.std()
+    made = _on_gpu(exponents, range(30), **where)
     alone = _on_gpu(exponents[7:8, :1], [7], **where)
     torch.testing.assert_close(alone[0], made[14], rtol=1e-5, atol=1e-5)
-    among = np.corrcoef(made_.flatten(0, 1)[:600].flatten(1))[np.triu_indices(600, 1)]
-    assert abs(among.mean()) < 0.01
+    among = np.corrcoef(made.flatten(0, 1).flatten(1))[np.triu_indices(180, 1)]
+    assert abs(among.mean()) < 0.02
     assert among.max() < 0.95
 
 

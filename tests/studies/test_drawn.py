@@ -49,12 +49,12 @@ def test_kurtosis_without_phases_is_that_of_noise() -> None:
 
 
 def test_the_slope_of_exact_noise_is_its_exponent_and_the_worst_error_is_the_largest() -> None:
-    *slopes, worst = drawn.slope_rows([0.5, 3.0], 10, resolution=128, seed=0)
+    exponents = (0.5, 1.0, 2.0, 3.5)
+    *slopes, worst = drawn.slope_rows(exponents, 8, resolution=256, seed=0)
     values = by(slopes, "exponent", "noise")
-    errors = [abs(values[a, "exact"] + a) for a in (0.5, 3.0)]
-    assert max(errors) < 0.2
-    assert worst["value"] == max(errors)
-    assert values[3.0, "bytes"] > values[3.0, "exact"] + 0.2
+    errors = [abs(values[a, "exact"] + a) for a in exponents]
+    assert worst["value"] == max(errors) < 0.1
+    assert values[3.5, "bytes"] > -2.5  # rounding flattens what is steep
 
 
 def test_a_swapped_photograph_is_like_its_phase() -> None:

@@ -168,7 +168,7 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows) -> None
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"image_size": 12}, "image_size = 12 is no power of two"),
+        ({"image_size": 12}, "image size 12 is not possible"),
         ({"evaluate_every": 5}, "give at most 4"),
         ({"variants": ["PinkNoise"]}, "compares with Primitives-PS"),
         ({"frozen_blocks": 3}, "the discriminator has 2 at 8 pixels"),
@@ -180,13 +180,6 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows) -> None
 def test_what_chapter_52_cannot_run_is_refused(values, says) -> None:
     with pytest.raises(InputError, match=says):
         prim.check_transfer(check_values("52_transfer_to_few_images", TRANSFER | values))
-
-
-def test_what_chapter_52_runs_is_told() -> None:
-    text = prim.check_transfer(check_values("52_transfer_to_few_images", TRANSFER))
-    assert "china" in text
-    assert "digits:4" in text
-    assert "1,797" in text or "digits" in text.splitlines()[-1]
 
 
 # ---- chapter 53 ----------------------------------------------------------------------------------
@@ -298,7 +291,7 @@ def test_leaks_are_found_in_images_with_grey_squares() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"biggan_latent": 5}, "biggan_latent = 5 .* multiple of 2"),
+        ({"biggan_latent": 5}, "latent 5 .* multiple of 2"),
         ({"biggan_image_size": 12}, "image size 12"),
         ({"gan_batch_size": 6}, "multiple of 4"),
         ({"biggan_augment": ""}, "leave DiffAug out"),

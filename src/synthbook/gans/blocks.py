@@ -86,11 +86,6 @@ def initialised(layer: Layer, init: str = "xavier", *, spectral: bool = False) -
     return spectral_norm(layer) if spectral else layer
 
 
-def conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
-    """Return a convolution that keeps the image size."""
-    return nn.Conv2d(in_channels, out_channels, size, padding=size // 2)
-
-
 def embedding(
     config: NetworkConfig, size: int, linear: type[nn.Module] = nn.Linear
 ) -> nn.Module | None:
@@ -131,10 +126,10 @@ class UpBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = norm(inputs)
-        self.conv1 = finish(conv(inputs, outputs, 3))
+        self.conv1 = finish(nn.Conv2d(inputs, outputs, 3, padding=1))
         self.norm2 = norm(outputs)
-        self.conv2 = finish(conv(outputs, outputs, 3))
-        self.skip = finish(conv(inputs, outputs, 1))
+        self.conv2 = finish(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = finish(nn.Conv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor, condition: Condition) -> Tensor:
         h = double(relu(self.norm1(x, condition)))
@@ -155,10 +150,10 @@ class DownBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.down, self.first = down, first
-        self.conv1 = finish(conv(inputs, outputs, 3))
-        self.conv2 = finish(conv(outputs, outputs, 3))
+        self.conv1 = finish(nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.conv2 = finish(nn.Conv2d(outputs, outputs, 3, padding=1))
         plain = inputs == outputs and not down
-        self.skip = None if plain else finish(conv(inputs, outputs, 1))
+        self.skip = None if plain else finish(nn.Conv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv2(relu(self.conv1(x if self.first else relu(x))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from synthbook import settings as fields
-from synthbook.errors import InputError
+from synthbook.errors import check_choice
 from synthbook.settings import Count, Listed, Rate, Share, Weight, Whole, settings
 
 
@@ -17,8 +17,8 @@ class Training:
     on ``batch_size`` new images.
 
     Args:
-        ema_decay: of the averaged generator, a step.
-        ema_half_life: in images; above 0 it sets the decay to 0.5^(batch_size / ema_half_life).
+        ema_half_life: of the averaged generator, in images; above 0 it takes the place of
+            ``ema_decay``, which is a step's.
         ema_start: the average is a plain copy during the first ``ema_start`` steps.
         augment: DiffAugment of all that the discriminator sees, such as
             "color,translation,cutout"; "" for none.
@@ -31,7 +31,6 @@ class Training:
         standing_images: drawn to set the statistics of batch norm wherever averaged weights make
             images, in the end and before each evaluation.
         flip: mirror real images left to right with probability 1/2.
-        precision: "float32", or "bfloat16" for mixed precision.
     """
 
     steps: Count = 1000
@@ -99,8 +98,5 @@ def published(architecture: str, **changes: Any) -> Training:
     "sngan": CIFAR-10 (Miyato et al. 2018). "biggan": CIFAR with DiffAugment (Zhao et al. 2020,
     public code). "stylegan2": 100 images at 256 pixels with DiffAugment (likewise).
     """
-    if architecture not in _PUBLISHED:
-        raise InputError(
-            f"architecture '{architecture}' is not known; give {', '.join(_PUBLISHED)}"
-        )
+    check_choice("architecture", architecture, _PUBLISHED)
     return Training(**{**_PUBLISHED[architecture], **changes})

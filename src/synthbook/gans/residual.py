@@ -16,7 +16,7 @@ from torch.nn.functional import relu
 
 from synthbook.errors import InputError
 from synthbook.gans import blocks
-from synthbook.gans.blocks import BOTTOM, Condition, Draw, NetworkConfig, conv, sizes
+from synthbook.gans.blocks import BOTTOM, Condition, Draw, NetworkConfig, sizes
 from synthbook.settings import Latent, Whole, Width, settings
 
 
@@ -100,7 +100,7 @@ class Generator(nn.Module):
         at = config.attention and sizes(config.image_size).index(config.attention)
         self.attention = blocks.SelfAttention(width[at], finish) if at else None
         self.norm = nn.BatchNorm2d(width[-1])
-        self.last = finish(conv(width[-1], config.image_channels, 3))
+        self.last = finish(nn.Conv2d(width[-1], config.image_channels, 3, padding=1))
 
     def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""

@@ -61,7 +61,7 @@ class Generator(nn.Module):
             blocks.UpBlock(a, b, norm, initialised) for a, b in pairwise(width)
         )
         self.norm = nn.BatchNorm2d(width[-1])
-        self.last = initialised(blocks.conv(width[-1], config.image_channels, 3))
+        self.last = initialised(nn.Conv2d(width[-1], config.image_channels, 3, padding=1))
 
     def forward(self, latents: Tensor, labels: Tensor, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""

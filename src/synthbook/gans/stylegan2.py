@@ -24,11 +24,10 @@ class StyleGAN2Config(NetworkConfig):
     """StyleGAN2; the defaults are those of the paper at 256 pixels.
 
     Args:
-        channels: width at full image size; a map of half the size is twice as wide.
         widest: most channels that a map has. At 128, 64 and 32 pixels the paper's networks have
             ``channels`` 256, 512 and 512.
         style: length of w.
-        mapping_layers: layers of the mapping network; the configurations for few images use 2.
+        mapping_layers: 2 in the configurations for few images.
         mapping_rate: factor on the learning rate of the mapping network.
         style_mixing: probability that a batch takes its later layers' styles from other latents.
         deviation_group: images a group of the minibatch deviation; a batch is a multiple of it.

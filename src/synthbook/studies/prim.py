@@ -30,7 +30,7 @@ from synthbook.studies import few_images
 from synthbook.studies.drawn import PS, Parameters, recipes
 from synthbook.studies.few_images import Counter, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
-from synthbook.studies.targets import Target, check_target, real_source, stream, target
+from synthbook.studies.targets import check_target, real_source, stream, target
 
 SCRATCH = "scratch"
 
@@ -58,8 +58,6 @@ def style_recipe(p: Parameters) -> Training:
 
 def check_style(p: Parameters) -> int:
     """Check the parameters of StyleGAN2; return the number of its discriminator's blocks."""
-    if p.image_size & (p.image_size - 1):
-        raise InputError(f"image_size = {p.image_size} is no power of two; give 16, 32, 64 ...")
     config = networks.create_config(**style_network(p))
     style_recipe(p)
     if p.gan_batch_size % config.deviation_group:
@@ -88,14 +86,10 @@ class FewImages:
         self.inside = {name.rstrip("/") for name in p.in_domain}
         where = {"image_size": p.image_size, "data_root": p.data_root}
 
-        @cache
-        def target_of(seed: int, name: str) -> Target:
-            """Return the images of a target that are trained on, and others of it."""
-            return target(name, count=p.target_images, seed=seed, **where)
-
-        # The real images to pretrain on, without the targets' classes.
+        # The real images to pretrain on, without the targets' classes; a target by seed and name.
         self.real = cache(partial(real_source, p.real_source, without=without, **where))
-        self.target = target_of
+        few = {"count": p.target_images, **where}
+        self.target = cache(lambda seed, name: target(name, seed=seed, **few))
 
     def pretrained(self, seed: int, source: Primitives | str) -> Path:
         """Return the folder of the pair that learned from drawn images, or from "real" ones."""
@@ -296,12 +290,6 @@ def check_reasons(p: Parameters) -> str:
                 f"shares = {list(p.shares)}: {share:g} of {images:,} training images leaves some "
                 f"of the {classes} classes without any; give {classes / images:.2g} or more"
             )
-    parts = p.biggan_image_size.bit_length() - 2  # at 4 pixels, 8, 16 ...
-    if p.biggan_latent % parts:
-        raise InputError(
-            f"biggan_latent = {p.biggan_latent} cannot be cut into {parts} equal parts, for the "
-            f"first layer and the blocks; give a multiple of {parts}"
-        )
     networks.create_config(**biggan_network(p, classes))
     biggan_recipe(p, p.biggan_steps, augmented=True)
     targets = p.targets if "ablation" in p.parts else []
