@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
 from types import SimpleNamespace
 
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 
 from synthbook.claims import decide
 from synthbook.errors import InputError
 from synthbook.page.page import Page, answer, matching
+from synthbook.record.chapters import scale_of, scale_values
+from synthbook.record.parameters import check_values
 from synthbook.record.rows import recorded_rows
 
 CHAPTER = "12_not_mutual"
@@ -30,9 +35,15 @@ def verdict(name: str, word: str, **numbers: float) -> decide.Verdict:
     return decide.Verdict(id=name, paper="gap", scale="mini", verdict=word, **numbers)
 
 
-def page(scale: str = "mini", rows: pd.DataFrame | None = None, chapter: str = CHAPTER) -> Page:
+def page(rows: pd.DataFrame | None = None, chapter: str = CHAPTER, **given: object) -> Page:
+    """Return the page of a run with these parameters, of the scale that they have."""
+    parameters = check_values(chapter, given)
+    scale = scale_of(chapter, parameters)
     frame = rows_of_a_run(scale=scale) if rows is None else rows
-    return Page(SimpleNamespace(chapter=chapter, scale=scale, frame=lambda: frame))
+    run = SimpleNamespace(
+        chapter=chapter, scale=scale, parameters=parameters, frame=lambda: frame, rows=lambda: []
+    )
+    return Page(run)
 
 
 def test_scales_are_those_with_rows_of_the_chapter() -> None:
@@ -56,9 +67,7 @@ def test_recorded_rows_are_shown_where_there_are_any() -> None:
     assert set(table.metric) == {"top1_accuracy"}
 
 
-def test_this_run_is_shown_where_its_scale_has_none() -> None:
-    table, words = page("custom").shown("top1_accuracy", train="gan")
-    assert (list(table.value), words) == ([50.0], "1 seed, this run")
+def test_this_run_is_shown_where_nothing_is_on_record() -> None:
     new = rows_of_a_run(metric="new_metric")
     assert page(rows=new).shown(["new_metric"])[1] == "1 seed, this run"
     nothing, words = page().shown("new_metric")
@@ -98,7 +107,7 @@ def test_claims_are_the_asked_ones_in_their_order() -> None:
     lines = str(shown).splitlines()
     found = {one.id: one.verdict for one in decide.verdicts("mini", ids=IDS)}
     assert lines == [f"{name} {found[name]}" for name in IDS]
-    assert shown == page("custom").claims(*IDS)  # a run does not change what is recorded
+    assert shown == page(seeds=2).claims(*IDS)  # a run does not change what is recorded
     with pytest.raises(InputError, match="no claim 'gap-1'; did you mean"):
         page().claims("gap-1")
 
@@ -143,6 +152,67 @@ def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:
     other = [row.model_copy(update={"value": row.value + 50}) for row in recorded]
     made.run.rows = lambda: other
     assert str(made.agreement()).startswith(f"✗ {count} rows")
-    made = page("custom")
-    made.run.rows = lambda: recorded
-    assert "none of them on record" in str(made.agreement())
+
+
+FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
+    "own images": (CHAPTER, {"data": "my_photos", "image_size": 32}, "my_photos with image_size"),
+    "another data set": (CHAPTER, {"data": "mnist5k"}, "mnist5k: they"),
+    "another size": (CHAPTER, {"image_size": 16}, "digits with image_size = 16: they"),
+    "another network": (CHAPTER, {"backbone": "resnet18"}, "digits with backbone = resnet18: they"),
+    "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "small"), "cifar10 (small)"),
+    "own target": ("52_transfer_to_few_images", {"targets": ["china", "mine"]}, "is of mine: they"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_run_of_another_bed_shows_nothing_that_is_recorded(kind: str) -> None:
+    chapter, given, words = FOREIGN[kind]
+    made = page(chapter=chapter, **given)
+    assert made.note.endswith(": they are not shown.")
+    assert words in made.note
+    table, whose = made.shown("top1_accuracy", train="gan")
+    assert (list(table.value), whose) == ([50.0], "1 seed, this run")
+    assert made.shown("top1_accuracy", seed=1)[1] == ""
+    paper = pd.DataFrame([{"table": "T1", "train": "gan", "value": 79.0}])
+    shown = made.table(["train"], paper=paper, select={"metric": "top1_accuracy"}).html
+    assert "paper: T1" in shown
+    assert "this run: " in shown
+    assert "recorded: " not in shown
+    assert html.escape(made.note) in shown
+    for display in (made.claims(), made.claims("gap-09"), made.agreement()):
+        assert made.note in display.text
+        assert "verdict" not in display.html.replace("Recorded rows and verdicts", "")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"seeds": 3, "first_seed": 7}, {"sources": ["gan", "real"]},
+     scale_values(CHAPTER, "small_cpu")],
+)  # fmt: skip
+def test_a_run_of_a_recorded_bed_stands_beside_what_is_recorded(given: dict) -> None:
+    made = page(**given)
+    assert made.note == ""
+    assert list(made.recorded) == ["mini", "small_cpu"]
+    assert made.shown("top1_accuracy")[1].endswith("recorded runs")
+
+
+@pytest.mark.slow
+def test_the_answer_above_a_run_of_another_bed_is_replaced_by_the_note() -> None:
+    """As in a kernel: the answer is shown before anything is known of the run."""
+    code = """
+from synthbook.page.page import Page, answer
+answer("12_not_mutual", "gap-09")
+---
+from synthbook.record.parameters import check_values
+from synthbook.record.rows import Run
+Page(Run(check_values("12_not_mutual", {GIVEN})))
+None
+"""
+    for given, held in (('"seeds": 2', "The claim asked here"), ('"image_size": 16', "not shown")):
+        cells = map(nbformat.v4.new_code_cell, code.replace("GIVEN", given).split("---"))
+        notebook = nbformat.v4.new_notebook(cells=list(cells))
+        NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+        (output,) = notebook.cells[0].outputs
+        assert held in output["data"]["text/html"]
+        assert held in output["data"]["text/plain"]
+        assert notebook.cells[1].outputs == []

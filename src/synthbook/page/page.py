@@ -1,10 +1,13 @@
-"""What a chapter's page shows of its rows: this run, the recorded runs, the paper, and verdicts."""
+"""What a chapter's page shows of its rows: this run, the recorded runs, the paper, and verdicts.
+
+Recorded rows are shown beside a run of their own bed only: see `other_bed`.
+"""
 
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from synthbook.claims import decide
@@ -12,6 +15,8 @@ from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, comparison, verdict_html
 from synthbook.record.agreement import CLOCKS, compare
+from synthbook.record.chapters import CUSTOM, FREE_NAMES, find
+from synthbook.record.parameters import check_values
 from synthbook.record.rows import recorded, recorded_rows
 
 if TYPE_CHECKING:
@@ -41,22 +46,79 @@ def matching(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
     return table
 
 
+IMAGES = ("targets", "sources")  # parameters that are free in a scale and name images
+
+
+def _differences(run: Run) -> dict[str, Any]:
+    """Return the values in which a run differs from the nearest scale of its chapter, mini first.
+
+    Those that are free in a scale, and the data set, are left out.
+    """
+    left_out = FREE_NAMES | {"data"}
+
+    def other(scale: str) -> dict[str, Any]:
+        usual = check_values(run.chapter, {}, scale)
+        return {
+            name: value
+            for name, value in run.parameters.items()
+            if name not in left_out and usual.get(name) != value
+        }
+
+    return min(map(other, find(run.chapter).scales), key=len)
+
+
+def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
+    """Return, in a sentence, that recorded rows are not of a run's bed; "" if they are.
+
+    A bed is what decides the meaning of a row without standing in it: data, size of the images,
+    networks, budgets. These make a scale, so rows of a scale that is not on record are of another
+    bed; and so are those with images that no recorded row is of.
+    """
+    if not kept:
+        return ""
+    p, own = run.parameters, ""
+    data = ", ".join(p["targets"]) if "targets" in p else p.get("data", "other data")
+    if run.scale in kept:
+        fields = (kept[run.scale][name] for name in ("dataset", "train", "test"))
+        known = {part for field in fields for text in field.unique() for part in text.split("+")}
+        own = ", ".join(name for field in IMAGES for name in p.get(field, ()) if name not in known)
+        if not own:
+            return ""
+    elif run.scale != CUSTOM:
+        own = f"{data} ({run.scale})"
+    else:
+        other = _differences(run)
+        settings = [f"{name} = {value}" for name, value in other.items()][:3]
+        settings += [f"{len(other) - 3} more"] if len(other) > 3 else []
+        own = data + (f" with {', '.join(settings)}" if settings else "")
+    theirs = (f"{', '.join(table.dataset.unique())} ({scale})" for scale, table in kept.items())
+    return (
+        f"Recorded rows and verdicts are of {' and '.join(theirs)}; this run is of {own}: "
+        "they are not shown."
+    )
+
+
 class Page:
-    """The rows of a run beside the recorded rows of its chapter."""
+    """The rows of a run beside the recorded rows of its chapter, where they are of its bed.
+
+    Attributes:
+        recorded: the chapter's recorded rows by scale, mini first; none beside another bed.
+        note: says that recorded rows are not shown, and why; "" where they are.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run, self.chapter, self.scale = run, run.chapter, run.scale
+        scales = decide.recorded_scales(self.chapter)
+        kept = {scale: recorded(self.chapter, scale) for scale in scales}
+        self.note = other_bed(run, kept)
+        self.recorded = {} if self.note else kept
+        if self.note:
+            Answer(f"<p>{html.escape(self.note)}</p>", self.note).show(update=True)
 
     @property
     def rows(self) -> pd.DataFrame:
         """The rows of this run so far."""
         return self.run.frame()
-
-    @cached_property
-    def recorded(self) -> dict[str, pd.DataFrame]:
-        """The chapter's recorded rows by scale, mini first."""
-        scales = decide.recorded_scales(self.chapter)
-        return {scale: recorded(self.chapter, scale) for scale in scales}
 
     def shown(self, metric: str | Sequence[str], **where: Any) -> tuple[pd.DataFrame, str]:
         """Return the rows that a figure shows, and whose they are: "5 seeds, recorded runs".
@@ -82,7 +144,7 @@ class Page:
         live: bool = True,
         **how: Any,
     ) -> Display:
-        """Return the table of the paper, this run and every recorded scale side by side.
+        """Return the table of the paper, this run and, of its bed, every recorded scale.
 
         The clocks of this run (`CLOCKS`) are left out: its next run would show others.
 
@@ -96,6 +158,8 @@ class Page:
         def pick(table: pd.DataFrame) -> pd.DataFrame:
             return select(table) if callable(select) else matching(table, **(select or {}))
 
+        if self.note:
+            how["notes"] = [self.note, *how.get("notes", ())]
         own = self.rows[~self.rows.metric.isin(CLOCKS)] if live and len(self.rows) else None
         own = pick(own) if own is not None and len(own) else None
         recorded = [pick(table) for table in self.recorded.values()]
@@ -104,17 +168,41 @@ class Page:
     def claims(self, *ids: str) -> Display:
         """Return claims with their verdicts, parts and rows; by default all of this chapter."""
         asked = decide.find(ids) if ids else decide.claims_of(self.chapter)
+        if self.note:
+            return self._aside(f"{self.note} They would be of {', '.join(c.id for c in asked)}.")
         return claims_display(asked, decide.verdicts(ids=[claim.id for claim in asked]))
 
     def agreement(self) -> Display:
         """Return how far this run's rows agree with the recorded rows of the same seeds."""
+        if self.note:
+            return self._aside(self.note)
         agreement = compare(self.run.rows(), recorded_rows(self.chapter, self.scale))
-        text = f"{'✓' if agreement.ok else '✗'} {agreement.text}"
+        return self._aside(f"{'✓' if agreement.ok else '✗'} {agreement.text}")
+
+    @staticmethod
+    def _aside(text: str) -> Display:
         return Display(f"<p>{html.escape(text)}</p>", text)
 
 
-def answer(chapter: str, *ids: str) -> Display:
-    """Return what came out at ``mini`` of claims, by default of all that read a chapter's rows."""
+class Answer(Display):
+    """What stands at the top of a page; a run of another bed puts its `Page.note` in its place."""
+
+    def show(self, *, update: bool = False) -> None:
+        """Show it in a kernel, or in place of what is shown there."""
+        if "ipykernel" in sys.modules:
+            from IPython.display import display
+
+            texts = {"text/html": self.html, "text/plain": self.text}
+            display(texts, raw=True, display_id="synthbook-answer", update=update)
+
+    _ipython_display_ = show
+
+
+def answer(chapter: str, *ids: str) -> Answer:
+    """Return what came out at ``mini`` of claims, by default of all that read a chapter's rows.
+
+    It stands above the parameters, so it is of the recorded runs until a `Page` knows better.
+    """
     asked = decide.find(ids) if ids else decide.claims_of(chapter)
     found = {one.id: one for one in decide.verdicts("mini", ids=[claim.id for claim in asked])}
     by_verdict = {
@@ -140,4 +228,4 @@ def answer(chapter: str, *ids: str) -> Display:
     lines = [f"<b>What came out here.</b> {html.escape(sentence)}"]
     lines += [f"{verdict_html(word)} {html.escape(text)}" for word, text in decided]
     text = "\n".join([sentence, *(f"{word}: {text}" for word, text in decided)])
-    return Display(f"<p>{'<br>'.join(lines)}</p>", text)
+    return Answer(f"<p>{'<br>'.join(lines)}</p>", text)

@@ -152,6 +152,7 @@ def comparison(
     title: str = "",
     headings: Mapping[str, str] | None = None,
     order: Sequence[str] = (),
+    notes: Iterable[str] = (),
 ) -> Display:
     """Return a table with the same numbers of the paper, of this run and of the recorded runs.
 
@@ -168,6 +169,7 @@ def comparison(
         decimals: digits after the point.
         headings: column -> how it is written.
         order: values of the first of ``index`` whose lines come first, in this order.
+        notes: more sentences below the table.
     """
     import pandas as pd
 
@@ -203,10 +205,10 @@ def comparison(
     if not columns:
         frame.columns = [heading or name for heading, name in frame.columns]
     texts = "\n".join(text for column in list(shown.values())[depth:] for text in column)
-    notes = {
+    may = {
         "Mean ± half the width of the 95 % interval over seeds.": " ± " in texts,
         f"{MISSING} not run, or not in the paper.": MISSING in texts,
         "Nothing was run yet.": not keys,
     }
-    said = [note for note, applies in notes.items() if applies]
+    said = [*(note for note, applies in may.items() if applies), *notes]
     return plain(frame, caption=title, notes=said, names=depth)
