@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", dest="parameters"
     )
     running.add_argument("--output", type=Path, help="the notebook to write")
+    text = "print the parameters, and which printed figures such a run makes; run nothing"
+    running.add_argument("--dry-run", action="store_true", help=text)
 
     verifying = command("verify", "rerun a recorded cell and compare its rows", verify_chapter)
     verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
@@ -97,7 +99,7 @@ def show_chapters(given: argparse.Namespace) -> None:
             print(f"    {left:44} {field['help']}")
 
 
-def run_chapter(given: argparse.Namespace) -> int:
+def run_chapter(given: argparse.Namespace) -> int | None:
     """Check the parameters, run the chapter with papermill, and record where it came from.
 
     ``$SYNTHBOOK_DATA`` is the folder of downloaded data sets where no ``data_root`` is given.
@@ -121,6 +123,10 @@ def run_chapter(given: argparse.Namespace) -> int:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
         values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
     checked = check_values(chapter.name, values, given.scale)
+    if given.dry_run:
+        from synthbook.press.plan import plan
+
+        return print(plan(checked, given.scale))
     _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():

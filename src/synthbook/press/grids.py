@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,13 @@ class Grid(BaseModel):
     axes: dict[str, list[Any]] = Field(min_length=1)  # the product of their values makes the cells
     fixed: dict[str, Any] = {}  # parameters that all cells share
     minutes: float = Field(gt=0)  # that one cell was seen to take
+    basis: str = ""  # what the minutes, of a GPU then, were computed from if no cell was seen
+
+    def time(self, runs: int, jobs: int = 1) -> str:
+        """Return in words how long runs take; minutes that are an estimate are hours of a GPU."""
+        if self.basis:
+            return f"about {runs * self.minutes / 60:,.0f} GPU hours (estimate: {self.basis})"
+        return f"about {math.ceil(runs / jobs) * self.minutes:.0f} minutes with {jobs} at a time"
 
 
 class Cell(NamedTuple):
@@ -74,6 +82,35 @@ def cells(chapter: str, scale: str) -> list[Cell]:
     if len({cell.name for cell in found}) < len(found):
         raise InputError(f"workflow/grids.yaml, {chapter}, {scale}: two cells are the same run")
     return found
+
+
+def estimate(chapter: str, scale: str, jobs: int = 1) -> str:
+    """Return in words how many runs a grid has, how many are on record, and how long they take."""
+    count, recorded = len(cells(chapter, scale)), on_record(chapter, scale)
+    rows = sum(recorded.values())
+    known = f"{len(recorded)} of them on record ({rows} rows)" if rows else "none of them on record"
+    return f"{count} runs, {known}, {grid(chapter, scale).time(count, jobs)}"
+
+
+def on_record(chapter: str, scale: str) -> dict[str, int]:
+    """Return cell -> number of its recorded rows, for the cells of a grid that have any.
+
+    A row is of a cell whose parameters it was recorded with. Where a chapter has other parameters
+    by now, it is of the cell with its seed, if seeds are all that the cells differ in.
+    """
+    rows, every = recorded_rows(find(chapter).name, scale), cells(chapter, scale)
+    hashes = {check_values(chapter, cell.parameters, scale).hash: cell.name for cell in every}
+    counts = Counter(hashes.get(row.provenance.parameters) for row in rows)
+    if not any(counts[name] for name in hashes.values()) and {*grid(chapter, scale).axes} == {
+        "first_seed"
+    }:
+        seeds = {
+            seed: cell.name
+            for cell in every
+            for seed in check_values(chapter, cell.parameters, scale).seeds_list
+        }
+        counts = Counter(seeds.get(row.seed) for row in rows)
+    return {cell.name: counts[cell.name] for cell in every if counts[cell.name]}
 
 
 def _slug(value: Any) -> str:
@@ -122,10 +159,13 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     name = find(chapter).name
     targets = {cell.name: target(name, scale, cell) for cell in cells(name, scale)}
     left = {cell: path for cell, path in targets.items() if not (root() / path).is_file()}
-    minutes = math.ceil(len(left) / jobs) * grid(name, scale).minutes
+    recorded = on_record(name, scale)
+    rows = sum(recorded.values())
+    known = f"{len(recorded)} on record with {rows} rows" if rows else "none on record"
     print(
-        f"{name} at scale {scale}: {len(targets)} runs, {len(targets) - len(left)} already there, "
-        f"{len(left)} to run, about {minutes:.0f} minutes with {jobs} at a time",
+        f"{name} at scale {scale}: {len(targets)} runs, {known}; {len(targets) - len(left)} "
+        f"finished in _build, {len(left)} to run{' anew' if rows else ''}, "
+        f"{grid(name, scale).time(len(left), jobs)}",
         flush=True,
     )
     if dry_run:

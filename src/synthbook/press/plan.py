@@ -1,0 +1,121 @@
+"""What a run would do, before it is started; and what of the papers' tables no run can do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from synthbook.errors import InputError
+from synthbook.page.claims_page import STUDIES
+from synthbook.press.grids import estimate
+from synthbook.record.chapters import FREE_NAMES, declared
+from synthbook.record.coverage import Figure, coverage, figures, tables_of
+from synthbook.record.parameters import Parameters
+
+
+def plan(parameters: Parameters, scale: str) -> str:
+    """Return in lines what a run with these parameters is, and which printed figures it makes."""
+    defaults = {field.name: field.default for field in declared(parameters.chapter)}
+    values = parameters.as_dict()
+    compared = {k: v for k, v in values.items() if k in FREE_NAMES and isinstance(v, list)}
+    other = {k: v for k, v in values.items() if k not in compared and v != defaults[k]}
+    lines = [f"{parameters.chapter} at scale {scale}; nothing is run."]
+    lines.append(f"{len(values)} parameters. Not the default of mini are:")
+    lines += [f"    {name} = {value}    (mini: {defaults[name]})" for name, value in other.items()]
+    lines += ["What is compared:"] if compared else []
+    lines += [f"    {name}: {', '.join(map(str, held))}" for name, held in compared.items()]
+    for paper, name in tables_of(parameters.chapter):
+        lines += _table(paper, name, values)
+    try:
+        lines.append(f"Its grid (make results): {estimate(parameters.chapter, scale)}.")
+    except InputError as error:
+        lines.append(f"It has no grid: {error}.")
+    return "\n".join(lines)
+
+
+def _table(paper: str, name: str, values: Mapping[str, Any]) -> list[str]:
+    """Return in lines which figures of a printed table a run makes, and why it makes no others."""
+    every = figures(paper, name)
+    able = [figure for figure in every if not figure.cannot]
+    made = [figure for figure in able if not figure.lacks(values)]
+    marks = {text: mark for mark, text in enumerate(_reasons(made, "instead"), start=1)}
+    rows: dict[str, list[str]] = defaultdict(list)
+    for figure in made:
+        notes = "".join(f"[{marks[text]}]" for text in figure.instead)
+        rows[_line(figure)].append(figure.column + (f" {notes}" if notes else ""))
+    title = f"{coverage()[paper].tables[name].title} of {paper}"
+    lines = [f"{title}: {len(every)} printed figures, of which this run makes {len(made)}"]
+    lines[0] += f" in {len(rows)} lines:" if made else "."
+    width = max(map(len, rows), default=0)
+    lines += [f"    {row:{width}}  {'; '.join(columns)}" for row, columns in rows.items()]
+    lines += [f"    [{mark}] in its place: {text}" for text, mark in marks.items()]
+    lacking: dict[str, list[Figure]] = defaultdict(list)
+    for figure in able:
+        if lacks := figure.lacks(values):
+            lacking[" ".join(lacks)].append(figure)
+    if lacking:
+        lines.append("    not in this run, which lacks what they need:")
+    for lacks, held in lacking.items():
+        lines.append(f"        {lacks}: {len(held)} ({_places(held)})")
+    for text, held in _reasons(every, "cannot").items():
+        lines.append(f"    no parameter makes {len(held)} ({_places(held)}): {text}")
+    return lines
+
+
+def _line(figure: Figure) -> str:
+    """Return a line of a table as the paper calls it, and, if that is another, as we do."""
+    ours = [str(value) for name, value in figure.needs if name == "methods"]
+    return figure.row if not ours or ours[0] in figure.row else f"{figure.row}: {ours[0]}"
+
+
+def _reasons(held: Iterable[Figure], kind: str) -> dict[str, list[Figure]]:
+    """Return reason -> the figures that have it, in their order."""
+    found: dict[str, list[Figure]] = defaultdict(list)
+    for figure in held:
+        for text in getattr(figure, kind):
+            found[text].append(figure)
+    return found
+
+
+def _places(held: list[Figure]) -> str:
+    """Return where figures stand: columns, or the lines where these are fewer."""
+    columns = list(dict.fromkeys(figure.column for figure in held))
+    rows = list(dict.fromkeys(_line(figure) for figure in held))
+    return "; ".join(min(columns, rows, key=len))
+
+
+def coverage_page() -> str:
+    """Return the page of the book on what no parameter produces, in Markdown."""
+    lines = [
+        "# What no parameter can produce",
+        "",
+        "The scale `paper` runs the tables of a paper whole, as far as its data, its networks and",
+        "its settings can be had. This page lists what cannot: it is made from",
+        "`book/paper/coverage.yml` while the book is built, and a test holds every printed figure",
+        "of these tables to it.",
+        "`synthbook run 16_real_guidance --scale paper --dry-run` prints the same for one chapter.",
+    ]
+    for paper, held in coverage().items():
+        tables = {name: figures(paper, name) for name in held.tables}
+        every = [figure for found in tables.values() for figure in found]
+        title = {name: table.title for name, table in held.tables.items()}
+        lines += ["", f"## {paper}: {STUDIES[paper]}", ""]
+        lines += [
+            "| table | chapter | printed figures | of these, with a stand-in | by no parameter |"
+        ]
+        lines += ["|---|---|---:|---:|---:|"]
+        for name, found in tables.items():
+            cannot = sum(bool(figure.cannot) for figure in found)
+            instead = sum(bool(figure.instead) and not figure.cannot for figure in found)
+            chapter = f"{{doc}}`../notebooks/{held.tables[name].chapter}`"
+            lines += [f"| {title[name]} | {chapter} | {len(found)} | {instead} | {cannot} |"]
+        for kind, words in (("cannot", "By no parameter"), ("instead", "With a stand-in")):
+            reasons = _reasons([f for f in every if kind == "cannot" or not f.cannot], kind)
+            others = [f"{one.what}: {one.why}." for one in held.others if kind == "cannot"]
+            lines += ["", f"**{words}**", ""] if reasons or others else []
+            for text, found in reasons.items():
+                where = ", ".join(dict.fromkeys(title[figure.table] for figure in found))
+                lines.append(f"- {_places(found)} ({where}, {len(found)} figures): {text}.")
+            lines += [f"- {text}" for text in others]
+    return "\n".join(lines) + "\n"

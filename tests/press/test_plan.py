@@ -1,0 +1,66 @@
+"""A dry run says which printed figures a run makes; a page says which no run makes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from synthbook.cli import main
+from synthbook.press.plan import coverage_page, plan
+from synthbook.record.coverage import coverage, figures
+from synthbook.record.parameters import check_values
+
+
+def told(chapter: str, scale: str = "paper", **given: object) -> str:
+    return plan(check_values(chapter, given, scale), scale)
+
+
+def test_a_plan_lists_the_lines_that_the_run_makes_and_what_the_others_lack() -> None:
+    text = told("16_real_guidance", methods=["plain", "ADDA", "RG"])
+    table = text[text.index("Table 4 of gap") :]
+    assert re.search(r"^    ADDA +CIFAR-10, LSGM \[1\]; CIFAR-10, SG-XL \[2\]$", table, re.M)
+    assert re.search(r"^    Ours, rg 1, pg_r 0, pg_f 0: RG ", table, re.M)
+    assert re.search(r"^    \[1\] in its place: a diffusion model", table, re.M)
+    assert re.search(r"^        methods=DADA: 2 \(DADA\)$", table, re.M)
+    assert re.search(r"^    no parameter makes 27 \(CUB, Real; .*: a subset of CUB", table, re.M)
+    assert "    data = cifar10    (mini: digits)\n" in text
+    assert "    methods: plain, ADDA, RG\n" in text
+    assert re.search(r"Its grid \(make results\): 5 runs, .* GPU hours \(estimate: ", text)
+
+
+@pytest.mark.parametrize(
+    "chapter", sorted({t.chapter for c in coverage().values() for t in c.tables.values()})
+)
+def test_a_plan_counts_every_printed_figure_once(chapter: str) -> None:
+    text = told(chapter)
+    for paper, held in coverage().items():
+        for name, table in held.tables.items():
+            if table.chapter == chapter:
+                part = text.partition(f"{table.title} of {paper}: ")[2]
+                count, made = map(int, re.match(r"(\d+) printed .*? makes (\d+)", part).groups())
+                every = figures(paper, name)
+                run = check_values(chapter, {}, "paper")
+                assert count == len(every)
+                assert made == sum(not f.cannot and not f.lacks(run) for f in every)
+
+
+def test_a_dry_run_starts_nothing_and_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "52", "--scale", "paper", "--dry-run", "-p", "parts=sources"]) == 0
+    out = capsys.readouterr().out
+    assert "nothing is run" in out
+    assert "parts=synthesizers: 20" in out
+
+
+def test_the_page_names_every_reason_and_counts_its_figures() -> None:
+    page = coverage_page()
+    for paper, held in coverage().items():
+        for rule in held.rules:
+            for text in filter(None, (rule.cannot, rule.instead)):
+                assert page.count(f": {text}.") == 1
+        for name, table in held.tables.items():
+            every = figures(paper, name)
+            cannot = sum(bool(figure.cannot) for figure in every)
+            assert re.search(rf"\| {table.title} .*\| {len(every)} \| \d+ \| {cannot} \|", page)
+        for other in held.others:
+            assert other.what in page
