@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Two generators, and how to look at them
+# # 11 Two generators, and how to look at them
 #
 # **The question.** The next chapters train classifiers on generated images. Where do these come from, how close are
 # they to the real ones, and how much of the real variety do they cover?

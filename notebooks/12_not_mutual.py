@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # The gap is not mutual
+# # 12 The gap is not mutual
 #
 # **The question.** A classifier trained on generated images does worse on real ones. If the two kinds of image
 # merely looked different, the other direction should cost as much: a classifier trained on real images should

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Generated images are learned too fast
+# # 13 Generated images are learned too fast
 #
 # **The question.** Does a classifier find generated images easier to learn than real ones?
 #

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # What an image has to teach
+# # 14 What an image has to teach
 #
 # **The question.** If a generated image holds nothing new, a classifier that knows the real ones should not be
 # surprised by it. How surprised is it, and are images that surprise nobody still worth adding?

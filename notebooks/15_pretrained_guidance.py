@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Pretrained Guidance
+# # 15 Pretrained Guidance
 #
 # **The question.** A network that sees only generated images learns only what they have in common. Can a frozen
 # network that has seen the real world keep it from doing so, although it sees the same generated images?

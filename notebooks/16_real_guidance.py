@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Real Guidance
+# # 16 Real Guidance
 #
 # **The question.** Somebody has a few real images and a generator that draws as many more as are wanted. How should
 # a classifier learn from both? Mixed, the few drown in the many. One after the other, the first are forgotten. Could

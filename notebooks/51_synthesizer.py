@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Images drawn from nothing
+# # 51 Images drawn from nothing
 #
 # **The question.** A GAN that is to learn from a hundred photographs does better if it was trained on something else
 # before. Must that something be photographs, with their owners and their people, or will drawings do?

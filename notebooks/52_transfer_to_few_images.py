@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # From drawn images to a hundred photographs
+# # 52 From drawn images to a hundred photographs
 #
 # **The question.** A GAN needs thousands of images, and often there are a hundred. It can learn from other images first
 # and then from the hundred. Must the others be photographs? Or is a GAN that has seen nothing but drawn shapes and noise

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Why it works
+# # 53 Why it works
 #
 # **The question.** A GAN that has seen drawn images first learns a hundred photographs better, says the study of
 # {doc}`51_synthesizer`. Which part of the drawing is it that helps? Does it also help a GAN that is told classes, and

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Audit your own images
+# # 61 Audit your own images
 #
 # **The question.** You have real images and a generator, or images somebody else has generated. Are they good
 # enough to train on, beside the real ones or in their place? Are they copies? What is wrong with them?

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # All claims and their verdicts
+# # 62 All claims and their verdicts
 #
 # **What do the five studies claim, and which of it can be seen again at the scales of this book?**
 #

@@ -56,6 +56,7 @@ def new_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[
         top, real = tmp_path / "a book", store.root()
         claims = {f"book/paper/claims_{paper}.yml": "[]" for paper in PAPERS}
         empty = dict.fromkeys(("_toc.yml", "_config.yml", "requirements.lock", "results/.keep"), "")
+        empty["book/paper/coverage.yml"] = "{}"
         for name, text in {**empty, **claims, **files}.items():
             (top / name).parent.mkdir(parents=True, exist_ok=True)
             (top / name).write_text(text)

@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
     verifying.add_argument("--cell", default="", help="of the grid; the first one if not given")
 
+    text = "run one seed of a claim again, and show its rows and effects old and new"
+    again = command("rerun", text, rerun_claim)
+    again.add_argument("claim", help="for example gap-03")
+    again.add_argument("--scale", default="mini", help="a scale with recorded rows")
+    again.add_argument("--seed", type=int, help="the first on record if not given")
+    again.add_argument("--dry-run", action="store_true", help="show what is on record; run nothing")
+
     claims = command("claims", "show the claims of the studies with their verdicts", show_claims)
     claims.add_argument("--scale", help="one scale only, for example mini")
     claims.add_argument("--paper", help="one study only: gap, ready, dip, fake or prim")
@@ -196,6 +203,16 @@ def verify_chapter(given: argparse.Namespace) -> int:
     cell, agreement = verify(given.chapter, given.scale, given.cell)
     print(f"{given.chapter}, {given.scale}, {cell}: {agreement.text}")
     return int(not (agreement.ok and agreement.compared))
+
+
+def rerun_claim(given: argparse.Namespace) -> None:
+    """Print what a claim asks, its recorded rows of a seed, and what running it now gives."""
+    from synthbook.press import rerun
+
+    found = rerun.find(given.claim, given.scale, given.seed)
+    print(rerun.before(found), flush=True)
+    if not given.dry_run:
+        print(rerun.after(found))
 
 
 def show_claims(given: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import matplotlib as mpl
@@ -16,6 +17,7 @@ from synthbook.page.claims_page import (
     count_bars,
     counts_table,
 )
+from synthbook.store import root
 
 mpl.use("Agg")
 SCALES = ["mini", "small"]
@@ -42,7 +44,8 @@ def test_every_claim_is_a_line_with_its_evidence(found: list[Verdict]) -> None:
         assert len(text) < 60_000
     text = claims_table(claims("gap"), found, SCALES, "").html
     assert "93.54 real-&gt;synthetic" in text
-    assert '<a href="12_not_mutual.html#gap-01">' in text
+    assert '<a href="12_not_mutual.html#gap-01">12 The gap is not mutual</a>' in text
+    assert re.search(r'<a href="12_not_mutual.html#gap-01"><span [^>]*>✓ holds</span></a>', text)
 
 
 def test_a_scale_without_any_verdict_is_left_out(found: list[Verdict]) -> None:
@@ -80,14 +83,36 @@ def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
     assert "+1 [+0.5, +2], 3 seeds" in first
     folded = first.partition("<details>")[2]
     assert "RS - SR &gt; 0" in folded
-    for scale in ("mini", "small_cpu"):
-        assert f"<code>results/{scale}/12_not_mutual.jsonl</code>" in folded
+    assert '<a href="../_static/book/paper/claims_gap.yml">' in folded
     assert "metric=top1_accuracy" in folded
     assert "<code>SR</code>: train={G}, test=real" in folded
     assert "<code>{G}</code> is each of diffusion, gan" in folded
     assert "synthbook claims --json" in folded
     assert second.count("verdict-not-run") == 1 + second.count("<td")  # once, in its first scale
-    assert "Also the parts of" in second
+    assert 'Also the parts of <a href="62_claims.html#' in second
+
+
+def test_links_of_a_claim_lead_back_and_to_files_of_the_book() -> None:
+    ids = ("gap-01", "gap-07", "prim-01")
+    asked = [claim for claim in claims() if claim.id in ids]
+    text = claims_display(asked, verdicts(ids=ids)).html
+    for name in ids:
+        assert f'<div class="book-claim" id="{name}">' in text
+        assert f'<a href="62_claims.html#{name}">{name}</a>' in text
+        assert f"synthbook rerun {name}<" in text
+    files = set(re.findall(r'href="../_static/([^"]+)"', text))
+    assert {path.rpartition("/")[2] for path in files} >= {
+        "claims_gap.yml", "claims_prim.yml", "12_not_mutual.jsonl",
+    }  # fmt: skip
+    assert all((root() / path).is_file() for path in files)
+    lines = re.search(r"<code>RR</code>: train=real, test=real; lines mini ([\d–]+)", text)[1]
+    rows = (root() / "results/mini/12_not_mutual.jsonl").read_text().splitlines()
+    first, last = map(int, lines.split("–"))
+    held = [json.loads(line) for line in rows[first - 1 : last]]
+    assert {(row["train"], row["test"], row["setting"]["split"]) for row in held} == {
+        ("real", "real", "train")
+    }
+    assert len({row["seed"] for row in held}) == len(held)
 
 
 def test_counts_and_their_bars_add_up_to_the_claims(found: list[Verdict]) -> None:

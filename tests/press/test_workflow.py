@@ -138,7 +138,8 @@ def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
     other = _other_seed(book)
     before = book.files()
     grids.results("90", "mini", jobs=2, dry_run=True)
-    assert "3 runs, 0 already there, 3 to run, about 4 minutes" in capfd.readouterr().out
+    said = "3 runs, none on record; 0 finished in _build, 3 to run, about 4 minutes with 2"
+    assert said in capfd.readouterr().out
     assert book.files() == before
 
     # One cell gets through and the next hangs, with its first row written; then all is killed.
@@ -162,7 +163,7 @@ def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
 
     (book.top / "gate").unlink()
     grids.results("90", "mini", jobs=1)
-    assert "1 already there, 2 to run, about 4 minutes" in capfd.readouterr().out
+    assert "1 finished in _build, 2 to run, about 4 minutes" in capfd.readouterr().out
     assert book.log("done") == [0, 1, 2]
     assert book.log("start").count(finished) == 1
     assert len(book.log("start")) == 4
@@ -178,7 +179,8 @@ def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
 
     held = book.target.read_bytes()
     grids.results("90", "mini", jobs=2)
-    assert "0 to run, about 0 minutes" in capfd.readouterr().out
+    said = "3 on record with 6 rows; 3 finished in _build, 0 to run anew, about 0 minutes"
+    assert said in capfd.readouterr().out
     assert len(book.log("start")) == 4
     assert book.target.read_bytes() == held
 
@@ -196,7 +198,7 @@ def test_only_what_changed_runs_again_and_a_failure_harms_no_rows(
 ) -> None:
     def left() -> str:
         grids.results("90", "mini", jobs=1, dry_run=True)
-        return capfd.readouterr().out.partition("already there, ")[2]
+        return capfd.readouterr().out.partition("finished in _build, ")[2]
 
     grids.results("90", "mini", jobs=2)
     assert book.log("done") == [0, 1]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of
 from synthbook.claims.language import Claim
+from synthbook.page.evidence import claim_line, evidence, ranges
 from synthbook.page.figures import seeds_text
 from synthbook.page.tables import MISSING, Display, plain, verdict_html
-from synthbook.store import root
+from synthbook.record.chapters import Chapter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,35 +39,56 @@ def _effect(verdict: Verdict) -> str:
     return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}" if verdict.effect_text else ""
 
 
-def badge(verdict: Verdict | None) -> str:
-    """Return a verdict as HTML: its word, the effect with its interval, and, folded, the reason."""
+def badge(verdict: Verdict | None, chapters: Sequence[Chapter] = ()) -> str:
+    """Return a verdict as HTML: its word, the effect with its interval, and, folded, the reason.
+
+    The word is a link to the claim's place in the first of ``chapters``.
+    """
     if verdict is None or verdict.verdict == "not run":
         return verdict_html("not run")
     why = f"<small>{html.escape(verdict.reason)}</small>"
     folded = f"<details><summary>why</summary>{why}</details>" if verdict.reason else ""
     effect = f"<br>{_effect(verdict)}" if verdict.effect_text else ""
-    return f"{verdict_html(verdict.verdict)}{effect}{folded}"
+    word = verdict_html(verdict.verdict)
+    if chapters:
+        word = f'<a href="{chapters[0].name}.html#{verdict.id}">{word}</a>'
+    return f"{word}{effect}{folded}"
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
     return html.escape(", ".join(f"{name}={value}" for name, value in fields.items()))
 
 
-def _way_back(claim: Claim, scales: Sequence[str]) -> str:
-    """Return which rows a claim reads and how to print what was made of them, as HTML."""
-    files = [
-        f"<code>results/{scale}/{chapter}.jsonl</code>"
-        for scale in scales
-        for chapter in chapters_of(claim)
-        if (root() / "results" / scale / f"{chapter}.jsonl").is_file()
-    ]
-    lines = [f"Rows: {', '.join(files) or 'none yet'}."]
+def _static(path: Path) -> str:
+    """Return a link to a file of the book that its build puts below ``_static``, as HTML."""
+    return f'<a href="../_static/{path.as_posix()}"><code>{path.as_posix()}</code></a>'
+
+
+def _way_back(claim: Claim, verdicts: Sequence[Verdict]) -> str:
+    """Return, as HTML, where a claim stands, which rows it reads, and how to run them again."""
+    path, number = claim_line(claim.id)
+    lines = [f"The check: {_static(path)}, line {number}."]
+    held = {one.scale: evidence(one.parts, one.scale) for one in verdicts}
+    files = {line.path for found in held.values() for rows in found.values() for line in rows}
+    lines.append(f"Its rows: {', '.join(map(_static, sorted(files))) or 'none yet'}.")
     if check := claim.check:
         lines += [f"All with {_fields(check.where)}."] if check.where else []
-        lines += [f"<code>{name}</code>: {_fields(fields)}" for name, fields in check.let.items()]
+        for name, fields in check.let.items():
+            at = [
+                f"{scale} {ranges(line.number for line in found[name])}"
+                for scale, found in held.items()
+                if found.get(name)
+            ]
+            where = f"; lines {html.escape('; '.join(at))}" if at else ""
+            lines.append(f"<code>{name}</code>: {_fields(fields)}{where}")
         for name, values in check.each.items():
             lines.append(f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}.")
-        lines += [f"Also the parts of {', '.join(check.include)}."] if check.include else []
+        included = (f'<a href="62_claims.html#{name}">{name}</a>' for name in check.include)
+        lines += [f"Also the parts of {', '.join(included)}."] if check.include else []
+    if files:
+        lines.append(
+            f"One seed anew, beside the recorded: <code>synthbook rerun {claim.id}</code>."
+        )
     lines.append("As data: <code>synthbook claims --json</code>.")
     return f"<p><small>{'<br>'.join(lines)}</small></p>"
 
@@ -93,14 +116,15 @@ def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     """Return a claim as HTML: its verdict at each scale and, folded, its parts and its rows."""
     run = [one for one in verdicts if one.verdict != "not run"] or list(verdicts[:1])
     where = f"<small>{html.escape(claim.where)}</small>"
-    lines = [f"<b>{claim.id}</b> {html.escape(claim.statement)} {where}"]
+    name = f'<a href="62_claims.html#{claim.id}">{claim.id}</a>'
+    lines = [f"<b>{name}</b> {html.escape(claim.statement)} {where}"]
     for one in run:
         effect, why = _effect(one), html.escape(one.reason)
         lines.append(
             f"{verdict_html(one.verdict)} <b>{one.scale}</b> {effect} <small>{why}</small>"
         )
     summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
-    folded = _parts(run) + _way_back(claim, [one.scale for one in verdicts])
+    folded = _parts(run) + _way_back(claim, verdicts)
     return (
         f'<div class="book-claim" id="{claim.id}"><p>{"<br>".join(lines)}</p>\n'
         f"<details><summary>{summary}</summary>{folded}</details></div>"
@@ -124,13 +148,17 @@ def claims_display(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> Disp
     )
 
 
+def _written(claim: Claim) -> list[Chapter]:
+    """Return the chapters of the book whose rows a claim reads."""
+    return [chapter for chapter in map(Chapter, chapters_of(claim)) if chapter.script.is_file()]
+
+
 def _linked(claim: Claim) -> str:
     """Return a claim with links to the chapters whose rows it reads; unwritten ones are named."""
+    written = _written(claim)
     links = ", ".join(
-        f'<a href="{chapter}.html#{claim.id}">{chapter}</a>'
-        if (root() / "notebooks" / f"{chapter}.py").is_file()
-        else chapter
-        for chapter in chapters_of(claim)
+        [f'<a href="{c.name}.html#{claim.id}">{html.escape(c.title)}</a>' for c in written]
+        + [name for name in chapters_of(claim) if Chapter(name) not in written]
     )
     where = "; ".join(filter(None, (html.escape(claim.where), links)))
     note = f"<br><small>Note: {html.escape(claim.note)}</small>" if claim.note else ""
@@ -161,7 +189,7 @@ def claims_table(
         {
             "claim": _linked(claim),
             "what the paper reports": _in_paper(claim),
-            **{scale: badge(at.get((claim.id, scale))) for scale in scales},
+            **{scale: badge(at.get((claim.id, scale)), _written(claim)) for scale in scales},
         }
         for claim in claims
     ]

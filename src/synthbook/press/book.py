@@ -17,6 +17,7 @@ import nbformat
 
 from synthbook.press.execute import executed, faults
 from synthbook.press.grids import snakemake
+from synthbook.press.plan import coverage_page
 from synthbook.record.agreement import compare
 from synthbook.record.chapters import chapters, convert
 from synthbook.record.rows import latest, read, recorded_rows
@@ -39,16 +40,20 @@ def run_all(jobs: int) -> dict[str, Path]:
 def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     """Copy all that Jupyter Book reads into ``_build/source``; return it and its hash.
 
-    A copy, so that a build leaves the clone as it was and finds no stray Markdown in it.
+    A copy, so that a build leaves the clone as it was and finds no stray Markdown in it. The
+    recorded rows and the claims go along, for the links of `page.claims_page`.
     """
     target = root() / "_build" / "source"
     paths = [root() / "_config.yml", root() / "_toc.yml", *(root() / "book").rglob("*")]
     files = {p.relative_to(root()): p for p in paths if p.is_file() and p.suffix != ".pyc"}
     files |= {Path("notebooks") / f"{name}.ipynb": path for name, path in targets.items()}
+    for path in [*root().glob("results/*/*.jsonl"), *root().glob("book/paper/claims_*.yml")]:
+        files[Path("book", "_static", path.relative_to(root()))] = path
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    contents[Path("book", "coverage.md")] = coverage_page().encode()
     shutil.rmtree(target, ignore_errors=True)
     digest = hashlib.sha256((root() / "requirements.lock").read_bytes())
-    for name, path in sorted(files.items()):
-        content = path.read_bytes()
+    for name, content in sorted(contents.items()):
         digest.update(f"\x1e{name}\x1f".encode() + content)
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(content)

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,7 +27,7 @@ from synthbook.press.execute import code_cells, run
 from synthbook.record.agreement import Agreement, compare
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import merge, read, recorded_rows
+from synthbook.record.rows import Row, merge, read, recorded_rows
 from synthbook.store import code_behind, key_hash, root
 
 
@@ -104,12 +106,8 @@ def on_record(chapter: str, scale: str) -> dict[str, int]:
     if not any(counts[name] for name in hashes.values()) and {*grid(chapter, scale).axes} == {
         "first_seed"
     }:
-        seeds = {
-            seed: cell.name
-            for cell in every
-            for seed in check_values(chapter, cell.parameters, scale).seeds_list
-        }
-        counts = Counter(seeds.get(row.seed) for row in rows)
+        held = {seed: cells_of_seed(chapter, scale, seed) for seed in {row.seed for row in rows}}
+        counts = Counter(cell.name for row in rows for cell in held[row.seed])
     return {cell.name: counts[cell.name] for cell in every if counts[cell.name]}
 
 
@@ -220,9 +218,31 @@ def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
     recorded = recorded_rows(home.name, scale)
     if not recorded:
         raise InputError(f"{home.name} has no rows on record at scale {scale}; make results first")
+    return name, compare(rows_anew(home.name, scale, every[name]), recorded)
+
+
+def rows_anew(chapter: str, scale: str, cell: Cell) -> list[Row]:
+    """Return the rows of a cell that is run now; nothing of the run is kept."""
+    home = find(chapter)
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder, "rows.jsonl")
-        values = {**scale_values(home.name, scale), **every[name].parameters, "rows": str(rows)}
+        values = {**scale_values(home.name, scale), **cell.parameters, "rows": str(rows)}
         if fault := run(home, values, Path(folder, "out.ipynb"), bar=sys.stderr.isatty()):
-            raise InputError(f"the run of {name} failed: {fault}; look at it: synthbook run")
-        return name, compare(read(rows), recorded)
+            command = as_command(home.name, scale, cell)
+            raise InputError(f"the run of {cell.name} failed: {fault}; look at it: {command}")
+        return read(rows)
+
+
+def as_command(chapter: str, scale: str, cell: Cell) -> str:
+    """Return the command that runs a cell and keeps its notebook."""
+    pairs = (shlex.quote(f"{name}={json.dumps(v)}") for name, v in cell.parameters.items())
+    return f"synthbook run {chapter} --scale {scale} {' '.join(f'-p {pair}' for pair in pairs)}"
+
+
+def cells_of_seed(chapter: str, scale: str, seed: int) -> list[Cell]:
+    """Return the cells of a grid whose runs have a seed."""
+    return [
+        cell
+        for cell in cells(chapter, scale)
+        if seed in check_values(chapter, cell.parameters, scale).seeds_list
+    ]
