@@ -20,36 +20,38 @@
 # nothing is trained here, so the page says what is on record and no more. A claim whose chapter has
 # no rows at a scale is *not run* there.
 #
-# Four words, set by rules that do not look at the result
+# Five words, set by rules that do not look at the result
 # ([how to read](../book/how_to_read.md) has them at length):
 #
-# - **holds**: the 95 % interval over seeds of every required inequality, in every cell (generator,
-#   data set, backbone), lies above zero. An effect is written so that a positive one supports the
-#   claim.
-# - **fails**: one of them lies below zero. A cell that fails is never averaged away, unless the
-#   claim itself speaks of an average or of most cases; it is then named beside the verdict.
-# - **undecided**: an interval spans zero, there are fewer than three seeds, or a premise of the
+# - **holds**: every required inequality is decided, over seeds, on the claimed side in as many cells
+#   (generator, data set, backbone) as the claim says: all, most, any, or their mean. An effect is
+#   written so that a positive one supports the claim.
+# - **fails**: one of them is decided on the other side, however many are asked.
+# - **no effect**: nothing fails, and what does not hold lies within a margin about zero that was
+#   stated beforehand.
+# - **undecided**: an interval spans zero, there are fewer than five seeds, or a premise of the
 #   claim is not met at this scale (no gap to close, a classifier that did not converge).
 # - **not run**: rows are missing, or the chapter that would make them is not written.
 #
-# The effect shown is that of the weakest part, because a claim is as strong as that.
+# The effect shown is the weakest, because a claim is as strong as that. A verdict is a link to the
+# claim's place in its chapter, with all parts, the check, and the lines of the rows it rests on.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 scales: list[str] = []  # scales to show, a column each; none named: all that have recorded rows
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
+from synthbook.page import claims_page as overview
 from synthbook.record.parameters import parameters
 
 p = parameters("62_claims", globals())
+scales_shown = overview.scales_to_show(p.scales)
 
 # %% tags=["hide-input"]
-from synthbook.claims.decide import claims, recorded_scales, verdicts
-from synthbook.page import claims_page as overview
+from synthbook.claims.decide import claims, to_json, verdicts
 from synthbook.page import figures
 from synthbook.page.tables import Display, plain
 
 figures.style()
-scales_shown = list(p.scales) or recorded_scales()
 found = [one for scale in scales_shown for one in verdicts(scale=scale)]
 
 
@@ -110,19 +112,20 @@ table("prim")
 # ## The same as data
 #
 # `synthbook claims --json` prints the verdicts as JSON, each with its parts: every inequality in
-# every cell, with its own interval and the rows that it rests on. In Python:
+# every cell, with its own interval and the rows that it rests on. `synthbook rerun gap-03` runs one
+# seed of a claim again and shows both. In Python:
 
 # %%
-print(found[0].id, found[0].scale, found[0].verdict, found[0].effect_text)
-for part in found[0].parts:
-    print(f"{part.verdict:10} {part.text:24} {part.cell}")
+first = to_json(found)[0]
+print(first["id"], first["scale"], first["verdict"])
+for part in first["parts"]:
+    print(f"{part['verdict']:10} {part['effect']} at {part['cell']}")
 
 # %% [markdown]
 # ## What this page leaves out
 #
 # A verdict covers what changes with the seed, on the data sets and networks that have rows. It says
-# nothing of other data sets, and with three to five seeds its interval is rather too narrow. Claims
-# of the other four studies have no check yet. To add rows at a larger scale, run the chapter that a
+# nothing of other data sets. A claim whose chapter is not written has no check yet. To add rows at a larger scale, run the chapter that a
 # claim links to, for example
 #
 # ```bash

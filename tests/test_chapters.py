@@ -52,7 +52,7 @@ def is_check(cell: NotebookNode) -> bool:
 def test_the_first_screen_answers(name: str) -> None:
     """The question, the answer in words, and the headline figure, before any code is shown."""
     every = cells(name)
-    assert every[0].source.startswith("# ")
+    assert every[0].source.startswith(f"# {name[:2]} ")
     visible = place(every, lambda cell: cell.cell_type == "code" and not tags(cell) & HIDDEN)
     folded = every[:visible]
     if name in RECORDED:

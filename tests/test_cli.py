@@ -59,14 +59,25 @@ def test_chapters_as_json_agree_with_their_declarations(
         (["claims", "--verdict", "hold"], "holds"),
         (["claims", "--scale", "minni"], "mini"),
         (["data", "--download", "svhm"], "svhn"),
+        (["rerun", "gap-011"], "gap-01"),
+        (["rerun", "gap-03", "--scale", "minni"], "mini"),
+        (["run", "62", "-p", "scales=minni"], "mini"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(
     arguments: list[str], near: str, refused: Callable[[list[str]], str]
 ) -> None:
     error = refused(arguments)
-    assert arguments[-1] in error
+    assert arguments[-1].rpartition("=")[2] in error
     assert f"did you mean '{near}'?" in error
+
+
+@pytest.mark.parametrize("scales", ["../../etc", "mini,../../etc", "[..]"])
+def test_the_page_of_claims_takes_scales_and_no_paths(
+    scales: str, refused: Callable[[list[str]], str]
+) -> None:
+    assert "'..'" in (error := refused(["run", "62", "-p", f"scales={scales}"])) or "etc'" in error
+    assert "mini" in error
 
 
 def test_claims_as_json_are_one_object_a_claim(capsys: pytest.CaptureFixture[str]) -> None:

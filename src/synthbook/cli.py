@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from synthbook import __version__
-from synthbook.errors import InputError, did_you_mean
+from synthbook.errors import InputError, check_choice
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -217,14 +217,12 @@ def rerun_claim(given: argparse.Namespace) -> None:
 
 def show_claims(given: argparse.Namespace) -> None:
     """Print each claim's verdict at each scale that has recorded rows."""
-    from synthbook.claims.decide import VERDICTS, claims, recorded_scales, to_json, verdicts
-    from synthbook.record.chapters import chapters
+    from synthbook.claims.decide import VERDICTS, claims, to_json, verdicts
+    from synthbook.page.claims_page import known_scales
 
-    scales = {name for chapter in chapters() for name in chapter.scales} | {*recorded_scales()}
-    for option, known in (("scale", sorted(scales)), ("verdict", VERDICTS)):
-        if (value := getattr(given, option)) and value not in known:
-            near = did_you_mean(value, known) or "."
-            raise InputError(f"unknown --{option} {value}{near} Known are {', '.join(known)}")
+    for option, known in (("scale", known_scales()), ("verdict", VERDICTS)):
+        if value := getattr(given, option):
+            check_choice(f"--{option}", value, known)
     found = verdicts(scale=given.scale, paper=given.paper)
     if given.verdict:
         found = [v for v in found if v.verdict == given.verdict]

@@ -132,3 +132,17 @@ def test_every_chapter_of_the_book_is_listed_in_its_contents() -> None:
     for chapter in chapters():
         assert f"notebooks/{chapter.name}" in text
         assert len(chapter.scales) >= 2, f"{chapter.name} has no parameter file"
+
+
+def test_what_is_staged_has_the_page_of_coverage_and_what_links_of_claims_lead_to(
+    book: Path,
+) -> None:
+    (book / "results/mini").mkdir()
+    (book / "results/mini/12_thing.jsonl").write_text("{}\n")
+    source, first = press.stage({})
+    assert (source / "book/coverage.md").read_text().startswith("# What no parameter can produce")
+    assert (source / "book/_static/results/mini/12_thing.jsonl").read_text() == "{}\n"
+    assert (source / "book/_static/book/paper/claims_gap.yml").read_text() == "[]"
+    assert press.stage({})[1] == first
+    (book / "results/mini/12_thing.jsonl").write_text("{}\n{}\n")
+    assert press.stage({})[1] != first

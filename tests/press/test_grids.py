@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 
 import pytest
 import yaml
 
 from synthbook.errors import InputError
 from synthbook.press import grids
+from synthbook.record.chapters import chapters
 from synthbook.record.parameters import check_values
+from synthbook.record.rows import recorded_rows
 from synthbook.store import root
 
 
@@ -47,3 +51,22 @@ def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> No
         for scale in scales:
             for cell in grids.cells(name, scale):
                 check_values(name, cell.parameters, scale)
+
+
+@pytest.mark.parametrize("chapter", ["12_not_mutual", "52_transfer_to_few_images"])
+def test_recorded_rows_are_counted_by_the_cell_that_made_them(
+    chapter: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = recorded_rows(chapter, "mini")
+    held = grids.on_record(chapter, "mini")
+    assert held == {f"first_seed-{seed}": n for seed, n in Counter(r.seed for r in rows).items()}
+    grids.results(chapter, "mini", dry_run=True)
+    assert f"{len(held)} on record with {len(rows)} rows; " in capsys.readouterr().out
+
+
+def test_every_chapter_with_a_paper_scale_has_its_grid_priced_in_gpu_hours() -> None:
+    for chapter in chapters():
+        if "paper" in chapter.scales:
+            words = grids.estimate(chapter.name, "paper")
+            assert "none of them on record" in words
+            assert re.search(r"about [\d,]+ GPU hours \(estimate: .{20}", words)

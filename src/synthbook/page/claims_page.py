@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of
+from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of, recorded_scales
 from synthbook.claims.language import Claim
+from synthbook.errors import check_choice
 from synthbook.page.evidence import claim_line, evidence, ranges
 from synthbook.page.figures import seeds_text
 from synthbook.page.tables import MISSING, Display, plain, verdict_html
-from synthbook.record.chapters import Chapter
+from synthbook.record.chapters import MINI, Chapter, chapters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,19 @@ LOOKS = {
     "undecided": ("#F0E442", "..."),
     "not run": ("#E6E6E6", ""),
 }
+
+
+def known_scales() -> list[str]:
+    """Return the scales that a chapter has or that have recorded rows, mini first, then by name."""
+    names = {*recorded_scales(), *(name for chapter in chapters() for name in chapter.scales)}
+    return sorted(names, key=lambda name: (name != MINI, name))
+
+
+def scales_to_show(asked: Sequence[str]) -> list[str]:
+    """Return the scales that are asked for, or all that have recorded rows; check their names."""
+    for name in asked:
+        check_choice("scale", name, known_scales())
+    return list(asked) or recorded_scales() or [MINI]
 
 
 def _effect(verdict: Verdict) -> str:

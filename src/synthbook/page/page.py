@@ -169,7 +169,8 @@ class Page:
         """Return claims with their verdicts, parts and rows; by default all of this chapter."""
         asked = decide.find(ids) if ids else decide.claims_of(self.chapter)
         if self.note:
-            return self._aside(f"{self.note} They would be of {', '.join(c.id for c in asked)}.")
+            names = ", ".join(claim.id for claim in asked)
+            return self._aside(f"{self.note} The claims asked here: {names}.")
         return claims_display(asked, decide.verdicts(ids=[claim.id for claim in asked]))
 
     def agreement(self) -> Display:

@@ -61,7 +61,7 @@ def reads(chapter: Chapter) -> set[Path]:
     """Return the files of the book that a chapter's output at ``mini`` depends on.
 
     Its own recorded rows and scales; with claims, those of the chapters that they read, and the
-    paper's values. The page of all claims reads everything.
+    paper's values. The page of all claims reads everything, titles of chapters too.
     """
     claims = claims_of(chapter.name)
     names = {chapter.name}.union(*(chapters_of(claim) for claim in claims))
@@ -69,6 +69,7 @@ def reads(chapter: Chapter) -> set[Path]:
     if "claims_page" in chapter.script.read_text(encoding="utf-8"):
         names, papers = {"*"}, {"*"}
     patterns = {"requirements.lock", f"params/{chapter.name}/*.yaml"}
+    patterns |= {"notebooks/*.py"} if "*" in names else set()  # for the titles of chapters
     patterns |= {f"results/*/{name}.jsonl" for name in names}
     patterns |= {f"book/paper/*_{paper}.*" for paper in papers}
     return {path for pattern in patterns for path in root().glob(pattern)}

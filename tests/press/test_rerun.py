@@ -1,0 +1,103 @@
+"""A claim's rows of one seed, the command that makes them, and what running it now gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from synthbook.claims import decide
+from synthbook.cli import main
+from synthbook.press import grids, rerun
+from synthbook.record.rows import Row, recorded_rows
+from synthbook.store import root
+
+CHAPTER = "12_not_mutual"
+
+
+@pytest.fixture
+def anew(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, grids.Cell]]:
+    """Run nothing: a cell gives the recorded rows with accuracies two points higher on a GAN's."""
+    asked = []
+
+    def run(chapter: str, scale: str, cell: grids.Cell) -> list[Row]:
+        asked.append((chapter, scale, cell))
+        return [
+            row.model_copy(update={"value": row.value + 2 * (row.train == "gan")})
+            for row in recorded_rows(chapter, scale)
+            if row.seed == cell.parameters["first_seed"]
+        ]
+
+    monkeypatch.setattr(grids, "rows_anew", run)
+    return asked
+
+
+def test_a_dry_run_shows_the_rows_of_the_seed_and_the_command_and_runs_nothing(
+    anew: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rerun", "gap-03", "--seed", "2", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert anew == []
+    (verdict,) = decide.verdicts("mini", ids=["gap-03"])
+    assert f"gap-03 at mini: {verdict.verdict}" in out
+    assert rerun._asked(verdict.parts[0]) in out
+    places = [line.split()[0] for line in out.splitlines() if "results/mini/" in line]
+    assert len(places) == 2
+    for place in places:
+        path, _, number = place.partition(":")
+        row = Row.model_validate_json((root() / path).read_text().splitlines()[int(number) - 1])
+        assert (row.seed, row.test) == (2, "real")
+        assert f"{row.value:.6g}" in out
+    command = next(
+        line.strip() for line in out.splitlines() if line.startswith("    synthbook run")
+    )
+    assert command.startswith(f"synthbook run {CHAPTER} --scale mini ")
+    assert "-p first_seed=2" in command
+
+
+def test_rows_and_effects_stand_beside_the_recorded_ones(
+    anew: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in (root() / "results/mini").iterdir()}
+    assert main(["rerun", "gap-03"]) == 0
+    out = capsys.readouterr().out.partition("Run now, seed 0:")[2]
+    ((chapter, scale, cell),) = anew
+    assert (chapter, scale, cell.parameters["first_seed"]) == (CHAPTER, "mini", 0)
+    rows = [line.split() for line in out.splitlines() if "results/mini/" in line]
+    moved = {line[1]: float(line[-1]) - float(line[-2]) for line in rows}
+    assert moved == {"diffusion": 0, "gan": pytest.approx(2, abs=1e-3)}
+    effect = out.partition("The effect of this seed alone")[2].splitlines()[1]
+    old, new = map(float, re.findall(r" ([+-][\d.]+)\b", effect))
+    assert new == pytest.approx(old - 2, abs=0.02)
+    assert "1 of 2 rows are equal" in out
+    assert {path: path.read_bytes() for path in (root() / "results/mini").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gap-03", "--seed", "9"], ["seed = 9", "0, 1, 2, 3, 4"]),
+        (["gap-16"], ["gap-16", "no rows on record at scale mini"]),
+        (["ready-01"], ["ready-01", "no rows on record"]),
+        (["gap-08", "--scale", "../../etc"], ["'../../etc'", "mini"]),
+    ],
+)
+def test_what_is_not_on_record_is_refused_before_anything_runs(
+    arguments: list[str], words: list[str], anew: list, refused: Callable[[list[str]], str]
+) -> None:
+    error = refused(["rerun", *arguments])
+    assert anew == []
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize("name", ["gap-05", "gap-19", "prim-09"])
+def test_claims_of_every_kind_can_be_run_again(
+    name: str, anew: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Distributions, methods and trends; a chapter's cell is run once."""
+    assert main(["rerun", name, "--seed", "1"]) == 0
+    out = capsys.readouterr().out
+    assert len({chapter for chapter, _, _ in anew}) == len(anew) >= 1
+    assert "The effect of this seed alone" in out
