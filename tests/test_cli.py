@@ -59,7 +59,7 @@ def test_chapters_as_json_agree_with_their_declarations(
         (["claims", "--verdict", "hold"], "holds"),
         (["claims", "--scale", "minni"], "mini"),
         (["data", "--download", "svhm"], "svhn"),
-        (["rerun", "gap-011"], "gap-01"),
+        (["rerun", "gapp-01"], "gap-01"),
         (["rerun", "gap-03", "--scale", "minni"], "mini"),
         (["run", "62", "-p", "scales=minni"], "mini"),
     ],

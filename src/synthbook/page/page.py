@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthbook.claims import decide
@@ -47,6 +47,12 @@ def matching(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
 
 
 IMAGES = ("targets", "sources")  # parameters that are free in a scale and name images
+NO_IMAGES = ("", "all outside")  # what a row has as its data set that is of none, or of several
+
+
+def _images(p: Mapping[str, Any], targets: Iterable[str]) -> str:
+    """Return in words what a run is of: its data set and the images that a GAN is to learn."""
+    return ", ".join(dict.fromkeys([*([p["data"]] if "data" in p else []), *targets]))
 
 
 def _differences(run: Run) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
     if not kept:
         return ""
     p, own = run.parameters, ""
-    data = ", ".join(p["targets"]) if "targets" in p else p.get("data", "other data")
+    data = _images(p, p.get("targets", ()))
     if run.scale in kept:
         fields = (kept[run.scale][name] for name in ("dataset", "train", "test"))
         known = {part for field in fields for text in field.unique() for part in text.split("+")}
@@ -91,7 +97,12 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
         settings = [f"{name} = {value}" for name, value in other.items()][:3]
         settings += [f"{len(other) - 3} more"] if len(other) > 3 else []
         own = data + (f" with {', '.join(settings)}" if settings else "")
-    theirs = (f"{', '.join(table.dataset.unique())} ({scale})" for scale, table in kept.items())
+    theirs = []
+    for scale, table in kept.items():
+        names = [name for name in table.dataset.unique() if name not in NO_IMAGES]
+        usual = check_values(run.chapter, {}, scale) if scale in find(run.chapter).scales else {}
+        only = "data" in usual and "targets" not in usual
+        theirs.append(f"{_images(usual, () if only else names)} ({scale})")
     return (
         f"Recorded rows and verdicts are of {' and '.join(theirs)}; this run is of {own}: "
         "they are not shown."
@@ -113,7 +124,7 @@ class Page:
         self.note = other_bed(run, kept)
         self.recorded = {} if self.note else kept
         if self.note:
-            Answer(f"<p>{html.escape(self.note)}</p>", self.note).show(update=True)
+            Answer(f"<p>{html.escape(self.note)}</p>", self.note).replace()
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -188,15 +199,16 @@ class Page:
 class Answer(Display):
     """What stands at the top of a page; a run of another bed puts its `Page.note` in its place."""
 
-    def show(self, *, update: bool = False) -> None:
-        """Show it in a kernel, or in place of what is shown there."""
+    def _ipython_display_(self, update: bool = False) -> None:
+        from IPython.display import display
+
+        texts = {"text/html": self.html, "text/plain": self.text}
+        display(texts, raw=True, display_id="synthbook-answer", update=update)
+
+    def replace(self) -> None:
+        """Show it, in a kernel, in place of the answer that is shown there."""
         if "ipykernel" in sys.modules:
-            from IPython.display import display
-
-            texts = {"text/html": self.html, "text/plain": self.text}
-            display(texts, raw=True, display_id="synthbook-answer", update=update)
-
-    _ipython_display_ = show
+            self._ipython_display_(update=True)
 
 
 def answer(chapter: str, *ids: str) -> Answer:
