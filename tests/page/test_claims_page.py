@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import matplotlib as mpl
 import pytest
@@ -17,6 +18,7 @@ from synthbook.page.claims_page import (
     count_bars,
     counts_table,
 )
+from synthbook.page.evidence import published_at
 from synthbook.store import root
 
 mpl.use("Agg")
@@ -83,7 +85,7 @@ def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
     assert "+1 [+0.5, +2], 3 seeds" in first
     folded = first.partition("<details>")[2]
     assert "RS - SR &gt; 0" in folded
-    assert '<a href="../_static/book/paper/claims_gap.yml">' in folded
+    assert '<a href="../_static/claims/claims_gap.yml"><code>book/paper/claims_gap.yml<' in folded
     assert "metric=top1_accuracy" in folded
     assert "<code>SR</code>: train={G}, test=real" in folded
     assert "<code>{G}</code> is each of diffusion, gan" in folded
@@ -100,11 +102,13 @@ def test_links_of_a_claim_lead_back_and_to_files_of_the_book() -> None:
         assert f'<div class="book-claim" id="{name}">' in text
         assert f'<a href="62_claims.html#{name}">{name}</a>' in text
         assert f"synthbook rerun {name}<" in text
-    files = set(re.findall(r'href="../_static/([^"]+)"', text))
-    assert {path.rpartition("/")[2] for path in files} >= {
-        "claims_gap.yml", "claims_prim.yml", "12_not_mutual.jsonl",
+    files = dict(re.findall(r'href="../_static/([^"]+)"><code>([^<]+)<', text))
+    assert set(files) >= {
+        "claims/claims_gap.yml", "claims/claims_prim.yml", "rows/mini/12_not_mutual.jsonl",
     }  # fmt: skip
-    assert all((root() / path).is_file() for path in files)
+    for place, path in files.items():
+        assert (root() / path).is_file()
+        assert published_at(Path(path)).as_posix() == place
     lines = re.search(r"<code>RR</code>: train=real, test=real; lines mini ([\d–]+)", text)[1]
     rows = (root() / "results/mini/12_not_mutual.jsonl").read_text().splitlines()
     first, last = map(int, lines.split("–"))

@@ -141,8 +141,8 @@ def test_what_is_staged_has_the_page_of_coverage_and_what_links_of_claims_lead_t
     (book / "results/mini/12_thing.jsonl").write_text("{}\n")
     source, first = press.stage({})
     assert (source / "book/coverage.md").read_text().startswith("# What no parameter can produce")
-    assert (source / "book/_static/results/mini/12_thing.jsonl").read_text() == "{}\n"
-    assert (source / "book/_static/book/paper/claims_gap.yml").read_text() == "[]"
+    assert (source / "book/_static/rows/mini/12_thing.jsonl").read_text() == "{}\n"
+    assert (source / "book/_static/claims/claims_gap.yml").read_text() == "[]"
     assert press.stage({})[1] == first
     (book / "results/mini/12_thing.jsonl").write_text("{}\n{}\n")
     assert press.stage({})[1] != first

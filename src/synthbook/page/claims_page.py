@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of, recorded_scales
 from synthbook.claims.language import Claim
 from synthbook.errors import check_choice
-from synthbook.page.evidence import claim_line, evidence, ranges
+from synthbook.page.evidence import claim_line, evidence, published_at, ranges
 from synthbook.page.figures import seeds_text
 from synthbook.page.tables import MISSING, Display, plain, verdict_html
 from synthbook.record.chapters import MINI, Chapter, chapters
@@ -75,7 +75,8 @@ def _fields(fields: Mapping[str, Any]) -> str:
 
 def _static(path: Path) -> str:
     """Return a link to a file of the book that its build puts below ``_static``, as HTML."""
-    return f'<a href="../_static/{path.as_posix()}"><code>{path.as_posix()}</code></a>'
+    place = published_at(path).as_posix()
+    return f'<a href="../_static/{place}"><code>{path.as_posix()}</code></a>'
 
 
 def _way_back(claim: Claim, verdicts: Sequence[Verdict]) -> str:

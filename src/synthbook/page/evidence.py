@@ -40,6 +40,16 @@ def _lines(path: Path, stamp: int) -> list[tuple[int, Row, dict[str, object]]]:
     ]
 
 
+def published_at(path: Path) -> Path:
+    """Return where the built book has a file of rows or claims, below ``_static``.
+
+    ``results`` and ``book/paper`` are names that `_config.yml` keeps out of the build.
+    """
+    return (
+        Path("rows", *path.parts[1:]) if path.parts[0] == "results" else Path("claims", path.name)
+    )
+
+
 def lines_of(fields: Fields, scale: str) -> list[Line]:
     """Return the recorded rows of a scale that have these fields, in the order of their file."""
     path = Path("results", scale, f"{fields['chapter']}.jsonl")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 
+from synthbook.page.evidence import published_at
 from synthbook.press.execute import executed, faults
 from synthbook.press.grids import snakemake
 from synthbook.press.plan import coverage_page
@@ -48,7 +49,7 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     files = {p.relative_to(root()): p for p in paths if p.is_file() and p.suffix != ".pyc"}
     files |= {Path("notebooks") / f"{name}.ipynb": path for name, path in targets.items()}
     for path in [*root().glob("results/*/*.jsonl"), *root().glob("book/paper/claims_*.yml")]:
-        files[Path("book", "_static", path.relative_to(root()))] = path
+        files[Path("book", "_static") / published_at(path.relative_to(root()))] = path
     contents = {name: path.read_bytes() for name, path in files.items()}
     contents[Path("book", "coverage.md")] = coverage_page().encode()
     shutil.rmtree(target, ignore_errors=True)
