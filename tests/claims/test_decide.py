@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
+from synthbook.claims import decide
 from synthbook.claims.decide import (
     VERDICTS,
     by_scale,
@@ -18,7 +20,7 @@ from synthbook.claims.decide import (
     verdict,
     verdicts,
 )
-from synthbook.claims.language import Claim
+from synthbook.claims.language import Claim, Premise
 from synthbook.errors import InputError
 from synthbook.record.rows import IDENTITY, Row, latest, provenance
 
@@ -53,35 +55,34 @@ def judge(claim, *given):
 
 
 PLAIN = claim(require=["A - B > 0"])
-UP, DOWN = {"a": [2.0] * 3, "b": [1.0] * 3}, {"a": [0.0] * 3, "b": [1.0] * 3}
+UP, DOWN = {"a": [2.0] * 5, "b": [1.0] * 5}, {"a": [0.0] * 5, "b": [1.0] * 5}
 
 
 def test_holds_fails_undecided():
-    up, down, mixed = [3.0, 4, 5], [1.0, 1, 1], [0.0, 2, 1]
+    up, down, mixed = [3.0, 4, 5, 4, 4], [1.0] * 5, [0.0, 2, 1, 0, 2]
     found = judge(PLAIN, rows({"a": up, "b": down}))
     assert (found.verdict, found.reason) == ("holds", "")
-    assert (found.effect, found.low, found.high, found.seeds) == (3, 2, 4, 3)
-    assert found.effect_text == "+3 [+2, +4]"
+    assert (found.effect, found.seeds) == (3, 5)
+    reach = t.ppf(0.975, 4) * np.std(up, ddof=1) / np.sqrt(5)
+    assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach))
+    assert found.effect_text == "+3 [+2.12, +3.88]"
     assert judge(PLAIN, rows({"a": down, "b": up})).verdict == "fails"
     found = judge(PLAIN, rows({"a": mixed, "b": down}))
     assert found.verdict == "undecided"
-    assert found.reason == "A - B > 0 at d: the interval over seeds spans zero"
+    assert "A - B > 0 at d: the interval over seeds spans zero" in found.reason
 
 
 def test_rounding_decides_nothing():
-    """0.1 + 0.2 is not 0.3 to the last bit: an interval that ends there ends at zero."""
-    behind = [0.3 - 0.5, 0.3 - 0.1, 0.3, 0.3]
-    for sign in (1, -1):
-        values = rows({"a": [sign * one for one in behind], "b": [sign * (0.1 + 0.2)] * 4})
-        assert judge(PLAIN, values).verdict == "undecided"
-    tiny = rows({"a": [0.1 + 0.2] * 4, "b": [0.3] * 4})  # 5e-17 larger on every seed
+    """0.1 + 0.2 is not 0.3 to the last bit."""
+    tiny = rows({"a": [0.1 + 0.2] * 5, "b": [0.3] * 5})  # 5e-17 larger on every seed
     found = judge(PLAIN, tiny)
     assert (found.verdict, found.effect) == ("undecided", 0)
+    assert "zero at every seed" in found.reason
     assert judge(claim(require=["A - B >= 0"]), tiny).verdict == "holds"
 
 
 def test_not_run_names_what_is_missing():
-    found = judge(PLAIN, rows({"a": [1.0, 2, 3]}))
+    found = judge(PLAIN, rows({"a": [1.0, 2, 3, 4, 5]}))
     assert found.verdict == "not run"
     assert found.reason == "no rows of m of plain, b -> real [dataset=d] in c"
     assert (found.effect, found.low, found.high, found.seeds) == (None, None, None, 0)
@@ -94,10 +95,10 @@ def test_not_run_names_what_is_missing():
 
 def test_a_part_says_which_rows_it_rests_on():
     asked = claim(let={"A": {"train": "a", "shots": 4}, "B": {"train": "b"}}, require=["A > B"])
-    (part,) = judge(asked, rows({"a": [1.0, 2, 3]}, shots=4), rows({"b": [1.0]})).parts
+    (part,) = judge(asked, rows({"a": [1.0, 2, 3, 4, 5]}, shots=4), rows({"b": [1.0]})).parts
     fields = {**COMMON, "dataset": "d"}
     assert [(one.name, one.fields, one.rows) for one in part.quantities] == [
-        ("A", {**fields, "train": "a", "shots": 4}, 3),
+        ("A", {**fields, "train": "a", "shots": 4}, 5),
         ("B", {**fields, "train": "b"}, 1),
     ]
     assert claim_quantities(asked) == [
@@ -107,22 +108,22 @@ def test_a_part_says_which_rows_it_rests_on():
 
 
 def test_a_part_that_is_missing_outweighs_one_that_fails():
-    found = judge(PLAIN, rows(DOWN), rows({"a": [1.0] * 3}, dataset="other"))
+    found = judge(PLAIN, rows(DOWN), rows({"a": [1.0] * 5}, dataset="other"))
     assert found.verdict == "not run"
     assert [part.verdict for part in found.parts] == ["fails", "not run"]
 
 
-def test_fewer_than_three_seeds_decide_nothing():
-    for n in (1, 2):
+def test_fewer_than_five_seeds_decide_nothing():
+    for n in (1, 2, 4):
         found = judge(PLAIN, rows({"a": [9.0] * n, "b": [1.0] * n}))
         assert (found.verdict, found.effect, found.seeds) == ("undecided", 8, n)
-        assert "needs 3" in found.reason
+        assert found.reason == f"{n} seed(s); a verdict needs 5"
     assert judge(PLAIN, rows({"a": [9.0], "b": [1.0]})).low is None
 
 
 def test_seeds_are_paired():
     # The spread over seeds is a hundred times the effect, which is the same for every seed.
-    spread = [100.0, 200, 300, 400]
+    spread = [100.0, 200, 300, 400, 500]
     found = judge(PLAIN, rows({"a": [x + 1 for x in spread], "b": spread}))
     assert (found.verdict, found.low, found.high) == ("holds", 1, 1)
     # Only the common seeds count: 2 and 3.
@@ -133,120 +134,226 @@ def test_seeds_are_paired():
     assert "no seed is common" in found.reason
 
 
-def test_premise_that_is_not_met_leaves_its_cell_undecided():
-    premised = claim(premise=["A >= 95"], require=["A - B > 0"])
-    good = rows({"a": [96.0, 97, 98], "b": [1.0] * 3})
-    low = rows({"a": [90.0, 91, 92], "b": [1.0] * 3}, dataset="hard")
+@pytest.fixture
+def bed(monkeypatch):
+    """Premises by name in place of the file's."""
+
+    def declare(**checks):
+        named = {
+            name: Premise(
+                id=name, statement="-", why="-", check={"where": PLAIN.check.where, **one}
+            )
+            for name, one in checks.items()
+        }
+        monkeypatch.setattr(decide, "premises", lambda: named)
+
+    return declare
+
+
+HIGH = {"let": {"A": {"train": "a"}}, "require": ["A >= 95"]}
+
+
+@pytest.mark.parametrize("premise", ["A >= 95", "high"])
+def test_a_premise_that_is_not_met_leaves_its_cell_undecided(premise, bed):
+    bed(high=HIGH)
+    premised = claim(premise=[premise], require=["A - B > 0"])
+    good = rows({"a": [96.0, 97, 98, 98, 98], "b": [1.0] * 5})
+    low = rows({"a": [90.0, 91, 92, 91, 91], "b": [99.0] * 5}, dataset="hard")
     assert judge(premised, good).verdict == "holds"
+    assert judge(PLAIN, good, low).verdict == "fails"
     found = judge(premised, good, low)
+    name = premise if premise == "A >= 95" else "high (A >= 95)"
     assert found.verdict == "undecided"
-    assert found.reason == "premise A >= 95 is not met (by 4) at hard"
+    assert found.reason == f"premise {name} is not met (by 4) at hard"
+    assert found.effect == -8  # which is still shown
     assert [part.verdict for part in found.parts] == ["holds", "undecided"]
-    # A premise met on average is met, and >= allows equality.
-    assert judge(premised, rows({"a": [94.0, 96, 95], "b": [1.0] * 3})).verdict == "holds"
-    undefined = claim(premise=["A / B > 0"], require=["A > B"])
-    assert "not met" in judge(undefined, rows({"a": [0.0] * 3, "b": [0.0] * 3})).reason
+    assert [one.shortfall != "" for one in found.premises] == [False, True]
+    # Met on average is met, and >= allows equality.
+    even = rows({"a": [94.0, 96, 95, 94, 96], "b": [1.0] * 5})
+    assert judge(premised, even).verdict == "holds"
 
 
-def test_missing_rows_of_a_premise_are_missing_rows():
-    premised = claim(let={**BOTH, "P": {"train": "p"}}, premise=["P > 0"], require=["A > B"])
+def test_a_premise_may_have_premises_and_rivals(bed):
+    bed(high={**HIGH, "premise": ["fair"]}, fair={"let": BOTH, "require": ["A > max(B, 3)"]})
+    premised = claim(premise=["high"], require=["A > B"])
+    assert judge(premised, rows({"a": [96.0] * 5, "b": [1.0] * 5})).verdict == "holds"
+    found = judge(premised, rows({"a": [96.0] * 5, "b": [97.0] * 5}))
+    assert found.reason == "premise fair (A > B) is not met (by 1) at d"
+
+
+def test_a_premise_applies_in_its_cells():
+    premised = claim(
+        let={"A": {"train": "{G}"}, "B": {"train": "b"}, "P": {"train": "{G}", "dataset": "d"}},
+        each={"G": ["a", "c"]}, premise=["P > 5"], require=["A > B"],
+    )  # fmt: skip
+    given = rows({"a": [6.0] * 5, "c": [4.0] * 5, "b": [1.0] * 5})
+    assert [part.verdict for part in judge(premised, given).parts] == ["holds", "undecided"]
+
+
+def test_a_premise_that_cannot_be_judged_is_not_met(bed):
+    bed(known={"let": {"P": {"train": "p"}}, "require": ["P > 0"]})
+    premised = claim(premise=["known"], require=["A > B"])
     found = judge(premised, rows(UP))
-    assert found.verdict == "not run"
-    assert "p -> real" in found.reason
+    assert found.verdict == "undecided"
+    assert "premise known (P > 0) cannot be judged: no rows of m of plain, p" in found.reason
+    elsewhere = rows({"p": [1.0] * 5}, dataset="elsewhere")
+    assert "cannot be judged at d: no rows" in judge(premised, rows(UP), elsewhere).reason
+    assert judge(premised, rows({**UP, "p": [1.0] * 5})).verdict == "holds"
+    undefined = claim(premise=["A / B > 0"], require=["A > B"])
+    assert "not met" in judge(undefined, rows({"a": [0.0] * 5, "b": [0.0] * 5})).reason
 
 
-def test_all_is_a_conjunction_and_shows_its_weakest_part():
-    found = judge(claim(require=["A > B", "A > 10 * B"]), rows({"a": [5.0, 6, 7], "b": [1.0] * 3}))
-    assert (found.verdict, found.effect) == ("fails", -4)
+def test_all_is_a_conjunction_and_shows_its_weakest_clause():
+    some = rows({"a": [5.0, 6, 7, 6, 6], "b": [1.0] * 5})
+    found = judge(claim(require=["A > B", "A > 10 * B"]), some)
+    assert (found.verdict, found.effect, found.inequality) == ("fails", -4, "A > 10 * B")
+    assert found.reason == "A > 10 * B at d; 1 of 2 clauses hold"
     assert [part.verdict for part in found.parts] == ["holds", "fails"]
-    strong = rows({"a": [90.0, 91, 92], "b": [1.0] * 3})
-    weak = rows({"a": [2.0, 3, 9], "b": [1.0] * 3}, dataset="weak")
-    assert judge(PLAIN, strong, weak).effect == pytest.approx(11 / 3)  # that of `weak`
+    strong = rows({"a": [90.0, 91, 92, 91, 91], "b": [1.0] * 5})
+    weak = rows({"a": [2.0, 3, 9, 5, 5], "b": [1.0] * 5}, dataset="weak")
+    assert judge(PLAIN, strong, weak).effect == pytest.approx(3.8)  # that of `weak`
 
 
-def test_failing_cells_are_not_averaged_away():
-    huge, small = rows({"a": [900.0] * 3, "b": [1.0] * 3}), rows(DOWN, dataset="small")
+def test_a_clause_fails_only_after_holms_correction():
+    below = [-1.0, -2, -0.7, -3, -0.9]  # p = 0.012
+    alone = rows({"a": below, "b": [0.0] * 5})
+    assert judge(PLAIN, alone).verdict == "fails"
+    others = [rows(UP, dataset=name) for name in ("x", "y")]
+    found = judge(PLAIN, alone, *others)
+    assert (found.verdict, found.effect) == ("undecided", pytest.approx(-1.52))
+    assert "below zero, but no longer with Holm's correction for 3 clauses" in found.reason
+
+
+def noisy(effect, **fields):
+    values = [effect - 0.1, effect, effect + 0.1, effect - 0.2, effect + 0.2]
+    return rows({"a": values, "b": [0.0] * 5}, **fields)
+
+
+def test_the_mean_is_over_cells():
+    huge, small = noisy(900), noisy(-1, dataset="small")
     assert judge(PLAIN, huge, small).verdict == "fails"
     found = judge(claim(require=["A > B"], over="mean"), huge, small)
-    assert found.verdict == "holds"  # the claim speaks of the mean ...
-    assert "1 of 2 cells not above zero" in found.reason  # ... and the cell is still shown
+    assert (found.verdict, found.effect) == ("holds", 449.5)
+    assert found.votes == "1 of 2 cells above zero, 1 of them decided"
     assert [part.verdict for part in found.parts if not part.decides] == ["holds", "fails"]
 
 
 @pytest.mark.parametrize(
-    ("effects", "expected"),
+    ("over", "effects", "expected", "effect"),
     [
-        ([1, 1, -1], "holds"),
-        ([1, 1, -9], "fails"),  # the mean is below zero
-        ([9, -1, -1], "fails"),  # two of three are
-        ([9, -1], "undecided"),  # half is not more than half
-        ([9, 0], "undecided"),  # and a tie is not above zero
+        ("most", [1, 1, -1], "holds", 1),
+        ("most", [3, 2, -9], "holds", 2),
+        ("most", [9, -1, -2], "fails", -1),
+        ("most", [9, -1], "fails", -1),  # half is not more than half
+        ("most", [9, 0], "undecided", 0),
+        ("any", [-1, 2, 0], "holds", 2),
+        ("any", [-1, -2], "fails", -1),
+        ("any", [-1, 0], "undecided", 0),
     ],
 )
-def test_most_needs_the_mean_and_more_than_half_of_the_cells(effects, expected):
-    given = [
-        rows({"a": [effect - 0.1, effect, effect + 0.1], "b": [0.0] * 3}, backbone=str(n))
-        for n, effect in enumerate(effects)
-    ]
-    found = judge(claim(require=["A > B"], over="most"), *given)
+def test_most_and_any_count_cells(over, effects, expected, effect):
+    given = [noisy(effect, backbone=str(n)) for n, effect in enumerate(effects)]
+    found = judge(claim(require=["A > B"], over=over), *given)
     assert found.verdict == expected
-    share = sum(effect > 0 for effect in effects) / len(effects) - 1 / 2
-    mean = sum(effects) / len(effects)
-    assert [part.effect for part in found.parts[:2]] == pytest.approx([mean, share])
+    assert found.effect == pytest.approx(effect)
+    above = sum(one > 0 for one in effects)
+    assert found.votes == f"{above} of {len(effects)} cells above zero, {above} of them decided"
+
+
+def test_no_effect_is_within_a_stated_margin():
+    def within(margin, **check):
+        return claim(require=[{"that": "A > B", "margin": margin}], **check)
+
+    up, none = noisy(3, dataset="up"), noisy(0.01)
+    assert judge(PLAIN, up, none).verdict == "undecided"
+    assert judge(within(0.1), up, none).verdict == "undecided"
+    found = judge(within(0.5), up, none)
+    assert (found.verdict, found.reason) == ("no effect", "within ±0.5")
+    assert judge(within(0.5), up, none, noisy(-3, dataset="down")).verdict == "fails"
+    assert judge(within(0.5, premise=["A > 1"]), up, none).verdict == "undecided"
+    assert judge(claim(require=["A > B"], margin=0.5), none).verdict == "no effect"
+    assert judge(within(0.5, over="most"), up, none, noisy(0, dataset="x")).verdict == "no effect"
+
+
+def test_a_maximum_is_one_inequality_a_rival():
+    """No maximum is taken of one seed: the best rival at a seed is another at each."""
+    values = {"a": [1.0] * 5, "b": [0.0, 2.0, 0.0, 2.0, 0.0], "c": [2.0, 0.0, 0.0, 0.0, 2.0]}
+    against = claim(let={**BOTH, "C": {"train": "c"}}, require=["A > max(B, C)"])
+    found = judge(against, rows(values))
+    assert [part.inequality for part in found.parts] == ["A > B", "A > C"]
+    assert [part.effect for part in found.parts] == pytest.approx([0.2, 0.2])
+    assert found.verdict == "undecided"
+    assert judge(against, rows({**values, "a": [9.0] * 5})).verdict == "holds"
+    assert judge(against, rows({**values, "c": [3.0, 3.1, 3, 3, 3]})).verdict == "fails"
+
+
+def test_absolute_values_are_taken_of_means():
+    (part,) = judge(
+        claim(require=["abs(A) > abs(B)"]),
+        rows({"a": [-1.0, 1, -1, 1, -1], "b": [0.1, 0.2, 0.1, 0.2, 0.1]}),
+    ).parts
+    assert part.effect == pytest.approx(0.2 - 0.14)
+
+
+def test_a_form_beside_decides_nothing():
+    beside = [{"that": "A < B", "because": "as printed"}, {"that": "C > B", "because": "later"}]
+    found = judge(
+        claim(let={**BOTH, "C": {"train": "c"}}, require=["A > B"], beside=beside), rows(UP)
+    )
+    assert found.verdict == "holds"
+    assert [(p.verdict, p.decides, p.because) for p in found.parts[1:]] == [
+        ("fails", False, "as printed"),
+        ("not run", False, "later"),
+    ]
 
 
 @pytest.mark.parametrize("over", ["mean", "most"])
-def test_a_cell_that_says_nothing_is_not_left_out_of_an_average(over):
+def test_a_cell_that_says_nothing_is_not_left_out(over):
     combined = claim(premise=["A > 0"], require=["A > B"], over=over)
-    good = rows({"a": [9.0] * 3, "b": [1.0] * 3})
-    unmet = rows({"a": [-1.0] * 3, "b": [-2.0] * 3}, dataset="unmet")
+    good = rows({"a": [9.0] * 5, "b": [1.0] * 5})
+    unmet = rows({"a": [-1.0] * 5, "b": [-2.0] * 5}, dataset="unmet")
     assert judge(combined, good).verdict == "holds"
     assert judge(combined, good, unmet).verdict == "undecided"
     assert "premise" in judge(combined, good, unmet).reason
-    assert judge(combined, good, rows({"a": [9.0] * 3}, dataset="half")).verdict == "not run"
-    later = rows(UP, first=5, dataset="later")
-    assert "no seed is common to its cells" in judge(combined, good, later).reason
+    assert judge(combined, good, rows({"a": [9.0] * 5}, dataset="half")).verdict == "not run"
 
 
-def test_any_needs_one_cell():
-    some = claim(require=["A > B"], over="any")
-    up, down = rows(UP, dataset="up"), rows(DOWN, dataset="down")
-    noisy = rows({"a": [0.0, 1, 2], "b": [1.0] * 3}, dataset="noisy")
-    assert judge(some, up, down).verdict == "holds"
-    assert judge(some, up, down).parts[0].cell == "any of 2 cells: up"
-    assert judge(some, down).verdict == "fails"
-    assert judge(some, down, noisy).verdict == "undecided"
+def test_the_mean_is_over_cells_of_common_seeds():
+    combined, later = claim(require=["A > B"], over="mean"), rows(UP, first=5, dataset="later")
+    assert "no seed is common to its cells" in judge(combined, rows(UP), later).reason
+    part = judge(combined, rows({"a": [1.0] * 4 + [5] * 6, "b": [0.0] * 10}), later).parts[0]
+    assert (part.seeds, part.effect) == (5, 3)
 
 
 def test_each_fills_placeholders_and_every_filling_counts():
     quantities = {"S": {"train": "{G}"}, "R": {"train": "real"}}
     looped = claim(each={"G": ["a", "b"]}, let=quantities, require=["S > R"])
-    found = judge(looped, rows({"a": [2.0] * 3, "b": [0.0] * 3, "real": [1.0] * 3}))
+    found = judge(looped, rows({"a": [2.0] * 5, "b": [0.0] * 5, "real": [1.0] * 5}))
     assert found.verdict == "fails"
     assert [part.cell for part in found.parts] == ["G=a, d", "G=b, d"]
-    assert judge(looped, rows({"a": [2.0] * 3, "real": [1.0] * 3})).verdict == "not run"
+    assert judge(looped, rows({"a": [2.0] * 5, "real": [1.0] * 5})).verdict == "not run"
 
 
 def test_rows_that_differ_in_an_unnamed_setting_are_ambiguous():
-    found = judge(PLAIN, rows(UP, shots=1), rows({"a": [9.0] * 3}, shots=2))
+    found = judge(PLAIN, rows(UP, shots=1), rows({"a": [9.0] * 5}, shots=2))
     assert found.verdict == "undecided"
     assert "rows of A differ in shots" in found.reason
 
 
 def test_newest_row_of_an_identity_counts():
     old = rows(DOWN, time="2020-01-01T00:00:00Z")
-    new = rows({"a": [2.0] * 3}, time="2021-01-01T00:00:00Z")
+    new = rows({"a": [2.0] * 5}, time="2021-01-01T00:00:00Z")
     assert judge(PLAIN, new, old).verdict == judge(PLAIN, old, new).verdict == "holds"
 
 
 def test_numbers_that_are_not_finite_decide_nothing():
-    found = judge(claim(require=["A / B > 0"]), rows({"a": [1.0] * 3, "b": [0.0] * 3}))
+    found = judge(claim(require=["A / B > 0"]), rows({"a": [1.0] * 5, "b": [0.0] * 5}))
     assert found.verdict == "undecided"
     assert "not finite" in found.reason
 
 
 def curve(values):
-    spread = ((n, [value, value + 0.1, value - 0.1]) for n, value in values.items())
+    spread = ((n, [value + x for x in (0, 0.1, -0.1, 0.2, -0.2)]) for n, value in values.items())
     return [row for n, held in spread for row in rows({"a": held}, n=n)]
 
 
@@ -293,7 +400,9 @@ def table_1():
         row
         for train, tests in TABLE_1.items()
         for test, value in tests.items()
-        for row in rows({train: [value - 0.1, value, value + 0.1]}, test=test, **fields)
+        for row in rows(
+            {train: [value + x for x in (0, 0.1, -0.1, 0.2, -0.2)]}, test=test, **fields
+        )
     ]
 
 
@@ -341,15 +450,18 @@ def test_a_claims_file_with_a_mistake_is_named(tmp_path, monkeypatch):
 def test_to_json_is_plain_and_holds_the_parts():
     found = verdicts(paper="gap", rows=table_1())
     entries = json.loads(json.dumps(to_json(found), allow_nan=False))
-    assert list(entries[0]) == [
-        "id", "paper", "scale", "verdict", "effect", "low", "high", "seeds", "reason", "parts"
-    ]  # fmt: skip
+    assert list(entries[0])[:4] == ["id", "paper", "scale", "verdict"]
+    assert set(entries[0]) > {
+        "effect", "low", "high", "seeds", "unit", "reason", "inequality", "cell", "votes",
+        "premises", "evidence", "parts",
+    }  # fmt: skip
     part = entries[0]["parts"][0]
-    assert (part["text"], part["cell"], part["verdict"]) == (
+    assert (part["inequality"], part["cell"], part["verdict"]) == (
         "RS - SR > 0",
         "G=diffusion, d",
         "holds",
     )
     assert part["effect"] == 7.78
-    assert [one["rows"] for one in part["quantities"]] == [3, 3]
+    assert (part["unit"], entries[0]["unit"]) == ("points", "points")
+    assert [one["rows"] for one in part["quantities"]] == [5, 5]
     assert {entry["verdict"] for entry in entries} <= set(VERDICTS)

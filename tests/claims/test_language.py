@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from synthbook.claims.language import Check, Trend, expression, inequality
+from synthbook.claims.language import Check, Premise, Trend, expression, inequalities
 from synthbook.errors import InputError
 
 NAMES = ("RR", "RS", "x1")
@@ -20,9 +20,6 @@ terms = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
-        st.tuples(st.sampled_from(("min", "max")), inner, inner).map(
-            lambda t: f"{t[0]}({t[1]}, {t[2]})"
-        ),
         inner.map(lambda t: f"abs({t})"),
         inner.map(lambda t: f"-{t}"),
     ),
@@ -33,7 +30,7 @@ terms = st.recursive(
 @given(text=terms, values=st.tuples(numbers, numbers, numbers))
 def test_value_is_pythons_own(text, values):
     at = dict(zip(NAMES, values, strict=True))
-    own = eval(text, {"__builtins__": {"min": min, "max": max, "abs": abs}}, dict(at))
+    own = eval(text, {"__builtins__": {"abs": abs}}, dict(at))
     assert expression(text)(at) == own
 
 
@@ -42,18 +39,59 @@ def test_an_inequality_is_positive_where_it_holds(text, other, values):
     at = dict(zip(NAMES, values, strict=True))
     left, right = expression(text)(at), expression(other)(at)
     for sign, holds in ((">", left > right), ("<", left < right), (">=", left >= right)):
-        test = inequality(f"{text} {sign} {other}")
+        (test,) = inequalities(f"{text} {sign} {other}")
         assert (test(at) > 0 or (test(at) == 0 and not test.strict)) == holds
         assert test.strict == ("=" not in sign)
 
 
 def test_columns_are_combined_line_by_line():
     at = {"a": np.array([1.0, 5.0]), "b": np.array([4.0, 2.0])}
-    assert expression("max(a, b, 3)")(at).tolist() == [4, 5]
     assert expression("mean(a, b)")(at).tolist() == [2.5, 3.5]
     assert expression("mean(a, 0)")(at).tolist() == [0.5, 2.5]
     assert np.isinf(expression("a / (b - b)")(at)).all()  # no warning, no error
-    assert expression("max(a, b, 3)").names == {"a", "b"}
+    assert expression("mean(a, b, 3)").names == {"a", "b"}
+
+
+rivals = st.lists(st.sampled_from(("x1", "RR", "2", "x1 - RR", "abs(RR)")), min_size=1, max_size=3)
+
+
+@given(
+    one=rivals, two=rivals, sign=st.sampled_from(("<", ">", "<=", ">=")),
+    values=st.tuples(numbers, numbers, numbers),
+)  # fmt: skip
+def test_rivals_are_one_inequality_each(one, two, sign, values):
+    """`RS > max(...)` holds where all of its inequalities do, and likewise behind a minus."""
+    at = dict(zip(NAMES, values, strict=True))
+    lesser, greater = ("max", "min") if "<" in sign else ("min", "max")
+    text = f"{lesser}({', '.join(one)}, 7) - {greater}(RS, 3) {sign} {greater}({', '.join(two)}, 1)"
+    found = inequalities(text)
+    assert len(found) == 2 * (len(one) + 1) * (len(two) + 1)
+    own = eval(text, {"__builtins__": {"abs": abs, "min": min, "max": max}}, dict(at))
+    assert all(one(at) > 0 or (one(at) == 0 and not one.strict) for one in found) == own
+    assert all(inequalities(one.text)[0](at) == one(at) for one in found)
+    turned = {"max": "min", "min": "max"}
+    with pytest.raises(InputError, match="among rivals"):
+        inequalities(f"{turned[lesser]}({', '.join(one)}, 7) {sign} 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("a - b", "FD"), ("2 * a - 3", "FD"), ("a / b", ""), ("a / 2", "FD"), ("a * b", "FD²"),
+        ("abs(mean(a, b)) - a", "FD"), ("n / a", "nats/FD"), ("1 - a / b", ""), ("s * a", "FD"),
+        ("a / s", "FD"), ("1 / a", "1/FD"), ("a * n", "FD x nats"), ("3 * s", ""),
+    ],
+)  # fmt: skip
+def test_an_effect_has_a_unit(text, unit):
+    units = {"a": "FD", "b": "FD", "n": "nats", "s": ""}
+    assert expression(text).unit(units) == unit
+    (test,) = inequalities(f"{text} > 3 * ({text})")
+    assert test.unit(units) == unit
+
+
+def test_units_do_not_mix():
+    with pytest.raises(InputError, match="'FD' and 'nats'"):
+        expression("a - n").unit({"a": "FD", "n": "nats"})
 
 
 @pytest.mark.parametrize(
@@ -61,19 +99,20 @@ def test_columns_are_combined_line_by_line():
     [
         "__import__('os')", "a.b", "a[0]", "a ** 2", "a // b", "a % b", "a @ b", "~a", "not a",
         "a and b", "a if b else c", "lambda: 1", "[a for a in b]", "{a: b}", "(a, b)", "f'{a}'",
-        "'text'", "True", "None", "1j", "1e999", "(a := 1)", "sum(a)", "min()", "min(*a)",
-        "abs(a, b)", "min(a, key=b)", "min", "min - a", "max(min, a)", "print(a)", "a; b", "",
+        "'text'", "True", "None", "1j", "1e999", "(a := 1)", "sum(a)", "min(*a)",
+        "abs(a, b)", "min(a, key=b)", "min", "min - a", "abs(abs)", "print(a)", "a; b", "",
         "a +", "a < b < c", "a == b", "a is b", "a in b", "a < (b < c)", "min(a)(b)", "a.min(b)",
-        "a\x00b", "...", "1 / 0", "mean()", "(" * 240 + "a" + ")" * 240, "9" * 400,
+        "a\x00b", "...", "1 / 0", "mean()", "mean(max(a, b))", "2 * max(a, b)",
+        "(" * 240 + "a" + ")" * 240, "9" * 400,
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(text):
     with pytest.raises(InputError, match="not allowed"):
         expression(text)
     with pytest.raises(InputError, match="not allowed"):
-        inequality(text)
+        inequalities(text)
     with pytest.raises(InputError, match="not allowed"):
-        inequality(f"{text} > a")
+        inequalities(f"{text} > a")
 
 
 @given(text=st.text(alphabet=string.printable, max_size=60))
@@ -86,6 +125,7 @@ def test_any_text_is_arithmetic_or_an_input_error(text):
 
 
 FIELDS = {"chapter": "c", "method": "plain", "test": "real", "metric": "m"}
+FALLS = {"of": "A - B", "across": "n", "direction": "down", "by": "ends"}
 GOOD = {"where": FIELDS, "let": {"A": {"train": "a"}, "B": {"train": "b"}}, "require": ["A > B"]}
 
 
@@ -102,6 +142,12 @@ GOOD = {"where": FIELDS, "let": {"A": {"train": "a"}, "B": {"train": "b"}}, "req
         ({"each": {"G": []}}, "at least 1"),
         ({"where": {"chapter": "c"}}, "has no method"),
         ({"over": "usually"}, "over"),
+        ({"over": "most", "cells": []}, "has no meaning where there is one cell"),
+        ({"margin": 0}, "greater than 0"),
+        ({"margin": 1, "require": [{"that": "A > B", "margin": 2}]}, "'margin' has no meaning"),
+        ({"margin": 1, "require": [], "trend": [FALLS]}, "'margin' has no meaning"),
+        ({"beside": [{"that": "A > B"}]}, "because"),
+        ({"beside": [{"that": "A > C", "because": "-"}]}, r"lacks \['C'\]"),
         ({"requires": []}, "requires"),
     ],
 )
@@ -125,6 +171,19 @@ def test_quantities_are_filled_in_every_combination():
 def test_a_trend_is_told_in_words():
     trend = Trend(of="A - B", across="n", direction="down", by="ends")
     assert trend.text == "A - B goes down over n (last - first)"
+
+
+@pytest.mark.parametrize("word", ["over", "margin", "beside", "trend", "include"])
+def test_a_premise_is_inequalities_and_no_more(word):
+    words = {"id": "converged", "statement": "-", "why": "-"}
+    assert Premise(**words, check=GOOD).check.named == []
+    more = {"over": "all", "margin": 1, "beside": [], "trend": [], "include": []}
+    with pytest.raises(ValidationError, match=f"'{word}' has no meaning in a premise"):
+        Premise(**words, check={**GOOD, word: more[word]})
+
+
+def test_premises_are_names_or_inequalities():
+    assert Check(**GOOD, premise=["A > B", "converged"]).named == ["converged"]
 
 
 def test_reading_checks_needs_neither_pandas_nor_torch():

@@ -69,7 +69,7 @@ def test_a_verdict_says_effect_seeds_and_reason(found: list[Verdict]) -> None:
 
 def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
     one, two = (claim for claim in claims("gap") if claim.id in ("gap-01", "gap-07"))
-    parts = (Part(text="RS - SR > 0", cell="G=gan, digits", verdict="fails", effect=-1.0),)
+    parts = (Part(inequality="RS - SR > 0", cell="G=gan, digits", verdict="fails", effect=-1.0),)
     shown = claims_display(
         [one, two],
         [

@@ -1,9 +1,10 @@
-"""What the recorded rows say of each claim: rows -> tables -> effects -> parts -> verdict.
+"""What the recorded rows say of each claim: rows -> tables -> parts -> clauses -> verdict.
 
-The rows of an inequality become a table a cell: a quantity is a column, a line is a seed. The
-inequality is an expression over the columns, so a line has an effect. `judge` decides on an effect
-and its interval, `combine` on the cells of one inequality, `verdict` on a claim. (The tables are so
-small that NumPy decides on all claims in less time than it takes to import pandas.)
+The rows of an inequality become a table a cell: a quantity is a column, a line is a seed. A *part*
+is one inequality in one cell, judged by `inference.estimate`. A *clause* is what a claim needs of
+the parts of a requirement: of each cell alone, or of so many of them. A claim is a conjunction of
+clauses. (The tables are so small that NumPy decides on all claims in less time than it takes to
+import pandas.)
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,36 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from synthbook.claims.language import REQUIRED, Check, Claim, Expression, Fields, Trend, inequality
+from synthbook.claims.inference import (
+    ALPHA,
+    MIN_SEEDS,
+    Columns,
+    Estimate,
+    at_least,
+    estimate,
+    holm,
+    replicates,
+    seeds_needed,
+)
+from synthbook.claims.language import (
+    REQUIRED,
+    Check,
+    Claim,
+    Expression,
+    Fields,
+    Premise,
+    Requirement,
+    Trend,
+    inequalities,
+)
 from synthbook.errors import InputError, did_you_mean
-from synthbook.intervals import DECIMALS, RESAMPLES, effect_text, interval
-from synthbook.randomness import numpy_generator
+from synthbook.intervals import DECIMALS, effect_text
+from synthbook.record.metrics import unit_of
 from synthbook.record.rows import IDENTITY, Row, first_fault, latest, recorded_rows
 from synthbook.store import root
 
 PAPERS = ("gap", "ready", "dip", "fake", "prim")
-VERDICTS = ("holds", "fails", "undecided", "not run")
-WORST_FIRST = ("not run", "fails", "undecided", "holds")
-MIN_SEEDS = 3
+VERDICTS = ("holds", "fails", "no effect", "undecided", "not run")
 
 
 @dataclass(frozen=True)
@@ -49,53 +69,54 @@ class Quantity:
         return f"{head} [{', '.join(rest)}]" if rest else head
 
 
-@dataclass(frozen=True)
-class Judgement:
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Estimate):
     """A verdict and what it rests on.
 
-    The effect is the claimed-larger minus the claimed-smaller side, mean over seeds, in the unit of
-    the quantities: positive supports the claim.
+    The effect is the claimed-larger minus the claimed-smaller side of the means over seeds:
+    positive supports the claim.
     """
 
     verdict: str  # one of `VERDICTS`
-    effect: float | None = None  # None if there is none
-    low: float | None = None  # ends of its 95 % bootstrap interval over seeds; None with one seed
-    high: float | None = None
-    seeds: int = 0  # those that all quantities have
-    reason: str = ""  # why the verdict is not "holds", or what it rests on
+    unit: str = ""  # of the effect; "" for shares and ratios
+    reason: str = ""  # why the verdict is not "holds"
+    inequality: str = ""
+    cell: str = ""
 
     @property
     def effect_text(self) -> str:
-        """The effect with its interval, "+3.2 [+1.1, +5.0]"; "" if there is none."""
-        return effect_text(self.effect, self.low, self.high)
-
-    @property
-    def strength(self) -> float:
-        """Effect in units of its interval's half width: comparable between quantities."""
-        if self.effect is None:
-            return -math.inf
-        if self.low == self.high:  # or both are None
-            return math.copysign(math.inf, self.effect) if self.effect else 0.0
-        return 2 * self.effect / (self.high - self.low)
+        """The effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none."""
+        return effect_text(self.effect, self.low, self.high, self.unit)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Judgement):
-    """One inequality or trend in one cell, or over its cells, with its own verdict."""
+    """One inequality or trend in one cell, or of the mean of its cells, judged alone."""
 
-    text: str
-    cell: str
-    decides: bool = True  # False: shown beside the part that combines the cells
+    decides: bool = True  # False: shown beside what decides
+    because: str = ""  # why it is shown beside
     quantities: tuple[Quantity, ...] = ()  # "not run" means that some of them have no rows
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A premise in one cell."""
+
+    premise: str  # its name, or the inequality
+    place: dict[str, Any]
+    shortfall: str = ""  # why it is not met, "" where it is
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict(Judgement):
-    """What the rows of one scale say of a claim: its parts, and what the weakest of them says."""
+    """What the rows of one scale say of a claim: its parts, and what its weakest clause says."""
 
     id: str
     paper: str
     scale: str
+    votes: str = ""  # of the cells of that clause
+    premises: tuple[Condition, ...] = ()
+    evidence: dict[str, list[Any]] | str | None = None  # the cells that the paper gives
     parts: tuple[Part, ...] = ()
 
 
@@ -117,34 +138,44 @@ def recorded_scales(chapter: str = "*") -> list[str]:
     return sorted(names, key=lambda name: (name != "mini", name))
 
 
-# --- Tables and effects ---------------------------------------------------------------------------
+# --- Tables ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Where an inequality is asked, and its effects there."""
+    """Where an inequality is asked, and its table there."""
 
     place: dict[str, Any]  # values of placeholders, and of fields that are left free
     quantities: tuple[Quantity, ...]
-    fault: str = ""  # why there is no effect
-    effects: dict[int, float] = field(default_factory=dict)  # one a seed
+    fault: str = ""  # why nothing can be said here
+    seeds: tuple[int, ...] = ()  # those that all quantities have
+    columns: Columns = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """The cell in words: "G=gan, digits, small_cnn"."""
-        plain = ("dataset", "backbone")
-        return ", ".join(f"{v}" if k in plain else f"{k}={v}" for k, v in self.place.items())
+        return _label(self.place)
+
+    def at(self, seeds: Iterable[int]) -> Columns:
+        """Return the table of some of the seeds."""
+        kept = np.isin(self.seeds, list(seeds))
+        return {name: column[kept] for name, column in self.columns.items()}
 
 
-def _cells(check: Check, expression: Expression, rows: Rows, free: Iterable[str]) -> list[Cell]:
-    """Return the cells of an expression with its value at each seed.
+def _label(place: Mapping[str, Any]) -> str:
+    plain = ("dataset", "backbone")
+    return ", ".join(f"{v}" if k in plain else f"{k}={v}" for k, v in place.items())
+
+
+def _cells(check: Check, names: set[str], rows: Rows, free: Iterable[str]) -> list[Cell]:
+    """Return the cells of some quantities, each with its table.
 
     A field that is free and that not every quantity fixes makes cells; "" is how a row says that
     it does not apply.
     """
-    cells, names = [], sorted(expression.names)
+    cells = []
     for binding in check.bindings(names):
-        asked = {name: check.quantity(name, binding) for name in names}
+        asked = {name: check.quantity(name, binding) for name in sorted(names)}
         axes = [axis for axis in free if any(axis not in wanted for wanted in asked.values())]
         at: dict[Any, dict[str, list[Any]]] = defaultdict(lambda: {name: [] for name in names})
         for name, wanted in asked.items():
@@ -155,13 +186,12 @@ def _cells(check: Check, expression: Expression, rows: Rows, free: Iterable[str]
         places = sorted(at, key=lambda place: [(k, isinstance(v, str), v) for k, v in place])
         for place in places or [()]:
             held = at[place]
-            asks = (Quantity(n, {**dict(place), **asked[n]}, len(held[n])) for n in names)
-            table = {name: {row["seed"]: row["value"] for row in held[name]} for name in names}
-            seeds = sorted(set.intersection(*map(set, table.values())))
-            columns = {name: np.array([table[name][seed] for seed in seeds]) for name in names}
+            asks = (Quantity(n, {**dict(place), **asked[n]}, len(held[n])) for n in asked)
+            table = {name: {row["seed"]: row["value"] for row in held[name]} for name in asked}
+            seeds = tuple(sorted(set.intersection(*map(set, table.values()))))
+            columns = {name: np.array([table[name][seed] for seed in seeds]) for name in asked}
             fault = _ambiguity(held) or ("" if seeds else "no seed is common to its quantities")
-            effects = {} if fault else dict(zip(seeds, expression(columns).tolist(), strict=True))
-            cells.append(Cell({**binding, **dict(place)}, tuple(asks), fault, effects))
+            cells.append(Cell({**binding, **dict(place)}, tuple(asks), fault, seeds, columns))
     return cells
 
 
@@ -176,9 +206,13 @@ def _ambiguity(held: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 
 
 def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
-    """Return the curves of a trend (cells but for the swept field) with how they rise or fall."""
+    """Return the curves of a trend (cells but for the swept field).
+
+    Their columns are the quantities at the first and at the last point, or the rank correlation.
+    """
+    (value,) = trend.expressions
     curves: dict[Any, list[Cell]] = defaultdict(list)
-    for point in _cells(check, trend.expression, rows, dict.fromkeys((*check.cells, trend.across))):
+    for point in _cells(check, value.names, rows, dict.fromkeys((*check.cells, trend.across))):
         curves[tuple(pair for pair in point.place.items() if pair[0] != trend.across)].append(point)
     cells = []
     for place, points in curves.items():
@@ -187,159 +221,245 @@ def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
             faults.append(f"only {len(points)} value(s) of {trend.across}")
         if not all(isinstance(point.place.get(trend.across), int | float) for point in points):
             faults.append(f"the values of {trend.across} are not numbers")
-        seeds = sorted(set.intersection(*(set(point.effects) for point in points)))
+        seeds = tuple(sorted(set.intersection(*(set(point.seeds) for point in points))))
         faults += [] if seeds else ["no seed is common to its points"]
-        sign = 1 if trend.direction == "up" else -1
-        effects = {s: _rise([sign * point.effects[s] for point in points], trend.by) for s in seeds}
+        tables = [point.at(seeds) for point in points]
+        columns = {(n, end): tables[end][n] for n in value.names for end in (0, -1)}
+        if trend.by == "spearman" and not faults:
+            lines = np.transpose([value(table) for table in tables])
+            columns = {"rank correlation": np.array([_rank_correlation(line) for line in lines])}
         asks = tuple(quantity for point in points for quantity in point.quantities)
-        cells.append(Cell(dict(place), asks, *(faults[:1] or ["", effects])))
+        cells.append(Cell(dict(place), asks, (faults or [""])[0], seeds, columns))
     return cells
 
 
-def _rise(values: list[float], by: str) -> float:
-    """Return how values rise that stand in the order of the swept field."""
-    if by != "spearman":
-        return values[-1] - (values[0] if by == "ends" else 0)
-    y = np.array(values)
+def _rank_correlation(y: np.ndarray) -> float:
+    """Return Spearman's rank correlation of values with the order in which they stand."""
     if not np.isfinite(y).all():
         return math.nan
     ranks = (y[:, None] > y).sum(axis=1) + (y[:, None] == y).sum(axis=1) / 2
     return float(np.corrcoef(np.arange(len(y)), ranks)[0, 1]) if np.ptp(ranks) else 0.0
 
 
-# --- Parts ----------------------------------------------------------------------------------------
+def _statistic(item: Requirement | Trend, value: Expression) -> Callable[[Columns], Any]:
+    """Return the effect as a function of the columns of a cell."""
+    if isinstance(item, Requirement):
+        return value
+    sign = 1 if item.direction == "up" else -1
+
+    def rise(columns: Columns) -> Any:
+        if item.by == "spearman":
+            return sign * columns["rank correlation"]
+        first, last = (value({n: columns[n, end] for n in value.names}) for end in (0, -1))
+        return sign * (last - first if item.by == "ends" else last)
+
+    return rise
 
 
-def judge(effect: float, low: float, high: float, seeds: int, *, strict: bool = True) -> Judgement:
-    """Return what an effect and its interval over seeds say; not ``strict``: zero supports it too.
+# --- Premises -------------------------------------------------------------------------------------
 
-    With a single seed the ends of the interval are NaN.
+
+def _conditions(check: Check, rows: Rows) -> list[list[Condition]]:
+    """Return a check's premises, those of its premises too: each inequality in each of its cells.
+
+    A premise is judged by its means; one without rows cannot be judged, so it is not met.
     """
-    if seeds < MIN_SEEDS:
-        verdict, reason = "undecided", f"{seeds} seed(s); a verdict needs {MIN_SEEDS}"
-    elif low > 0 or (low == 0 and not strict):
-        verdict, reason = "holds", ""
-    elif high < 0:
-        verdict, reason = "fails", ""
-    else:
-        verdict, reason = "undecided", "the interval over seeds spans zero"
-    ends = (None if math.isnan(end) else end for end in (low, high))
-    return Judgement(verdict, effect, *ends, seeds, reason)
-
-
-def _mean(effects: Iterable[float], strict: bool) -> Judgement:
-    """Judge the mean of one effect a seed."""
-    values = list(effects)
-    if not np.isfinite(values).all():
-        return Judgement("undecided", seeds=len(values), reason="an effect is not finite")
-    # Equal means differ by some 1e-17, which must not decide.
-    rounded = (round(end, DECIMALS) + 0.0 for end in interval(values))
-    return judge(*rounded, len(values), strict=strict)
-
-
-def _share(effects: np.ndarray) -> Judgement:
-    """Judge the share of cells (lines) with a positive mean over seeds (columns), minus 1/2."""
-    share, seeds = float((effects.mean(axis=1) > 0).mean()) - 0.5, effects.shape[1]
-    if seeds < MIN_SEEDS:
-        return judge(share, math.nan, math.nan, seeds)
-    draws = numpy_generator(0, "share", seeds).integers(0, seeds, size=(RESAMPLES, seeds))
-    weights = (draws[:, :, None] == np.arange(seeds)).sum(axis=1) / seeds
-    shares = ((effects @ weights.T).round(DECIMALS) > 0).mean(axis=0) - 0.5
-    return judge(share, *np.quantile(shares, [0.025, 0.975]).tolist(), seeds)
-
-
-def _premises(check: Check, rows: Rows) -> list[Cell]:
-    """Return the cells of a check's premises; their fault says why one is not met."""
-    cells = []
+    found = []
     for text in check.premise:
-        test = inequality(text)
-        for cell in _cells(check, test, rows, check.cells):
-            mean = math.inf if cell.fault else sum(cell.effects.values()) / len(cell.effects)
-            if not (mean > 0 or (mean == 0 and not test.strict)):
-                why = f"premise {text} is not met (by {abs(mean):.3g}) at {cell.label}"
-                cell = replace(cell, fault=why)
-            cells.append(cell)
-    return cells
+        asked, wanted = check, inequalities(text) if text not in check.named else ()
+        if not wanted:
+            asked = premises()[text].check
+            wanted = [one for item in asked.require for one in item.expressions]
+            found += _conditions(asked, rows)
+        for test in wanted:
+            name = text if asked is check else f"{text} ({test.text})"
+            cells = _cells(asked, test.names, rows, asked.cells)
+            found.append([_condition(name, test, cell) for cell in cells])
+    return found
 
 
-def _part(text: str, cell: Cell, premises: Iterable[Cell], strict: bool) -> Part:
-    """Return the part of one cell, given the premises that do not lie elsewhere."""
-    near = [p for p in premises if all(cell.place.get(k, v) == v for k, v in p.place.items())]
-    unsaid = [quantity for p in near for quantity in p.quantities if not quantity.rows]
-    quantities = (*cell.quantities, *unsaid)
-    if missing := dict.fromkeys(quantity.text for quantity in quantities if not quantity.rows):
-        judgement = Judgement("not run", reason="no rows of " + "; ".join(missing))
+def _condition(name: str, test: Expression, cell: Cell) -> Condition:
+    where = f" at {cell.label}" if cell.label else ""
+    if unsaid := [quantity.text for quantity in cell.quantities if not quantity.rows]:
+        shortfall = f"premise {name} cannot be judged{where}: no rows of {'; '.join(unsaid)}"
     elif cell.fault:
-        judgement = Judgement("undecided", reason=cell.fault)
+        shortfall = f"premise {name} cannot be judged{where}: {cell.fault}"
     else:
-        judgement = _mean(cell.effects.values(), strict)
-        if unmet := dict.fromkeys(premise.fault for premise in near if premise.fault):
-            judgement = replace(judgement, verdict="undecided", reason="; ".join(unmet))
-    return Part(**vars(judgement), text=text, cell=cell.label, quantities=quantities)
+        mean = round(float(replicates(test, cell.columns)[0]), DECIMALS)
+        met = mean > 0 or (mean == 0 and not test.strict)
+        shortfall = "" if met else f"premise {name} is not met (by {abs(mean):.3g}){where}"
+    return Condition(name, cell.place, shortfall)
 
 
-def combine(parts: list[Part], cells: list[Cell], over: str, *, strict: bool) -> list[Part]:
-    """Return the parts of one inequality: one a cell, and before them what combines these.
+def _unmet(conditions: Iterable[Sequence[Condition]], cell: Cell) -> list[str]:
+    """Return what premises lack in a cell; those apply that do not lie elsewhere."""
+    unmet = []
+    for group in conditions:
+        near = [c for c in group if all(cell.place.get(k, v) == v for k, v in c.place.items())]
+        if not near:
+            unmet.append(f"premise {group[0].premise} cannot be judged at {cell.label}: no rows")
+        unmet += [condition.shortfall for condition in near if condition.shortfall]
+    return unmet
 
-    all: every cell decides. any: one cell that holds is enough. mean: the mean over cells, a seed.
-    most: that mean, and the share of cells whose mean over seeds is positive, against one half.
+
+# --- Parts and clauses ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Clause:
+    """What a claim needs of the parts of one requirement: that ``needed`` of its cells hold.
+
+    A cell holds if its parts do, one a rival.
     """
-    if over == "all":
-        return parts
-    beside = [replace(part, decides=False) for part in parts]
-    count = f"{len(parts)} cells"
-    if over == "any":
-        order = ("not run", "holds", "undecided", "fails")
-        first = min((part.verdict for part in parts), key=order.index)
-        best = max((p for p in parts if p.verdict == first), key=lambda part: part.strength)
-        return [replace(best, cell=f"any of {count}: {best.cell}"), *beside]
-    seeds = sorted(set.intersection(*(set(cell.effects) for cell in cells)))
-    values = np.array([[cell.effects[s] for s in seeds] for cell in cells]).round(DECIMALS)
-    blocked = [part for part in parts if part.effect is None or part.reason.startswith("premise")]
-    if blocked:
-        worst = min(blocked, key=lambda part: WORST_FIRST.index(part.verdict))
-        heads = {count: Judgement(worst.verdict, reason=worst.reason)}
-    elif not seeds:
-        heads = {count: Judgement("undecided", reason="no seed is common to its cells")}
-    else:
-        mean = _mean(values.mean(axis=0), strict)
-        if below := int((values.mean(axis=1) <= 0).sum()):
-            reasons = filter(None, (mean.reason, f"{below} of {count} not above zero"))
-            mean = replace(mean, reason="; ".join(reasons))
-        heads = {f"mean of {count}": mean}
-        if over == "most":
-            heads[f"share of {count} above zero, minus 1/2"] = _share(values)
-    common = {"text": parts[0].text, "quantities": sum((part.quantities for part in parts), ())}
-    return [*(Part(**vars(head), **common, cell=cell) for cell, head in heads.items()), *beside]
+
+    cells: list[list[Part]]
+    needed: int
+    margin: float | None
+    votes: str = ""
+
+    @property
+    def p_hold(self) -> float:
+        """Small if that many cells hold."""
+        return at_least(self.needed, [max(p.p_hold for p in cell) for cell in self.cells])
+
+    @property
+    def p_fail(self) -> float:
+        """Small if not so many do, since enough of the others lie below zero."""
+        return at_least(len(self.cells) - self.needed + 1, [*map(_p_fail, self.cells)])
+
+    @property
+    def weakest(self) -> Part:
+        """What decides it: of the best cells that are needed the last, there the worst rival."""
+        worst = [max(cell, key=_weakness) for cell in self.cells]
+        return sorted(worst, key=_weakness)[self.needed - 1]
+
+    @property
+    def failing(self) -> Part:
+        """What makes it fail."""
+        cell = sorted(self.cells, key=_p_fail)[len(self.cells) - self.needed]
+        return min(cell, key=lambda part: part.p_fail)
+
+    @property
+    def negligible(self) -> bool:
+        """Whether all that does not hold lies within the margin."""
+        parts = [part for cell in self.cells for part in cell]
+        return all(part.verdict in ("holds", "no effect") for part in parts)
 
 
-def _evaluate(check: Check, rows: Rows) -> list[Part]:
-    """Return the parts of a check's own inequalities and trends."""
-    premises, parts = _premises(check, rows), []
-    for item in (*check.require, *check.trend):
-        if isinstance(item, Trend):
-            over, cells = check.over, _curves(check, item, rows)
+def _p_fail(cell: Sequence[Part]) -> float:
+    return at_least(1, [part.p_fail for part in cell])
+
+
+def _weakness(part: Part) -> tuple[float, float]:
+    return part.p_hold, -math.inf if part.effect is None else -part.effect
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One inequality, of one rival, as it is asked of cells."""
+
+    item: Requirement | Trend
+    value: Expression
+    unit: str
+    margin: float | None
+    conditions: list[list[Condition]]
+
+    def part(self, cells: Sequence[Cell], label: str) -> Part:
+        """Return the part of a cell, or of the mean of several."""
+        quantities = tuple(quantity for cell in cells for quantity in cell.quantities)
+        missing = dict.fromkeys(quantity.text for quantity in quantities if not quantity.rows)
+        seeds = sorted(set.intersection(*(set(cell.seeds) for cell in cells)))
+        faults = [cell.fault for cell in cells if cell.fault]
+        faults += [] if seeds or faults else ["no seed is common to its cells"]
+        found = Estimate()
+        if not faults:
+            statistic = _statistic(self.item, self.value)
+            effects = [replicates(statistic, cell.at(seeds)) for cell in cells]
+            found = estimate(np.mean(effects, axis=0), strict=self.value.strict)
+            faults += [] if found.effect is not None else ["an effect is not finite"]
+            if len(seeds) < MIN_SEEDS:
+                faults.append(f"{len(seeds)} seed(s); a verdict needs {MIN_SEEDS}")
+            unmet = dict.fromkeys(text for cell in cells for text in _unmet(self.conditions, cell))
+            faults = list(unmet) or faults
+        if missing:
+            word, faults = "not run", ["no rows of " + "; ".join(missing)]
+        elif faults:
+            word = "undecided"
+            found = replace(found, p_hold=1.0, p_fail=1.0)
+        elif found.p_hold <= ALPHA:
+            word = "holds"
+        elif found.p_fail <= ALPHA:
+            word = "fails"
         else:
-            over, cells = item.over or check.over, _cells(check, item.expression, rows, check.cells)
-        strict = item.expression.strict
-        alone = [_part(item.text, cell, premises, strict) for cell in cells]
-        parts += combine(alone, cells, over, strict=strict)
-    return parts
+            within = self.margin and -self.margin <= found.low <= found.high <= self.margin
+            word = "no effect" if within else "undecided"
+        single = self.item.text if isinstance(self.item, Trend) else self.value.text
+        return Part(
+            **vars(found), verdict=word, unit=self.unit, reason="; ".join(faults),
+            inequality=single, cell=label, quantities=quantities,
+        )  # fmt: skip
+
+
+def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
+    """Return a check's own clauses, the parts that are shown beside them, and its premises."""
+    clauses, shown, conditions = [], [], _conditions(check, rows)
+    for item in (*check.require, *check.trend, *check.beside):
+        if isinstance(item, Trend):
+            cells, margin = _curves(check, item, rows), item.margin
+        else:
+            names = set().union(*(value.names for value in item.expressions))
+            cells, margin = _cells(check, names, rows, check.cells), item.margin or check.margin
+        over = item.over or check.over
+        asked = [
+            _Asked(item, value, _unit(check, item, value), margin, conditions)
+            for value in item.expressions
+        ]
+        alone = [[one.part([cell], cell.label) for one in asked] for cell in cells]
+        if item in check.beside:
+            beside = [part for rivals in alone for part in rivals]
+            shown += [replace(part, decides=False, because=item.because) for part in beside]
+        elif over == "all":
+            clauses += [Clause([rivals], 1, margin) for rivals in alone]
+        else:
+            decided = sum(all(part.verdict == "holds" for part in rivals) for rivals in alone)
+            above = sum(all((part.effect or 0) > 0 for part in rivals) for rivals in alone)
+            votes = f"{above} of {len(cells)} cells above zero, {decided} of them decided"
+            if over == "mean":
+                heads = [one.part(cells, f"mean of {len(cells)} cells") for one in asked]
+                clauses.append(Clause([heads], 1, margin, votes))
+                shown += [replace(part, decides=False) for rivals in alone for part in rivals]
+            else:
+                needed = len(cells) // 2 + 1 if over == "most" else 1
+                clauses.append(Clause(alone, needed, margin, votes))
+    return clauses, shown, conditions
+
+
+def _unit(check: Check, item: Requirement | Trend, value: Expression) -> str:
+    if isinstance(item, Trend) and item.by == "spearman":
+        return "(rank correlation)"
+    return value.unit({name: unit_of(check.quantity(name)["metric"]) for name in value.names})
 
 
 # --- Claims and verdicts --------------------------------------------------------------------------
 
 
 @cache
-def _load(path: Path, stamp: int) -> list[Claim]:
-    """Return the claims of a file; ``stamp`` is its time of change."""
+def _load(path: Path, stamp: int, kind: Any) -> list[Any]:
+    """Return the claims or premises of a file; ``stamp`` is its time of change."""
     import yaml
 
     try:
         entries = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return TypeAdapter(list[Claim]).validate_python(entries)
+        return TypeAdapter(list[kind]).validate_python(entries)
     except ValidationError as error:
-        raise InputError(f"'{path}', claim (from 0) {first_fault(error)}; mend it there") from None
+        raise InputError(f"'{path}', entry (from 0) {first_fault(error)}; mend it there") from None
+
+
+def premises() -> dict[str, Premise]:
+    """Return the named premises of all studies."""
+    path = root() / "book" / "paper" / "premises.yml"
+    entries = _load(path, path.stat().st_mtime_ns, Premise) if path.is_file() else []
+    return {premise.id: premise for premise in entries}
 
 
 def claims(paper: str | None = None) -> list[Claim]:
@@ -349,7 +469,7 @@ def claims(paper: str | None = None) -> list[Claim]:
         raise InputError(f"there is no study '{paper}'{hint}; the studies are {', '.join(PAPERS)}")
     folder = root() / "book" / "paper"
     paths = [folder / f"claims_{name}.yml" for name in ([paper] if paper else PAPERS)]
-    return [claim for path in paths for claim in _load(path, path.stat().st_mtime_ns)]
+    return [claim for path in paths for claim in _load(path, path.stat().st_mtime_ns, Claim)]
 
 
 def find(ids: Iterable[str]) -> list[Claim]:
@@ -385,46 +505,98 @@ def claims_of(chapter: str) -> list[Claim]:
     return [claim for claim in claims() if chapter in chapters_of(claim)]
 
 
-def _reason(parts: list[Part], rows: Rows) -> str:
-    """Return why parts of one verdict do not hold, in one line: the first three reasons."""
-    missing = [quantity for part in parts for quantity in part.quantities if not quantity.rows]
-    asked = [(quantity.fields["chapter"], quantity.text) for quantity in missing]
+def _missing(quantities: Iterable[Quantity], rows: Rows) -> list[str]:
+    """Return which rows are missing, in words; of a chapter without any rows its name."""
+    asked = [(one.fields["chapter"], one.text) for one in quantities if not one.rows]
     present = {chapter for chapter, _ in rows}
-    reasons = [f"no rows of chapter {chapter}" for chapter, _ in asked if chapter not in present]
-    reasons += [f"no rows of {text} in {chapter}" for chapter, text in asked if chapter in present]
-    for part in parts if not missing else ():
-        where = f"{part.text} at {part.cell}" if part.cell else part.text
-        alone = part.verdict == "not run" or part.reason.startswith("premise")
-        reasons.append(part.reason if alone else ": ".join(filter(None, (where, part.reason))))
+    absent = [f"no rows of chapter {chapter}" for chapter, _ in asked if chapter not in present]
+    lacking = [f"no rows of {text} in {chapter}" for chapter, text in asked if chapter in present]
+    return absent + lacking
+
+
+def _doubt(clause: Clause, tests: int) -> str:
+    """Return why a clause is open."""
+    part = clause.weakest
+    if part.reason and ("premise" in part.reason or part.seeds < MIN_SEEDS):
+        return part.reason
+    if part.reason:
+        why = part.reason
+    elif clause.p_fail <= ALPHA:
+        why = f"below zero, but no longer with Holm's correction for {tests} clauses"
+    elif len(clause.cells) > 1:
+        return f"{part.inequality}: {clause.votes}, {clause.needed} needed"
+    elif part.low == part.high:
+        why = "zero at every seed"
+    else:
+        why = f"the interval over seeds spans zero; {seeds_needed(part)}"
+    return f"{_where(part)}: {why}"
+
+
+def _where(part: Part) -> str:
+    return f"{part.inequality} at {part.cell}" if part.cell else part.inequality
+
+
+def _listed(reasons: Iterable[str]) -> str:
+    """Return the first three of some reasons in one line."""
     reasons = list(dict.fromkeys(reasons))
     more = [f"and {len(reasons) - 3} more"] if len(reasons) > 3 else []
     return "; ".join(reasons[:3] + more)
 
 
+def _gather(claim: Claim, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
+    """Return the clauses, parts beside, and premises of a claim and of those that it includes."""
+    found: Any = ([], [], [])
+    for other in _included(claim):
+        found = tuple(a + b for a, b in zip(found, _gather(other, rows), strict=True))
+    own = _clauses(claim.check, rows) if claim.check else ([], [], [])
+    return tuple(a + b for a, b in zip(found, own, strict=True))
+
+
 def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     """Return the verdict of a claim over the rows of a scale.
 
-    ``holds``: the interval of every deciding part lies above zero. ``fails``: that of any part lies
-    below. ``not run``: rows of any quantity are missing; the reason names them. ``undecided``:
-    otherwise (an interval spans zero, fewer than three seeds, a premise is not met).
+    ``holds``: every clause does. ``fails``: one fails, also after Holm's correction for the number
+    of clauses. ``no effect``: neither, and all that does not hold lies within a margin that the
+    check states. ``not run``: rows of a quantity are missing; the reason names them.
+    ``undecided``: otherwise (a premise is not met, too few seeds).
 
-    The effect is that of the weakest part: the worst verdict, then the smallest effect in units
-    of its interval's half width.
+    The effect is that of the weakest clause.
     """
-    parts = [part for other in _included(claim) for part in verdict(other, rows, scale).parts]
-    if claim.check:
-        parts += _evaluate(claim.check, rows)
+    clauses, shown, conditions = _gather(claim, rows)
+    parts = [part for clause in clauses for cell in clause.cells for part in cell]
+    own = {
+        "id": claim.id, "paper": claim.paper, "scale": scale, "parts": (*parts, *shown),
+        "premises": tuple(condition for group in conditions for condition in group),
+        "evidence": claim.check and claim.check.evidence,
+    }  # fmt: skip
+    reasons = _missing((quantity for part in parts for quantity in part.quantities), rows)
+    if not claim.check:
+        reasons = [claim.note or "no check is written yet"]
+    if reasons:
+        return Verdict(**own, verdict="not run", reason=_listed(reasons))
+    unmet = [clause for clause in clauses if clause.p_hold > ALPHA]
+    rejected = holm([clause.p_fail for clause in clauses])
+    failing = [clause for clause, fails in zip(clauses, rejected, strict=True) if fails]
+    last = max(unmet or clauses, key=lambda clause: _weakness(clause.weakest))
+    part, word = last.weakest, "undecided"
+    if not unmet:
+        word = "holds"
+    elif failing:
+        last, word = min(failing, key=lambda clause: clause.p_fail), "fails"
+        part, held = last.failing, len(clauses) - len(unmet)
+        reasons = [*(_where(clause.failing) for clause in failing)]
+        reasons += [f"{held} of {len(clauses)} clauses hold"] if len(clauses) > 1 else []
+    elif all(clause.negligible for clause in unmet):
+        word, reasons = "no effect", [f"within ±{last.margin:g} {part.unit}".rstrip()]
     else:
-        reason = claim.note or "no check is written yet"
-        parts.append(Part("not run", reason=reason, text=claim.test, cell=""))
-    deciding = [part for part in parts if part.decides]
-    worst = min((part.verdict for part in deciding), key=WORST_FIRST.index)
-    deciding = [part for part in deciding if part.verdict == worst]
-    weakest = min(deciding, key=lambda part: part.strength)
-    says = {item.name: getattr(weakest, item.name) for item in fields(Judgement)}
-    if worst != "holds":
-        says["reason"] = _reason(deciding, rows)
-    return Verdict(**says, id=claim.id, paper=claim.paper, scale=scale, parts=tuple(parts))
+        reasons = [_doubt(clause, len(clauses)) for clause in unmet]
+    says = {name: getattr(part, name) for name in ("effect", "low", "high", "seeds", "unit")}
+    says |= {"inequality": part.inequality, "cell": part.cell, "votes": last.votes}
+    p_fail = at_least(1, [clause.p_fail for clause in clauses])
+    p_hold = max(clause.p_hold for clause in clauses)
+    return Verdict(
+        **own, **says, verdict=word, reason=_listed(reasons), p_hold=p_hold, p_fail=p_fail
+    )
 
 
 def verdicts(
@@ -461,5 +633,5 @@ def to_json(judged: Iterable[Verdict]) -> list[dict[str, Any]]:
 
     Numbers have 6 digits; what lies behind the ninth decimal is rounding.
     """
-    first = dict.fromkeys(("id", "paper", "scale"))
+    first = dict.fromkeys(("id", "paper", "scale", "verdict"))
     return [json.loads(json.dumps(first | asdict(v)), parse_float=_rounded) for v in judged]

@@ -2,19 +2,22 @@
 
 A check is data. ``let`` names quantities by the fields of the rows that hold them, ``each`` loops
 placeholders such as ``{G}``, ``premise``, ``require`` and ``trend`` say what must be true of the
-quantities, ``over`` says how cells (data sets, backbones, ...) combine:
+quantities, ``over`` in how many cells (data sets, backbones, ...), ``margin`` what is no effect:
 
     check:
       where: {chapter: 12_not_mutual, method: plain, metric: top1_accuracy, split: train}
       each: {G: [diffusion, gan]}
       let:
+        RR: {train: real, test: real}
         RS: {train: real, test: '{G}'}
         SR: {train: '{G}', test: real}
-      require: ['RS - SR > 0']
+      premise: [converged, 'RR >= 95']
+      require: [{that: 'RS - SR > 0', margin: 0.5}]
       over: all
 
-Its expressions hold numbers, names of quantities, ``+ - * /``, parentheses and the functions
-``min``, ``max``, ``abs`` and ``mean``; anything else is refused when the text is read.
+Its expressions hold numbers, names of quantities, ``+ - * /``, parentheses, ``abs`` and ``mean``.
+``full > max(a, b)`` and ``min(a, b) > small`` are inequalities with each of several rivals. All
+else is refused when the text is read.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import operator
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -39,13 +42,12 @@ Over = Literal["all", "any", "most", "mean"]
 
 REQUIRED = ("chapter", "method", "train", "test", "metric")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_NAME = re.compile(r"^[a-z][a-z0-9_-]*$")  # of a premise
 _OPERATORS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Div: operator.truediv, ast.UAdd: operator.pos, ast.USub: operator.neg,
 }  # fmt: skip
 _FUNCTIONS = {
-    "min": lambda *values: reduce(np.minimum, values),
-    "max": lambda *values: reduce(np.maximum, values),
     "mean": lambda *values: sum(values) / len(values),
     "abs": abs,
 }
@@ -71,9 +73,43 @@ class Expression:
         with np.errstate(all="ignore"):
             return SimpleEval(_OPERATORS, _FUNCTIONS, values).eval(self.text, self.tree)
 
+    def unit(self, units: Mapping[str, str]) -> str:
+        """Return its unit, given those of the quantities; "" for a ratio or a share.
+
+        Raises:
+            InputError: if it adds or compares quantities of different units.
+        """
+
+        def of(node: ast.expr) -> str | None:  # None: a bare number, which fits any unit
+            match node:
+                case ast.Name(id=name):
+                    return units[name]
+                case ast.Constant():
+                    return None
+                case ast.UnaryOp(operand=inner):
+                    return of(inner)
+                case ast.BinOp(left, ast.Mult() | ast.Div() as sign, right):
+                    first, second = of(left), of(right)
+                    if isinstance(sign, ast.Div):
+                        if second in (None, ""):
+                            return first
+                        return "" if first == second else f"{first or 1}/{second}"
+                    if first and second:
+                        return f"{first}²" if first == second else f"{first} x {second}"
+                    return first or second
+            inner = [node.left, node.right] if isinstance(node, ast.BinOp) else node.args
+            if len(held := {one for one in map(of, inner) if one is not None}) > 1:
+                raise InputError(
+                    f"'{self.text}' adds or compares {' and '.join(sorted(map(repr, held)))}; "
+                    "compare quantities of one unit"
+                )
+            return held.pop() if held else None
+
+        return of(self.tree) or ""
+
 
 def _refusal(text: str, why: object) -> InputError:
-    allowed = "numbers, names, + - * /, parentheses, min, max, abs and mean are"
+    allowed = "numbers, names, + - * /, parentheses, abs and mean are, max and min among rivals"
     return InputError(f"the expression '{text}' is not allowed: {why}; only {allowed}")
 
 
@@ -89,6 +125,8 @@ def _checked(expression: Expression) -> Expression:
     for node in ast.walk(expression.tree):
         if not isinstance(node, _NODES):
             raise _refusal(expression.text, f"it holds {type(node).__name__}")
+        if isinstance(node, ast.Name) and node.id in ("max", "min"):
+            raise _refusal(expression.text, f"{node.id} has no rivals there")
         if isinstance(node, ast.Constant) and not (
             type(node.value) in (int, float) and node.value < 1e300
         ):
@@ -108,33 +146,64 @@ def expression(text: str) -> Expression:
     return _checked(Expression(text, _parse(text)))
 
 
-@cache
-def inequality(text: str) -> Expression:
-    """Return an inequality, two expressions around one of ``> >= < <=``, as their difference.
+def _rivals(side: ast.expr, rival: str) -> list[ast.expr]:
+    """Return what a side of an inequality becomes, one for each rival among its terms.
 
-    Its value is positive where the inequality holds. Chains such as ``a < b < c`` have no single
+    ``rival`` is the function that leaves the inequality a conjunction: "max" on the smaller side,
+    "min" on the larger one, and the other of the two behind a minus.
+    """
+    match side:
+        case ast.Call(ast.Name(id=name), [_, *_] as given, []) if name == rival:
+            return [one for inner in given for one in _rivals(inner, rival)]
+        case ast.BinOp(left, ast.Add() | ast.Sub() as sign, right):
+            turned = rival if isinstance(sign, ast.Add) else {"max": "min", "min": "max"}[rival]
+            pairs = itertools.product(_rivals(left, rival), _rivals(right, turned))
+            return [ast.BinOp(one, sign, two) for one, two in pairs]
+    return [side]
+
+
+@cache
+def inequalities(text: str) -> tuple[Expression, ...]:
+    """Return an inequality around one of ``> >= < <=`` as a difference, or one for each rival.
+
+    A value is positive where its inequality holds. Chains such as ``a < b < c`` have no single
     effect and are refused, as is all else, by an `InputError`.
     """
-    match _parse(text):
-        case ast.Compare(larger, [ast.Gt() | ast.GtE() as sign], [smaller]):
-            pass
-        case ast.Compare(smaller, [ast.Lt() | ast.LtE() as sign], [larger]):
+    match whole := _parse(text):
+        case ast.Compare(left, [ast.Gt() | ast.GtE() | ast.Lt() | ast.LtE() as sign], [right]):
             pass
         case _:
             raise _refusal(text, "it must compare two sides once, with one of > >= < <=")
-    strict = isinstance(sign, ast.Gt | ast.Lt)
-    return _checked(Expression(text, ast.BinOp(larger, ast.Sub(), smaller), strict))
+    strict, down = isinstance(sign, ast.Gt | ast.Lt), isinstance(sign, ast.Lt | ast.LtE)
+    try:
+        pairs = [*itertools.product(
+            _rivals(left, "max" if down else "min"), _rivals(right, "min" if down else "max")
+        )]  # fmt: skip
+        texts = [ast.unparse(ast.Compare(one, whole.ops, [two])) for one, two in pairs]
+    except RecursionError as error:
+        raise _refusal(text, "it is no expression") from error
+    larger_first = ((two, one) if down else (one, two) for one, two in pairs)
+    return tuple(
+        _checked(
+            Expression(text if len(pairs) == 1 else single, ast.BinOp(a, ast.Sub(), b), strict)
+        )
+        for single, (a, b) in zip(texts, larger_first, strict=True)
+    )
 
 
 class _Strict(BaseModel, extra="forbid", frozen=True):
     pass
 
 
-class Requirement(_Strict):
-    """One inequality, and how its cells combine."""
+class _Asked(_Strict):
+    over: Over | None = None  # None: the check's own
+    margin: float | None = Field(None, gt=0)  # effects inside it are none; in the effect's unit
+
+
+class Requirement(_Asked):
+    """One inequality, in how many cells it must hold, and what is no effect."""
 
     text: str = Field(alias="that")
-    over: Over | None = None  # None: the check's own
 
     @model_validator(mode="before")
     @classmethod
@@ -142,11 +211,18 @@ class Requirement(_Strict):
         return {"that": given} if isinstance(given, str) else given
 
     @property
-    def expression(self) -> Expression:
-        return inequality(self.text)
+    def expressions(self) -> tuple[Expression, ...]:
+        """One a rival."""
+        return inequalities(self.text)
 
 
-class Trend(_Strict):
+class Beside(Requirement):
+    """An inequality that is shown and decides nothing: an earlier form, or the printed one."""
+
+    because: str = Field(min_length=1)
+
+
+class Trend(_Asked):
     """An expression that rises or falls over the values of a swept field.
 
     ``by``: "spearman" (rank correlation with the swept values), "ends" (last minus first value) or
@@ -159,8 +235,8 @@ class Trend(_Strict):
     by: Literal["spearman", "ends", "last"]
 
     @property
-    def expression(self) -> Expression:
-        return expression(self.of)
+    def expressions(self) -> tuple[Expression, ...]:
+        return (expression(self.of),)
 
     @property
     def text(self) -> str:
@@ -169,17 +245,25 @@ class Trend(_Strict):
 
 
 class Check(_Strict):
-    """A claim in terms of recorded rows: see the module's docstring."""
+    """A claim or a premise in terms of recorded rows: see the module's docstring."""
 
     where: Fields = {}  # fields that all quantities share
     let: dict[str, Fields] = {}
     each: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     cells: tuple[str, ...] = ("dataset", "backbone")  # fields that are free: one cell a value
-    premise: list[str] = []
+    premise: list[str] = []  # names of `Premise`s, or inequalities
     require: list[Requirement] = []
     trend: list[Trend] = []
+    beside: list[Beside] = []
     include: list[str] = []  # ids of claims whose parts are parts of this one
     over: Over = "all"
+    margin: float | None = Field(None, gt=0)  # of the requirements that state none
+    evidence: dict[str, list[str | int | float]] | str | None = None  # the paper's cells, in words
+
+    @property
+    def named(self) -> list[str]:
+        """The premises that are named, not written out."""
+        return [text for text in self.premise if _NAME.match(text)]
 
     def quantity(self, name: str, binding: Mapping[str, str] = {}) -> Fields:
         """Return the fields that rows of a quantity have, with placeholders filled as bound."""
@@ -203,10 +287,12 @@ class Check(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Check:
-        if not (self.require or self.trend or self.include):
+        asked = (*self.require, *self.trend)
+        if not (asked or self.include):
             raise ValueError("a check needs 'require', 'trend' or 'include'")
-        spoken = [inequality(text).names for text in self.premise]
-        spoken += [item.expression.names for item in (*self.require, *self.trend)]
+        spoken = [one.names for item in (*asked, *self.beside) for one in item.expressions]
+        for text in set(self.premise) - set(self.named):
+            spoken += [one.names for one in inequalities(text)]
         if not all(spoken):
             raise ValueError("an inequality or a trend speaks of no quantity")
         for name in self.let:
@@ -216,6 +302,26 @@ class Check(_Strict):
             if used != (given := set(getattr(self, word))):
                 unknown, idle = sorted(used - given), sorted(given - used)
                 raise ValueError(f"'{word}' lacks {unknown} and holds unused {idle}")
+        if self.margin and all(item.margin for item in self.require):
+            raise ValueError("'margin' has no meaning where no inequality is without its own")
+        several = [item for item in (self, *asked) if item.over in ("any", "most", "mean")]
+        if several and not (asked and (self.each or self.cells)):
+            raise ValueError(f"'over: {several[0].over}' has no meaning where there is one cell")
+        return self
+
+
+class Premise(_Strict):
+    """A condition of the bed, without which a claim cannot be judged there."""
+
+    id: str = Field(pattern=_NAME.pattern)
+    statement: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    check: Check
+
+    @model_validator(mode="after")
+    def _bare(self) -> Premise:
+        if idle := self.check.model_fields_set & {"trend", "include", "over", "margin", "beside"}:
+            raise ValueError(f"'{min(idle)}' has no meaning in a premise; it holds cell by cell")
         return self
 
 

@@ -114,7 +114,7 @@ def _parts(verdicts: Sequence[Verdict]) -> str:
 
     lines = [
         {
-            "inequality": html.escape(part.text),
+            "inequality": html.escape(part.inequality),
             "where": html.escape(part.cell),
             "scale": verdict.scale,
             "verdict": verdict_html(part.verdict),

@@ -157,7 +157,7 @@ def comparison(
     """Return a table with the same numbers of the paper, of this run and of the recorded runs.
 
     A measured cell is the mean over seeds and, with two seeds or more, the half-width of the 95 %
-    bootstrap interval. What was not run, or not printed, is "·". The paper comes first, so that a
+    interval. What was not run, or not printed, is "·". The paper comes first, so that a
     narrow page shows it. Lines and columns stand in the order in which they first appear in this
     run, then in the recorded ones.
 

@@ -121,7 +121,7 @@ def test_more_missing_than_distorted():
 
 
 def test_a_remedy_helps_does_not_or_is_undecided():
-    up, down, unclear = (2, 3, 2, 3), (-2, -3, -2, -3), (-2, 3, -1, 1)
+    up, down, unclear = (2, 3, 2, 3), (-2, -3, -2, -3), (-4, 2, -3, 0)
     one = entry(report(tried(Aug=unclear, RG=up, DANN=down)), "remedies")
     assert one.severity == "ok"
     assert one.so == "helps: RG; does not help: DANN; undecided: Aug (the interval spans zero)"
