@@ -1,6 +1,7 @@
 """Verdicts on rows made up for each outcome."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -437,12 +438,22 @@ def test_claims_of_a_chapter_read_it_also_through_the_claims_that_they_include()
     assert claims_of("99_none") == []
 
 
-def test_a_claims_file_with_a_mistake_is_named(tmp_path, monkeypatch):
+@pytest.fixture
+def paper(tmp_path, monkeypatch):
+    """Write files of claims or premises that are read in place of the book's."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "_toc.yml").touch()
     (tmp_path / "book" / "paper").mkdir(parents=True)
-    (tmp_path / "book" / "paper" / "claims_gap.yml").write_text("- {id: gap-01}\n")
     monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
+
+    def write(name, *entries):
+        (tmp_path / "book" / "paper" / f"{name}.yml").write_text(json.dumps(entries))
+
+    return write
+
+
+def test_a_claims_file_with_a_mistake_is_named(paper):
+    paper("claims_gap", {"id": "gap-01"})
     with pytest.raises(InputError, match=r"claims_gap.yml'.*0.where: Field required"):
         claims("gap")
 
@@ -465,3 +476,53 @@ def test_to_json_is_plain_and_holds_the_parts():
     assert (part["unit"], entries[0]["unit"]) == ("points", "points")
     assert [one["rows"] for one in part["quantities"]] == [5, 5]
     assert {entry["verdict"] for entry in entries} <= set(VERDICTS)
+
+
+def entry(**check):
+    where = {
+        "chapter": "12_not_mutual",
+        "method": "plain",
+        "test": "real",
+        "metric": "top1_accuracy",
+    }
+    check = {"where": where, "let": BOTH, "require": ["A > B"], **check}
+    return {**claim(require=["A > B"]).model_dump(exclude={"check"}), "check": check}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"let": {**BOTH, "A": {"train": "a", "metric": "top1_acuracy"}}},
+         "A: no metric 'top1_acuracy' is in chapter 12_not_mutual; did you mean 'top1_accuracy'"),
+        ({"let": {**BOTH, "B": {"train": "b", "method": "{M}"}}, "each": {"M": ["plain", "RG"]}},
+         "B: no method 'RG'"),
+        ({"let": {**BOTH, "B": {"train": "b", "part": "tables"}}}, "B: no part 'tables'"),
+        ({"let": {**BOTH, "B": {"train": "b", "chapter": "16_real_guidance", "part": "table"}}},
+         "B: no part 'table' is in chapter 16_real_guidance"),
+        ({"let": {**BOTH, "B": {"train": "b", "chapter": "99_none"}}}, "in chapter 99_none"),
+        ({"let": {**BOTH, "B": {"train": "b", "chapter": "11_generators", "method": "fidelity",
+                                "metric": "fd"}}}, "'FD' and 'points'"),
+        ({"require": ["A > B", "A / B > 1"], "margin": 1}, "one margin for effects in"),
+        ({"premise": ["convergd"]}, "no premise 'convergd'; did you mean 'converged'"),
+        ({"premise": ["converged", "A > 3"]}, None),
+    ],
+)  # fmt: skip
+def test_a_check_that_rows_can_never_answer_is_refused(change, message, paper):
+    where = {"chapter": "12_not_mutual", "method": "plain", "test": "real"}
+    premise = {"where": where, "let": {"A": {"train": "a", "metric": "top1_accuracy"}}}
+    named = {"id": "converged", "statement": "-", "why": "-"}
+    paper("premises", {**named, "check": {**premise, "require": ["A > 95"]}})
+    paper("claims_gap", entry(**change))
+    if message:
+        with pytest.raises(InputError, match=rf"claims_gap.yml', gap-99: .*{re.escape(message)}"):
+            claims("gap")
+    else:
+        assert claims("gap")[0].check.named == ["converged"]
+
+
+def test_a_premise_of_itself_is_refused(paper):
+    premise = {"statement": "-", "why": "-", "check": entry()["check"]}
+    round_about = {**premise, "check": {**premise["check"], "premise": ["two"]}}
+    paper("premises", {**round_about, "id": "one"}, {**round_about, "id": "two"})
+    with pytest.raises(InputError, match=r"premises.yml', two: it is a premise of itself"):
+        decide.premises()

@@ -45,7 +45,7 @@ from synthbook.claims.language import (
 )
 from synthbook.errors import InputError, did_you_mean
 from synthbook.intervals import DECIMALS, effect_text
-from synthbook.record.metrics import unit_of
+from synthbook.record.metrics import METRICS, PRODUCES, Metric, Produced
 from synthbook.record.rows import IDENTITY, Row, first_fault, latest, recorded_rows
 from synthbook.store import root
 
@@ -65,8 +65,9 @@ class Quantity:
     def text(self) -> str:
         """The fields in words, without the chapter."""
         rest = [f"{key}={value}" for key, value in self.fields.items() if key not in REQUIRED]
-        head = "{metric} of {method}, {train} -> {test}".format_map(self.fields)
-        return f"{head} [{', '.join(rest)}]" if rest else head
+        metric = METRICS.get(self.fields["metric"], Metric("", self.fields["metric"])).words
+        head = "{method}, {train} -> {test}".format_map(self.fields).removesuffix(" -> ")
+        return f"{metric} of {head} [{', '.join(rest)}]" if rest else f"{metric} of {head}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,29 +438,66 @@ def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[l
 def _unit(check: Check, item: Requirement | Trend, value: Expression) -> str:
     if isinstance(item, Trend) and item.by == "spearman":
         return "(rank correlation)"
-    return value.unit({name: unit_of(check.quantity(name)["metric"]) for name in value.names})
+    metrics = {name: check.quantity(name)["metric"] for name in value.names}
+    return value.unit({name: METRICS.get(m, Metric("", "")).unit for name, m in metrics.items()})
 
 
 # --- Claims and verdicts --------------------------------------------------------------------------
 
 
 @cache
-def _load(path: Path, stamp: int, kind: Any) -> list[Any]:
+def _load(path: Path, stamp: int, kind: type[Claim] | type[Premise]) -> list[Any]:
     """Return the claims or premises of a file; ``stamp`` is its time of change."""
     import yaml
 
     try:
         entries = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return TypeAdapter(list[kind]).validate_python(entries)
+        entries = TypeAdapter(list[kind]).validate_python(entries)
     except ValidationError as error:
         raise InputError(f"'{path}', entry (from 0) {first_fault(error)}; mend it there") from None
+    known = premises() if kind is Claim else {entry.id: entry for entry in entries}
+    for entry in entries:
+        try:
+            if entry.check:
+                _check(entry, known)
+        except InputError as error:
+            raise InputError(f"'{path}', {entry.id}: {error}") from None
+    return entries
+
+
+def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
+    """Raise an `InputError` if rows can never answer a check."""
+    check = entry.check
+    for name in check.let:
+        for wanted in (check.quantity(name, held) for held in check.bindings([name])):
+            chapter = wanted["chapter"]
+            made = PRODUCES.get(chapter, Produced((), ()))._asdict()
+            for key, listed in made.items():
+                if (value := wanted.get(key)) is not None and value not in listed:
+                    hint = did_you_mean(value, listed)
+                    raise InputError(f"{name}: no {key} '{value}' is in chapter {chapter}{hint}")
+    units = {_unit(check, item, one) for item in check.require for one in item.expressions}
+    if check.margin and len(units) > 1:
+        raise InputError(f"one margin for effects in {sorted(units)}; give each inequality its own")
+    reached, ahead = set(), [*check.named]
+    while ahead:
+        name = ahead.pop()
+        if name not in known:
+            raise InputError(f"there is no premise '{name}'{did_you_mean(name, known)}")
+        if name == entry.id:
+            raise InputError("it is a premise of itself")
+        ahead += () if name in reached else known[name].check.named
+        reached.add(name)
 
 
 def premises() -> dict[str, Premise]:
     """Return the named premises of all studies."""
-    path = root() / "book" / "paper" / "premises.yml"
-    entries = _load(path, path.stat().st_mtime_ns, Premise) if path.is_file() else []
-    return {premise.id: premise for premise in entries}
+    return {premise.id: premise for premise in _file("premises", Premise)}
+
+
+def _file(name: str, kind: type[Claim] | type[Premise]) -> list[Any]:
+    path = root() / "book" / "paper" / f"{name}.yml"
+    return _load(path, path.stat().st_mtime_ns, kind) if path.is_file() else []
 
 
 def claims(paper: str | None = None) -> list[Claim]:
@@ -467,9 +505,8 @@ def claims(paper: str | None = None) -> list[Claim]:
     if paper not in (None, *PAPERS):
         hint = did_you_mean(paper, PAPERS)
         raise InputError(f"there is no study '{paper}'{hint}; the studies are {', '.join(PAPERS)}")
-    folder = root() / "book" / "paper"
-    paths = [folder / f"claims_{name}.yml" for name in ([paper] if paper else PAPERS)]
-    return [claim for path in paths for claim in _load(path, path.stat().st_mtime_ns, Claim)]
+    names = [paper] if paper else PAPERS
+    return [claim for name in names for claim in _file(f"claims_{name}", Claim)]
 
 
 def find(ids: Iterable[str]) -> list[Claim]:

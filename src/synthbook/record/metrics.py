@@ -1,27 +1,140 @@
-"""The metrics that rows have, with unit and words, and what each chapter produces."""
+"""What rows say: the metrics with unit and words, and what each chapter produces."""
 
 from __future__ import annotations
 
-# metric -> (unit, words). Shares, ratios and correlations have no unit.
-METRICS: dict[str, tuple[str, str]] = {
-    "top1_accuracy": ("points", "accuracy"),
-    "early_train_accuracy": ("points", "training accuracy in the first eighth"),
-    "final_train_accuracy": ("points", "training accuracy at the end"),
-    "final_val_accuracy": ("points", "validation accuracy at the end"),
-    "train_accuracy": ("points", "training accuracy"),
-    "val_accuracy": ("points", "validation accuracy"),
-    "generalisation_gap": ("points", "training minus validation accuracy"),
-    "class_agreement": ("points", "images of the class that was asked for"),
-    "epochs_to_level": ("epochs", "epochs to 95 % of the last training accuracy"),
-    "mean_cross_entropy": ("nats", "mean loss"),
-    "median_cross_entropy": ("nats", "median loss"),
-    "fd": ("FD", "Fréchet distance"),
-    "best_fd": ("FD", "Fréchet distance, best snapshot"),
-    "last_fd": ("FD", "Fréchet distance, last snapshot"),
-    "steps_to_95": ("steps", "steps to 95 % of the best distance from scratch"),
+from typing import NamedTuple, get_args
+
+from synthbook.record.vocabulary import Big, Guided, Mixing
+
+
+class Metric(NamedTuple):
+    """What a number is."""
+
+    unit: str  # of a difference; "" for shares, ratios, correlations and mere numbers
+    words: str
+
+
+METRICS = {
+    # classifiers
+    "top1_accuracy": Metric("points", "accuracy"),
+    "train_accuracy": Metric("points", "training accuracy"),
+    "val_accuracy": Metric("points", "validation accuracy"),
+    "early_train_accuracy": Metric("points", "training accuracy in the first eighth"),
+    "final_train_accuracy": Metric("points", "training accuracy at the end"),
+    "final_val_accuracy": Metric("points", "validation accuracy at the end"),
+    "generalisation_gap": Metric("points", "training minus validation accuracy"),
+    "epochs_to_level": Metric("epochs", "epochs to 95 % of the last training accuracy"),
+    "mean_cross_entropy": Metric("nats", "mean loss"),
+    "median_cross_entropy": Metric("nats", "median loss"),
+    "share_loss_below_0.01": Metric("", "share of losses below 0.01"),
+    "share_loss_above_1": Metric("", "share of losses above 1"),
+    "mean_cosine": Metric("", "cosine of real and generated gradient"),
+    "share_projected": Metric("", "share of steps that Real Guidance projects"),
+    "relative_cost": Metric("", "time relative to plain training"),
+    # sets of images
+    "fd": Metric("FD", "Fréchet distance"),
+    "best_fd": Metric("FD", "Fréchet distance of the best snapshot"),
+    "last_fd": Metric("FD", "Fréchet distance of the last snapshot"),
+    "kd": Metric("KD", "kernel distance"),
+    "precision": Metric("", "precision"),
+    "recall": Metric("", "recall"),
+    "density": Metric("", "density"),
+    "coverage": Metric("", "coverage"),
+    "appearance": Metric("", "gap in appearance"),
+    "content": Metric("", "gap in content"),
+    "quality": Metric("", "gap in quality"),
+    "copying_z": Metric("", "copying statistic"),
+    "near_copies": Metric("", "share of near copies"),
+    "class_agreement": Metric("points", "agreement with the class that was asked for"),
+    "n_real": Metric("images", "number of real images"),
+    "n_fake": Metric("images", "number of generated images"),
+    "cutout_like": Metric("", "share of images like cutouts"),
+    "shift_like": Metric("", "share of images like shifted ones"),
+    "objects_per_image": Metric("objects", "objects an image"),
+    "share_with_several": Metric("", "share of images with several objects"),
+    # transfer to few images
+    "gain": Metric("", "gain over training from scratch, relative"),
+    "median_gain": Metric("", "median gain over targets"),
+    "lowest_gain": Metric("", "lowest gain over targets"),
+    "steps_to_95": Metric("steps", "steps to 95 % of the best distance from scratch"),
+    "share_to_95": Metric("", "share of the steps to 95 % of the best distance from scratch"),
+    "filter_similarity": Metric("", "similarity of a layer's filters"),
+    "filter_similarity_abs": Metric("", "absolute similarity of a layer's filters"),
+    "mean_filter_similarity": Metric("", "mean similarity of filters over layers"),
+    "last_layer_similarity": Metric("", "similarity of filters in the last layer"),
+    "largest_other_similarity": Metric("", "largest similarity of filters in another layer"),
+    "layers_lower": Metric("", "share of layers with less similar filters"),
+    # drawn images
+    "spectral_slope": Metric("", "spectral slope"),
+    "worst_slope_error": Metric("", "largest error of the spectral slope"),
+    "edge_kurtosis": Metric("", "kurtosis of edges"),
+    "edge_kurtosis_shuffled": Metric("", "kurtosis of edges with shuffled phases"),
+    "like_phase": Metric("", "likeness to the image of the phases"),
+    "like_amplitude": Metric("", "likeness to the image of the amplitudes"),
+    "covered": Metric("", "share of the ground that is covered"),
+    "visible": Metric("", "share of the shapes that are visible"),
+    "colourfulness_of_the_ground": Metric("grey levels", "colourfulness of the ground"),
+    "spread_of_the_noise": Metric("grey levels", "spread of the noise"),
+    "power_across_them": Metric("points", "share of power across lines"),
+    "lines_down_to_the_right": Metric("points", "share of lines down to the right"),
+    "lines_in_the_image": Metric("points", "share of lines in the image"),
+    "rectangles_in_the_image": Metric("points", "share of rectangles in the image"),
+    "pixels_under_a_shape": Metric("points", "share of pixels under a shape"),
+    "images_drawn_twice": Metric("points", "share of images drawn twice"),
 }
 
 
-def unit_of(metric: str) -> str:
-    """Return the unit of a metric's differences; "" for shares, ratios and correlations."""
-    return METRICS.get(metric, ("", ""))[0]
+class Produced(NamedTuple):
+    """What the rows of a chapter may have as method, metric and part."""
+
+    method: tuple[str, ...]
+    metric: tuple[str, ...]
+    part: tuple[str, ...] = ()
+
+
+PRODUCES = {
+    "11_generators": Produced(
+        ("fidelity",),
+        ("fd", "kd", "precision", "recall", "density", "coverage", "copying_z", "near_copies",
+         "class_agreement", "n_real", "n_fake"),
+    ),
+    "12_not_mutual": Produced(("plain",), ("top1_accuracy",)),
+    "13_learned_too_fast": Produced(
+        ("plain",),
+        ("train_accuracy", "val_accuracy", "early_train_accuracy", "final_train_accuracy",
+         "final_val_accuracy", "generalisation_gap", "epochs_to_level"),
+    ),
+    "14_what_an_image_teaches": Produced(
+        ("plain", "taxonomy"),
+        ("top1_accuracy", "mean_cross_entropy", "median_cross_entropy", "share_loss_below_0.01",
+         "share_loss_above_1", "appearance", "content", "quality"),
+    ),
+    "15_pretrained_guidance": Produced(
+        get_args(Guided), ("top1_accuracy", "relative_cost"), ("tables", "sensitivity", "readings")
+    ),
+    "16_real_guidance": Produced(
+        ("plain", *get_args(Mixing)),
+        ("top1_accuracy", "relative_cost", "mean_cosine", "share_projected"),
+        ("methods", "real_images", "sensitivity", "readings"),
+    ),
+    "51_synthesizer": Produced(
+        ("spectrum", "phase swap", "layers", "quirk"),
+        ("spectral_slope", "worst_slope_error", "edge_kurtosis", "edge_kurtosis_shuffled",
+         "like_phase", "like_amplitude", "covered", "visible", "colourfulness_of_the_ground",
+         "spread_of_the_noise", "power_across_them", "lines_down_to_the_right",
+         "lines_in_the_image", "rectangles_in_the_image", "pixels_under_a_shape",
+         "images_drawn_twice"),
+    ),
+    "52_transfer_to_few_images": Produced(
+        ("scratch", "finetune", "TransferGAN", "FreezeD", "real images"),
+        ("fd", "best_fd", "last_fd", "gain", "median_gain", "lowest_gain", "steps_to_95",
+         "share_to_95", "objects_per_image", "share_with_several"),
+    ),
+    "53_why_it_works": Produced(
+        (*get_args(Big), "scratch", "finetune", "filters", "real images"),
+        ("best_fd", "last_fd", "gain", "cutout_like", "shift_like", "filter_similarity",
+         "filter_similarity_abs", "mean_filter_similarity", "last_layer_similarity",
+         "largest_other_similarity", "layers_lower"),
+        ("ablation", "shares", "filters"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,35 @@
+"""What the table says that chapters produce is what they do produce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthbook.record.chapters import find
+from synthbook.record.metrics import METRICS, PRODUCES, Produced
+from synthbook.record.rows import recorded_rows
+from synthbook.store import root
+
+SCALES = sorted(path.name for path in (root() / "results").iterdir())
+
+
+@pytest.mark.parametrize("chapter", PRODUCES)
+def test_a_chapter_produces_what_is_listed(chapter: str) -> None:
+    """Every name that rows have is listed; every name listed is in rows or in the code."""
+    rows = [row for scale in SCALES for row in recorded_rows(chapter, scale)]
+    folder = Path(__file__).resolve().parents[2] / "src" / "synthbook"
+    files = [find(chapter).script, folder / "record" / "vocabulary.py"]
+    files += (folder / "studies").rglob("*.py")
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    for key, listed in PRODUCES[chapter]._asdict().items():
+        held = {row.setting.get("part", "") if key == "part" else getattr(row, key) for row in rows}
+        assert held - {""} <= {*listed}
+        assert [name for name in {*listed} - held if f'"{name}"' not in code] == []
+
+
+def test_metrics_are_those_that_chapters_produce() -> None:
+    assert set(METRICS) == {metric for made in PRODUCES.values() for metric in made.metric}
+    assert Produced._fields == ("method", "metric", "part")
+    words = [metric.words for metric in METRICS.values()]
+    assert len({*words}) == len(words)
