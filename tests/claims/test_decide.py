@@ -261,6 +261,17 @@ def test_most_and_any_count_cells(over, effects, expected, effect):
     assert found.votes == f"{above} of {len(effects)} cells above zero, {above} of them decided"
 
 
+@pytest.mark.parametrize("margin", [None, 0.2, 2])
+def test_choosing_the_best_cells_is_corrected_for(margin):
+    """Two of three cells are needed, and all three are above zero, but barely."""
+    cells = [rows({"a": [1.0, 2, 0.5, 3, 0.8], "b": [0.0] * 5}, dataset=name) for name in "xyz"]
+    (part,) = judge(PLAIN, cells[0]).parts
+    assert (part.verdict, 0.0125 < part.p_hold <= 0.025) == ("holds", True)
+    found = judge(claim(require=["A > B"], over="most", margin=margin), *cells)
+    assert found.verdict == "undecided"
+    assert "3 of 3 cells above zero, 3 of them decided, 2 needed (p = 0.0" in found.reason
+
+
 def test_no_effect_is_within_a_stated_margin():
     def within(margin, **check):
         return claim(require=[{"that": "A > B", "margin": margin}], **check)

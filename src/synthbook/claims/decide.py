@@ -342,9 +342,10 @@ class Clause:
 
     @property
     def negligible(self) -> bool:
-        """Whether all that does not hold lies within the margin."""
+        """Whether what it lacks lies within the margin, and so does all that does not hold."""
         parts = [part for cell in self.cells for part in cell]
-        return all(part.verdict in ("holds", "no effect") for part in parts)
+        alike = all(part.verdict in ("holds", "no effect") for part in parts)
+        return alike and self.weakest.verdict == "no effect"
 
 
 def _p_fail(cell: Sequence[Part]) -> float:
@@ -561,7 +562,8 @@ def _doubt(clause: Clause, tests: int) -> str:
     elif clause.p_fail <= ALPHA:
         why = f"below zero, but no longer with Holm's correction for {tests} clauses"
     elif len(clause.cells) > 1:
-        return f"{part.inequality}: {clause.votes}, {clause.needed} needed"
+        needed = f"{clause.needed} needed (p = {clause.p_hold:.2g})"
+        return f"{part.inequality}: {clause.votes}, {needed}"
     elif part.low == part.high:
         why = "zero at every seed"
     else:

@@ -1,0 +1,129 @@
+"""All claims on rows made up: of no effect at all, of the claimed effects, and of their opposites.
+
+A bed has three data sets, two values of any other free field, four of a swept one, and five seeds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+from scipy.stats import binom
+
+from synthbook.claims import decide
+from synthbook.claims.language import Check, Claim, Expression, Trend
+
+FREE = {"dataset": ["x", "y", "z"], "backbone": [""]}
+OTHER, SWEPT, SEEDS, DRAWS = ["1", "2"], [2, 5, 10, 20], 5, 400
+# How often 400 draws exceed 5 % by so much, if 5 % is true: in one of a thousand claims.
+TOO_OFTEN = binom.ppf(0.999, DRAWS, 0.05) / DRAWS
+CHECKED = [claim for claim in decide.claims() if claim.check]
+Target = Callable[[Check, Trend | decide.Requirement, dict], float | None]
+each_claim = pytest.mark.parametrize("claim", CHECKED, ids=lambda claim: claim.id)
+
+
+@pytest.fixture(autouse=True)
+def premises_are_met(monkeypatch):
+    monkeypatch.setattr(decide, "_conditions", lambda check, rows: [])
+
+
+def solve(wanted: list[tuple[Expression, float]], names: list[str], random) -> dict[str, float]:
+    """Return quantities of which inequalities have these effects, or larger ones of this sign.
+
+    As many effects are zero as can be at once.
+    """
+
+    def off(x, equations):
+        at = dict(zip(names, x, strict=True))
+        lacking = [(effect - float(value(at)), np.sign(effect)) for value, effect in equations]
+        return [sign * max(sign * gap, 0) if sign else gap for gap, sign in lacking]
+
+    kept, best = [], np.ones(len(names))
+    for equations in [wanted] if any(effect for _, effect in wanted) else ([one] for one in wanted):
+        for start in (best, *random.uniform(1, 3, (30, len(names)))):
+            found = least_squares(off, start, args=([*kept, *equations],))
+            if found.cost < 1e-12:
+                kept, best = [*kept, *equations], found.x
+                break
+    return dict(zip(names, best, strict=True))
+
+
+def bed(check: Check, target: Target, random) -> dict[tuple, float]:
+    """Return rows without seed, as their fields, with values of which a check has these effects."""
+    names = sorted(check.let)
+    swept = {trend.across for trend in check.trend}
+    axes = dict.fromkeys((*check.cells, *swept))
+    for axis in axes:
+        fixed = {fields[axis] for fields in check.let.values() if axis in fields}
+        axes[axis] = sorted(fixed) or FREE.get(axis, SWEPT if axis in swept else OTHER)
+    rows = {}
+    for place in itertools.product(*axes.values()):
+        here = dict(zip(axes, place, strict=True))
+        items = [(item, target(check, item, here)) for item in (*check.require, *check.trend)]
+        wanted = [(v, e) for item, e in items if e is not None for v in item.expressions]
+        values = solve(wanted, names, random)
+        for name in names:
+            for held in check.bindings([name]):
+                fields = {"dataset": "", "backbone": "", **here, **check.quantity(name, held)}
+                if all(check.quantity(name, held).get(k, v) == v for k, v in here.items()):
+                    rows[tuple(sorted(fields.items()))] = values[name]
+    return rows
+
+
+def beds(claim: Claim, target: Target, random) -> dict[tuple, float]:
+    """Return the rows of a claim and of those that it includes."""
+    rows = {}
+    for one in (*decide._included(claim), claim):
+        rows |= bed(one.check, target, random)
+    return rows
+
+
+def judged(claim: Claim, rows: Iterable[tuple], values: np.ndarray) -> str:
+    held = defaultdict(list)
+    for fields, line in zip(rows, values, strict=True):
+        row = dict(fields)
+        held[row["chapter"], row["metric"]] += [
+            {**row, "seed": seed, "value": float(value)} for seed, value in enumerate(line)
+        ]
+    return decide.verdict(claim, held, "mini").verdict
+
+
+@each_claim
+def test_without_any_effect_a_claim_is_decided_in_one_of_twenty_at_most(claim):
+    """Noise is normal; in half of the draws much of it is common to all rows of a seed."""
+    random = np.random.default_rng(0)
+    rows = beds(claim, lambda *_: 0.0, random)
+    level = np.array(list(rows.values()))[:, None]
+    decided = 0
+    for draw in range(DRAWS):
+        noise = random.normal(size=(len(rows), SEEDS))
+        noise += 3 * (draw % 2) * random.normal(size=SEEDS)
+        decided += judged(claim, rows, level + 1e-3 * noise) in ("holds", "fails")
+    assert decided / DRAWS <= TOO_OFTEN
+
+
+@each_claim
+def test_a_claim_holds_on_the_claimed_effects_and_not_on_their_opposites(claim):
+    random = np.random.default_rng(0)
+
+    def target(sign: int) -> Target:
+        def effect(check, item, place):
+            if isinstance(item, Trend):
+                step = 1 + SWEPT.index(place[item.across])
+                return sign * step * (1 if item.direction == "up" else -1)
+            # Of several claims of "some", each is true in a data set of its own.
+            some = [one for one in check.require if (one.over or check.over) == "any"]
+            turn = len(some) > 1 and item in some and sorted(FREE["dataset"])[some.index(item)]
+            return None if turn and place.get("dataset", turn) != turn else 0.1 * sign
+
+        return effect
+
+    for sign in (1, -1):
+        rows = beds(claim, target(sign), random)
+        noise = 1e-4 * random.normal(size=(len(rows), SEEDS))
+        verdict = judged(claim, rows, np.array(list(rows.values()))[:, None] + noise)
+        assert (verdict == "holds") == (sign > 0)
