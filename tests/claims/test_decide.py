@@ -191,6 +191,27 @@ def test_a_premise_applies_in_its_cells():
     assert [part.verdict for part in judge(premised, given).parts] == ["holds", "undecided"]
 
 
+def test_a_premise_lies_elsewhere_where_all_quantities_say_so(bed):
+    """One of another initialisation than all quantities fix says nothing of them."""
+    both = {"P": {"train": "p"}}
+    bed(known={"let": both, "cells": ["init"], "require": ["P > 0"]})
+    kinds = {name: {"train": "a", "init": init} for name, init in (("A", "old"), ("N", "new"))}
+    given = [
+        rows({"a": [1.0, 2, 3, 4, 5], "p": [p] * 5}, init=i) for i, p in (("old", 1), ("new", -1))
+    ]
+    one = {"premise": ["known"], "let": kinds}
+    found = judge(claim(**one, require=["A > 0", "N > 0"]), *given)
+    assert [part.verdict for part in found.parts] == ["holds", "undecided"]
+    assert judge(claim(**one, require=["A + N > 0"]), *given).verdict == "undecided"
+
+
+def test_a_premise_of_one_requirement_leaves_the_others_alone(bed):
+    bed(known={"let": {"A": BOTH["A"]}, "require": ["A > 5"]})
+    premised = {"that": "A > B", "premise": ["known"]}
+    assert judge(claim(require=[premised]), rows(DOWN)).verdict == "undecided"
+    assert judge(claim(require=[premised, "A > 2 * B"]), rows(DOWN)).verdict == "fails"
+
+
 def test_a_premise_that_cannot_be_judged_is_not_met(bed):
     bed(known={"let": {"P": {"train": "p"}}, "require": ["P > 0"]})
     premised = claim(premise=["known"], require=["A > B"])
@@ -272,6 +293,26 @@ def test_choosing_the_best_cells_is_corrected_for(margin):
     assert "3 of 3 cells above zero, 3 of them decided, 2 needed (p = 0.0" in found.reason
 
 
+@pytest.mark.parametrize("number", [2, 4, 5])
+def test_a_count_of_few_cells_is_not_asked(number):
+    given = [noisy(-1, dataset=str(n)) for n in range(number)]
+    counted = {"that": "B < A", "over": "most", "least": 5}
+    found = judge(claim(require=["A < B", counted]), *given)
+    assert found.verdict == ("holds" if number < 5 else "fails")
+    shown = [part.because for part in found.parts if part.inequality == "B < A"]
+    assert shown == [f"not asked: {number} cells, and it takes 5" if number < 5 else ""] * number
+
+
+def test_what_is_said_of_several_sets_is_not_refuted_by_one():
+    some = claim(require=[{"that": "A > B", "over": "any", "sets": 2}])
+    one = [noisy(-1, backbone=name) for name in ("x", "y")]
+    assert judge(claim(require=["A > B"], over="any"), *one).verdict == "fails"
+    found = judge(some, *one)
+    assert found.verdict == "undecided"
+    assert "it takes 2 data sets, and there is 1" in found.reason
+    assert judge(some, *one, noisy(-1, dataset="e")).verdict == "fails"
+
+
 def test_no_effect_is_within_a_stated_margin():
     def within(margin, **check):
         return claim(require=[{"that": "A > B", "margin": margin}], **check)
@@ -344,6 +385,20 @@ def test_each_fills_placeholders_and_every_filling_counts():
     assert found.verdict == "fails"
     assert [part.cell for part in found.parts] == ["G=a, d", "G=b, d"]
     assert judge(looped, rows({"a": [2.0] * 5, "real": [1.0] * 5})).verdict == "not run"
+
+
+def test_a_quantity_that_fixes_a_field_is_compared_in_every_cell():
+    fixed = claim(
+        let={"A": {"train": "a"}, "B": {"train": "b", "dataset": "all"}}, require=["A > B"]
+    )
+    given = [rows({"a": [n] * 5}, dataset=name) for n, name in ((2, "d"), (0, "e"))]
+    found = judge(fixed, *given, rows({"b": [1.0] * 5}, dataset="all"))
+    assert [(part.cell, part.verdict) for part in found.parts] == [("d", "holds"), ("e", "fails")]
+    # Also one to which the field does not apply.
+    found = judge(
+        PLAIN, *(rows({"a": [2] * 5}, backbone=name) for name in "xy"), rows({"b": [1] * 5})
+    )
+    assert [part.verdict for part in found.parts] == ["holds", "holds"]
 
 
 def test_rows_that_differ_in_an_unnamed_setting_are_ambiguous():

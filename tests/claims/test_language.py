@@ -143,6 +143,8 @@ GOOD = {"where": FIELDS, "let": {"A": {"train": "a"}, "B": {"train": "b"}}, "req
         ({"where": {"chapter": "c"}}, "has no method"),
         ({"over": "usually"}, "over"),
         ({"over": "most", "cells": []}, "has no meaning where there is one cell"),
+        ({"require": [{"that": "A > B", "least": 5}]}, "'least' has no meaning but with"),
+        ({"require": [{"that": "A > B", "premise": ["C > 0"]}]}, r"lacks \['C'\]"),
         ({"margin": 0}, "greater than 0"),
         ({"margin": 1, "require": [{"that": "A > B", "margin": 2}]}, "'margin' has no meaning"),
         ({"margin": 1, "require": [], "trend": [FALLS]}, "'margin' has no meaning"),
@@ -184,6 +186,8 @@ def test_a_premise_is_inequalities_and_no_more(word):
 
 def test_premises_are_names_or_inequalities():
     assert Check(**GOOD, premise=["A > B", "converged"]).named == ["converged"]
+    own = {"that": "A > B", "premise": ["fair"]}
+    assert Check(**{**GOOD, "require": [own]}, premise=["converged"]).named == ["converged", "fair"]
 
 
 def test_reading_checks_needs_neither_pandas_nor_torch():

@@ -34,6 +34,7 @@ from synthbook.claims.inference import (
 )
 from synthbook.claims.language import (
     REQUIRED,
+    Beside,
     Check,
     Claim,
     Expression,
@@ -171,22 +172,29 @@ def _label(place: Mapping[str, Any]) -> str:
 def _cells(check: Check, names: set[str], rows: Rows, free: Iterable[str]) -> list[Cell]:
     """Return the cells of some quantities, each with its table.
 
-    A field that is free and that not every quantity fixes makes cells; "" is how a row says that
-    it does not apply.
+    A field that is free makes cells. A quantity that fixes it, or whose rows say "" since it does
+    not apply, is the same in all of them.
     """
     cells = []
     for binding in check.bindings(names):
         asked = {name: check.quantity(name, binding) for name in sorted(names)}
         axes = [axis for axis in free if any(axis not in wanted for wanted in asked.values())]
-        at: dict[Any, dict[str, list[Any]]] = defaultdict(lambda: {name: [] for name in names})
+        at: dict[str, dict[frozenset[Any], list[Any]]] = {n: defaultdict(list) for n in asked}
         for name, wanted in asked.items():
+            own = [axis for axis in axes if axis not in wanted]
             for row in rows.get((wanted["chapter"], wanted["metric"]), []):
                 if wanted.items() <= row.items():
-                    place = tuple((axis, row[axis]) for axis in axes if row.get(axis, "") != "")
-                    at[place][name].append(row)
-        places = sorted(at, key=lambda place: [(k, isinstance(v, str), v) for k, v in place])
-        for place in places or [()]:
-            held = at[place]
+                    place = frozenset((axis, row[axis]) for axis in own if row.get(axis, "") != "")
+                    at[name][place].append(row)
+        known = set().union(*at.values())
+        widest = [place for place in known if not any(place < other for other in known)]
+        places = [sorted(place, key=lambda pair: axes.index(pair[0])) for place in widest]
+        places.sort(key=lambda place: [(k, isinstance(v, str), v) for k, v in place])
+        for place in places or [[]]:
+            held = {
+                name: [row for part, some in found.items() if part <= {*place} for row in some]
+                for name, found in at.items()
+            }
             asks = (Quantity(n, {**dict(place), **asked[n]}, len(held[n])) for n in asked)
             table = {name: {row["seed"]: row["value"] for row in held[name]} for name in asked}
             seeds = tuple(sorted(set.intersection(*map(set, table.values()))))
@@ -260,18 +268,18 @@ def _statistic(item: Requirement | Trend, value: Expression) -> Callable[[Column
 # --- Premises -------------------------------------------------------------------------------------
 
 
-def _conditions(check: Check, rows: Rows) -> list[list[Condition]]:
-    """Return a check's premises, those of its premises too: each inequality in each of its cells.
+def _conditions(check: Check, texts: Iterable[str], rows: Rows) -> list[list[Condition]]:
+    """Return premises of a check, those of its premises too: each inequality in each of its cells.
 
     A premise is judged by its means; one without rows cannot be judged, so it is not met.
     """
     found = []
-    for text in check.premise:
+    for text in texts:
         asked, wanted = check, inequalities(text) if text not in check.named else ()
         if not wanted:
             asked = premises()[text].check
             wanted = [one for item in asked.require for one in item.expressions]
-            found += _conditions(asked, rows)
+            found += _conditions(asked, asked.premise, rows)
         for test in wanted:
             name = text if asked is check else f"{text} ({test.text})"
             cells = _cells(asked, test.names, rows, asked.cells)
@@ -292,11 +300,24 @@ def _condition(name: str, test: Expression, cell: Cell) -> Condition:
     return Condition(name, cell.place, shortfall)
 
 
+def _applies(condition: Condition, cell: Cell) -> bool:
+    """Return whether a premise's cell lies not elsewhere.
+
+    It does where the cell, or all of its quantities that have the field, have another value.
+    """
+    for name, value in condition.place.items():
+        held = {one.fields[name] for one in cell.quantities if name in one.fields}
+        held |= {cell.place[name]} if name in cell.place else set()
+        if held and value not in held:
+            return False
+    return True
+
+
 def _unmet(conditions: Iterable[Sequence[Condition]], cell: Cell) -> list[str]:
     """Return what premises lack in a cell; those apply that do not lie elsewhere."""
     unmet = []
     for group in conditions:
-        near = [c for c in group if all(cell.place.get(k, v) == v for k, v in c.place.items())]
+        near = [condition for condition in group if _applies(condition, cell)]
         if not near:
             unmet.append(f"premise {group[0].premise} cannot be judged at {cell.label}: no rows")
         unmet += [condition.shortfall for condition in near if condition.shortfall]
@@ -404,22 +425,29 @@ class _Asked:
 
 def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
     """Return a check's own clauses, the parts that are shown beside them, and its premises."""
-    clauses, shown, conditions = [], [], _conditions(check, rows)
+    clauses, shown, common = [], [], _conditions(check, check.premise, rows)
+    conditions = [*common]
     for item in (*check.require, *check.trend, *check.beside):
         if isinstance(item, Trend):
             cells, margin = _curves(check, item, rows), item.margin
         else:
             names = set().union(*(value.names for value in item.expressions))
             cells, margin = _cells(check, names, rows, check.cells), item.margin or check.margin
-        over = item.over or check.over
+        over, own = item.over or check.over, []
+        if isinstance(item, Requirement):
+            own = [*_conditions(check, item.premise, rows), *_too_few_sets(item, cells)]
         asked = [
-            _Asked(item, value, _unit(check, item, value), margin, conditions)
+            _Asked(item, value, _unit(check, item, value), margin, [*common, *own])
             for value in item.expressions
         ]
+        conditions += own
         alone = [[one.part([cell], cell.label) for one in asked] for cell in cells]
-        if item in check.beside:
-            beside = [part for rivals in alone for part in rivals]
-            shown += [replace(part, decides=False, because=item.because) for part in beside]
+        beside = item.because if isinstance(item, Beside) else ""
+        if isinstance(item, Requirement) and len(cells) < (item.least or 0):
+            beside = f"not asked: {len(cells)} cells, and it takes {item.least}"
+        if beside:
+            parts = [part for rivals in alone for part in rivals]
+            shown += [replace(part, decides=False, because=beside) for part in parts]
         elif over == "all":
             clauses += [Clause([rivals], 1, margin) for rivals in alone]
         else:
@@ -434,6 +462,15 @@ def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[l
                 needed = len(cells) // 2 + 1 if over == "most" else 1
                 clauses.append(Clause(alone, needed, margin, votes))
     return clauses, shown, conditions
+
+
+def _too_few_sets(item: Requirement, cells: Iterable[Cell]) -> list[list[Condition]]:
+    """Return the premise that there are as many data sets as a requirement takes, if not met."""
+    found = len({cell.place["dataset"] for cell in cells if "dataset" in cell.place})
+    if found >= (item.sets or 0):
+        return []
+    short = f"premise of {item.text}: it takes {item.sets} data sets, and there is {found}"
+    return [[Condition(f"{item.sets} data sets", {}, short)]]
 
 
 def _unit(check: Check, item: Requirement | Trend, value: Expression) -> str:

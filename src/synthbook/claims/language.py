@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -204,6 +205,9 @@ class Requirement(_Asked):
     """One inequality, in how many cells it must hold, and what is no effect."""
 
     text: str = Field(alias="that")
+    premise: list[str] = []  # besides those of the check
+    least: int | None = Field(None, gt=1)  # of fewer cells it is not asked, and decides nothing
+    sets: int | None = Field(None, gt=1)  # of fewer data sets it is undecided
 
     @model_validator(mode="before")
     @classmethod
@@ -263,7 +267,12 @@ class Check(_Strict):
     @property
     def named(self) -> list[str]:
         """The premises that are named, not written out."""
-        return [text for text in self.premise if _NAME.match(text)]
+        return [text for text in self.premises if _NAME.match(text)]
+
+    @property
+    def premises(self) -> list[str]:
+        """All of them, those of single requirements too."""
+        return [*self.premise, *chain.from_iterable(item.premise for item in self.require)]
 
     def quantity(self, name: str, binding: Mapping[str, str] = {}) -> Fields:
         """Return the fields that rows of a quantity have, with placeholders filled as bound."""
@@ -291,7 +300,7 @@ class Check(_Strict):
         if not (asked or self.include):
             raise ValueError("a check needs 'require', 'trend' or 'include'")
         spoken = [one.names for item in (*asked, *self.beside) for one in item.expressions]
-        for text in set(self.premise) - set(self.named):
+        for text in set(self.premises) - set(self.named):
             spoken += [one.names for one in inequalities(text)]
         if not all(spoken):
             raise ValueError("an inequality or a trend speaks of no quantity")
@@ -307,6 +316,8 @@ class Check(_Strict):
         several = [item for item in (self, *asked) if item.over in ("any", "most", "mean")]
         if several and not (asked and (self.each or self.cells)):
             raise ValueError(f"'over: {several[0].over}' has no meaning where there is one cell")
+        if any(r.least and (r.over or self.over) not in ("most", "any") for r in self.require):
+            raise ValueError("'least' has no meaning but with 'over: most' or 'over: any'")
         return self
 
 
