@@ -586,6 +586,22 @@ def test_a_check_that_rows_can_never_answer_is_refused(change, message, paper):
         assert claims("gap")[0].check.named == ["converged"]
 
 
+def test_rows_of_premises_are_read_too(monkeypatch):
+    """Also where no claim that is asked reads their chapter itself."""
+    named = entry()["check"] | {"require": ["A > B"]}
+    monkeypatch.setattr(
+        decide, "premises", lambda: {"p": Premise(id="p", statement="-", why="-", check=named)}
+    )
+    asked = claim(require=["A > B"], premise=["p"])
+    monkeypatch.setattr(decide, "claims", lambda paper=None: [asked])
+    monkeypatch.setattr(
+        decide, "recorded_rows",
+        lambda chapter, scale: rows(UP) if chapter == "c" else
+        rows(UP, chapter=chapter, metric="top1_accuracy"),
+    )  # fmt: skip
+    assert decide.verdicts("mini")[0].verdict == "holds"
+
+
 def test_a_premise_of_itself_is_refused(paper):
     premise = {"statement": "-", "why": "-", "check": entry()["check"]}
     round_about = {**premise, "check": {**premise["check"], "premise": ["two"]}}

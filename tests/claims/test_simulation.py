@@ -77,7 +77,7 @@ def bed(check: Check, target: Target, random) -> dict[tuple, float]:
 def beds(claim: Claim, target: Target, random) -> dict[tuple, float]:
     """Return the rows of a claim and of those that it includes."""
     rows = {}
-    for one in (*decide._included(claim), claim):
+    for one in (*decide.find(claim.check.include), claim):
         rows |= bed(one.check, target, random)
     return rows
 

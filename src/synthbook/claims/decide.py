@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from synthbook.claims.inference import (
-    ALPHA,
-    MIN_SEEDS,
-    Columns,
-    Estimate,
-    at_least,
-    estimate,
-    holm,
-    replicates,
-    seeds_needed,
-)
+from synthbook.claims import inference
+from synthbook.claims.inference import ALPHA, MIN_SEEDS, Columns, Estimate, at_least, replicates
 from synthbook.claims.language import (
     REQUIRED,
     Beside,
@@ -43,7 +34,7 @@ from synthbook.claims.language import (
     Requirement,
     Trend,
     inequalities,
-)
+)  # fmt: skip
 from synthbook.errors import InputError, did_you_mean
 from synthbook.intervals import DECIMALS, effect_text
 from synthbook.record.metrics import METRICS, PRODUCES, Metric, Produced
@@ -156,7 +147,8 @@ class Cell:
     @property
     def label(self) -> str:
         """The cell in words: "G=gan, digits, small_cnn"."""
-        return _label(self.place)
+        plain = ("dataset", "backbone")
+        return ", ".join(f"{v}" if k in plain else f"{k}={v}" for k, v in self.place.items())
 
     def at(self, seeds: Iterable[int]) -> Columns:
         """Return the table of some of the seeds."""
@@ -164,12 +156,7 @@ class Cell:
         return {name: column[kept] for name, column in self.columns.items()}
 
 
-def _label(place: Mapping[str, Any]) -> str:
-    plain = ("dataset", "backbone")
-    return ", ".join(f"{v}" if k in plain else f"{k}={v}" for k, v in place.items())
-
-
-def _cells(check: Check, names: set[str], rows: Rows, free: Iterable[str]) -> list[Cell]:
+def _cells(check: Check, names: Iterable[str], rows: Rows, free: Iterable[str]) -> list[Cell]:
     """Return the cells of some quantities, each with its table.
 
     A field that is free makes cells. A quantity that fixes it, or whose rows say "" since it does
@@ -215,13 +202,9 @@ def _ambiguity(held: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 
 
 def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
-    """Return the curves of a trend (cells but for the swept field).
-
-    Their columns are the quantities at the first and at the last point, or the rank correlation.
-    """
-    (value,) = trend.expressions
+    """Return the curves of a trend: cells but for the swept field, with a column a point."""
     curves: dict[Any, list[Cell]] = defaultdict(list)
-    for point in _cells(check, value.names, rows, dict.fromkeys((*check.cells, trend.across))):
+    for point in _cells(check, trend.names, rows, dict.fromkeys((*check.cells, trend.across))):
         curves[tuple(pair for pair in point.place.items() if pair[0] != trend.across)].append(point)
     cells = []
     for place, points in curves.items():
@@ -233,36 +216,34 @@ def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
         seeds = tuple(sorted(set.intersection(*(set(point.seeds) for point in points))))
         faults += [] if seeds else ["no seed is common to its points"]
         tables = [point.at(seeds) for point in points]
-        columns = {(n, end): tables[end][n] for n in value.names for end in (0, -1)}
-        if trend.by == "spearman" and not faults:
-            lines = np.transpose([value(table) for table in tables])
-            columns = {"rank correlation": np.array([_rank_correlation(line) for line in lines])}
+        columns = {name: np.stack([table[name] for table in tables], 1) for name in tables[0]}
         asks = tuple(quantity for point in points for quantity in point.quantities)
         cells.append(Cell(dict(place), asks, (faults or [""])[0], seeds, columns))
     return cells
 
 
+def _effects(item: Requirement | Trend, value: Expression, columns: Columns) -> np.ndarray:
+    """Return the effect of all seeds first, then without each of them."""
+    if isinstance(item, Requirement):
+        return replicates(value, columns)
+    sign = 1 if item.direction == "up" else -1
+    if item.by == "spearman":
+        each = np.array([_rank_correlation(line) for line in value(columns)])
+        return replicates(lambda held: sign * held[0], {0: each})
+
+    def rise(held: Columns) -> np.ndarray:
+        y = value(held)
+        return sign * (y[:, -1] - (y[:, 0] if item.by == "ends" else 0))
+
+    return replicates(rise, columns)
+
+
 def _rank_correlation(y: np.ndarray) -> float:
     """Return Spearman's rank correlation of values with the order in which they stand."""
-    if not np.isfinite(y).all():
-        return math.nan
     ranks = (y[:, None] > y).sum(axis=1) + (y[:, None] == y).sum(axis=1) / 2
-    return float(np.corrcoef(np.arange(len(y)), ranks)[0, 1]) if np.ptp(ranks) else 0.0
-
-
-def _statistic(item: Requirement | Trend, value: Expression) -> Callable[[Columns], Any]:
-    """Return the effect as a function of the columns of a cell."""
-    if isinstance(item, Requirement):
-        return value
-    sign = 1 if item.direction == "up" else -1
-
-    def rise(columns: Columns) -> Any:
-        if item.by == "spearman":
-            return sign * columns["rank correlation"]
-        first, last = (value({n: columns[n, end] for n in value.names}) for end in (0, -1))
-        return sign * (last - first if item.by == "ends" else last)
-
-    return rise
+    finite = np.isfinite(y).all()
+    varied = np.corrcoef(np.arange(len(y)), ranks)[0, 1] if np.ptp(ranks) else 0.0
+    return float(varied) if finite else math.nan
 
 
 # --- Premises -------------------------------------------------------------------------------------
@@ -329,14 +310,13 @@ def _unmet(conditions: Iterable[Sequence[Condition]], cell: Cell) -> list[str]:
 
 @dataclass(frozen=True)
 class Clause:
-    """What a claim needs of the parts of one requirement: that ``needed`` of its cells hold.
+    """What a claim needs of the parts of one requirement: that so many of its cells hold.
 
     A cell holds if its parts do, one a rival.
     """
 
     cells: list[list[Part]]
-    needed: int
-    margin: float | None
+    needed: int = 1
     votes: str = ""
 
     @property
@@ -347,7 +327,8 @@ class Clause:
     @property
     def p_fail(self) -> float:
         """Small if not so many do, since enough of the others lie below zero."""
-        return at_least(len(self.cells) - self.needed + 1, [*map(_p_fail, self.cells)])
+        below = [at_least(1, [part.p_fail for part in cell]) for cell in self.cells]
+        return at_least(len(below) - self.needed + 1, below)
 
     @property
     def weakest(self) -> Part:
@@ -356,115 +337,93 @@ class Clause:
         return sorted(worst, key=_weakness)[self.needed - 1]
 
     @property
-    def failing(self) -> Part:
-        """What makes it fail."""
-        cell = sorted(self.cells, key=_p_fail)[len(self.cells) - self.needed]
-        return min(cell, key=lambda part: part.p_fail)
-
-    @property
     def negligible(self) -> bool:
         """Whether what it lacks lies within the margin, and so does all that does not hold."""
-        parts = [part for cell in self.cells for part in cell]
-        alike = all(part.verdict in ("holds", "no effect") for part in parts)
-        return alike and self.weakest.verdict == "no effect"
-
-
-def _p_fail(cell: Sequence[Part]) -> float:
-    return at_least(1, [part.p_fail for part in cell])
+        words = {part.verdict for cell in self.cells for part in cell}
+        return words <= {"holds", "no effect"} and self.weakest.verdict == "no effect"
 
 
 def _weakness(part: Part) -> tuple[float, float]:
     return part.p_hold, -math.inf if part.effect is None else -part.effect
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """One inequality, of one rival, as it is asked of cells."""
-
-    item: Requirement | Trend
-    value: Expression
-    unit: str
-    margin: float | None
-    conditions: list[list[Condition]]
-
-    def part(self, cells: Sequence[Cell], label: str) -> Part:
-        """Return the part of a cell, or of the mean of several."""
-        quantities = tuple(quantity for cell in cells for quantity in cell.quantities)
-        missing = dict.fromkeys(quantity.text for quantity in quantities if not quantity.rows)
-        seeds = sorted(set.intersection(*(set(cell.seeds) for cell in cells)))
-        faults = [cell.fault for cell in cells if cell.fault]
-        faults += [] if seeds or faults else ["no seed is common to its cells"]
-        found = Estimate()
-        if not faults:
-            statistic = _statistic(self.item, self.value)
-            effects = [replicates(statistic, cell.at(seeds)) for cell in cells]
-            found = estimate(np.mean(effects, axis=0), strict=self.value.strict)
-            faults += [] if found.effect is not None else ["an effect is not finite"]
-            if len(seeds) < MIN_SEEDS:
-                faults.append(f"{len(seeds)} seed(s); a verdict needs {MIN_SEEDS}")
-            unmet = dict.fromkeys(text for cell in cells for text in _unmet(self.conditions, cell))
-            faults = list(unmet) or faults
-        if missing:
-            word, faults = "not run", ["no rows of " + "; ".join(missing)]
-        elif faults:
-            word = "undecided"
-            found = replace(found, p_hold=1.0, p_fail=1.0)
-        elif found.p_hold <= ALPHA:
-            word = "holds"
-        elif found.p_fail <= ALPHA:
-            word = "fails"
-        else:
-            within = self.margin and -self.margin <= found.low <= found.high <= self.margin
-            word = "no effect" if within else "undecided"
-        single = self.item.text if isinstance(self.item, Trend) else self.value.text
-        return Part(
-            **vars(found), verdict=word, unit=self.unit, reason="; ".join(faults),
-            inequality=single, cell=label, quantities=quantities,
-        )  # fmt: skip
+def _part(
+    check: Check, item: Requirement | Trend, value: Expression, cells: Sequence[Cell],
+    conditions: Iterable[Sequence[Condition]],
+) -> Part:  # fmt: skip
+    """Return the part of one inequality in a cell, or of its mean over several."""
+    quantities = tuple(quantity for cell in cells for quantity in cell.quantities)
+    seeds = sorted(set.intersection(*(set(cell.seeds) for cell in cells)))
+    faults = [f"{cell.label}: {cell.fault}" for cell in cells if cell.fault]
+    faults += [] if seeds or faults else ["no seed is common to its cells"]
+    faults = [f"{value.text} at {fault}" for fault in faults]
+    found, unit, word = Estimate(), _unit(check, item, value), "undecided"
+    if not faults:
+        effects = [_effects(item, value, cell.at(seeds)) for cell in cells]
+        found = inference.estimate(np.mean(effects, axis=0), strict=value.strict)
+        faults += [] if found.effect is not None else [f"{value.text}: an effect is not finite"]
+        if len(seeds) < MIN_SEEDS:
+            faults.append(f"{len(seeds)} seed(s); a verdict needs {MIN_SEEDS}")
+        faults = [text for cell in cells for text in _unmet(conditions, cell)] or faults
+    margin = item.margin or (check.margin if isinstance(item, Requirement) else None)
+    if missing := [quantity.text for quantity in quantities if not quantity.rows]:
+        word, faults = "not run", ["no rows of " + "; ".join(dict.fromkeys(missing))]
+    elif faults:
+        found = replace(found, p_hold=1.0, p_fail=1.0)
+    elif found.p_hold <= ALPHA:
+        word = "holds"
+    elif found.p_fail <= ALPHA:
+        word = "fails"
+    elif margin and -margin <= found.low <= found.high <= margin:
+        word, faults = "no effect", [f"within ±{margin:g} {unit}".rstrip()]
+    return Part(
+        **vars(found), verdict=word, unit=unit, reason="; ".join(dict.fromkeys(faults)),
+        inequality=value.text, quantities=quantities,
+        cell=cells[0].label if len(cells) == 1 else f"mean of {len(cells)} cells",
+    )  # fmt: skip
 
 
 def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
-    """Return a check's own clauses, the parts that are shown beside them, and its premises."""
-    clauses, shown, common = [], [], _conditions(check, check.premise, rows)
-    conditions = [*common]
+    """Return a check's clauses, the parts shown beside them, and its premises.
+
+    Those of the claims that it includes come first.
+    """
+    clauses, shown, conditions = [], [], []
+    for other in find(check.include) if check.include else ():
+        for own, its in zip((clauses, shown, conditions), _clauses(other.check, rows), strict=True):
+            own += its
+    conditions += (common := _conditions(check, check.premise, rows))
     for item in (*check.require, *check.trend, *check.beside):
         if isinstance(item, Trend):
-            cells, margin = _curves(check, item, rows), item.margin
+            cells = _curves(check, item, rows)
         else:
-            names = set().union(*(value.names for value in item.expressions))
-            cells, margin = _cells(check, names, rows, check.cells), item.margin or check.margin
-        over, own = item.over or check.over, []
-        if isinstance(item, Requirement):
-            own = [*_conditions(check, item.premise, rows), *_too_few_sets(item, cells)]
-        asked = [
-            _Asked(item, value, _unit(check, item, value), margin, [*common, *own])
-            for value in item.expressions
-        ]
+            cells = _cells(check, item.names, rows, check.cells)
+        own = _conditions(check, item.premise, rows) + _too_few_sets(item, cells)
+        alone = [[_part(check, item, one, [cell], [*common, *own]) for one in item.expressions]
+                 for cell in cells]  # fmt: skip
         conditions += own
-        alone = [[one.part([cell], cell.label) for one in asked] for cell in cells]
+        over, number = item.over or check.over, len(cells)
         beside = item.because if isinstance(item, Beside) else ""
-        if isinstance(item, Requirement) and len(cells) < (item.least or 0):
-            beside = f"not asked: {len(cells)} cells, and it takes {item.least}"
-        if beside:
+        if number < (item.least or 0):
+            beside = f"not asked: {number} cells, and it takes {item.least}"
+        if not beside and over == "all":
+            clauses += [Clause([rivals]) for rivals in alone]
+            continue
+        if beside or over == "mean":
             parts = [part for rivals in alone for part in rivals]
             shown += [replace(part, decides=False, because=beside) for part in parts]
-        elif over == "all":
-            clauses += [Clause([rivals], 1, margin) for rivals in alone]
-        else:
+        if not beside:
             decided = sum(all(part.verdict == "holds" for part in rivals) for rivals in alone)
             above = sum(all((part.effect or 0) > 0 for part in rivals) for rivals in alone)
-            votes = f"{above} of {len(cells)} cells above zero, {decided} of them decided"
+            votes = f"{above} of {number} cells above zero, {decided} of them decided"
             if over == "mean":
-                heads = [one.part(cells, f"mean of {len(cells)} cells") for one in asked]
-                clauses.append(Clause([heads], 1, margin, votes))
-                shown += [replace(part, decides=False) for rivals in alone for part in rivals]
-            else:
-                needed = len(cells) // 2 + 1 if over == "most" else 1
-                clauses.append(Clause(alone, needed, margin, votes))
+                alone = [[_part(check, item, one, cells, [*common, *own])
+                          for one in item.expressions]]  # fmt: skip
+            clauses.append(Clause(alone, number // 2 + 1 if over == "most" else 1, votes))
     return clauses, shown, conditions
 
 
-def _too_few_sets(item: Requirement, cells: Iterable[Cell]) -> list[list[Condition]]:
+def _too_few_sets(item: Requirement | Trend, cells: Iterable[Cell]) -> list[list[Condition]]:
     """Return the premise that there are as many data sets as a requirement takes, if not met."""
     found = len({cell.place["dataset"] for cell in cells if "dataset" in cell.place})
     if found >= (item.sets or 0):
@@ -514,18 +473,25 @@ def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
                 if (value := wanted.get(key)) is not None and value not in listed:
                     hint = did_you_mean(value, listed)
                     raise InputError(f"{name}: no {key} '{value}' is in chapter {chapter}{hint}")
+    for item in (*check.trend, *check.beside):
+        _unit(check, item, item.expressions[0])
     units = {_unit(check, item, one) for item in check.require for one in item.expressions}
     if check.margin and len(units) > 1:
         raise InputError(f"one margin for effects in {sorted(units)}; give each inequality its own")
-    reached, ahead = set(), [*check.named]
+    if entry.id in _reached(check, known):
+        raise InputError("it is a premise of itself")
+
+
+def _reached(check: Check, known: Mapping[str, Premise]) -> dict[str, Premise]:
+    """Return the named premises of a check, and theirs."""
+    found, ahead = {}, [*check.named]
     while ahead:
         name = ahead.pop()
         if name not in known:
             raise InputError(f"there is no premise '{name}'{did_you_mean(name, known)}")
-        if name == entry.id:
-            raise InputError("it is a premise of itself")
-        ahead += () if name in reached else known[name].check.named
-        reached.add(name)
+        ahead += () if name in found else known[name].check.named
+        found[name] = known[name]
+    return found
 
 
 def premises() -> dict[str, Premise]:
@@ -555,24 +521,31 @@ def find(ids: Iterable[str]) -> list[Claim]:
     return [known[name] for name in ids]
 
 
-def _included(claim: Claim) -> list[Claim]:
-    return find(claim.check.include) if claim.check and claim.check.include else []
-
-
 def claim_quantities(claim: Claim) -> list[tuple[str, Fields]]:
     """Return name and fields of each quantity of a claim, with placeholders filled.
 
     Those of the claims that it includes come first; those of premises count too.
     """
-    pairs = [pair for other in _included(claim) for pair in claim_quantities(other)]
-    for name in claim.check.let if claim.check else ():
-        pairs += [(name, claim.check.quantity(name, held)) for held in claim.check.bindings([name])]
+    if not (check := claim.check):
+        return []
+    included = find(check.include) if check.include else []
+    pairs = [pair for other in included for pair in claim_quantities(other)]
+    for name in check.let:
+        pairs += [(name, check.quantity(name, held)) for held in check.bindings([name])]
     return pairs
 
 
 def chapters_of(claim: Claim) -> list[str]:
     """Return the chapters whose rows a claim reads, also through the claims that it includes."""
     return sorted({str(wanted["chapter"]) for _, wanted in claim_quantities(claim)})
+
+
+def _chapters_of_premises(claim: Claim) -> set[str]:
+    included = find(claim.check.include) if claim.check and claim.check.include else []
+    found = {name for other in included for name in _chapters_of_premises(other)}
+    held = _reached(claim.check, premises()).values() if claim.check else []
+    wheres = ((premise.check, name) for premise in held for name in premise.check.let)
+    return found | {str(check.quantity(name)["chapter"]) for check, name in wheres}
 
 
 def claims_of(chapter: str) -> list[Claim]:
@@ -592,11 +565,9 @@ def _missing(quantities: Iterable[Quantity], rows: Rows) -> list[str]:
 def _doubt(clause: Clause, tests: int) -> str:
     """Return why a clause is open."""
     part = clause.weakest
-    if part.reason and ("premise" in part.reason or part.seeds < MIN_SEEDS):
+    if part.reason and part.verdict == "undecided":
         return part.reason
-    if part.reason:
-        why = part.reason
-    elif clause.p_fail <= ALPHA:
+    if clause.p_fail <= ALPHA:
         why = f"below zero, but no longer with Holm's correction for {tests} clauses"
     elif len(clause.cells) > 1:
         needed = f"{clause.needed} needed (p = {clause.p_hold:.2g})"
@@ -604,7 +575,7 @@ def _doubt(clause: Clause, tests: int) -> str:
     elif part.low == part.high:
         why = "zero at every seed"
     else:
-        why = f"the interval over seeds spans zero; {seeds_needed(part)}"
+        why = f"the interval over seeds spans zero; {inference.seeds_needed(part)}"
     return f"{_where(part)}: {why}"
 
 
@@ -619,15 +590,6 @@ def _listed(reasons: Iterable[str]) -> str:
     return "; ".join(reasons[:3] + more)
 
 
-def _gather(claim: Claim, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
-    """Return the clauses, parts beside, and premises of a claim and of those that it includes."""
-    found: Any = ([], [], [])
-    for other in _included(claim):
-        found = tuple(a + b for a, b in zip(found, _gather(other, rows), strict=True))
-    own = _clauses(claim.check, rows) if claim.check else ([], [], [])
-    return tuple(a + b for a, b in zip(found, own, strict=True))
-
-
 def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     """Return the verdict of a claim over the rows of a scale.
 
@@ -638,41 +600,36 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
 
     The effect is that of the weakest clause.
     """
-    clauses, shown, conditions = _gather(claim, rows)
-    parts = [part for clause in clauses for cell in clause.cells for part in cell]
-    own = {
-        "id": claim.id, "paper": claim.paper, "scale": scale, "parts": (*parts, *shown),
-        "premises": tuple(condition for group in conditions for condition in group),
-        "evidence": claim.check and claim.check.evidence,
-    }  # fmt: skip
-    reasons = _missing((quantity for part in parts for quantity in part.quantities), rows)
+    about = {"id": claim.id, "paper": claim.paper, "scale": scale}
     if not claim.check:
-        reasons = [claim.note or "no check is written yet"]
-    if reasons:
-        return Verdict(**own, verdict="not run", reason=_listed(reasons))
+        return Verdict(**about, verdict="not run", reason=claim.note or "no check is written yet")
+    clauses, shown, conditions = _clauses(claim.check, rows)
+    parts = [part for clause in clauses for cell in clause.cells for part in cell]
+    about |= {
+        "parts": (*parts, *shown), "evidence": claim.check.evidence,
+        "premises": tuple(condition for group in conditions for condition in group),
+    }  # fmt: skip
+    if missing := _missing((quantity for part in parts for quantity in part.quantities), rows):
+        return Verdict(**about, verdict="not run", reason=_listed(missing))
     unmet = [clause for clause in clauses if clause.p_hold > ALPHA]
-    rejected = holm([clause.p_fail for clause in clauses])
+    rejected = inference.holm([clause.p_fail for clause in clauses])
     failing = [clause for clause, fails in zip(clauses, rejected, strict=True) if fails]
-    last = max(unmet or clauses, key=lambda clause: _weakness(clause.weakest))
-    part, word = last.weakest, "undecided"
+    last, word = max(unmet or clauses, key=lambda one: _weakness(one.weakest)), "undecided"
+    reasons = [_doubt(clause, len(clauses)) for clause in unmet]
     if not unmet:
         word = "holds"
     elif failing:
         last, word = min(failing, key=lambda clause: clause.p_fail), "fails"
-        part, held = last.failing, len(clauses) - len(unmet)
-        reasons = [*(_where(clause.failing) for clause in failing)]
-        reasons += [f"{held} of {len(clauses)} clauses hold"] if len(clauses) > 1 else []
+        held = f"{len(clauses) - len(unmet)} of {len(clauses)} clauses hold"
+        reasons = [*(_where(clause.weakest) for clause in failing), held][: len(clauses)]
     elif all(clause.negligible for clause in unmet):
-        word, reasons = "no effect", [f"within ±{last.margin:g} {part.unit}".rstrip()]
-    else:
-        reasons = [_doubt(clause, len(clauses)) for clause in unmet]
-    says = {name: getattr(part, name) for name in ("effect", "low", "high", "seeds", "unit")}
-    says |= {"inequality": part.inequality, "cell": part.cell, "votes": last.votes}
-    p_fail = at_least(1, [clause.p_fail for clause in clauses])
-    p_hold = max(clause.p_hold for clause in clauses)
-    return Verdict(
-        **own, **says, verdict=word, reason=_listed(reasons), p_hold=p_hold, p_fail=p_fail
-    )
+        word, reasons = "no effect", [last.weakest.reason]
+    says = {item.name: getattr(last.weakest, item.name) for item in fields(Judgement)} | {
+        "verdict": word, "reason": _listed(reasons), "votes": last.votes,
+        "p_hold": max(clause.p_hold for clause in clauses),
+        "p_fail": at_least(1, [clause.p_fail for clause in clauses]),
+    }  # fmt: skip
+    return Verdict(**about, **says)
 
 
 def verdicts(
@@ -692,8 +649,11 @@ def verdicts(
     asked = claims(paper) if ids is None else find(ids)
     scales = [scale] if scale else recorded_scales()
     if rows is None:
-        chapters = sorted({name for claim in asked for name in chapters_of(claim)})
-        held = by_scale(r for at in scales for name in chapters for r in recorded_rows(name, at))
+        chapters = {name for claim in asked for name in chapters_of(claim)}
+        chapters |= {name for claim in asked for name in _chapters_of_premises(claim)}
+        held = by_scale(
+            r for at in scales for name in sorted(chapters) for r in recorded_rows(name, at)
+        )
     else:
         held = by_scale(latest(rows))
         scales = [scale] if scale else list(held)

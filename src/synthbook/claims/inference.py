@@ -19,7 +19,7 @@ from synthbook.intervals import DECIMALS, student, student_quantile
 ALPHA = 0.025  # on each side: an effect is decided where its 95 % interval excludes zero
 MIN_SEEDS = 5
 MOST_SEEDS = 100  # as far as it is told how many would decide
-Columns = Mapping[Any, np.ndarray]  # one number a seed
+Columns = Mapping[Any, np.ndarray]  # a line a seed
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def replicates(statistic: Callable[[Columns], Any], columns: Columns) -> np.ndar
     """Return a statistic of the column means: of all seeds first, then without each of them."""
 
     def means(column: np.ndarray) -> np.ndarray:
-        others = (column.sum() - column) / (len(column) - 1) if len(column) > 1 else []
-        return np.append(column.mean(), others)
+        others = (column.sum(0) - column) / max(len(column) - 1, 1)
+        return np.concatenate([column.mean(0, keepdims=True), others[len(column) == 1 :]])
 
     return statistic({name: means(column) for name, column in columns.items()})
 

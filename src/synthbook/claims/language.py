@@ -27,9 +27,8 @@ import itertools
 import operator
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -199,15 +198,20 @@ class _Strict(BaseModel, extra="forbid", frozen=True):
 class _Asked(_Strict):
     over: Over | None = None  # None: the check's own
     margin: float | None = Field(None, gt=0)  # effects inside it are none; in the effect's unit
+    premise: list[str] = []  # besides those of the check
+    least: int | None = Field(None, gt=1)  # of fewer cells it is not asked, and decides nothing
+    sets: int | None = Field(None, gt=1)  # of fewer data sets it is undecided
+
+    @property
+    def names(self) -> set[str]:
+        """The quantities it speaks of."""
+        return set().union(*(one.names for one in self.expressions))
 
 
 class Requirement(_Asked):
     """One inequality, in how many cells it must hold, and what is no effect."""
 
     text: str = Field(alias="that")
-    premise: list[str] = []  # besides those of the check
-    least: int | None = Field(None, gt=1)  # of fewer cells it is not asked, and decides nothing
-    sets: int | None = Field(None, gt=1)  # of fewer data sets it is undecided
 
     @model_validator(mode="before")
     @classmethod
@@ -240,7 +244,7 @@ class Trend(_Asked):
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        return (expression(self.of),)
+        return (replace(expression(self.of), text=self.text),)
 
     @property
     def text(self) -> str:
@@ -272,7 +276,8 @@ class Check(_Strict):
     @property
     def premises(self) -> list[str]:
         """All of them, those of single requirements too."""
-        return [*self.premise, *chain.from_iterable(item.premise for item in self.require)]
+        items = (*self.require, *self.trend, *self.beside)
+        return [*self.premise, *(text for item in items for text in item.premise)]
 
     def quantity(self, name: str, binding: Mapping[str, str] = {}) -> Fields:
         """Return the fields that rows of a quantity have, with placeholders filled as bound."""
@@ -316,8 +321,11 @@ class Check(_Strict):
         several = [item for item in (self, *asked) if item.over in ("any", "most", "mean")]
         if several and not (asked and (self.each or self.cells)):
             raise ValueError(f"'over: {several[0].over}' has no meaning where there is one cell")
-        if any(r.least and (r.over or self.over) not in ("most", "any") for r in self.require):
+        counts = [item for item in asked if item.least]
+        if any((item.over or self.over) not in ("most", "any") for item in counts):
             raise ValueError("'least' has no meaning but with 'over: most' or 'over: any'")
+        if counts and len(counts) == len(asked) and not self.include:
+            raise ValueError("where every inequality has 'least', few cells would decide nothing")
         return self
 
 
