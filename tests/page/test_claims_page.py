@@ -81,7 +81,7 @@ def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
     )
     assert str(shown) == "gap-01 fails\ngap-07 not run"
     first, second = shown.html.split('<div class="book-claim"')[1:]
-    assert "-1 [-2, -0.5], 5 seeds <small>RS &lt; SR</small>" in first
+    assert "-1 [-2, -0.5], 5 seeds<br><small>RS &lt; SR</small>" in first
     assert "+1 [+0.5, +2], 3 seeds" in first
     folded = first.partition("<details>")[2]
     assert "RS - SR &gt; 0" in folded

@@ -182,13 +182,18 @@ def _cells(check: Check, names: Iterable[str], rows: Rows, free: Iterable[str]) 
                 name: [row for part, some in found.items() if part <= {*place} for row in some]
                 for name, found in at.items()
             }
-            asks = (Quantity(n, {**dict(place), **asked[n]}, len(held[n])) for n in asked)
+            asks = (_quantity(n, asked[n], dict(place), held[n]) for n in asked)
             table = {name: {row["seed"]: row["value"] for row in held[name]} for name in asked}
             seeds = tuple(sorted(set.intersection(*map(set, table.values()))))
             columns = {name: np.array([table[name][seed] for seed in seeds]) for name in asked}
             fault = _ambiguity(held) or ("" if seeds else "no seed is common to its quantities")
             cells.append(Cell({**binding, **dict(place)}, tuple(asks), fault, seeds, columns))
     return cells
+
+
+def _quantity(name: str, asked: Fields, place: Fields, rows: Sequence[dict[str, Any]]) -> Quantity:
+    own = {axis: value for axis, value in place.items() if not rows or rows[0].get(axis) == value}
+    return Quantity(name, {**own, **asked}, len(rows))
 
 
 def _ambiguity(held: Mapping[str, Sequence[dict[str, Any]]]) -> str:

@@ -11,8 +11,8 @@ from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of, reco
 from synthbook.claims.language import Claim
 from synthbook.errors import check_choice
 from synthbook.page.evidence import claim_line, evidence, published_at, ranges
-from synthbook.page.figures import seeds_text
-from synthbook.page.tables import MISSING, Display, plain, verdict_html
+from synthbook.page.tables import Display, plain, verdict_html
+from synthbook.page.verdicts import effect, parts, says
 from synthbook.record.chapters import MINI, Chapter, chapters
 
 if TYPE_CHECKING:
@@ -49,10 +49,6 @@ def scales_to_show(asked: Sequence[str]) -> list[str]:
     return list(asked) or recorded_scales() or [MINI]
 
 
-def _effect(verdict: Verdict) -> str:
-    return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}" if verdict.effect_text else ""
-
-
 def badge(verdict: Verdict | None, chapters: Sequence[Chapter] = ()) -> str:
     """Return a verdict as HTML: its word, the effect with its interval, and, folded, the reason.
 
@@ -60,13 +56,13 @@ def badge(verdict: Verdict | None, chapters: Sequence[Chapter] = ()) -> str:
     """
     if verdict is None or verdict.verdict == "not run":
         return verdict_html("not run")
-    why = f"<small>{html.escape(verdict.reason)}</small>"
-    folded = f"<details><summary>why</summary>{why}</details>" if verdict.reason else ""
-    effect = f"<br>{_effect(verdict)}" if verdict.effect_text else ""
+    why = says(verdict)
+    folded = f"<details><summary>why</summary>{why}</details>" if why else ""
+    shown = f"<br>{effect(verdict)}" if verdict.effect_text else ""
     word = verdict_html(verdict.verdict)
     if chapters:
         word = f'<a href="{chapters[0].name}.html#{verdict.id}">{word}</a>'
-    return f"{word}{effect}{folded}"
+    return f"{word}{shown}{folded}"
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
@@ -108,25 +104,6 @@ def _way_back(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     return f"<p><small>{'<br>'.join(lines)}</small></p>"
 
 
-def _parts(verdicts: Sequence[Verdict]) -> str:
-    """Return the parts of a claim as HTML: every inequality in every cell with its own verdict."""
-    import pandas as pd
-
-    lines = [
-        {
-            "inequality": html.escape(part.inequality),
-            "where": html.escape(part.cell),
-            "scale": verdict.scale,
-            "verdict": verdict_html(part.verdict),
-            "effect": part.effect_text or MISSING,
-        }
-        for verdict in verdicts
-        for part in verdict.parts
-    ]
-    note = "Effect: left side minus right side, mean over seeds [95 % interval]."
-    return plain(pd.DataFrame(lines), notes=[note], markup=True).html
-
-
 def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     """Return a claim as HTML: its verdict at each scale and, folded, its parts and its rows."""
     run = [one for one in verdicts if one.verdict != "not run"] or list(verdicts[:1])
@@ -134,12 +111,10 @@ def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     name = f'<a href="62_claims.html#{claim.id}">{claim.id}</a>'
     lines = [f"<b>{name}</b> {html.escape(claim.statement)} {where}"]
     for one in run:
-        effect, why = _effect(one), html.escape(one.reason)
-        lines.append(
-            f"{verdict_html(one.verdict)} <b>{one.scale}</b> {effect} <small>{why}</small>"
-        )
+        lines.append(f"{verdict_html(one.verdict)} <b>{one.scale}</b> {effect(one)}")
+        lines += [says(one)] if says(one) else []
     summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
-    folded = _parts(run) + _way_back(claim, verdicts)
+    folded = parts(run) + _way_back(claim, verdicts)
     return (
         f'<div class="book-claim" id="{claim.id}"><p>{"<br>".join(lines)}</p>\n'
         f"<details><summary>{summary}</summary>{folded}</details></div>"

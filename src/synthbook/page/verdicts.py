@@ -1,0 +1,74 @@
+"""Verdicts as HTML: effect, weakest part, votes and reason in lines, and tables of the parts."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from synthbook.claims.decide import Part, Verdict, premises
+from synthbook.page.figures import seeds_text
+from synthbook.page.tables import MISSING, Display, plain, verdict_html
+
+
+def effect(verdict: Verdict) -> str:
+    """Return an effect with its interval, unit and number of seeds; "" if there is none."""
+    return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}" if verdict.effect_text else ""
+
+
+def says(verdict: Verdict) -> str:
+    """Return, as HTML, what a verdict rests on: its weakest part, votes, reason, and premises."""
+    weakest = f"{verdict.inequality} at {verdict.cell}".removesuffix(" at ")
+    lines = [verdict.reason[:1].upper() + verdict.reason[1:]]
+    if verdict.votes not in verdict.reason:
+        lines.insert(0, verdict.votes)
+    if verdict.inequality not in verdict.reason:
+        lines.insert(0, f"Weakest: {weakest}")
+    unmet = dict.fromkeys(one.shortfall for one in verdict.premises if one.shortfall)
+    lines += [text[:1].upper() + text[1:] for text in unmet if text not in verdict.reason][:3]
+    return "<br>".join(f"<small>{html.escape(line)}</small>" for line in lines if line)
+
+
+def parts(verdicts: Sequence[Verdict]) -> str:
+    """Return the parts of a claim as HTML: every inequality in every cell with its own verdict.
+
+    What is shown beside and decides nothing is grey, with its reason.
+    """
+    import pandas as pd
+
+    def line(part: Part, scale: str) -> dict[str, str]:
+        texts = (html.escape(part.inequality), html.escape(part.cell), scale)
+        because = part.because or "one of those in the mean"
+        texts = (*texts, verdict_html(part.verdict), part.effect_text or MISSING)
+        if not part.decides:
+            texts = (f"{texts[0]}<br><small>beside: {html.escape(because)}</small>", *texts[1:])
+            texts = tuple(f'<span class="book-beside">{text}</span>' for text in texts)
+        return dict(zip(("inequality", "where", "scale", "alone", "effect"), texts, strict=True))
+
+    lines = [line(part, verdict.scale) for verdict in verdicts for part in verdict.parts]
+    notes = [
+        "Effect: left side minus right side of the means over seeds [95 % interval].",
+        "Each part is judged alone here; the verdict also corrects for their number.",
+    ]
+    return plain(pd.DataFrame(lines), notes=notes, markup=True).html
+
+
+def premises_table(verdicts: Sequence[Verdict], scales: Sequence[str]) -> Display:
+    """Return the named premises, why each is one, and in how many cells it is met at each scale."""
+    import pandas as pd
+
+    met: dict[tuple[str, str], dict[str, bool]] = {}
+    for verdict in verdicts:
+        for one in verdict.premises:
+            name, cell = one.premise.partition(" (")[0], repr((one.premise, one.place))
+            met.setdefault((name, verdict.scale), {})[cell] = not one.shortfall
+    lines = []
+    for name, premise in premises().items():
+        head = f'<b id="premise-{name}">{name}</b> {html.escape(premise.statement)}'
+        asked = ", ".join(item.text for item in premise.check.require)
+        head += f"<br><small>{html.escape(asked)}</small>"
+        held = [met.get((name, scale), {}).values() for scale in scales]
+        cells = [f"met in {sum(some)} of {len(some)} cells" if some else MISSING for some in held]
+        why = html.escape(premise.why)
+        lines.append({"premise": head, "why": why, **dict(zip(scales, cells, strict=True))})
+    table = pd.DataFrame(lines, columns=["premise", "why", *scales])
+    return plain(table, caption="Premises", markup=True)
