@@ -47,9 +47,10 @@ p = parameters("62_claims", globals())
 scales_shown = overview.scales_to_show(p.scales)
 
 # %% tags=["hide-input"]
-from synthbook.claims.decide import claims, to_json, verdicts
+from synthbook.claims.decide import claims, verdicts
 from synthbook.page import figures
 from synthbook.page.tables import Display, plain
+from synthbook.page.verdicts import premises_table
 
 figures.style()
 found = [one for scale in scales_shown for one in verdicts(scale=scale)]
@@ -72,6 +73,15 @@ figure = overview.count_bars(counts)
 
 # %% tags=["hide-input", "nbval-check-output"]
 plain(counts)
+
+# %% [markdown]
+# ## Premises
+#
+# What must be so before a claim can be asked at all; each is judged in every cell where a claim
+# names it. Where one is not met, the claim is undecided, not failed.
+
+# %% tags=["hide-input"]
+premises_table(found, scales_shown)
 
 # %% [markdown]
 # ## gap: why generated images train worse classifiers
@@ -116,16 +126,15 @@ table("prim")
 # seed of a claim again and shows both. In Python:
 
 # %%
-first = to_json(found)[0]
-print(first["id"], first["scale"], first["verdict"])
-for part in first["parts"]:
-    print(f"{part['verdict']:10} {part['effect']} at {part['cell']}")
+print(found[0].id, found[0].scale, found[0].verdict, found[0].effect_text)
+for part in found[0].parts:
+    print(f"{part.verdict:10} {part.inequality:24} {part.cell}")
 
 # %% [markdown]
 # ## What this page leaves out
 #
 # A verdict covers what changes with the seed, on the data sets and networks that have rows. It says
-# nothing of other data sets. A claim whose chapter is not written has no check yet. To add rows at a larger scale, run the chapter that a
+# nothing of other data sets or networks. A claim whose chapter is not written has no check yet. To add rows at a larger scale, run the chapter that a
 # claim links to, for example
 #
 # ```bash
