@@ -28,6 +28,7 @@ METRICS = {
     "median_cross_entropy": Metric("nats", "median loss"),
     "share_loss_below_0.01": Metric("", "share of losses below 0.01"),
     "share_loss_above_1": Metric("", "share of losses above 1"),
+    "share_easier": Metric("", "share of pairs in which the generated image costs less"),
     "mean_cosine": Metric("", "cosine of real and generated gradient"),
     "share_projected": Metric("", "share of steps that Real Guidance projects"),
     "relative_cost": Metric("", "time relative to plain training"),
@@ -73,6 +74,7 @@ METRICS = {
     "like_amplitude": Metric("", "likeness to the image of the amplitudes"),
     "covered": Metric("", "share of the ground that is covered"),
     "visible": Metric("", "share of the shapes that are visible"),
+    "visible_ground": Metric("", "share of the ground that is visible"),
     "colourfulness_of_the_ground": Metric("grey levels", "colourfulness of the ground"),
     "spread_of_the_noise": Metric("grey levels", "spread of the noise"),
     "power_across_them": Metric("points", "share of power across lines"),
@@ -98,19 +100,21 @@ PRODUCES = {
         ("fd", "kd", "precision", "recall", "density", "coverage", "copying_z", "near_copies",
          "class_agreement", "n_real", "n_fake"),
     ),
-    "12_not_mutual": Produced(("plain",), ("top1_accuracy",)),
+    "12_not_mutual": Produced(("plain", "unfiltered"), ("top1_accuracy",)),
     "13_learned_too_fast": Produced(
         ("plain",),
         ("train_accuracy", "val_accuracy", "early_train_accuracy", "final_train_accuracy",
          "final_val_accuracy", "generalisation_gap", "epochs_to_level"),
     ),
     "14_what_an_image_teaches": Produced(
-        ("plain", "taxonomy"),
+        ("plain", "unfiltered", "taxonomy"),
         ("top1_accuracy", "mean_cross_entropy", "median_cross_entropy", "share_loss_below_0.01",
-         "share_loss_above_1", "appearance", "content", "quality"),
+         "share_loss_above_1", "share_easier", "appearance", "content", "quality"),
     ),
     "15_pretrained_guidance": Produced(
-        get_args(Guided), ("top1_accuracy", "relative_cost"), ("tables", "sensitivity", "readings")
+        (*get_args(Guided), "plain-eval"),
+        ("top1_accuracy", "relative_cost"),
+        ("tables", "sensitivity", "readings"),
     ),
     "16_real_guidance": Produced(
         ("plain", *get_args(Mixing)),
@@ -126,15 +130,15 @@ PRODUCES = {
          "images_drawn_twice"),
     ),
     "52_transfer_to_few_images": Produced(
-        ("scratch", "finetune", "TransferGAN", "FreezeD", "real images"),
+        ("scratch", "finetune", "TransferGAN", "FreezeD", "real images", "layers"),
         ("fd", "best_fd", "last_fd", "gain", "median_gain", "lowest_gain", "steps_to_95",
-         "share_to_95", "objects_per_image", "share_with_several"),
+         "share_to_95", "objects_per_image", "share_with_several", "visible_ground"),
     ),
     "53_why_it_works": Produced(
-        (*get_args(Big), "scratch", "finetune", "filters", "real images"),
+        (*get_args(Big), "scratch", "finetune", "filters", "real images", "layers"),
         ("best_fd", "last_fd", "gain", "cutout_like", "shift_like", "filter_similarity",
          "filter_similarity_abs", "mean_filter_similarity", "last_layer_similarity",
-         "largest_other_similarity", "layers_lower"),
+         "largest_other_similarity", "layers_lower", "visible_ground"),
         ("ablation", "shares", "filters"),
     ),
 }  # fmt: skip
