@@ -72,7 +72,7 @@ def test_streams_give_equal_batches_and_are_cycled_evenly(
     streams = {name: Stream(images, PLAIN, name=name, seed=5) for name, images in sets.items()}
     seen: dict[str, list[int]] = {name: [] for name in sets}
     for epoch in range(epochs):
-        for batches in steps(streams, batch_size, epoch):
+        for batches in steps(streams, batch_size, epoch, max(sizes)):
             assert list(batches) == list(sets)
             assert len({len(batch) for batch in batches.values()}) == 1
             for name, batch in batches.items():

@@ -39,15 +39,17 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
 
 
 def test_digits_are_learnt() -> None:
-    model = classifier()
-    recipe = replace(RECIPE, epochs=8)
-    history = fit(model, some(600), recipe, seed=0, validation=some(300, 600))
+    model, seen = classifier(), []
+    how = {"validation": some(300, 600), "on_epoch": lambda *call: seen.append(call)}
+    history = fit(model, some(600), replace(RECIPE, epochs=8), seed=0, **how)
     assert history.train_loss[-1] < 0.1 * history.train_loss[0]
     assert history.train_accuracy[-1] > 99
     assert accuracy(model, some(500, 1000)) > 90
     assert history.val_accuracy[-1] == accuracy(model, some(300, 600))
     assert history.val_loss[-1] == pytest.approx(sample_losses(model, some(300, 600)).mean())
     assert len(history.val_loss) == len(history.train_loss) == 8
+    assert [(k, len(past.val_loss)) for k, past in seen] == [(k, k + 1) for k in range(8)]
+    assert seen[-1][1] == history
     assert history.images == 8 * 600
     assert history.seconds > 0
 

@@ -1,8 +1,9 @@
 """Batches cut from images that lie on the device, with random crops and flips made there.
 
 A random order is one infinite sequence: permutation after permutation of a stream's images. An
-epoch reads as many positions as the largest stream has images, so that a smaller stream is
-cycled and reshuffled without any state. All draws are made on the CPU: the same on any device.
+epoch reads as many positions of each as one stream has images, so that a smaller one is cycled and
+reshuffled, and a larger one goes on, without any state. All draws are made on the CPU: the same on
+any device.
 """
 
 from __future__ import annotations
@@ -140,8 +141,10 @@ class Stream:
             yield Batch(as_input(pixels, recipe.input_size), self.labels[indices], indices)
 
 
-def steps(streams: Mapping[str, Stream], batch_size: int, epoch: int) -> Iterator[dict[str, Batch]]:
-    """Yield the steps of an epoch: one batch of each stream, all of the same size."""
-    borders = cuts(max(map(len, streams.values())), batch_size)
+def steps(
+    streams: Mapping[str, Stream], batch_size: int, epoch: int, count: int
+) -> Iterator[dict[str, Batch]]:
+    """Yield the steps of an epoch of ``count`` images: equal batches of each stream."""
+    borders = cuts(count, batch_size)
     for batches in zip(*(s.epoch(epoch, borders) for s in streams.values()), strict=True):
         yield dict(zip(streams, batches, strict=True))

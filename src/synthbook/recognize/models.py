@@ -24,8 +24,9 @@ MEDIUM_SIZE = 16  # pixels from which a fourth stage sees more than a single pos
 class Classifier(nn.Module):
     """A body that maps images to pooled features, and a linear head.
 
-    ``name`` is the backbone's; ``num_classes`` and ``channels`` are what it was made for. Grey
-    images are repeated over the channels of a body that takes three.
+    ``name`` is the backbone's; ``num_classes`` and ``channels`` are what it was made for, and
+    ``pretrained`` says whether it started from ImageNet weights. Grey images are repeated over the
+    channels of a body that takes three.
     """
 
     mean: Tensor
@@ -33,12 +34,13 @@ class Classifier(nn.Module):
 
     def __init__(
         self, body: nn.Module, head: nn.Linear, *, name: str, channels: int,
-        mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,),
+        mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,), pretrained: bool = False,
     ) -> None:  # fmt: skip
         """Wrap ``body`` ([N, C, H, W] to [N, D]) and ``head`` (D to K); mean, std per channel."""
         super().__init__()
         self.body, self.head = body, head
-        self.name, self.channels, self.num_classes = name, channels, head.out_features
+        self.name, self.pretrained = name, pretrained
+        self.channels, self.num_classes = channels, head.out_features
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -88,10 +90,14 @@ BUNDLED, TIMM_BUNDLED = "efficientnet_lite0", "tf_efficientnet_lite0"
 
 
 def backbones() -> list[str]:
-    """Return every name that ``create_classifier`` knows; timm's are the most of them."""
+    """Return every name that ``create_classifier`` knows; timm's are the most of them.
+
+    These are architectures and their weights: 'resnet50' has those that timm takes by default,
+    'resnet50.tv_in1k' those of torchvision.
+    """
     import timm
 
-    return sorted({*OWN, BUNDLED, *timm.list_models()})
+    return sorted({*OWN, BUNDLED, *timm.list_models(), *timm.list_models(pretrained=True)})
 
 
 def _timm_network(
@@ -174,7 +180,8 @@ def create_classifier(
                     f"layer; choose another backbone"
                 )
             body.reset_classifier(0)
-    model = Classifier(body, head, name=backbone, channels=channels, **statistics)
+    how = {"name": backbone, "channels": channels, "pretrained": pretrained}
+    model = Classifier(body, head, **how, **statistics)
     # Images are kept as [N, H, W, C]; with weights in the same order a CPU is up to 2.5 times
     # as fast on 'small_cnn', and a GPU needs no copies for its convolutions.
     return model.to(memory_format=torch.channels_last)

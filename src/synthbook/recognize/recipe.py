@@ -13,7 +13,7 @@ class Recipe:
     """How a classifier is trained; the weights of the last epoch are kept.
 
     Args:
-        epochs: passes over the largest stream.
+        epochs: passes over the images; of several streams, over the largest.
         batch_size: images of each stream in a step, at most; an epoch is cut into equal batches.
         learning_rate: at the start.
         weight_decay: L2 for 'adam' and 'sgd', decoupled for 'adamw' (Loshchilov and Hutter 2019).

@@ -149,18 +149,21 @@ def _epoch(reports: Sequence[Report], sizes: Sequence[int], epoch: int) -> Histo
 def fit(
     model: nn.Module, streams: ImageSet | Mapping[str, ImageSet], recipe: Recipe, *,
     seed: int, device: str = "cpu", validation: ImageSet | None = None,
-    step: Step = cross_entropy_step, precision: Literal["float32", "bfloat16"] = "float32",
+    step: Step = cross_entropy_step, on_epoch: Callable[[int, History], None] | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32", epoch_of: str = "",
 ) -> History:  # fmt: skip
     """Train ``model`` in place on ``device`` and return its history.
 
     ``model`` maps float images [N, C, H, W] in [0, 1] to logits [N, K]. ``streams`` are one set, or
     several by name ('real', 'synthetic', ...): a step draws one batch of each, all of the same
-    size, and an epoch is one pass over the largest; the others are cycled and reshuffled.
+    size. An epoch is one pass over the largest, or over the stream ``epoch_of``: smaller ones are
+    cycled and reshuffled, and what is left of larger ones comes in the next epoch.
 
     Args:
         seed: of orders, crops, flips and dropout.
         validation: measured after each epoch; it decides nothing and changes no draw.
         step: does forward, backward and update, and returns ``report(loss, logits, labels)``.
+        on_epoch: called after each epoch with its number (from 0) and the history so far.
         precision: 'bfloat16' runs the step under autocast.
 
     Raises:
@@ -175,13 +178,14 @@ def fit(
     loaded = {name: Stream(images, recipe, name=name, **how) for name, images in sets.items()}
     model.to(place)
     optimizer = create_optimizer(model, recipe)
-    per_epoch = steps_per_epoch(max(map(len, sets.values())), recipe.batch_size)
+    count = len(sets[epoch_of]) if epoch_of else max(map(len, sets.values()))
+    per_epoch = steps_per_epoch(count, recipe.batch_size)
     history = History()
     with seeded(seed, "layers", device=place):
         for epoch in range(recipe.epochs):
             begin, reports, sizes = time.perf_counter(), [], []
             model.train()
-            for number, batches in enumerate(steps(loaded, recipe.batch_size, epoch)):
+            for number, batches in enumerate(steps(loaded, recipe.batch_size, epoch, count)):
                 rate = recipe.rate(epoch * per_epoch + number, recipe.epochs * per_epoch)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -194,4 +198,6 @@ def fit(
                 last = replace(last, val_accuracy=(right,), val_loss=(loss,))
             last = replace(last, seconds=time.perf_counter() - begin)
             history = history + last if epoch else last
+            if on_epoch:
+                on_epoch(epoch, history)
     return history

@@ -91,15 +91,16 @@ def test_one_step_gives_each_side_its_own_loss(classifier, batches) -> None:
 
 def test_it_learns_without_real_labels(classifier, task, quadrants, weights) -> None:
     few, test = quadrants(24, 1, 110), quadrants(100, 9, 110)
-    history = dada(model := classifier(), task(updates=64))
+    history = dada(model := classifier(), task(updates=64), second_stage="updates")
     assert accuracy(model, test) > 90
     assert len(history.train_loss) == 12 + 4
     assert history.images == 12 * 128 + 4 * 2 * 128
     assert [name for name, _ in model.named_children()] == ["body", "head"]
     assert model.head.out_features == 4
     mislabelled = ImageSet(few.images, (few.labels + 1) % 4, few.classes, "x")
-    same = dada(other := classifier(), task(real=mislabelled, updates=64))
+    same = dada(other := classifier(), task(real=mislabelled, updates=64), second_stage="updates")
     assert torch.equal(weights(model), weights(other))
     assert same.train_loss == history.train_loss
-    dada(other := classifier(), task(updates=64), adversarial_weight=0.5)
+    weaker = {"adversarial_weight": 0.5, "second_stage": "updates"}
+    dada(other := classifier(), task(updates=64), **weaker)
     assert not torch.equal(weights(model), weights(other))

@@ -136,10 +136,11 @@ def test_frozen_parameters_stay(classifier, batches, weights) -> None:
 
 def test_it_learns(classifier, task, quadrants, weights) -> None:
     few, test = quadrants(24, 1, 110), quadrants(100, 9, 110)
-    history = ltda(model := classifier(), task(updates=64), meta_rate=50.0)
+    how = {"meta_rate": 50.0, "second_stage": "updates"}
+    history = ltda(model := classifier(), task(updates=64), **how)
     assert accuracy(model, test) > 90
     assert len(history.train_loss) == 12 + 4
     assert history.images == 12 * 128 + 4 * 2 * 128
     mislabelled = ImageSet(few.images, (few.labels + 1) % 4, few.classes, "x")
-    ltda(other := classifier(), task(updates=64, real=mislabelled), meta_rate=50.0)
+    ltda(other := classifier(), task(updates=64, real=mislabelled), **how)
     assert not torch.equal(weights(model), weights(other))  # real labels count

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from synthbook.data import few_shot
 from synthbook.errors import InputError
+from synthbook.recognize.batches import Stream, as_input
 from synthbook.recognize.methods import METHODS, find, keywords_of, train_by
+from synthbook.recognize.methods.pretrained_guidance import pretrained_guidance
 from synthbook.recognize.methods.task import Task, updates_of
 from synthbook.recognize.predict import accuracy
 from synthbook.recognize.recipe import Recipe
@@ -65,18 +69,42 @@ def test_a_method_is_imported_when_it_is_used() -> None:
 def test_every_method_learns_in_its_time_and_the_same_way_twice(
     name: str, classifier, task_of, quadrants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    even = {"second_stage": "updates"} if METHODS[name].stages == "two" else {}
     found, steps, inner = [], [], torch.optim.Adam.step
     monkeypatch.setattr(
         torch.optim.Adam, "step", lambda self, *a, **k: steps.append(1) or inner(self, *a, **k)
     )
     for _ in range(2):
         torch.rand(3)
-        history = train_by(name, model := classifier(), task := task_of(name))
+        history = train_by(name, model := classifier(), task := task_of(name), **even)
         found.append([accuracy(model, quadrants(60, 3, 150)), *history.train_loss])
     assert found[0] == found[1]
     assert found[0][0] > 60
     # Stages are whole epochs: of the 16 real images one is a single step.
     assert len(steps) / 2 == pytest.approx(task.updates, abs=3)
+
+
+@pytest.mark.parametrize("name", ["Adp", "ADDA", "DADA", "LTDA"])
+def test_a_second_stage_passes_over_the_real_images_as_often_as_epochs_are_left(
+    name: str, classifier, task_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 epochs 2: batches of 16 take two steps for 24 real images, however many others."""
+    seen, inner = [], Stream.epoch
+
+    def epoch(self: Stream, number: int, borders: list[int]):
+        for batch in inner(self, number, borders):
+            seen.append((self.name, batch.indices))
+            yield batch
+
+    monkeypatch.setattr(Stream, "epoch", epoch)
+    real = few_shot(task_of("Adp").real, 4, seed=0)
+    many = task_of(name, real=real, recipe=replace(RECIPE, epochs=8))
+    history = train_by(name, classifier(), many)
+    indices = torch.cat([chosen for stream, chosen in seen if stream == "real"])
+    assert torch.bincount(indices).tolist() == [2] * len(real)
+    assert len(history.train_loss) == round(0.75 * many.updates / 6) + 2
+    others = [chosen for stream, chosen in seen if stream == "synthetic"]
+    assert len(torch.cat(others).unique()) == 2 * len(real) if others else name == "Adp"
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -106,7 +134,7 @@ def test_a_guides_loss_falls_where_it_weighs(
     assert held < (free - 0.1 if name == "CSG" else free / 2)
 
 
-@pytest.mark.parametrize("name", ["ASG", "CSG"])
+@pytest.mark.parametrize("name", ["ASG", "CSG", "plain-eval"])
 def test_batchnorm_keeps_its_statistics_and_the_guide_everything(
     name: str, classifier, guide, task, weights
 ) -> None:
@@ -158,6 +186,7 @@ def test_a_task_that_lacks_something_is_refused_before_work(
         ("RG+PG-R", {"lambda_3": float("nan")}, "lambda_3 is nan"),
         ("sum", {"accumulate": 0}, "accumulate is 0"),
         ("Adp", {"first_share": 1.0}, "first_share is 1.0"),
+        ("LTDA", {"second_stage": "steps"}, "second_stage is steps; give epochs or updates"),
         ("DANN", {"discriminator_width": 0}, "discriminator_width is 0"),
         ("CSG", {"momentum": 1.5}, "momentum is 1.5"),
         ("CSG", {"temperature": 0.0}, "temperature is 0.0"),
@@ -189,3 +218,31 @@ def test_an_unknown_method_is_named_with_the_nearest(classifier, task_of) -> Non
     for use in (find, keywords_of, partial(train_by, model=classifier(), task=task_of("plain"))):
         with pytest.raises(InputError, match="did you mean 'A-GEM'"):
             use("AGEM")
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_plain_training_in_evaluation_mode_is_asg_without_its_loss(
+    pretrained: bool, classifier, task, weights
+) -> None:
+    models = classifier(), classifier()
+    for model in models:
+        model.pretrained = pretrained
+    train_by("plain-eval", models[0], task(real=None))
+    train_by("ASG", models[1], task(real=None), weight=0.0)
+    torch.testing.assert_close(*map(weights, models))
+
+
+@pytest.mark.parametrize("name", ["PG-KL", "RG+PG-F"])
+def test_the_size_of_the_guidance_is_that_of_its_gradient(name: str, classifier, task) -> None:
+    """At the features, before the first step, from gradients that are taken apart by hand."""
+    given = task(real=None) if name == "PG-KL" else task()
+    given = replace(given, updates=1, recipe=replace(given.recipe, batch_size=128, epochs=1))
+    found = train_by(name, classifier(), given, lambda_3=7.0).extra
+    model = classifier().train()
+    images = as_input(torch.from_numpy(given.synthetic.images))
+    features = model.features(images)
+    l_pg = pretrained_guidance(features, given.guide.features(images))
+    loss = F.cross_entropy(model.head(features), torch.from_numpy(given.synthetic.labels))
+    for term, name in ((7 * l_pg, "guidance_gradient"), (loss, "task_gradient")):
+        (gradient,) = torch.autograd.grad(term, features, retain_graph=True)
+        assert found[name][0] == pytest.approx(gradient.norm().item(), rel=1e-3)

@@ -35,6 +35,7 @@ RANGES: list[tuple[set[str], Callable[[Any], bool], str]] = [
     (AT_LEAST_0, lambda x: x >= 0, "at least 0"),
     ({"accumulate", "discriminator_width"}, lambda x: x >= 1, "at least 1"),
     ({"first_share"}, lambda x: 0 < x < 1, "a number between 0 and 1"),
+    ({"second_stage"}, lambda x: x in ("epochs", "updates"), "epochs or updates"),
     ({"momentum"}, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     ({"temperature"}, lambda x: x > 0, "a number above 0"),
 ]
@@ -79,6 +80,7 @@ _ONE_SET = _SUM | _EVEN | _GUIDED
 _PCGRAD = _SUM | _EVEN | {"rule": "PCGrad"}
 _METHODS = (
     Method("plain", "plain:plain", frozenset(), f"{_GAP}, Baseline (Real) and (Fake)"),
+    Method("plain-eval", "plain:plain_eval", frozenset(), "this book: ASG without its own loss"),
     Method("ASG", "asg:asg", _PG, "Chen et al. 2020"),
     Method("CSG", "csg:csg", _PG, "Chen et al. 2021"),
     Method("PG-L1", "guidance:train", _PG, f"{_GAP}, equation 1", _ONE_SET | _L1),

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from synthbook.recognize.methods.dann import domain_classifier
-from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.methods.task import Task, Together, first_stage, stage
 from synthbook.recognize.train import Batches, History, Report, Step, report, trainable
 
 RATE = 0.2  # of the recipe's learning rate, in the second stage
@@ -73,6 +73,7 @@ def adda_step(source: nn.Module, weight: float = 1.0) -> Step:
 def adda(
     model: nn.Module, task: Task, *,
     adversarial_weight: float = 1.0, discriminator_width: int = 64, first_share: float = 0.75,
+    second_stage: str = "epochs",
 ) -> History:  # fmt: skip
     """Train ``model`` in place by ADDA: cross-entropy on synthetic images, then adversarially.
 
@@ -80,11 +81,11 @@ def adda(
     the loss of the curves is that of the discriminator and of the body together, the accuracy
     that on real training images.
     """
-    first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
+    first = first_stage(model, task, first_share)
     source = copy.deepcopy(model).eval().requires_grad_(False)
     domain = domain_classifier(model, discriminator_width, task.seed, "adda")
     slower = replace(task.recipe, learning_rate=RATE * task.recipe.learning_rate)
     together, task = Together(model, domain=domain), replace(task, recipe=slower)
-    step, rest = adda_step(source, adversarial_weight), 1 - first_share
-    second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
-    return first + second
+    rest = {"share": 1 - first_share, "of": second_stage}
+    step = adda_step(source, adversarial_weight)
+    return first + stage(together, task.streams(), task, name="adversarial", step=step, **rest)

@@ -8,10 +8,12 @@ features have another width no copy fits (Table 3 of Wang et al., WACV 2024): th
 is trained along.
 
 As in the authors' code the network is in evaluation mode throughout, so that BatchNorm normalises
-by the statistics of its pretraining. A network without pretraining has none: their initial values,
-mean 0 and variance 1, stay, and BatchNorm is only a scale and a shift. Such a network learns
-slowly if it is deep, and a pretrained one comes apart at rates that batch statistics forgive: the
-authors train the body at a tenth of the heads' learning rate, and so does this.
+by the statistics of its pretraining. A pretrained body comes apart at rates that batch statistics
+forgive: the authors train it at a tenth of the heads' learning rate, and so does this. A network
+without pretraining has no statistics: their initial values, mean 0 and variance 1, stay, and
+BatchNorm is only a scale and a shift. Nothing in it is to be kept, so that its body learns at the
+full rate; the authors' code always starts from ImageNet weights. ``plain-eval`` is the control for
+both: the same mode and rates, and no loss but the cross-entropy.
 
 Simplified: the second stage, which learns the rates of layers by reinforcement, is left out, as in
 Wang et al. 2024; optimiser, schedule, the heads' learning rate and the linear head are those of
@@ -32,7 +34,7 @@ from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.task import Task, Together, stage
 from synthbook.recognize.train import Batches, History, Report, Step, descend, report, trainable
 
-BODY_RATE = 0.1  # of the heads' learning rate
+BODY_RATE = 0.1  # of the heads' learning rate, for a pretrained body
 
 
 def prediction_loss(guide: Tensor, model: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def imagenet_head(model: nn.Module, guide: Guide, seed: int) -> nn.Linear:
 
 
 def update(loss: Tensor, model: nn.Module, optimizer: Optimizer) -> None:
-    """Take one step down ``loss``, with the body of ``model`` at ``BODY_RATE`` of the rate.
+    """Take one step down ``loss``, a pretrained body of ``model`` at ``BODY_RATE`` of the rate.
 
     At the first step the body's parameters move to a group of their own; ``fit`` sets the rate of
     the other at each step.
@@ -65,7 +67,7 @@ def update(loss: Tensor, model: nn.Module, optimizer: Optimizer) -> None:
         body = set(map(id, slow))
         groups[0]["params"] = [p for p in groups[0]["params"] if id(p) not in body]
         optimizer.add_param_group({"params": slow})
-    groups[1]["lr"] = BODY_RATE * groups[0]["lr"]
+    groups[1]["lr"] = (BODY_RATE if model.pretrained else 1) * groups[0]["lr"]
     descend(loss, optimizer)
 
 

@@ -9,8 +9,8 @@ counts as much as it agrees with the mean over all; the frozen map is pooled by 
 the trained one, as in the authors' code. A network without a map before an average pooling has
 its pooled features compared, and so has one whose map is a single position.
 
-As in the authors' code the network is in evaluation mode throughout and its body learns at a tenth
-of the heads' rate; ``asg`` says what that means for a network without pretraining.
+As in the authors' code the network is in evaluation mode throughout and a pretrained body learns
+at a tenth of the heads' rate; ``asg`` says more.
 
 Simplified: only the last feature map is contrasted, not the last two stages; query and key see one
 view, without RandAugment; the queue is short, starts empty, never holds an image against itself,

@@ -32,7 +32,7 @@ from torch.optim import Optimizer
 
 from synthbook.randomness import seeded
 from synthbook.recognize.methods.dann import annealed, progresses, schedule
-from synthbook.recognize.methods.task import Task, Together, stage
+from synthbook.recognize.methods.task import Task, Together, first_stage, length, stage
 from synthbook.recognize.train import Batches, History, Report, Step, report, trainable
 
 
@@ -103,18 +103,19 @@ def dada_step(progress: Iterator[float], weight: float = 1.0) -> Step:
 
 
 def dada(
-    model: nn.Module, task: Task, *, adversarial_weight: float = 1.0, first_share: float = 0.75
-) -> History:
+    model: nn.Module, task: Task, *,
+    adversarial_weight: float = 1.0, first_share: float = 0.75, second_stage: str = "epochs",
+) -> History:  # fmt: skip
     """Train ``model`` in place by DADA: cross-entropy on synthetic images, then the game on both.
 
     In the second stage the loss of the curves is the classifier's, the accuracy that on synthetic
     images. No real label is read.
     """
-    first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
+    first = first_stage(model, task, first_share)
     with seeded(task.seed, "dada", "domain"):
         domain = nn.Linear(model.head.in_features, 1)  # category K + 1
-    rest = 1 - first_share
-    step = dada_step(progresses(rest * task.updates), adversarial_weight)
-    together = Together(model, domain=domain)
-    second = stage(together, task.streams(), task, name="adversarial", share=rest, step=step)
-    return first + second
+    together, sets = Together(model, domain=domain), task.streams()
+    rest = {"share": 1 - first_share, "of": second_stage}
+    _, epochs, per_epoch = length(sets, task, **rest)
+    step = dada_step(progresses(epochs * per_epoch), adversarial_weight)
+    return first + stage(together, sets, task, name="adversarial", step=step, **rest)

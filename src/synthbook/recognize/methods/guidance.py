@@ -22,8 +22,17 @@ from synthbook.recognize.methods.real_guidance import aggregated, real_guidance_
 from synthbook.recognize.methods.task import Task, stage
 from synthbook.recognize.train import Batches, History, Report, Step, report, trainable
 
+# What is reported of Pretrained Guidance: L_pg, and how large the gradients are that lambda_3 L_pg
+# and L_task send into the features, where both enter the body.
+GUIDANCE = ("guidance", "guidance_gradient", "task_gradient")
 # Turns the synthetic gradients in ``.grad`` and the real ones that it is given into the update.
 Combine = Callable[[list[nn.Parameter], list[Tensor | None]], Mapping[str, Tensor]]
+
+
+def _size(term: Tensor, features: Tensor) -> Tensor:
+    """Return the norm of the gradient that a term of the loss sends into the features."""
+    (gradient,) = torch.autograd.grad(term, features, retain_graph=True)
+    return gradient.float().norm()
 
 
 def gradients_step(
@@ -42,7 +51,7 @@ def gradients_step(
     """
 
     def backward(model: nn.Module, name: str, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Add the gradient to ``.grad``; return loss, logits [N, K] and L_pg, detached."""
+        """Add the gradient to ``.grad``; return loss, logits [N, K] and GUIDANCE [3], detached."""
         losses, logits, guidance = [], [], []
         cut = (x.tensor_split(accumulate) for x in (batch.images, batch.labels, batch.indices))
         for piece in map(Batch, *cut):
@@ -51,8 +60,9 @@ def gradients_step(
             loss = F.cross_entropy(scores, piece.labels)
             if name in guided:
                 l_pg = pretrained_guidance(features, guide.of(name, piece), **reading)
+                sizes = (_size(term, features) for term in (lambda_3 * l_pg, loss))
+                guidance.append(torch.stack([l_pg.detach(), *sizes]) / accumulate)
                 loss = loss + lambda_3 * l_pg
-                guidance.append(l_pg.detach() / accumulate)
             share = len(piece) / len(batch)
             loss.backward(torch.full_like(loss, weights.get(name, 1.0) * share))
             losses.append(share * loss.detach())
@@ -70,7 +80,7 @@ def gradients_step(
         optimizer.step()
         losses, logits, guidance = zip(*told, strict=True)
         if used := guided & batches.keys():
-            extra["guidance"] = sum(guidance) / len(used)
+            extra |= zip(GUIDANCE, sum(guidance) / len(used), strict=True)
         labels = torch.cat([batch.labels for batch in batches.values()])
         return report(sum(losses) / len(losses), torch.cat(logits), labels, **extra)
 
@@ -89,8 +99,7 @@ def train(
     ``rule`` is 'RG' (equation 2), 'PCGrad' (Yu et al. 2020, by torchjd, without weights), or 'sum',
     which is all that there is with one set. ``guided`` names the sets with Pretrained Guidance:
     PG-R is 'real', PG-F 'synthetic'. The numbers are those of ``real_guidance_``,
-    ``gradients_step`` and ``matching_loss``. ``extra`` has what the rule reports, and L_pg as
-    'guidance'.
+    ``gradients_step`` and ``matching_loss``. ``extra`` has what the rule reports, and GUIDANCE.
     """
     if task.recipe.batch_size < 2 * accumulate:
         raise InputError(

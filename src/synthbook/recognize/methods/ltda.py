@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from synthbook.recognize.batches import Batch
-from synthbook.recognize.methods.task import Task, stage
+from synthbook.recognize.methods.task import Task, first_stage, stage
 from synthbook.recognize.train import Batches, History, Report, Step, descend, report
 
 BETA = 0.9999  # of the effective numbers, as in the authors' code
@@ -85,15 +85,15 @@ def ltda_step(class_weights: Tensor, meta_rate: float) -> Step:
 
 
 def ltda(
-    model: nn.Module, task: Task, *, meta_rate: float = 0.01, first_share: float = 0.75
-) -> History:
+    model: nn.Module, task: Task, *,
+    meta_rate: float = 0.01, first_share: float = 0.75, second_stage: str = "epochs",
+) -> History:  # fmt: skip
     """Train ``model`` in place by LTDA: cross-entropy, then learnt weights, on synthetic images.
 
     In the second stage the loss of the curves is the weighted one.
     """
-    first = stage(model, task.synthetic, task, name="synthetic", share=first_share)
+    first = first_stage(model, task, first_share)
     balanced = class_balanced_weights(task.synthetic.labels, task.synthetic.num_classes)
     step = ltda_step(balanced, meta_rate)
-    rest = 1 - first_share
-    second = stage(model, task.streams(), task, name="weighted", share=rest, step=step)
-    return first + second
+    rest = {"share": 1 - first_share, "of": second_stage}
+    return first + stage(model, task.streams(), task, name="weighted", step=step, **rest)

@@ -23,7 +23,7 @@ class Task:
     """What a method has: images, time, a recipe.
 
     Attributes:
-        recipe: how a stage is trained; its ``epochs`` are not read.
+        recipe: how a stage is trained. Its ``epochs`` are read where a stage is told in epochs.
         updates: optimiser steps in all, the same for all methods that are compared.
         seed: of every draw of the training.
         real: labelled real images, few of them as a rule; None without.
@@ -51,21 +51,39 @@ def updates_of(images: ImageSet, recipe: Recipe) -> int:
     return recipe.epochs * steps_per_epoch(len(images), recipe.batch_size)
 
 
+def length(
+    streams: Mapping[str, ImageSet], task: Task, share: float, of: str = "updates"
+) -> tuple[str, int, int]:
+    """Return how long a stage is: of which stream its epochs are, how many, and steps in each.
+
+    It is a share of the task's updates, in epochs of the largest stream; or, ``of`` 'epochs', of
+    the recipe's epochs, each a pass over the real images however many others there are. Both are
+    rounded to whole epochs, one at least.
+    """
+    name = "real" if of == "epochs" else max(streams, key=lambda name: len(streams[name]))
+    per_epoch = steps_per_epoch(len(streams[name]), task.recipe.batch_size)
+    whole = task.recipe.epochs if of == "epochs" else task.updates / per_epoch
+    return name, max(1, round(share * whole)), per_epoch
+
+
 def stage(
-    model: nn.Module, streams: ImageSet | Mapping[str, ImageSet], task: Task, *,
-    name: str = "only", share: float = 1.0, step: Step = cross_entropy_step,
+    model: nn.Module, streams: Mapping[str, ImageSet], task: Task, *, name: str = "only",
+    share: float = 1.0, of: str = "updates", step: Step = cross_entropy_step,
 ) -> History:  # fmt: skip
-    """Train ``model`` for a share of the task's updates, rounded to whole epochs, one at least.
+    """Train ``model`` for the `length` of a stage.
 
     ``model``, ``streams`` and ``step`` are those of ``fit``; a method's own networks are parts of
     the model (``Together``). The random orders of a stage are drawn from its ``name``.
     """
-    sets = streams.values() if isinstance(streams, Mapping) else [streams]
-    per_epoch = steps_per_epoch(max(map(len, sets)), task.recipe.batch_size)
-    epochs = max(1, round(share * task.updates / per_epoch))
+    longest, epochs, _ = length(streams, task, share, of)
     seed = task.seed if name == "only" else derive(task.seed, "stage", name)
-    how = {"device": task.device, "precision": task.precision}
+    how = {"device": task.device, "precision": task.precision, "epoch_of": longest}
     return fit(model, streams, replace(task.recipe, epochs=epochs), seed=seed, step=step, **how)
+
+
+def first_stage(model: nn.Module, task: Task, share: float) -> History:
+    """Train ``model`` by cross-entropy on synthetic images for a share of the task's updates."""
+    return stage(model, {"train": task.synthetic}, task, name="synthetic", share=share)
 
 
 class Together(nn.Module):
