@@ -75,6 +75,14 @@ def test_loss_profile_and_its_shares(values, near_zero, high):
     assert profile["median"] == pytest.approx(np.median(values))
 
 
+@given(losses, losses)
+def test_easier_share_counts_pairs(a, b):
+    a, b = a.round(), b.round()  # with ties
+    pairs = [(x < y) + (x == y) / 2 for x in a for y in b]
+    assert gap.easier_share(a, b) == pytest.approx(np.mean(pairs))
+    assert gap.easier_share(a, b) + gap.easier_share(b, a) == pytest.approx(1)
+
+
 @given(losses, st.data())
 def test_extremes_and_low_loss_are_the_ends_of_the_order(values, data):
     k = data.draw(st.integers(1, len(values)))
@@ -191,6 +199,7 @@ labels9 = np.zeros(9, int)
         (lambda: gap.loss_profile(np.array([np.nan])), "NaN"),
         (lambda: gap.loss_profile(np.zeros((2, 2))), "one number a sample"),
         (lambda: gap.low_loss(np.array([1, np.nan])), "NaN"),
+        (lambda: gap.easier_share(np.ones(3), np.array([])), "one number a sample"),
         (lambda: gap.rare_images(np.ones((9, 2)), labels9, 0.01), "at least one image"),
         (lambda: gap.rare_images(np.full((9, 2), np.nan), labels9, 0.5), "NaN"),
         (lambda: gap.separability(np.ones((9, 2)), np.ones((3, 2))), "fake has 3 rows"),

@@ -87,6 +87,20 @@ def loss_profile(
     }
 
 
+def easier_share(losses_a: np.ndarray, losses_b: np.ndarray) -> float:
+    """Return how often a random one of ``losses_a`` [N] is below one of ``losses_b`` [M].
+
+    In [0, 1]; equal pairs count half, so that 0.5 is no difference. Observation 3 without a level
+    that losses have to be under: of generated images under a classifier of real ones, against real
+    images under a classifier of generated ones, it is above 0.5 where the first are easier. It is
+    the statistic of Mann and Whitney over N x M.
+    """
+    from scipy.stats import mannwhitneyu
+
+    a, b = _losses(losses_a), _losses(losses_b)
+    return float(mannwhitneyu(b, a).statistic) / (len(a) * len(b))
+
+
 # Images to train on
 
 
