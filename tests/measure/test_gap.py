@@ -3,7 +3,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from synthbook.errors import InputError
@@ -75,6 +75,7 @@ def test_loss_profile_and_its_shares(values, near_zero, high):
     assert profile["median"] == pytest.approx(np.median(values))
 
 
+@settings(deadline=None)
 @given(losses, losses)
 def test_easier_share_counts_pairs(a, b):
     a, b = a.round(), b.round()  # with ties

@@ -53,6 +53,16 @@ class Method:
     stages: str = "one"  # or "two", synthetic images first
 
     @property
+    def projects(self) -> bool:
+        """Whether a step may project one gradient against the other (equation 2)."""
+        return self.fixed.get("rule") == "RG"
+
+    @property
+    def guided(self) -> bool:
+        """Whether its loss has Pretrained Guidance (equation 3)."""
+        return bool(self.fixed.get("guided"))
+
+    @property
     def function(self) -> Callable[..., History]:
         """The function that trains; asking for it imports its file."""
         file, _, name = self.place.partition(":")
@@ -130,7 +140,15 @@ def train_by(name: str, model: nn.Module, task: Task, **keywords: Any) -> Histor
             needs; before any training.
         TrainingError: if a loss is not finite.
     """
-    method, known = find(name), keywords_of(name)
+    check_numbers(name, keywords)
+    method = find(name)
+    _check_task(method, task)
+    return method.function(model, task, **method.fixed, **keywords)
+
+
+def check_numbers(name: str, keywords: Mapping[str, Any]) -> None:
+    """Raise InputError for a number that a method does not have, or that is out of its range."""
+    known = keywords_of(name)
     for keyword, value in keywords.items():
         if keyword not in known:
             raise InputError(
@@ -140,8 +158,6 @@ def train_by(name: str, model: nn.Module, task: Task, **keywords: Any) -> Histor
         for names, allows, words in RANGES:
             if keyword in names and not allows(value):
                 raise InputError(f"{keyword} is {value}; give {words}")
-    _check_task(method, task)
-    return method.function(model, task, **method.fixed, **keywords)
 
 
 def _check_task(method: Method, task: Task) -> None:
