@@ -37,7 +37,8 @@ first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
 sources: list[str] = ["real", "diffusion", "gan"]  # where training images come from
 parts: list[str] = ["other_architecture"]  # also scratch, pretrained, sensitivity, readings
-methods: list[str] = ["plain", "ASG", "CSG", "PG-L1", "PG-KL"]  # plain and PG-KL at least
+methods: list[str] = ["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]  # plain and PG-KL at least
+method_settings: list[str] = []  # numbers of methods: CSG.queue=4096, weight=0.2 for all that have it
 data: str = "digits"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
@@ -70,11 +71,12 @@ guide_backbone: str = "efficientnet_lite0"  # the frozen network, and the large 
 guide_input_size: int = 32  # side that the frozen network's images are resized to
 guide_pretrained: bool = True  # false for a guide of random weights, a control
 large_epochs: int = 10  # of the network in training that has the guide's architecture
-large_learning_rate: float = 0.003  # its learning rate
+large_learning_rate: float = 0.003  # its learning rate, from ImageNet weights
+scratch_learning_rate: float = 0.003  # its learning rate, from random weights
 large_input_size: int = 32  # side that its images are resized to
 distance: str = "cosine"  # between two feature vectors: cosine or l2
-lambda_3_kl: float = 1.0  # weight of the guidance with KL
-lambda_3_l1: float = 10.0  # weight of the guidance with L1
+lambda_3_kl: list[float] = [0.1, 1.0, 10.0, 100.0]  # weight of the guidance with KL: the best on validation images
+lambda_3_l1: list[float] = [0.1, 1.0, 10.0, 100.0]  # the same with L1
 lambdas: list[float] = [0.1, 1.0, 10.0, 100.0]  # weights that part sensitivity tries
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
@@ -87,6 +89,7 @@ from synthbook.studies import remedies
 
 p = parameters("15_pretrained_guidance", globals())
 print(remedies.check_pretrained_guidance(p))
+print(remedies.PretrainedGuidance.plan(p))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training from the same weights on the same images, in points. Small dots are seeds, large ones their mean, bars its 95 % interval; open diamonds are the paper's figures for CIFAR-10 (LSGM above the diffusion model, StyleGAN-XL above the GAN). Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each network in training a panel with a line for each method and generator: the change in accuracy against plain training by ASG, CSG, PG-L1 and PG-KL, with dots for seeds, an interval and a diamond for the paper's figure."}}
 from itertools import product

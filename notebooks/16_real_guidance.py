@@ -71,6 +71,7 @@ threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 parts: list[str] = ["methods"]  # some of methods, real_images, sensitivity, readings
 methods: list[str] = ["plain", "Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum"]  # as in the tables
+method_settings: list[str] = []  # numbers of methods: DANN.discriminator_width=1024, first_share=0.5 for all
 guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
 guide_input_size: int = 32  # side that its images are resized to
 guide_pretrained: bool = True  # false: random weights, a control
@@ -80,7 +81,7 @@ target: str = "guide"  # whose distribution the KL starts from: guide or model
 over: str = "row"  # what a distribution of the KL is over: row or matrix
 lambda_1: float = 1.0  # weight of the real gradient
 lambda_2: float = 1.0  # weight of the projected synthetic gradient
-lambda_3: float = 0.1  # weight of Pretrained Guidance
+lambda_3: list[float] = [0.1, 1.0, 10.0, 100.0]  # weight of Pretrained Guidance: the best on validation images
 per_layer: bool = False  # project each tensor on its own, not all parameters together
 accumulate: int = 1  # pieces that a batch is cut into, where memory is short
 lambdas: list[float] = [0.1, 1.0, 10.0, 100.0]  # values of each weight in the part on sensitivity
@@ -94,6 +95,7 @@ from synthbook.studies import remedies
 
 p = parameters("16_real_guidance", globals())
 print(remedies.check_real_guidance(p))
+print(remedies.RealGuidance.plan(p))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of two methods with the same seed, hence the same real and generated images and the same initial weights. Aug mixes both kinds of image; sum adds the gradients of equal batches of both, without a projection. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. If RG − sum spans zero, what RG gains over Aug was gained by equal batches.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum."}}
 import matplotlib.pyplot as plt
@@ -302,9 +304,8 @@ device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
 experiment = remedies.RealGuidance(p, real, device=device)
-trainings = list(product(p.seeds_list, families))
-for seed, family in progress(trainings, "seeds and generators"):
-    for row in experiment.rows(family, seed=seed):
+for seed in progress(p.seeds_list, "seeds"):
+    for row in experiment.rows(seed):
         run.add(**row)
 
 # %%

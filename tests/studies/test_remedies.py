@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,11 +19,14 @@ from synthbook.recognize.methods.pretrained_guidance import cosine
 from synthbook.recognize.predict import features
 from synthbook.studies import remedies
 from synthbook.studies import training_sets as sets
+from synthbook.studies.plans import best, method_settings
 from synthbook.studies.remedies import (
+    ALL_OURS,
     PretrainedGuidance,
     RealGuidance,
     check_pretrained_guidance,
     check_real_guidance,
+    generator_knows,
     guide_of,
     numbers_of,
     remedy,
@@ -40,13 +45,14 @@ P15 = P | {
     "parts": ("scratch", "other_architecture", "sensitivity", "readings"),
     "methods": ("plain", "ASG", "CSG", "PG-L1", "PG-KL"),
     "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
-    "lambda_3_kl": 1.0, "lambda_3_l1": 10.0, "lambdas": (1.0, 100.0),
+    "lambda_3_kl": (1.0,), "lambda_3_l1": (10.0,), "lambdas": (1.0, 100.0),
+    "scratch_learning_rate": 0.01,
 }  # fmt: skip
 P16 = P | {
     "parts": ("methods", "real_images", "sensitivity", "readings"),
     "methods": ("plain", "Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum", "PCGrad"),
     "similarity": "kl", "target": "guide", "over": "row", "lambda_1": 1.0, "lambda_2": 1.0,
-    "lambda_3": 0.1, "per_layer": False, "accumulate": 1, "lambdas": (0.1, 1.0), "shots": 2,
+    "lambda_3": (0.1,), "per_layer": False, "accumulate": 1, "lambdas": (0.1, 1.0), "shots": 2,
     "n_real": (2, 4), "synthetic_ratio": 0.0,
 }  # fmt: skip
 
@@ -89,21 +95,137 @@ def values(rows: list[dict], **where) -> list[float]:
     return [row["value"] for row in rows if where.items() <= row.items()]
 
 
-def test_checking_parameters_needs_no_torch() -> None:
-    code = "import sys; from synthbook.studies import remedies; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize(
+    ("chapter", "kind"),
+    [("15_pretrained_guidance", "PretrainedGuidance"), ("16_real_guidance", "RealGuidance")],
+)
+def test_the_plan_of_every_scale_needs_no_torch_and_has_the_papers_table(chapter, kind) -> None:
+    code = (
+        "import sys; from synthbook.studies import remedies\n"
+        "from synthbook.record.chapters import find\n"
+        "from synthbook.record.parameters import check_values\n"
+        f"for scale in find('{chapter}').scales:\n"
+        f"    print(scale, remedies.{kind}.plan(check_values('{chapter}', {{}}, scale)))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    whole = found.stdout.partition("\npaper ")[2].partition("\nsmall")[0]
+    table = next(line for line in whole.splitlines() if line.split(":")[0].strip() in MAIN)
+    names = table.replace(",", " ").replace(";", " ").split()
+    assert set(names) >= TABLES[kind]
+
+
+MAIN = {"tables", "methods"}
+TABLES = {  # every row of Tables 2 and 3, and of Table 4
+    "PretrainedGuidance": {"plain", "ASG", "CSG", "PG-L1", "PG-KL", "real"},
+    "RealGuidance": {
+        "plain", "real", "Adp", "Aug", "ADDA", "DADA", "DANN", "LTDA", "A-GEM", "PG-R+PG-F", "RG",
+        "RG+PG-R", "RG+PG-F", "RG+PG-R+PG-F",
+    },
+}  # fmt: skip
+
+
+def identities(rows: Iterable[dict]) -> Counter[frozenset]:
+    return Counter(frozenset(row.items() - {("value", row.get("value"))}) for row in rows)
+
+
+GRID = {"lambda_3": (0.1, 1.0), "lambda_3_kl": (1.0, 100.0), "lambda_3_l1": (10.0,)}
+
+
+@pytest.mark.parametrize("changes", [{}, GRID, {"sources": ("real", "gan"), "shots": 0} | GRID])
+@pytest.mark.parametrize(("kind", "p"), [(PretrainedGuidance, 15), (RealGuidance, 16)])
+def test_a_run_makes_the_rows_and_trainings_that_were_planned(
+    kind, p, changes, real: Splits, trained: list[dict]
+) -> None:
+    p = {15: P15, 16: P16}[p] | {"seeds": 2, "first_seed": 4} | changes
+    plan, experiment = kind.plan(p), kind(p, real)
+    rows = [row for seed in (4, 5) for row in experiment.rows(seed)]
+    assert identities(rows) == identities(plan.rows)
+    assert len(trained) == plan.trainings
+    assert str(plan).startswith(f"To do: {plan.trainings} trainings, {len(rows)} rows")
+
+
+def test_the_best_weight_has_the_largest_mean_and_is_the_smallest_of_equals() -> None:
+    assert best({1.0: [80, 90], 0.1: [70, 71], 10.0: [90, 80]}) == 1.0
+    assert best({10.0: [85, 86], 1.0: [80, 90]}) == 10.0
+
+
+@pytest.mark.parametrize(("kind", "p"), [(PretrainedGuidance, 15), (RealGuidance, 16)])
+def test_the_weight_is_chosen_on_validation_images_and_then_taken(
+    kind, p, real: Splits, trained: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = {15: P15, 16: P16}[p] | GRID
+    rows = list(kind(p, real).rows(5))
+    chosen = [row for row in rows if row["metric"] == "lambda_3"]
+    # Chapter 15 has a grid of two weights for KL in two networks, chapter 16 one for all.
+    assert len(chosen) == (2 if kind is PretrainedGuidance else 1)
+    for row in chosen:
+        alike = {k: row[k] for k in ("method", "backbone", "part", "guide") if k in row}
+        grid = defaultdict(list)
+        for other in rows:
+            if other["metric"] == "top1_accuracy" and alike.items() <= other.items():
+                assert other["split"] == "val"
+                grid[other["lambda_3"]].append(other["value"])
+        assert all(len(values) == 2 for values in grid.values())  # of both generators
+        assert row["value"] == best(grid)
+    where = {"part": "tables" if kind is PretrainedGuidance else "methods", "train": "gan"}
+    name, where = ("PG-KL", where) if kind is PretrainedGuidance else (ALL_OURS, {})
+    shares = [r for r in rows if r["metric"] == "guidance_gradient_share" and r["method"] == name]
+    assert all(row["value"] > 0 for row in shares)
+    taken = [r for r in rows if r["method"] == name and r["part"] in ("tables", "methods")]
+    varied = [r for r in rows if r["part"] == "sensitivity" and r["method"] == name]
+    for row in taken:
+        weight = {r.get("guide"): r["value"] for r in chosen}[row.get("guide")]
+        same = {k: row[k] for k in ("train", "split", "metric", "guide") if k in row}
+        like = {"lambda_3": weight} if "guide" in row else {"varied": "lambda_3", "weight": weight}
+        if found := values(varied, **same, **like):
+            assert found == [row["value"]]
 
 
 # Trained by a method
 
 
-def test_numbers_are_the_parameters_that_the_method_has() -> None:
-    given = P16 | {"lambda_3": 5.0, "seeds": 3, "weight": 7}
+def test_numbers_are_those_that_the_method_has() -> None:
+    given = RealGuidance.numbers(P16) | {"lambda_3": 5.0}
     assert numbers_of("plain", given) == numbers_of("ASG", given) == {}
     assert numbers_of("A-GEM", given) == {"per_layer": False, "accumulate": 1}
-    kl = {"lambda_3": 5.0, "distance": "cosine", "target": "guide", "over": "row", "accumulate": 1}
-    assert numbers_of("PG-KL", given) == kl
-    assert set(numbers_of("RG+PG-R", given)) == set(remedies.NUMBERS)
+    assert numbers_of("Adp", given) == {"second_stage": "epochs"}
+    assert numbers_of("RG+PG-R", given) == {k: given[k] for k in given if k != "second_stage"}
+
+
+def test_numbers_of_methods_are_set_by_name_or_for_all_that_have_them() -> None:
+    given = ("ADDA.discriminator_width=9", "first_share=0.5", "RG.per_layer=true")
+    p = {"methods": ("plain", "Adp", "DADA"), "method_settings": given}
+    found = {"ADDA": {"discriminator_width": 9}, "RG": {"per_layer": True}}
+    assert method_settings(p) == found | {name: {"first_share": 0.5} for name in ("Adp", "DADA")}
+
+
+def test_a_run_takes_the_numbers_of_methods(real: Splits, trained: list[dict]) -> None:
+    given = ("Adp.second_stage=updates", "RG.lambda_1=0.5")
+    p = P16 | {"parts": ("methods", "readings"), "methods": ("Adp", "RG", "sum")}
+    list(RealGuidance(p | {"method_settings": given}, real).rows(0))
+    names = [call["name"] for call in trained]
+    stages = [call["second_stage"] for call in trained if call["name"] == "Adp"]
+    assert sorted(stages) == ["epochs"] * 2 + ["updates"] * 2
+    assert {call["lambda_1"] for call in trained if call["name"] == "RG"} == {0.5}
+    assert {call["lambda_1"] for call in trained if call["name"] == "sum"} == {1.0}
+    assert names.count("sum") == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("DANN", "write METHOD.number=value"),
+        ("DAN.discriminator_width=9", "did you mean 'DANN'"),
+        ("DANN.discriminator_widht=9", "did you mean 'discriminator_width'"),
+        ("meta_rate=9", "no method asked for has a number 'meta_rate'"),
+        ("DANN.discriminator_width=wide", "discriminator_width is a int, as 64"),
+        ("DANN.discriminator_width=0", "discriminator_width is 0; give at least 1"),
+    ],
+)
+def test_wrong_numbers_of_methods_are_named_before_anything_is_trained(entry, message) -> None:
+    with pytest.raises(InputError, match=message):
+        check_real_guidance(P16 | {"method_settings": (entry,)})
 
 
 def test_the_guide_is_the_one_that_the_parameters_name() -> None:
@@ -155,6 +277,8 @@ def test_rows_of_chapter_15(real: Splits, trained: list[dict], distinct) -> None
         assert len(values(rows, guide=guide, train="gan", **right)) == count
         assert len(values(rows, guide=guide, train="real", **right)) == 1
     assert len(values(rows, metric="relative_cost", train="gan")) == 4 + 3
+    shares = values(rows, metric="guidance_gradient_share", part="tables", train="gan")
+    assert len(shares) == 2 * 2
     # A weight that the tables have is not trained again, and has their accuracy.
     for split in ("val", "test"):
         where = {"method": "PG-KL", "train": "gan", "split": split, "guide": "same_architecture"}
@@ -168,7 +292,7 @@ def test_rows_of_chapter_15(real: Splits, trained: list[dict], distinct) -> None
         ("real", "plain"), ("diffusion", "plain"), ("diffusion", "PG-KL"),
         ("gan", "plain"), ("gan", "PG-KL"),
     }  # fmt: skip
-    assert rows[0]["value"] == next(PretrainedGuidance(P15, real).rows(5))["value"]
+    assert rows[0]["value"] == next(iter(PretrainedGuidance(P15, real).rows(5)))["value"]
 
 
 def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(real: Splits) -> None:
@@ -191,7 +315,7 @@ def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(real: Spli
 def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> None:
     p = P15 | {
         "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
-        "backbone": "resnet18_cifar", "large_input_size": 16, "large_learning_rate": 0.02,
+        "backbone": "resnet18_cifar", "large_input_size": 16, "scratch_learning_rate": 0.02,
     }  # fmt: skip
     rows = list(PretrainedGuidance(p, real).rows(0))
     places = {(row["guide"], row["init"], row["backbone"]) for row in rows}
@@ -205,6 +329,15 @@ def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> N
 
 
 # Chapter 16
+
+TRAIN = "real_few+gan"
+
+
+def test_what_a_generator_knows_beside_the_classifiers_images() -> None:
+    assert generator_knows(P16, "gan", 2) == generator_knows(P16, "gan", None) == "all"
+    assert generator_knows(P16, "gan", 0) == "same"
+    assert generator_knows(P16 | {"set_size": 10}, "gan", 0) == "all"
+    assert generator_knows(P16 | {"sources": ("real", "mine=a.npz")}, "mine", 0) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -228,26 +361,28 @@ def test_parameters_of_chapter_16_that_do_not_fit_are_refused(values, message) -
 
 def test_rows_of_chapter_16(real: Splits, trained: list[dict], distinct) -> None:
     experiment = RealGuidance(P16, real)
-    families = experiment.families
-    rows = distinct(row for family in families for row in experiment.rows(family, seed=5))
+    rows = distinct(experiment.rows(5))
     where = {"part": "methods", "metric": "top1_accuracy"}
     assert len(values(rows, **where)) == 2 * 7 + 2
     for source in ("diffusion", "gan", "real", "real_few"):
         assert len(values(rows, method="plain", train=source, **where)) == 1
     ours = values(rows, method="RG", train="real_few+gan", **where)
+    where = {"method": "RG", "metric": "top1_accuracy"}
     for part, setting in (("real_images", {"n_real": 2}), ("readings", {"per_layer": False})):
-        assert values(rows, method="RG", part=part, **setting)[1:] == ours
-    points = [tuple(row[w] for w in remedies.WEIGHTS) for row in rows if "lambda_2" in row]
-    assert len(set(points)) == 4  # as they are, and each at the other of 0.1 and 1
-    assert len(values(rows, part="real_images")) == 2 * 5 * 2
-    assert len(values(rows, part="readings")) == 2 * 4
+        assert values(rows, part=part, **where, **setting)[1:] == ours
+    where = {"part": "sensitivity", "split": "test", "metric": "top1_accuracy", "train": TRAIN}
+    for name, usual in (("lambda_1", 1.0), ("lambda_2", 1.0), ("lambda_3", 0.1)):
+        assert len(values(rows, varied=name, **where)) == 2
+        same = {"method": ALL_OURS, "train": TRAIN, "metric": "top1_accuracy", "part": "methods"}
+        assert values(rows, varied=name, weight=usual, **where) == values(rows, **same)
+    assert len(values(rows, part="real_images", metric="top1_accuracy")) == 2 * 5 * 2
+    assert len(values(rows, part="real_images", metric="share_projected")) == 2 * 3 * 2
+    assert len(values(rows, part="readings", metric="top1_accuracy")) == 2 * 4
     assert values(rows, method="Aug", metric="relative_cost") == [1.0, 1.0]
-    projecting = {"A-GEM", "RG", "RG+PG-R+PG-F"}
-    assert set(experiment.histories) == {
-        (name, family, 5) for name in projecting for family in ("diffusion", "gan")
-    }
-    angles = values(rows, method="RG", metric="mean_cosine", train="real_few+gan")
-    assert angles == [np.mean(experiment.histories["RG", "gan", 5].extra["cosine"])]
+    angles = values(rows, method="RG", metric="mean_cosine", train=TRAIN, part="methods")
+    assert angles == [np.mean(experiment.histories["RG", TRAIN, 5].extra["cosine"])]
+    assert {row.get("generator_knows") for row in rows} == {"all", None}
+    assert {row["train"] for row in rows if "generator_knows" not in row} == {"real", "real_few"}
     # Nothing is trained twice, and all in equal time.
     alone, both = 2 + 2, 2 * (6 + 5 + 3 + 1)  # methods, n_real 4, other weights, per layer
     assert len(trained) == alone + both
@@ -256,18 +391,20 @@ def test_rows_of_chapter_16(real: Splits, trained: list[dict], distinct) -> None
 
 def test_the_images_of_chapter_16(real: Splits, trained: list[dict]) -> None:
     p = P16 | {"parts": ("methods",), "methods": ("plain", "Aug"), "synthetic_ratio": 2.0}
-    list(RealGuidance(p, real).rows("diffusion", seed=0))
+    p |= {"sources": ("real", "diffusion")}
+    list(RealGuidance(p, real).rows(0))
     sizes = [
         tuple(len(call[name]) if call[name] else 0 for name in ("real", "synthetic"))
         for call in trained
     ]
-    # Generated ones alone, which Aug is timed with; the few real ones; all of them.
-    assert sizes == [(0, 8), (4, 8), (4, 0), (16, 0)]
+    # The few real ones alone, timed with Aug; all of them; generated ones alone.
+    assert sizes == [(4, 0), (4, 8), (16, 0), (0, 8)]
     assert {call["guide"] for call in trained} == {None}
     trained.clear()
-    list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 0.5}, real).rows("gan", seed=0))
-    assert [len(call["synthetic"]) for call in trained] == [8, 8]
-    assert trained[-1]["real"] is real.train
+    rows = list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 0.5}, real).rows(0))
+    assert [len(call["synthetic"]) for call in trained if call["synthetic"]] == [8, 8]
+    assert all(call["real"] is real.train for call in trained if call["real"])
+    assert {row["generator_knows"] for row in rows if "generator_knows" in row} == {"same"}
 
 
 def test_too_few_images_of_a_class_stop_before_anything_is_trained(real: Splits) -> None:

@@ -29,6 +29,7 @@ Device = (
     | Annotated[str, Field(pattern=r"^cuda:\d+$", json_schema_extra={"words": "cuda:N"})]
 )
 _LAMBDA = "weight of Pretrained Guidance"
+_CHOSEN = "of several, the best on validation images"
 _POLICY = "how sizes of shapes are drawn"
 _HALF_LIFE = "of the averaged generator, in images"
 
@@ -132,8 +133,8 @@ VOCABULARY: dict[str, Any] = {
     "lambda_1": _of(s.Weight, "weight of the real gradient", 1.0),
     "lambda_2": _of(s.Weight, "weight of the synthetic gradient", 1.0),
     "lambda_3": _of(s.Weight, _LAMBDA, 1.0),
-    "lambda_3_kl": _of(s.Weight, f"{_LAMBDA} with KL", 1.0),
-    "lambda_3_l1": _of(s.Weight, f"{_LAMBDA} with L1", 1.0),
+    "lambda_3_kl": _of(s.Some[s.Weight], f"{_LAMBDA} with KL; {_CHOSEN}", [1.0]),
+    "lambda_3_l1": _of(s.Some[s.Weight], f"{_LAMBDA} with L1; {_CHOSEN}", [1.0]),
     "lambdas": _of(s.Some[s.Weight], "weights of a sensitivity study", [1.0]),
     "distance": _of(Literal["cosine", "l2"], "between two feature vectors", "cosine"),
     "similarity": _of(Literal["kl", "l1"], "between two matrices of distances", "kl"),
@@ -146,7 +147,12 @@ VOCABULARY: dict[str, Any] = {
     "guide_pretrained": _of(bool, "false: random weights, a control", True),
     "large_input_size": _of(s.Side, "side of the large network's input", 32),
     "large_epochs": _of(s.Count, "passes of the large network over the images", 10, le=100_000),
-    "large_learning_rate": _of(Rate, "of the large network", 0.001),
+    "large_learning_rate": _of(Rate, "of the large network, pretrained", 0.001),
+    "scratch_learning_rate": _of(Rate, "of the large network, from random weights", 0.001),
+    "method_settings": _of(
+        s.Unique[s.Text], "numbers of methods, as METHOD.number=value or number=value",
+        ["DANN.discriminator_width=1024", "second_stage=updates"],
+    ),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
@@ -164,7 +170,7 @@ Mixing = Literal[
     "Aug", "Adp", "ADDA", "DADA", "DANN", "LTDA", "A-GEM", "PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F",
     "RG+PG-R+PG-F", "sum", "PCGrad",
 ]  # fmt: skip
-Guided = Literal["plain", "ASG", "CSG", "PG-L1", "PG-KL"]
+Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Features = Literal["efficientnet_lite0", "inception"]
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
@@ -188,6 +194,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
             _PARTS, ["methods", "readings"],
         ),
         "methods": _of(s.Some[Literal["plain", Mixing]], _METHODS, ["Aug", "RG"]),
+        "lambda_3": _of(s.Some[s.Weight], f"{_LAMBDA}; {_CHOSEN}", [1.0]),
         "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
         "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
         "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),

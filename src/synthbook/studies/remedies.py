@@ -1,30 +1,29 @@
 """The remedies of the study gap (Wang et al., WACV 2024): the experiments of chapters 15 and 16.
 
-To import this and to check parameters needs no torch.
+To import this, to check parameters and to plan needs no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache
-from itertools import chain, product
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 from synthbook.data import few_shot
 from synthbook.errors import InputError
-from synthbook.recognize.methods import keywords_of, train_by
-from synthbook.studies.gap import (
-    REAL,
-    Row,
-    Rows,
-    check_data,
-    check_shots,
-    check_sources,
-    families_of,
-    measured,
+from synthbook.recognize.methods import GUIDE, METHODS, keywords_of, train_by
+from synthbook.studies.gap import REAL, Row, check_data, check_shots, check_sources, families_of
+from synthbook.studies.plans import (
+    ACCURACY,
+    Cell,
+    Choice,
+    Experiment,
+    Train,
+    Trained,
+    Training,
+    method_settings,
+    metrics_of,
 )
 
 if TYPE_CHECKING:
@@ -36,19 +35,8 @@ if TYPE_CHECKING:
     from synthbook.recognize.train import History
     from synthbook.studies.training_sets import Network
 
-# The numbers of methods that are parameters of chapters.
-NUMBERS = (
-    "lambda_1", "lambda_2", "lambda_3", "distance", "similarity", "target", "over", "per_layer",
-    "accumulate",
-)  # fmt: skip
 
-
-class Trained(NamedTuple):
-    """What came out: the network, its curves, its accuracies (%) on real images by split."""
-
-    model: Classifier
-    history: History
-    accuracy: dict[str, float]
+# One training by a method, which the audit of a reader's own images does too.
 
 
 def guide_of(p: Mapping[str, Any], *, channels: int, device: str = "cpu") -> Guide:
@@ -62,9 +50,9 @@ def guide_of(p: Mapping[str, Any], *, channels: int, device: str = "cpu") -> Gui
 
 
 def numbers_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of ``NUMBERS`` that are given and that the method has."""
+    """Return those of the given numbers that the method has."""
     known = keywords_of(name)
-    return {number: given[number] for number in NUMBERS if number in given and number in known}
+    return {number: value for number, value in given.items() if number in known}
 
 
 def remedy(
@@ -91,14 +79,24 @@ def remedy(
     return model, train_by(name, model, task, **numbers)
 
 
-def _rated(network: Network, name: str, test_on: Splits, *, device: str, **options: Any) -> Trained:
+def _guide(p: Mapping[str, Any], real: Splits, device: str) -> Guide | None:
+    """Return the guide, None where no method needs one."""
+    if not any(GUIDE in METHODS[name].needs for name in p["methods"]):
+        return None
+    return guide_of(p, channels=real.train.channels, device=device)
+
+
+def _rated(
+    experiment: Experiment, network: Network, name: str, **options: Any
+) -> tuple[Classifier, Trained]:
     """Return what ``remedy`` trains, with its accuracies on real validation and test images."""
     from synthbook.recognize.predict import accuracy
 
+    device, real = experiment.device, experiment.real
     model, history = remedy(network, name, device=device, **options)
-    splits = {"val": test_on.val, "test": test_on.test}.items()
+    splits = {"val": real.val, "test": real.test}.items()
     read = network.reading(device)
-    return Trained(model, history, {k: accuracy(model, images, **read) for k, images in splits})
+    return model, Trained(history, {split: accuracy(model, x, **read) for split, x in splits})
 
 
 # Chapter 15: Pretrained Guidance.
@@ -106,6 +104,7 @@ def _rated(network: Network, name: str, test_on: Splits, *, device: str, **optio
 # What network is trained: the guide's architecture from random or ImageNet weights, or another.
 OTHER = "other_architecture"
 SETTINGS = ("scratch", "pretrained", OTHER)
+GUIDED = {"PG-KL": "lambda_3_kl", "PG-L1": "lambda_3_l1"}  # method -> where its weights stand
 
 
 def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
@@ -125,64 +124,128 @@ def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
             f"backbone = '{p['backbone']}' is the guide's own; for part other_architecture set "
             "another"
         )
+    method_settings(p)
     return summary
 
 
-class PretrainedGuidance:
+def _settings(p: Mapping[str, Any]) -> list[str]:
+    return [name for name in SETTINGS if name in p["parts"]]
+
+
+def _guided(p: Mapping[str, Any]) -> list[str]:
+    return [name for name in GUIDED if name in p["methods"]]
+
+
+def _row(
+    p: Mapping[str, Any], part: str, setting: str, source: str, name: str, **quantities: Any
+) -> Row:
+    """Return what all rows of a training have in common."""
+    pretrained = p["pretrained"] if setting == OTHER else setting == "pretrained"
+    return {
+        "method": name, "train": source, "test": REAL, "dataset": p["data"], "part": part,
+        "backbone": p["backbone"] if setting == OTHER else p["guide_backbone"],
+        "guide": OTHER if setting == OTHER else "same_architecture",
+        "init": "pretrained" if pretrained else "scratch", **quantities,
+    }  # fmt: skip
+
+
+def _weighted(
+    p: Mapping[str, Any], part: str, setting: str, source: str, name: str, weight: float,
+    *splits: str,
+) -> Cell:  # fmt: skip
+    """Return the cell of a guided method with another weight."""
+    row = _row(p, part, setting, source, name, lambda_3=weight)
+    training = Training(name, (setting, source), (("lambda_3", weight),))
+    return Cell(row, training, tuple((ACCURACY, split) for split in splits))
+
+
+class PretrainedGuidance(Experiment):
     """Chapter 15: the methods of Tables 2 and 3 on generated images, beside plain training.
 
+    ``images`` of a `Training` are a setting and a source, the key of a `Choice` is a setting and a
+    method.
+
     Attributes:
-        families: the generators.
         settings: those of ``SETTINGS`` that are asked for.
         networks: the network in training of each setting.
         guide: the frozen network.
-        weights: lambda_3 of PG-KL and of PG-L1.
-        reading: of PG-KL: its target, over, distance.
-        models: (source, method) -> the network of 'plain' and 'PG-KL' in the last setting, of the
-            seed that was run last.
     """
+
+    main = "tables"
 
     def __init__(self, p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> None:
         """Unpack a chapter's parameters; load the guide."""
         from synthbook.studies.training_sets import network_of
 
-        self.p, self.real, self.device = p, real, device
-        self.families = families_of(p)
-        self.settings = [name for name in SETTINGS if name in p["parts"]]
+        super().__init__(p, real, device=device)
         self.guide = guide_of(p, channels=real.train.channels, device=device)
-        small = network_of(p)
-        names = ("epochs", "learning_rate", "input_size")
-        recipe = replace(small.recipe, **{name: p[f"large_{name}"] for name in names})
-        large = replace(small, backbone=p["guide_backbone"], recipe=recipe)
-        starts = {"scratch": False, "pretrained": True}
-        self.networks = {k: replace(large, pretrained=on) for k, on in starts.items()}
+        self.settings, small = _settings(p), network_of(p)
+        rates = {"scratch": p["scratch_learning_rate"], "pretrained": p["large_learning_rate"]}
+        large = {"epochs": p["large_epochs"], "input_size": p["large_input_size"]}
+        self.networks = {
+            setting: replace(
+                small, backbone=p["guide_backbone"], pretrained=setting == "pretrained",
+                recipe=replace(small.recipe, learning_rate=rate, **large),
+            )
+            for setting, rate in rates.items()
+        }  # fmt: skip
         self.networks[OTHER] = small
-        self.weights = {"PG-KL": p["lambda_3_kl"], "PG-L1": p["lambda_3_l1"]}
-        self.reading = {"target": "guide", "over": "row", "distance": p["distance"]}
-        self.models: dict[tuple[str, str], Classifier] = {}
+        self._models: dict[tuple[Any, ...], Classifier] = {}
 
-    def rows(self, seed: int) -> Rows:
-        """Yield the rows of a seed: the tables, then the weight and the other readings."""
-        from synthbook.recognize.methods.task import updates_of
-        from synthbook.studies.training_sets import training_sets
+    @staticmethod
+    def numbers(p: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the reading of equation 1 that is taken."""
+        return {"distance": p["distance"], "target": "guide", "over": "row"}
 
-        sets = training_sets(self.real, self.p, seed=seed, device=self.device)
+    @staticmethod
+    def choices(p: Mapping[str, Any]) -> list[Choice]:
+        """Return the weights that are to be chosen: one a network and measure of likeness."""
+        settings, families = _settings(p), families_of(p)
+        used = settings + ([OTHER] if "readings" in p["parts"] and OTHER not in settings else [])
+        found = []
+        for setting, name in product(used, _guided(p)):
+            weights, row = p[GUIDED[name]], _row(p, "choice", setting, "+".join(families), name)
+            grid = product(weights, families) if len(weights) > 1 else ()
+            cells = [_weighted(p, "choice", setting, x, name, weight, "val") for weight, x in grid]
+            row |= {"metric": "lambda_3", "split": "val"}
+            found.append(Choice((setting, name), row, weights, tuple(cells)))
+        return found
 
-        @cache  # trained once, whichever parts ask for it
-        def trained(setting: str, source: str, name: str, **numbers: Any) -> Trained:
-            network, images = self.networks[setting], sets[source].train
-            return _rated(
-                network, name, self.real, synthetic=images, guide=self.guide, seed=seed,
-                updates=updates_of(images, network.recipe), device=self.device, **numbers,
-            )  # fmt: skip
+    @staticmethod
+    def cells(p: Mapping[str, Any]) -> Iterator[Cell]:
+        """Yield Tables 2 and 3, then what weights do, then the other readings of the formula."""
+        families, settings = families_of(p), _settings(p)
+        sources = [REAL, *families] if REAL in p["sources"] else families
+        for setting, source in product(settings, sources):
+            plain = Training("plain", (setting, source))
+            for name in p["methods"] if source != REAL else ("plain",):
+                if name == "CSG" and setting == OTHER:
+                    continue
+                metrics = metrics_of(name, "val", "test", cost=name != "plain")
+                row = _row(p, "tables", setting, source, name)
+                yield Cell(row, Training(name, (setting, source)), metrics, plain)
+        other = {"distance": "l2" if p["distance"] == "cosine" else "cosine"}
+        turned = [("PG-KL", {"target": "model"}), ("PG-KL", {"over": "matrix"}), ("PG-KL", other)]
+        for source in families:
+            if "sensitivity" in p["parts"]:
+                for setting, name, weight in product(settings, _guided(p), p["lambdas"]):
+                    yield _weighted(p, "sensitivity", setting, source, name, weight, "val", "test")
+            for name, reading in [*turned, ("PG-L1", other)] if "readings" in p["parts"] else ():
+                if name in p["methods"]:
+                    whole = PretrainedGuidance.numbers(p) | reading if name == "PG-KL" else reading
+                    row = _row(p, "readings", OTHER, source, name, **whole)
+                    training = Training(name, (OTHER, source), tuple(reading.items()))
+                    yield Cell(row, training, metrics_of(name, "val", "test"))
 
-        def train(setting: str, source: str, name: str, **changes: Any) -> Trained:
-            given = {"distance": self.reading["distance"], "lambda_3": self.weights.get(name)}
-            return trained(setting, source, name, **numbers_of(name, given | changes))
-
-        self.models = {}
-        for row in chain(self._tables(train), self._ablations(train)):
-            yield row | {"seed": seed}
+    @property
+    def models(self) -> dict[tuple[str, str], Classifier]:
+        """(source, method) -> the network of 'plain' and 'PG-KL' in the last setting."""
+        last = self.settings[-1]
+        return {
+            (source, method): model
+            for (source, method, weight), model in self._models.items()
+            if weight == self.weights.get((last, method))
+        }
 
     def similarities(self, images: ImageSet, name: str, source: str = "") -> Tensor:
         """Return how alike a network finds N images: the cosines [N, N] of its features.
@@ -201,69 +264,40 @@ class PretrainedGuidance:
         values = features(network, images, device=self.device, input_size=size)
         return cosine(torch.from_numpy(values))
 
-    def _tables(self, train: Callable[..., Trained]) -> Rows:
-        """Tables 2 and 3: every method on generated images, and plain training on real ones."""
-        for setting, source in product(self.settings, self.p["sources"]):
-            for name in self.p["methods"] if source != REAL else ("plain",):
-                if name == "CSG" and setting == OTHER:
-                    continue
-                trained, plain = train(setting, source, name), train(setting, source, "plain")
-                if setting == self.settings[-1] and name in ("plain", "PG-KL"):
-                    self.models[source, name] = trained.model
-                row = self._row("tables", setting, source, name)
-                yield from _accuracies(row, trained)
-                if name != "plain":
-                    cost = trained.history.seconds / plain.history.seconds
-                    yield row | {"metric": "relative_cost", "value": cost, "split": "train"}
+    def _train(self, seed: int) -> Train:
+        from synthbook.recognize.methods.task import updates_of
+        from synthbook.studies.training_sets import training_sets
 
-    def _ablations(self, train: Callable[..., Trained]) -> Rows:
-        """The weight of the guidance, and the other readings of its formula."""
-        other = {"distance": "l2" if self.reading["distance"] == "cosine" else "cosine"}
-        readings = [
-            ("PG-KL", self.reading | {"target": "model"}),
-            ("PG-KL", self.reading | {"over": "matrix"}),
-            ("PG-KL", self.reading | other),
-            ("PG-L1", other),
-        ]
-        p, methods = self.p, [name for name in self.weights if name in self.p["methods"]]
-        for source in self.families:
-            if "sensitivity" in p["parts"]:
-                for setting, name, weight in product(self.settings, methods, p["lambdas"]):
-                    row = self._row("sensitivity", setting, source, name, lambda_3=weight)
-                    yield from _accuracies(row, train(setting, source, name, lambda_3=weight))
-            if "readings" in p["parts"]:
-                for name, reading in readings:
-                    if name in methods:
-                        row = self._row("readings", OTHER, source, name, **reading)
-                        yield from _accuracies(row, train(OTHER, source, name, **reading))
+        sets = training_sets(self.real, self.p, seed=seed, device=self.device)
+        self._models = {}
 
-    def _row(self, part: str, setting: str, source: str, name: str, **quantities: Any) -> Row:
-        """Return what all rows of a training have in common."""
-        network = self.networks[setting]
-        guide = OTHER if setting == OTHER else "same_architecture"
-        return {
-            "method": name, "train": source, "test": REAL, "dataset": self.p["data"],
-            "backbone": network.backbone, "part": part, "guide": guide,
-            "init": "pretrained" if network.pretrained else "scratch", **quantities,
-        }  # fmt: skip
+        def train(method: str, images: tuple[str, str], numbers: dict[str, Any]) -> Trained:
+            setting, source = images
+            network, taken = self.networks[setting], sets[source].train
+            updates = updates_of(taken, network.recipe)
+            how = {"synthetic": taken, "seed": seed, "updates": updates, "guide": self.guide}
+            model, result = _rated(self, network, method, **how, **numbers)
+            if setting == self.settings[-1] and method in ("plain", "PG-KL"):
+                # Of several readings the first is the one that is taken.
+                self._models.setdefault((source, method, numbers.get("lambda_3")), model)
+            return result
 
-
-def _accuracies(row: Row, trained: Trained, *splits: str) -> Rows:
-    """Yield a row a split: of the validation and of the test images, if none is named."""
-    for split in splits or ("val", "test"):
-        yield row | {"metric": "top1_accuracy", "value": trained.accuracy[split], "split": split}
+        return train
 
 
 # Chapter 16: Real Guidance.
 
 WEIGHTS = ("lambda_1", "lambda_2", "lambda_3")
 ALL_OURS = "RG+PG-R+PG-F"
+TWO_STAGES = tuple(name for name, method in METHODS.items() if method.stages == "two")
 # What a part compares, as far as it is asked for; part methods takes all that are.
 METHODS_OF = {
     "real_images": ("Aug", "A-GEM", "RG", ALL_OURS, "sum"),
     "sensitivity": (ALL_OURS,),
-    "readings": ("RG", "sum", "PCGrad"),
+    "readings": ("RG", "sum", "PCGrad", *TWO_STAGES),
 }
+READINGS = [("RG", {"per_layer": False}), ("RG", {"per_layer": True}), ("sum", {}), ("PCGrad", {})]
+READINGS += [(x, {"second_stage": of}) for x in TWO_STAGES for of in ("epochs", "updates")]
 
 
 def check_real_guidance(p: Mapping[str, Any]) -> object:
@@ -283,6 +317,7 @@ def check_real_guidance(p: Mapping[str, Any]) -> object:
             f"synthetic_ratio = {ratio:g} asks for {ratio * few:,.0f} generated images and there "
             f"are {count:,}; give at most {count / few:.4g}, or 0 for all"
         )
+    method_settings(p)
     return summary
 
 
@@ -292,118 +327,127 @@ def _shots(p: Mapping[str, Any]) -> dict[str, int]:
     return asked | ({"n_real": max(p["n_real"])} if "real_images" in p["parts"] else {})
 
 
-class RealGuidance:
+def generator_knows(p: Mapping[str, Any], family: str, shots: int | None) -> str:
+    """Return which real images a generator was trained on, beside those of the classifier.
+
+    'same': no others, as in the second setting of the paper. 'all': all there are, of which the
+    classifier has ``shots`` a class, as in its CIFAR-10 columns; the samples may then tell of
+    images that the classifier was not given. 'unknown' for samples that were made elsewhere.
+    """
+    if any(source.startswith(f"{family}=") for source in p["sources"]):
+        return "unknown"
+    few = p["shots"] if shots is None else shots
+    return "all" if few or p["set_size"] else "same"
+
+
+class RealGuidance(Experiment):
     """Chapter 16: the methods of Table 4, on few real images and many generated ones.
 
-    Attributes:
-        families: the generators.
-        histories: (method, family, seed) -> the curves of those that project, in part methods.
+    ``images`` of a `Training` are a generator, real images a class (0 for all, None for none of
+    them), and whether they are without generated ones. There is one `Choice`.
     """
+
+    main = "methods"
 
     def __init__(self, p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> None:
         """Unpack a chapter's parameters, see that classes are large enough; load a guide."""
         from synthbook.studies.training_sets import network_of
 
         few_shot(real.train, max(1, *_shots(p).values()), seed=0)
-        self.p, self.real, self.device = p, real, device
-        self.families, self.network, self.guide = families_of(p), network_of(p), None
-        if any("PG" in method for method in p["methods"]):
-            self.guide = guide_of(p, channels=real.train.channels, device=device)
-        self.histories: dict[tuple[str, str, int], History] = {}
+        super().__init__(p, real, device=device)
+        self.network, self.guide = network_of(p), _guide(p, real, device)
 
-    def rows(self, family: str, *, seed: int) -> Rows:
-        """Yield the rows of a seed with the images of a generator, part by part."""
-        parts = {
-            "methods": self._methods, "real_images": self._real_images,
-            "sensitivity": self._sensitivity, "readings": self._readings,
-        }  # fmt: skip
-        train = self._trainer(family, seed)
-        where = {"test": REAL, "dataset": self.p["data"], "backbone": self.network.backbone}
-        for part, rows in parts.items():
-            if part in self.p["parts"]:
-                for row in rows(train, family, seed):
-                    yield row | {"part": part, "seed": seed, **where}
+    @staticmethod
+    def numbers(p: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the weights of both gradients and the readings that are taken."""
+        names = ("lambda_1", "lambda_2", "distance", "similarity", "target", "over", "per_layer")
+        return {name: p[name] for name in (*names, "accumulate")} | {"second_stage": "epochs"}
 
-    def _trainer(self, family: str, seed: int) -> Callable[..., Trained]:
-        """Return a function that trains once, whichever parts ask for it."""
+    @staticmethod
+    def choices(p: Mapping[str, Any]) -> list[Choice]:
+        """Return the weight of Pretrained Guidance, chosen with it on both kinds of image."""
+        if not any(METHODS[name].guided for name in p["methods"]):
+            return []
+        weights, families = p["lambda_3"], families_of(p)
+        grid = product(weights, families) if len(weights) > 1 else ()
+        cells = [
+            _cell(p, "choice", ALL_OURS, x, p["shots"], "val", numbers={"lambda_3": w}, lambda_3=w)
+            for w, x in grid
+        ]
+        row = _cell(p, "choice", ALL_OURS, "+".join(families), p["shots"]).row
+        row |= {"metric": "lambda_3", "split": "val"}
+        return [Choice((), row, weights, tuple(cells))]
+
+    @staticmethod
+    def cells(p: Mapping[str, Any]) -> Iterator[Cell]:
+        """Yield Table 4, then by part what more or fewer real images, weights and readings do."""
+        families, methods, few = families_of(p), p["methods"], p["shots"]
+        parts = {part: [x for x in known if x in methods] for part, known in METHODS_OF.items()}
+        parts = {part: known for part, known in parts.items() if part in p["parts"]}
+        if "methods" in p["parts"]:
+            if "plain" in methods:  # on real images alone, whatever the generator
+                for name, shots in (("real_few", few), ("real", 0)):
+                    how = {"alone": name, "cost": "Aug" in methods}
+                    yield _cell(p, "methods", "plain", families[0], shots, "test", **how)
+            for family, method in product(families, methods):
+                shots = None if method == "plain" else few
+                yield _cell(p, "methods", method, family, shots, "test", cost="Aug" in methods)
+        for family in families:
+            for method, n in product(parts.get("real_images", ()), p["n_real"]):
+                yield _cell(p, "real_images", method, family, n, "test", n_real=n)
+            if parts.get("sensitivity"):
+                for name, value in product(WEIGHTS, p["lambdas"]):
+                    where = {"varied": name, "weight": value, "numbers": {name: value}}
+                    yield _cell(p, "sensitivity", ALL_OURS, family, few, "val", "test", **where)
+            for method, reading in READINGS:
+                if method in parts.get("readings", ()):
+                    yield _cell(
+                        p, "readings", method, family, few, "test", numbers=reading, **reading
+                    )
+
+    def _train(self, seed: int) -> Train:
         from synthbook.data import at_most
         from synthbook.recognize.methods.task import updates_of
         from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
-        of_real, generated = sets[REAL].train, sets[family].train
+        of_real, generated = sets[REAL].train, {x: sets[x].train for x in self.families}
         if ratio := self.p["synthetic_ratio"]:  # of ``shots``, also where there are more or fewer
-            few = self.p["shots"] * generated.num_classes or len(of_real)
-            generated = at_most(generated, max(2, round(ratio * few)), seed=seed)
-        updates = updates_of(generated, self.network.recipe)
+            few = self.p["shots"] * of_real.num_classes or len(of_real)
+            most = max(2, round(ratio * few))
+            generated = {x: at_most(images, most, seed=seed) for x, images in generated.items()}
 
-        @cache
-        def trained(method: str, shots: int | None, alone: bool, **numbers: Any) -> Trained:
+        def train(method: str, images: tuple[Any, ...], numbers: dict[str, Any]) -> Trained:
+            family, shots, alone = images
             few = few_shot(of_real, shots, seed=seed) if shots else of_real
-            return _rated(
-                self.network, method, self.real, updates=updates, seed=seed,
-                real=None if shots is None else few, synthetic=None if alone else generated,
-                guide=self.guide, device=self.device, **numbers,
-            )  # fmt: skip
-
-        def train(
-            method: str, shots: int | None, *, alone: bool = False, **changes: Any
-        ) -> Trained:
-            """Train on ``shots`` real images a class (0 for all, None for none of them).
-
-            ``alone``: on them alone, without generated ones.
-            """
-            return trained(method, shots, alone, **numbers_of(method, {**self.p, **changes}))
+            updates = updates_of(generated[family], self.network.recipe)
+            how = {"updates": updates, "seed": seed, "guide": self.guide}
+            how["real"] = None if shots is None else few
+            how["synthetic"] = None if alone else generated[family]
+            return _rated(self, self.network, method, **how, **numbers)[1]
 
         return train
 
-    def _methods(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
-        """Table 4: every method on both, plain training on one of them; times and angles."""
-        few = self.p["shots"]
-        for method in self.p["methods"]:
-            trainings = {f"real_few+{family}": {"shots": few}}
-            if method == "plain":
-                trainings = {family: {"shots": None}}
-                if family == self.families[0]:  # no generator is in these
-                    trainings["real_few"] = {"shots": few, "alone": True}
-                    trainings["real"] = {"shots": 0, "alone": True}
-            for source, images in trainings.items():
-                trained, row = train(method, **images), {"method": method, "train": source}
-                yield from _accuracies(row, trained, "test")
-                row["split"] = "train"
-                if "Aug" in self.p["methods"]:
-                    cost = trained.history.seconds / train("Aug", few).history.seconds
-                    yield row | {"metric": "relative_cost", "value": cost}
-                if "projected" in trained.history.extra:
-                    self.histories[method, family, seed] = trained.history
-                    yield from _angles(row, trained.history)
 
-    def _real_images(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
-        """How accuracy changes with the number of real images."""
-        for method in METHODS_OF["real_images"]:
-            for shots in self.p["n_real"] if method in self.p["methods"] else ():
-                row = {"method": method, "train": f"real_n+{family}", "n_real": shots}
-                yield from _accuracies(row, train(method, shots), "test")
+def _cell(
+    p: Mapping[str, Any], part: str, method: str, family: str, shots: int | None, *splits: str,
+    numbers: Mapping[str, Any] | None = None, cost: bool = False, alone: str = "",
+    **quantities: Any,
+) -> Cell:  # fmt: skip
+    """Return the cell of a method on ``shots`` real images a class and those of a generator.
 
-    def _sensitivity(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
-        """The three weights, one at a time with the others as they are."""
-        usual = {name: self.p[name] for name in WEIGHTS}
-        points = [usual, *(usual | {name: x} for name in WEIGHTS for x in self.p["lambdas"])]
-        for point in {tuple(point.values()): point for point in points}.values():
-            row = {"method": ALL_OURS, "train": f"real_few+{family}", **point}
-            yield from _accuracies(row, train(ALL_OURS, self.p["shots"], **point))
-
-    def _readings(self, train: Callable[..., Trained], family: str, seed: int) -> Rows:
-        """What the other readings of the paper give."""
-        readings = [("RG", {"per_layer": False}), ("RG", {"per_layer": True})]
-        for method, reading in [*readings, ("sum", {}), ("PCGrad", {})]:
-            if method in self.p["methods"]:
-                row = {"method": method, "train": f"real_few+{family}", **reading}
-                yield from _accuracies(row, train(method, self.p["shots"], **reading), "test")
-
-
-def _angles(row: Row, history: History) -> Rows:
-    """Yield the mean cosine of both gradients and the share of steps with a projection."""
-    names = {"mean_cosine": "cosine", "share_projected": "projected"}
-    means = {metric: float(np.mean(history.extra[name])) for metric, name in names.items()}
-    yield from measured(row, means)
+    ``alone`` names real images where there are no others, ``quantities`` go into the row.
+    """
+    train = alone or (family if shots is None else f"real_few+{family}")
+    if "n_real" in quantities:
+        train = f"real_n+{family}"
+    row = {
+        "method": method, "train": train, "test": REAL, "dataset": p["data"], "part": part,
+        "backbone": p["backbone"], **quantities,
+    }  # fmt: skip
+    if not alone:
+        row["generator_knows"] = generator_knows(p, family, shots)
+    training = Training(method, (family, shots, bool(alone)), tuple((numbers or {}).items()))
+    than = Training("Aug", (family, p["shots"], False)) if cost else None
+    metrics = metrics_of(method, *splits, cost=cost)
+    return Cell(row, training, metrics if part != "choice" else metrics[: len(splits)], than)

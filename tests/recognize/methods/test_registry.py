@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from dataclasses import replace
@@ -56,9 +57,9 @@ def test_every_method_of_the_tables_is_there() -> None:
 
 def test_a_method_is_imported_when_it_is_used() -> None:
     code = (
-        "import sys; from synthbook.recognize import methods; methods.find('DANN')\n"
+        "import sys; from synthbook.recognize import methods; methods.keywords_of('DANN')\n"
         "assert 'torch' not in sys.modules\n"
-        "methods.keywords_of('DANN')\n"
+        "methods.find('DANN').function\n"
         "assert 'synthbook.recognize.methods.dann' in sys.modules\n"
         "assert 'synthbook.recognize.methods.csg' not in sys.modules"
     )
@@ -201,6 +202,13 @@ def test_numbers_are_checked_where_they_enter(
     with pytest.raises(InputError, match=message):
         train_by(name, model := classifier(), task_of(name), **number)
     assert torch.equal(*map(weights, (model.body[0], classifier().body[0])))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_methods_numbers_are_those_of_its_function(name: str) -> None:
+    parameters = inspect.signature(METHODS[name].function).parameters.values()
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert keywords == keywords_of(name) | {k: keywords[k] for k in METHODS[name].fixed}
 
 
 def test_a_method_has_its_own_numbers() -> None:

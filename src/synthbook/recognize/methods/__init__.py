@@ -9,10 +9,13 @@ it is used, and one line here.
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError, check_choice, did_you_mean
@@ -119,14 +122,20 @@ def find(name: str) -> Method:
     return METHODS[name]
 
 
+@cache
+def _keywords(place: str) -> dict[str, Any]:
+    """Return the keywords of a method's function and their defaults, read off its source."""
+    file, _, name = place.partition(":")
+    tree = ast.parse(Path(__file__).with_name(f"{file}.py").read_text(encoding="utf-8"))
+    (function,) = (n.args for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    defaults = map(ast.literal_eval, function.kw_defaults)
+    return dict(zip((one.arg for one in function.kwonlyargs), defaults, strict=True))
+
+
 def keywords_of(name: str) -> dict[str, Any]:
-    """Return a method's own numbers, by name, with their defaults."""
+    """Return a method's own numbers, by name, with their defaults; it imports nothing."""
     method = find(name)
-    return {
-        parameter.name: parameter.default
-        for parameter in inspect.signature(method.function).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in method.fixed
-    }
+    return {k: v for k, v in _keywords(method.place).items() if k not in method.fixed}
 
 
 def train_by(name: str, model: nn.Module, task: Task, **keywords: Any) -> History:
