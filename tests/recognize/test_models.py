@@ -58,6 +58,8 @@ def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone() 
         ({"backbone": "resnet18_cifr"}, "did you mean 'resnet18_cifar'"),
         ({"backbone": "small_cnn", "pretrained": True}, "has no pretrained weights"),
         ({"backbone": "resnet50", "pretrained": True}, "not on this computer"),
+        ({"backbone": "resnet50.tv_in1k", "pretrained": True}, "of 'resnet50.tv_in1k' are not on"),
+        ({"backbone": "resnet50.tv_in1"}, "did you mean 'resnet50.tv_in1k'"),
         ({"backbone": "small_cnn", "channels": 2}, "2 channels"),
         ({"backbone": "small_cnn", "image_size": 2}, "2 px"),
         ({"backbone": "resnetv2_50"}, "not one linear layer"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +37,9 @@ def _size(term: Tensor, features: Tensor) -> Tensor:
 
 
 def gradients_step(
-    combine: Combine | None, *, weights: Mapping[str, float], guide: Guide | None,
-    guided: Collection[str], lambda_3: float, accumulate: int, **reading: str,
+    combine: Combine | None = None, *, weights: Mapping[str, float] = MappingProxyType({}),
+    guide: Guide | None = None, guided: Collection[str] = (), lambda_3: float = 1.0,
+    accumulate: int = 1, **reading: str,
 ) -> Step:  # fmt: skip
     """Return a step for ``fit`` with a gradient of equation 3, L_task + lambda_3 L_pg, a stream.
 
@@ -79,7 +81,7 @@ def gradients_step(
         extra = dict(combine(parameters, real)) if combine else {}
         optimizer.step()
         losses, logits, guidance = zip(*told, strict=True)
-        if used := guided & batches.keys():
+        if used := {*guided} & batches.keys():
             extra |= zip(GUIDANCE, sum(guidance) / len(used), strict=True)
         labels = torch.cat([batch.labels for batch in batches.values()])
         return report(sum(losses) / len(losses), torch.cat(logits), labels, **extra)
@@ -119,7 +121,7 @@ def train(
     if guided:
         task.guide.remember({name: streams[name] for name in {*guided} & {*streams}}, task.recipe)
     step = gradients_step(
-        combine, weights=weights, guide=task.guide, guided={*guided}, accumulate=accumulate,
+        combine, weights=weights, guide=task.guide, guided=guided, accumulate=accumulate,
         lambda_3=lambda_3, distance=distance, similarity=similarity, target=target, over=over,
     )  # fmt: skip
     return stage(model, streams, task, step=step)
