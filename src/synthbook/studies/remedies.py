@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -417,12 +418,15 @@ class RealGuidance(Experiment):
             most = max(2, round(ratio * few))
             generated = {x: at_most(images, most, seed=seed) for x, images in generated.items()}
 
+        @cache  # one object a number, of which the guide need not look at the images again
+        def few_of(shots: int | None) -> ImageSet | None:
+            return few_shot(of_real, shots, seed=seed) if shots else of_real if shots == 0 else None
+
         def train(method: str, images: tuple[Any, ...], numbers: dict[str, Any]) -> Trained:
             family, shots, alone = images
-            few = few_shot(of_real, shots, seed=seed) if shots else of_real
             updates = updates_of(generated[family], self.network.recipe)
             how = {"updates": updates, "seed": seed, "guide": self.guide}
-            how["real"] = None if shots is None else few
+            how["real"] = few_of(shots)
             how["synthetic"] = None if alone else generated[family]
             return _rated(self, self.network, method, **how, **numbers)[1]
 

@@ -7,23 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
+from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
-from synthbook.recognize.batches import Batch
-from synthbook.recognize.methods.guide import Guide, create_guide
+from synthbook.recognize.batches import Batch, as_input
+from synthbook.recognize.methods.guide import TABLES, Guide, create_guide
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import trainable
 
 RECIPE = Recipe(epochs=1, batch_size=8, learning_rate=0.1)
 IMAGES = torch.rand(10, 1, 8, 8, generator=torch_generator(0, "images"))
-
-
-def batch(pixels: Tensor, indices: list[int]) -> Batch:
-    chosen = torch.tensor(indices)
-    return Batch(pixels[chosen], torch.zeros(len(indices), dtype=torch.long), chosen)
 
 
 def test_it_is_frozen_and_in_evaluation_mode(guide, weights) -> None:
@@ -41,29 +36,45 @@ def test_images_of_any_size_are_resized(guide) -> None:
     torch.testing.assert_close(guide(16).features(IMAGES), guide().network.features(resized))
 
 
-def test_features_are_computed_once_and_looked_up(guide) -> None:
-    frozen, seen = guide(), []
+def batch(images: ImageSet, indices: list[int]) -> Batch:
+    chosen = torch.tensor(indices)
+    pixels = as_input(torch.from_numpy(images.images))[chosen]
+    return Batch(pixels, torch.zeros(len(indices), dtype=torch.long), chosen)
+
+
+def test_features_of_a_set_are_computed_once_and_looked_up(guide, quadrants) -> None:
+    frozen, seen, first, second = guide(), [], quadrants(10, 1), quadrants(10, 2)
     inner = frozen.features
     frozen.features = lambda entering: (seen.append(len(entering)), inner(entering))[1]
-    frozen.remember({"real": range(10)}, RECIPE)
-    first = frozen.of("real", batch(IMAGES, [3, 1, 7]))
-    second = frozen.of("real", batch(IMAGES, [7, 3, 2]))
-    assert seen == [3, 1]
-    close = {"atol": 1e-6, "rtol": 1e-5}
-    torch.testing.assert_close(first, inner(IMAGES[[3, 1, 7]]), **close)
-    torch.testing.assert_close(second, inner(IMAGES[[7, 3, 2]]), **close)
-    other = IMAGES.flip(0)
-    frozen.remember({"real": range(10)}, RECIPE)  # another set under the same name
-    torch.testing.assert_close(frozen.of("real", batch(other, [0])), inner(other[:1]), **close)
+    for images in (first, second, first):  # another set under the same name
+        frozen.remember({"real": images}, RECIPE)
+        for indices in ([3, 1, 7], [7, 3, 2]):
+            some = batch(images, indices)
+            found = frozen.of("real", some)
+            torch.testing.assert_close(found, inner(some.images), atol=1e-6, rtol=1e-5)
+    assert seen == [10, 10]
+    frozen.of("synthetic", some)
+    assert seen == [10, 10, 3]
+    for seed in range(20):  # of the last sets only
+        frozen.remember({"real": quadrants(4, seed)}, RECIPE)
+    assert len(frozen._tables) == TABLES
+
+
+def test_images_that_a_network_sees_resized_are_resized_for_the_guide_too(guide, quadrants) -> None:
+    frozen, images = guide(), quadrants(5, 1)
+    frozen.remember({"real": images}, replace(RECIPE, input_size=16))
+    large = as_input(torch.from_numpy(images.images), 16)
+    found = frozen.of("real", Batch(large, torch.zeros(5), torch.arange(5)))
+    torch.testing.assert_close(found, frozen.features(large), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"flip": True}, {"crop_padding": 1}])
-def test_nothing_is_kept_of_images_that_change(change: dict[str, int], guide) -> None:
-    frozen, changed = guide(), IMAGES.flip(3)
-    frozen.remember({"real": range(10)}, replace(RECIPE, **change))
-    frozen.of("real", batch(IMAGES, [0, 1]))
-    found = frozen.of("real", batch(changed, [0, 1]))
-    torch.testing.assert_close(found, frozen.features(changed[:2]))
+def test_nothing_is_kept_of_images_that_change(change: dict[str, int], guide, quadrants) -> None:
+    frozen, images = guide(), quadrants(10, 1)
+    frozen.remember({"real": images}, replace(RECIPE, **change))
+    some = batch(images, [0, 1])
+    changed = replace(some, images=some.images.flip(3))
+    torch.testing.assert_close(frozen.of("real", changed), frozen.features(changed.images))
 
 
 def test_a_size_it_cannot_take_is_named() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from synthbook.errors import InputError
 from synthbook.machine import checked_device
-from synthbook.recognize.batches import Batch, resized
+from synthbook.recognize.batches import Batch, as_input, resized
 from synthbook.recognize.models import Classifier, create_classifier
 
 if TYPE_CHECKING:
+    from synthbook.data import ImageSet
     from synthbook.recognize.recipe import Recipe
+
+TABLES = 8  # sets of which features are kept
+PART = 256  # images that enter at a time
 
 
 class Guide:
@@ -39,7 +44,8 @@ class Guide:
                 f"the guide '{network.name}' cannot take images of {input_size} px ({reason}); "
                 f"set guide_input_size to the size it was made for"
             ) from None
-        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[str, Tensor] = {}
+        self._tables: dict[tuple[int, int], tuple[ImageSet, Tensor]] = {}
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -47,29 +53,30 @@ class Guide:
         return self.network.features(resized(images, self.input_size))
 
     def of(self, stream: str, batch: Batch) -> Tensor:
-        """Return f_p of a batch of the set that ``remember`` was told of, else of any batch.
+        """Return f_p of a batch, looked up where ``remember`` was told of its stream."""
+        table = self._kept.get(stream)
+        return self.features(batch.images) if table is None else table[batch.indices]
 
-        What was computed for an image is kept and looked up when the image comes again.
-        """
-        if stream not in self._kept:
-            return self.features(batch.images)
-        table, known = self._kept[stream]
-        new = ~known[batch.indices]
-        if new.any():
-            indices = batch.indices[new]
-            table[indices] = self.features(batch.images[new]).float()
-            known[indices] = True
-        return table[batch.indices]
-
-    def remember(self, streams: Mapping[str, Sized], recipe: Recipe) -> None:
-        """Keep features of these streams' images for the next training, and forget all others.
+    def remember(self, streams: Mapping[str, ImageSet], recipe: Recipe) -> None:
+        """Have the features of these streams' images ready for the next training, and no others.
 
         Only where an image always enters as it is: with random crops or flips nothing is kept.
+        The tables of the last sets stay, for trainings on the same ones.
         """
-        place, self._kept = next(self.network.parameters()).device, {}
+        self._kept = {}
         for name, images in streams.items() if not (recipe.crop_padding or recipe.flip) else ():
-            table = torch.zeros(len(images), self.width, device=place)
-            self._kept[name] = table, torch.zeros(len(images), dtype=torch.bool, device=place)
+            key = id(images), recipe.input_size  # of a set that is held, so no other has its id
+            _, self._kept[name] = self._tables[key] = self._tables.pop(key, None) or (
+                images, self._table(images, recipe.input_size)
+            )  # fmt: skip
+        for key in list(self._tables)[:-TABLES]:
+            del self._tables[key]
+
+    def _table(self, images: ImageSet, input_size: int) -> Tensor:
+        """Return f_p of a set as it enters a network at ``input_size``, [N, D_p]."""
+        place = next(self.network.parameters()).device
+        parts = torch.from_numpy(np.array(images.images)).split(PART)
+        return torch.cat([self.features(as_input(part.to(place), input_size)) for part in parts])
 
 
 def create_guide(
