@@ -179,7 +179,7 @@ plain(pd.DataFrame(counts).loc[["drawn", "accepted", "share", "kept"]].T.convert
 # (trained on real images) stays level, and in the rows below accuracy goes missing in the left column (real images).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy in percent by source of the training images (rows) and of the test images (columns), mean over the seeds of this run. Left: test images that the source's own classifier was trained on, as in Table 1 of the paper. Right: images that nothing was trained on. Compare the row of the classifier trained on real images with the column of real test images: if one is darker than the other, the gap is not mutual.", "name": "fig-12-table"}, "image": {"alt": "Two heat maps of accuracy, source of the training images against source of the test images, with the numbers written in: on the left for images trained on, on the right for images never seen."}}
-results, order = run.frame(), list(p.sources)
+results, order = run.frame(), ["real", *gap.families_of(p)]
 titles = {"train": "images trained on (as Table 1)", "test": "images never seen"}
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for ax, (split, title) in zip(axes, titles.items(), strict=True):

@@ -79,6 +79,7 @@ import matplotlib.pyplot as plt
 from synthbook.page import figures
 from synthbook.page.page import Page
 from synthbook.record.rows import Run
+from synthbook.settings import source_paths
 
 figures.style()
 PANELS = {"train_accuracy": "training images", "val_accuracy": "real validation images"}
@@ -88,7 +89,7 @@ def curves(table, whose):
     """Draw the accuracies by epoch, a line for each source of training images."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
     for ax, (metric, title) in zip(axes, PANELS.items(), strict=True):
-        for source in p.sources:
+        for source in source_paths(p.sources):
             chosen = table[(table.metric == metric) & (table.train == source)]
             wide = chosen.pivot_table(index="seed", columns="epoch", values="value")
             figures.band(ax, wide.columns.to_numpy(float), wide.to_numpy(), source)

@@ -210,7 +210,8 @@ names = [name for name in run.frame().train.unique() if name in others]
 _, ax = plt.subplots(figsize=(7, 0.32 * len(names) + 0.8))
 for place, name in enumerate(names):
     base = "real_few" if name.startswith("real_few+") else "real"
-    tint = figures.color(next((f for f in families if name.endswith(f)), "real"))
+    added = [f for f in families if name.endswith((f"+{f}", f"loss_{f}"))]
+    tint = figures.color([*added, "real"][0])
     figures.dots_and_interval(ax, place, wide[name] - wide[base], tint)
 texts = [name.replace("real_few", f"{p.shots} real a class").replace("_", " ") for name in names]
 texts = [text.replace("+", " + ").replace("gan", "GAN") for text in texts]

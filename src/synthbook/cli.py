@@ -117,7 +117,7 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     from synthbook.record.chapters import declared, find, scale_values
     from synthbook.record.parameters import check_values
     from synthbook.record.rows import provenance
-    from synthbook.store import atomic_write, root
+    from synthbook.store import atomic_write, check_writable, root
 
     chapter = find(given.chapter)
     types = {field.name: field.type for field in declared(chapter.name)}
@@ -138,6 +138,7 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
+    check_writable(output, "the notebook")
     start = time.monotonic()
     if fault := run(chapter, values, output, bar=sys.stderr.isatty()):
         print(f"error: {chapter.name}: {fault}", file=sys.stderr)

@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import os
+import platform
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthbook.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+
+# Of a processor's instructions, those that decide in which order and precision it sums.
+INSTRUCTIONS = (
+    "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16",
+)  # fmt: skip
+
+
+@cache
+def processor() -> str:
+    """Return the processor and what matters of its instructions: "Intel Xeon 6 (fma, avx2)"."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # no Linux
+        text = ""
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    known = {name.strip(): value.strip() for name, _, value in lines}
+    has = f"{known.get('flags', '')} {known.get('Features', '')}".split()  # x86, ARM
+    some = ", ".join(name for name in INSTRUCTIONS if name in has)
+    name = known.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({some})" if some else name
 
 
 def checked_device(device: str | torch.device) -> torch.device:

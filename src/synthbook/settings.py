@@ -7,7 +7,7 @@ share with the parameters of chapters (``record/vocabulary.py``), so that a rang
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
@@ -21,6 +21,7 @@ NOUNS = {
     "integer": "a whole number", "number": "a number", "boolean": "true or false",
     "string": "a text",
 }  # fmt: skip
+LONGEST = 300  # signs of a value that a sentence shows
 AUGMENTATIONS = ("color", "translation", "cutout")
 Class, Member = TypeVar("Class", bound=type), TypeVar("Member")
 Schema = dict[str, Any]
@@ -41,6 +42,14 @@ def augmentations(policy: str) -> tuple[str, ...]:
 def _augmentations(policy: str) -> str:
     augmentations(policy)
     return policy
+
+
+def source_paths(sources: Iterable[str]) -> dict[str, str]:
+    """Return name -> path of sources of images; those of the book, such as "gan", have the path "".
+
+    A reader's own is "NAME=PATH".
+    """
+    return dict(source.partition("=")[::2] for source in sources)
 
 
 def _each_once(values: Sequence[Any]) -> Sequence[Any]:
@@ -132,6 +141,15 @@ def all_faults(told: Mapping[str, str]) -> str:
     return told[first] + (f" (also wrong: {', '.join(others)})" if others else "")
 
 
+def shown(value: Any) -> str:
+    """Return a value as it is written, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of so many digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
 def fault_text(
     name: str, value: Any, schema: Schema, errors: Sequence[Mapping[str, Any]], usage: str = ""
 ) -> str:
@@ -140,13 +158,13 @@ def fault_text(
     ``schema`` is of the type that it should have, ``errors`` are pydantic's of this value alone,
     and ``usage`` follows the remedy: ", for example -p seeds 5".
     """
-    said, types = f"{name} = {value!r}", {error["type"] for error in errors}
+    said, types = f"{name} = {shown(value)}", {error["type"] for error in errors}
     cause, member = errors[0].get("ctx", {}).get("error"), errors[0]["input"]
     remedy = f"; give {describe(schema)}{usage}"
     if isinstance(cause, InputError):
         return f"{said}: {cause}"
     if cause:
-        return f"{name} = {member!r} {cause}{remedy}"
+        return f"{name} = {shown(member)} {cause}{remedy}"
     if "finite_number" in types:
         return f"{said} is not finite{remedy}"
     if types & {"missing", "too_long"} or any(kind.endswith("_type") for kind in types):
@@ -154,8 +172,12 @@ def fault_text(
         return f"{said} is not {noun(schema)}; give {describe(schema, word)}{usage}"
     if "too_short" in types:
         return f"{said} is empty{remedy}"
-    holds = f" holds {member!r}, which" if any(isinstance(p, int) for p in errors[0]["loc"]) else ""
-    hint = "" if types != {"literal_error"} else did_you_mean(str(member), choices(schema))
+    holds = (
+        f" holds {shown(member)}, which"
+        if any(isinstance(p, int) for p in errors[0]["loc"])
+        else ""
+    )
+    hint = did_you_mean(str(member), choices(schema)) if "literal_error" in types else ""
     return f"{said}{holds} is not allowed{remedy}{hint}"
 
 

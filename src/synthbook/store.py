@@ -18,10 +18,12 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import types
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import EACCES, EISDIR
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +49,25 @@ def root() -> Path:
     raise InputError(
         f"no book found above {here}: run inside a clone, or set SYNTHBOOK_ROOT to its top folder"
     )
+
+
+def check_writable(path: Path, name: str) -> None:
+    """Raise InputError unless the file ``name`` can be written; for before the work. Leave none."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
+        with suppress(FileNotFoundError):
+            path.stat()
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(EACCES, "it may only be read")
+        place = next(folder for folder in path.parents if folder.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{name} '{path}' cannot be written ({reason}); give another file"
+        ) from None
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Fake:
     classes: tuple[str, ...] = CLASSES
     family: str = "fake"
     never: int = -1
+    left: None = None
 
     def __post_init__(self) -> None:
         self.asked: list[list[int | None]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +66,8 @@ class Printer:
 
     def __init__(self, family: str) -> None:
         self.family, self.drawn = family, 0
-        self.folder, self.classes, self.conditional = Path(family), ("a", "b", "c"), True
+        self.key, self.classes, self.conditional = family, ("a", "b", "c"), True
+        self.left = None
         self.settings: list[dict[str, float]] = []
 
     def sample(self, labels: list[int | None], *, seed: int, **settings: float) -> np.ndarray:

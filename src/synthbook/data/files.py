@@ -23,6 +23,7 @@ from synthbook.errors import InputError
 T = TypeVar("T")
 R = TypeVar("R")
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # no other is tried: some start other programs
 PARTS = ("train", "val", "test")
 
 
@@ -42,7 +43,8 @@ class Unread:
 
     ``labels`` is part -> int64 [N]; the parts are "pool", or "train", "test" and maybe "val".
     ``read`` takes a part and (image_size, channels), or None for no more than the images' heads.
-    ``sizes`` is the data set's own rule for splitting a pool.
+    ``sizes`` is the data set's own rule for splitting a pool. Classes that are ``numbered`` have
+    no names of their own.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Unread:
     origin: str
     licence: str
     sizes: Mapping[str, int] | None = None
+    numbered: bool = False
 
 
 # Folders
@@ -172,7 +175,7 @@ def header(path: Path) -> tuple[int, int] | Unreadable:
 
 def _opened(path: Path, work: Callable[[Image.Image], R]) -> R | Unreadable:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return work(image)
     except Exception as error:  # decoders of damaged files raise nearly anything
         return Unreadable(str(path), reason(error))
@@ -181,7 +184,7 @@ def _opened(path: Path, work: Callable[[Image.Image], R]) -> R | Unreadable:
 def reason(error: Exception) -> str:
     """Return the error in a few words, without the file's path."""
     if isinstance(error, Image.UnidentifiedImageError):
-        return "it is no image file that PIL knows"
+        return f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

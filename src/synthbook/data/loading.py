@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class Summary:
 
     ``counts`` are images a part: train, val, test where the split is known already, else the
     official parts ("train+val" becomes train and val). ``size`` is the native size in words;
-    ``classes`` is empty where only reading the images tells the names.
+    ``classes`` is empty where only reading the images tells the names. ``sources`` are lines on
+    generated images beside them.
     """
 
     name: str
@@ -34,14 +35,15 @@ class Summary:
     counts: Mapping[str, int]
     size: str
     skipped: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the summary as one line."""
+        """Return the summary as one line, and one a source of generated images."""
         counts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
         skipped = f"; {len(self.skipped)} unreadable files skipped" if self.skipped else ""
         return (
             f"{self.name}: {self.origin}; {self.num_classes} classes; {counts} images, "
-            f"{self.size}; terms: {self.licence}{skipped}"
+            f"{self.size}; terms: {self.licence}{skipped}" + "".join(f"\n{s}" for s in self.sources)
         )
 
 
@@ -106,6 +108,61 @@ def load(
         for split, (images, labels) in chosen.items()
     }
     return Splits(**sets, skipped=skipped)
+
+
+def check_generated(path: str, classes: Sequence[str]) -> np.ndarray:
+    """Return how many generated images of each class a folder or .npz holds, int64 [classes].
+
+    ``classes`` are those of the real data, () where only reading these tells. No pixels are read.
+    """
+    found = _generated(_find(path, "", 0, 0), classes)
+    for part in found.labels:
+        files.refuse(files.readable(found.read(part, None))[2], found.name)
+    labels = np.concatenate([*found.labels.values()])
+    counts = np.bincount(labels, minlength=len(found.classes))
+    return counts[[found.classes.index(name) for name in classes or found.classes]]
+
+
+def load_generated(path: str, like: ImageSet) -> ImageSet:
+    """Return all generated images of a folder or .npz, in size, channels and classes as ``like``.
+
+    Classes go by their names; those of an .npz that has none by their numbers.
+    """
+    found = _generated(_find(path, "", 0, 0), like.classes)
+    images = []
+    for part in found.labels:
+        good, _, bad = files.readable(found.read(part, (like.image_size, like.channels)))
+        files.refuse(bad, found.name)
+        images += good
+    labels = np.concatenate([*found.labels.values()])
+    whole = ImageSet(np.stack(images), labels, found.classes, found.name)
+    return whole.of_classes(like.classes)
+
+
+def _generated(found: files.Unread | Entry, classes: Sequence[str]) -> files.Unread:
+    """Return generated images, unread, that have the classes of the real ones."""
+    if isinstance(found, Entry):
+        raise InputError(
+            f"'{found.name}' names real images; give the folder or .npz of generated ones as a path"
+        )
+    if found.numbered and len(found.classes) == len(classes):
+        found = replace(found, classes=tuple(classes))
+    if classes:
+        same_classes(classes, found.classes)
+    return found
+
+
+def same_classes(real: Sequence[str], generated: Sequence[str]) -> None:
+    """Raise InputError that names the classes which only one of the two has."""
+    faults = []
+    for verb, names, others in (("lack", real, generated), ("have in excess", generated, real)):
+        if only := [repr(name) for name in names if name not in others]:
+            faults.append(f"{verb} {', '.join(only[:5])}{' ...' if only[5:] else ''}")
+    if faults:
+        raise InputError(
+            f"the generated images {' and '.join(faults)}; name the class folders (in an .npz the "
+            "array 'names') as the real ones are"
+        )
 
 
 def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Unread | Entry:

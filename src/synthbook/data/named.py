@@ -347,7 +347,10 @@ def _read_torchvision(
 def photographs() -> dict[str, np.ndarray]:
     """Return name -> photograph, uint8 ``[427, 640, 3]``."""
     files = {name: _sklearn_file("images", f"{name}.jpg") for name in PHOTOGRAPHS}
-    return {name: np.asarray(Image.open(file).convert("RGB")) for name, file in files.items()}
+    return {
+        name: np.asarray(Image.open(file, formats=["JPEG"]).convert("RGB"))
+        for name, file in files.items()
+    }
 
 
 def crops(

@@ -120,6 +120,5 @@ def open_npz(path: Path, name: str = "", classes: tuple[str, ...] = ()) -> Unrea
     def read(part: str, wanted: tuple[int, int] | None) -> np.ndarray:
         return images_of(path, keys[part][0], *wanted) if wanted else heads[part]
 
-    names = names or tuple(map(str, range(high + 1)))
-    terms = f"arrays in {path}", "as their owner says"
-    return Unread(name or path.stem, names, labels, read, *terms)
+    numbers, terms = tuple(map(str, range(high + 1))), (f"arrays in {path}", "as their owner says")
+    return Unread(name or path.stem, names or numbers, labels, read, *terms, numbered=not names)

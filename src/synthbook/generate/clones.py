@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,8 +11,22 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.randomness import derive, numpy_generator
 
-if TYPE_CHECKING:
-    from synthbook.generate.generators import Generator
+
+class Sampler(Protocol):
+    """What makes images of classes: a generator of the book, or a reader's own (`own`).
+
+    ``left`` is how many images of each class it can still give, None for as many as are asked for;
+    ``key`` tells it from others.
+    """
+
+    family: str
+    classes: tuple[str, ...]
+    conditional: bool
+    left: np.ndarray | None
+    key: str
+
+    def sample(self, labels: Sequence[int | None], *, seed: int, **settings: float) -> np.ndarray:
+        """Return one image a label, uint8 [N, H, W, C]."""
 
 
 def class_shares(like: ImageSet, count: int) -> np.ndarray:
@@ -28,7 +42,7 @@ def class_shares(like: ImageSet, count: int) -> np.ndarray:
 
 
 def clone(
-    generator: Generator, like: ImageSet, *, count: int, seed: int, **sampling: float
+    generator: Sampler, like: ImageSet, *, count: int, seed: int, **sampling: float
 ) -> ImageSet:
     """Return ``count`` conditional samples, the classes in the proportions of ``like``.
 
@@ -73,7 +87,7 @@ def confident(
 
 
 def filtered_clone(
-    generator: Generator,
+    generator: Sampler,
     like: ImageSet,
     label: Callable[[np.ndarray], np.ndarray],
     *,
@@ -89,8 +103,8 @@ def filtered_clone(
     ``label`` maps images uint8 [N, H, W, C] to class probabilities [N, K]; `confident` says which
     are kept. The images of a conditional generator must also be of the class that was asked for
     ("agreement"). Rounds are drawn until every class has its share of ``count``, in the
-    proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn. ``sampling`` are
-    settings of ``Generator.sample``.
+    proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn, or all that there
+    are. ``sampling`` are settings of ``Generator.sample``.
 
     Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set.
     """
@@ -101,6 +115,13 @@ def filtered_clone(
     images, labels, drawn, rounds = [], [], 0, 0
     while (accepted < wanted).any() and drawn < most_drawn * count:
         asked = _next_round(wanted, accepted, tried, drawn, unconditional)
+        if generator.left is not None:
+            asked = np.repeat(
+                np.arange(like.num_classes),
+                np.minimum(np.bincount(asked, minlength=like.num_classes), generator.left),
+            )
+            if not len(asked):
+                break
         # Shuffled, so that the cut is fair to the classes and the set comes out mixed.
         asked = numpy_generator(seed, "filtered clone", rounds).permutation(asked)
         asked = asked[: most_drawn * count - drawn]
@@ -119,9 +140,11 @@ def filtered_clone(
     short = np.maximum(wanted - accepted, 0)
     if short.any():
         worst = int(short.argmax())
+        finite = generator.left is not None
+        remedy = f"add images to {generator.family}" if finite else "train the generator longer"
         raise InputError(
             f"class '{like.classes[worst]}' is still {short[worst]} images short after {drawn} "
-            f"samples; lower confidence ({confidence}), or train the generator for more steps"
+            f"samples; lower confidence ({confidence}), or {remedy}"
         )
     name = f"filtered {generator.family} clone of {like.name}"
     found = ImageSet(np.concatenate(images), np.concatenate(labels), like.classes, name)
@@ -156,7 +179,7 @@ def _next_round(
     return np.repeat(np.arange(len(wanted)), np.minimum(number, 2 * tried))
 
 
-def _same_classes(generator: Generator, like: ImageSet) -> None:
+def _same_classes(generator: Sampler, like: ImageSet) -> None:
     if generator.classes != like.classes:
         raise InputError(
             f"the {generator.family} generator knows {len(generator.classes)} classes and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -151,25 +152,31 @@ def sample(
     """Return one image a condition, uint8 [N, H, W, C].
 
     A condition is a class label, a prompt (for pipelines from text to image), or None for no
-    condition. Guidance g: eps = eps_null + g (eps_cond - eps_null); 0 ignores the condition, 1 is
-    the conditional model, more is stronger. Image k comes from the random stream (seed, "sample",
-    k): it does not depend on the batch size or on the other images, up to float rounding.
+    condition, which is all that other pipelines know. Guidance g: eps = eps_null + g (eps_cond -
+    eps_null); 0 ignores the condition, 1 is the conditional model, more is stronger. Image k comes
+    from the random stream (seed, "sample", k): it does not depend on the batch size or on the
+    other images, up to float rounding.
     """
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
-    if hasattr(pipeline, "null_class"):
+    takes = inspect.signature(pipeline.__call__).parameters
+    call: dict[str, list] = {}
+    if "class_labels" in takes:
         call = {"class_labels": list(conditions)}
-    else:
+    elif "prompt" in takes:
         call = {"prompt": _prompts(conditions, guidance_scale)}
     batches = []
     for start in range(0, len(conditions), batch_size):
         chosen = range(len(conditions))[start : start + batch_size]
+        how = {name: [values[k] for k in chosen] for name, values in call.items()}
+        how = how or {"batch_size": len(chosen)}
+        if "guidance_scale" in takes:
+            how["guidance_scale"] = guidance_scale
         output = pipeline(
-            **{name: [values[k] for k in chosen] for name, values in call.items()},
-            guidance_scale=guidance_scale,
+            **how,
             num_inference_steps=num_inference_steps,
             generator=[torch_generator(seed, "sample", k) for k in chosen],
             output_type="np",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,6 +57,12 @@ class Generator:
     conditional: bool
     unconditional: bool
     device: str = "cpu"
+    left: ClassVar[None] = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from others, for the cache."""
+        return self.folder.name
 
     def sample(
         self,

@@ -74,7 +74,7 @@ def png(figure: Figure) -> bytes:
 
     stream, result = io.BytesIO(), io.BytesIO()
     figure.savefig(stream, format="png", bbox_inches="tight", metadata=METADATA)
-    full = Image.open(stream).convert("RGB")
+    full = Image.open(stream, formats=["PNG"]).convert("RGB")
     few = full.quantize(256, dither=Image.Dither.NONE)
     change = np.asarray(full, np.int16) - np.asarray(few.convert("RGB"), np.int16)
     kept = few if np.abs(change).max(axis=-1).mean() <= VISIBLE else full

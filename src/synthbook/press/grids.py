@@ -28,7 +28,7 @@ from synthbook.record.agreement import Agreement, compare
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import Row, merge, read, recorded_rows
-from synthbook.store import code_behind, key_hash, root
+from synthbook.store import check_writable, code_behind, key_hash, root
 
 
 class Grid(BaseModel):
@@ -169,6 +169,11 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     if dry_run:
         print("".join(f"  {cell}\n" for cell in left), end="")
         return
+    for path in (
+        root() / "results" / scale / f"{name}.jsonl",
+        *(root() / p for p in left.values()),
+    ):
+        check_writable(path, "the file of rows")
     if left and snakemake(left.values(), jobs):
         failed = [cell for cell, path in left.items() if not (root() / path).is_file()]
         faults = "".join(f"\n  {cell}: {_last_word(root() / left[cell])}" for cell in failed)

@@ -33,6 +33,8 @@ class Agreement:
         largest: the largest difference in units of what two seeds show (standard deviations of the
             difference of two seeds), and ``worst``, the row it is of, in words.
         outside: differences larger than 99 % of those between two seeds.
+        moved: where rows that differ were recorded and where they were made anew, if on another
+            processor.
     """
 
     rows: int
@@ -41,6 +43,7 @@ class Agreement:
     largest: float
     worst: str
     outside: int
+    moved: str = ""
 
     @property
     def ok(self) -> bool:
@@ -55,7 +58,7 @@ class Agreement:
         text = f"{self.rows} rows, {self.compared} on record for the same seed, {self.equal} equal"
         if self.equal < self.compared:
             text += f"; largest difference {self.largest:.1f} times what two seeds differ by "
-            text += f"({self.worst})"
+            text += f"({self.worst}){self.moved}"
         return text + ("." if self.ok else f"; {self.outside} differ by more than seeds explain.")
 
 
@@ -64,26 +67,29 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
 
     ``rows`` are one of each identity, ``recorded`` of the same chapter and scale, all seeds.
     """
-    known: dict[tuple, dict[int, float]] = defaultdict(dict)
+    known: dict[tuple, dict[int, Row]] = defaultdict(dict)
     for row in recorded:
-        known[_any_seed(row)][row.seed] = row.value
+        known[_any_seed(row)][row.seed] = row
     rows = [row for row in rows if row.metric not in CLOCKS]
     compared = equal = outside = 0
-    largest, worst = 0.0, ""
+    largest, worst, moved = 0.0, "", ""
     for row in rows:
         seeds = known[_any_seed(row)]
         if row.seed not in seeds:
             continue
-        before = seeds[row.seed]
+        before, there = seeds[row.seed].value, seeds[row.seed].provenance.processor
+        here = row.provenance.processor
         compared += 1
         equal += row.value == before
-        ratio = _ratio(row.value - before, seeds.values())
+        if row.value != before and there and here not in ("", there):
+            moved = f"; recorded on {there}, run on {here}"
+        ratio = _ratio(row.value - before, [other.value for other in seeds.values()])
         outside += ratio > QUANTILES[min(max(len(seeds) - 2, 0), len(QUANTILES) - 1)]
         if ratio > largest:
             largest = ratio
             worst = f"{row.metric} of {row.method}, {row.train or 'nothing'}: {row.value:.4g} for "
             worst += f"{before:.4g}"
-    return Agreement(len(rows), compared, equal, largest, worst, outside)
+    return Agreement(len(rows), compared, equal, largest, worst, outside, moved)
 
 
 def _any_seed(row: Row) -> tuple:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbook.errors import InputError, did_you_mean
 from synthbook.record.vocabulary import help_of, type_name
+from synthbook.settings import source_paths
 from synthbook.store import root
 
 if TYPE_CHECKING:
@@ -174,11 +175,14 @@ def scale_values(chapter: str, scale: str) -> dict[str, Any]:
 def scale_of(chapter: str, parameters: Parameters) -> str:
     """Return the first scale whose values, but for `FREE_NAMES`, are those of the run.
 
-    Where there is none, or the chapter is not in the book, the run is ``custom``.
+    Where there is none, the chapter is not in the book, or a source of images is the reader's own,
+    the run is ``custom``.
     """
     try:
         home = find(chapter)
     except InputError:
+        return CUSTOM
+    if any(source_paths(parameters.get("sources", ())).values()):
         return CUSTOM
 
     def defining(values: dict[str, Any]) -> dict[str, Any]:

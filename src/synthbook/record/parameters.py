@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from synthbook.errors import InputError, did_you_mean
 from synthbook.record.chapters import MINI, declared, find, scale_values
 from synthbook.record.vocabulary import TYPES, kind_of, type_name
-from synthbook.settings import STRICT, all_faults, fault_text, schema_of
+from synthbook.settings import STRICT, all_faults, fault_text, schema_of, shown
 from synthbook.store import key_hash
 
 # Names that IPython puts into a notebook's namespace, besides those that start with "_".
@@ -105,6 +105,7 @@ def parameters(chapter: str, namespace: dict[str, Any]) -> Parameters:
         if seen is None or name in seen
     }
     others = {} if seen is not None else {k: v for k, v in namespace.items() if _variable(k, v)}
+    others |= {name: namespace[name] for name in _injected(namespace) if name in namespace}
     values = others | {name: namespace[name] for name in types if name in namespace}
     if missing := [name for name in types if name not in values]:
         raise InputError(f"parameter '{missing[0]}' has no default; write {missing[0]}: type = ...")
@@ -129,6 +130,21 @@ def check_values(chapter: str | Path, values: Mapping[str, Any], scale: str = MI
     return _checked(name, types, defaults | dict(values))
 
 
+def _injected(namespace: Mapping[str, Any]) -> set[str]:
+    """Return the names that papermill gave values, in a cell of its own, also the kernel's own."""
+    history, names = namespace.get("_ih", []), set()
+    if not isinstance(history, list):
+        return {"_ih"}
+    for source in history:
+        if source.startswith("# Parameters\n"):
+            names |= {
+                node.id
+                for node in ast.walk(ast.parse(source))
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+    return names
+
+
 def _variable(name: str, value: Any) -> bool:
     """Return whether a name can only be a parameter, and no import, function or kernel name."""
     if name.startswith("_") or name in KERNEL_NAMES or callable(value):
@@ -140,7 +156,7 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
     """Return the checked parameters; ``types`` maps names, which all have a value, to types."""
     known = ", ".join(sorted(types)) or "none"
     faults = {
-        name: f"unknown parameter '{name}' (value {value!r})"
+        name: f"unknown parameter '{name}' (value {shown(value)})"
         f"{did_you_mean(name, types) or '.'} The chapter has {known}"
         for name, value in values.items()
         if name not in types
@@ -164,7 +180,7 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
 def _usage(name: str, value: Any, schema: Mapping[str, Any]) -> str:
     """Return how to give an example on the command line, ", for example -p seeds 5"."""
     if schema.get("type") == "string" and isinstance(value, int | float):
-        return f", for example -r {name} {value}"  # -p reads digits as a number
+        return f", for example -r {name} {shown(value)}"  # -p reads digits as a number
     (example,) = schema.get("examples", [""])
     text = ",".join(map(str, example)) if isinstance(example, list) else str(example)
     return f", for example -p {name} {text}" if text else ""

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from synthbook import __version__
 from synthbook.errors import InputError
+from synthbook.machine import processor
 from synthbook.record.chapters import scale_of
 from synthbook.settings import STRICT
-from synthbook.store import atomic_write, root, versions
+from synthbook.store import atomic_write, check_writable, root, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ class Provenance(BaseModel):
     threads: int = Field(ge=0)
     parameters: str  # hash of the run's parameters
     seconds: float = Field(ge=0)  # wall time of the measurement
+    processor: str = ""  # as `machine.processor` names it; older rows do not say
 
 
 IDENTITY = (
@@ -273,6 +275,7 @@ def provenance(parameters: Parameters | None = None, *, seconds: float = 0.0) ->
         threads=torch.get_num_threads() if torch else threads,
         parameters="" if parameters is None else parameters.hash,
         seconds=round(seconds, 3),
+        processor=processor(),
     )
 
 
@@ -288,6 +291,7 @@ class Run:
         self.chapter, self.parameters = parameters.chapter, parameters
         default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
         self.path = Path(parameters.get("rows") or default)
+        check_writable(self.path, "the file of rows")
         self.scale = scale_of(self.chapter, parameters)
         self._rows: dict[tuple[str | int, ...], Row] = {}
         self._since = time.perf_counter()

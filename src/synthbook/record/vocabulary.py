@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.fields import FieldInfo
 
 from synthbook import settings as s
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
+from synthbook.store import check_writable, root
 
 TYPES: dict[str, Any] = {
     "int": int, "float": float, "bool": bool, "str": str, "list[str]": list[str],
@@ -20,7 +24,45 @@ def _of(kind: Any, help_text: str, example: Any, **limits: Any) -> Any:
     return Annotated[kind, Field(description=help_text, examples=[example], **limits)]
 
 
-Source = Literal["real", "diffusion", "gan"]
+BookSource = Literal["real", "diffusion", "gan"]
+_NAME = re.compile(r"(?!real)[a-z][a-z0-9_-]{0,19}", re.IGNORECASE)
+
+
+def _own_sources(sources: list[str]) -> list[str]:
+    """Return sources of images as they are, after a look at a reader's own, "NAME=PATH"."""
+    names = [source.partition("=")[0] for source in sources]
+    for name, path in s.source_paths(source for source in sources if "=" in source).items():
+        if not _NAME.fullmatch(name) or name in get_args(BookSource):
+            raise InputError(
+                f"'{name}' cannot name images of your own; take a short name of letters and "
+                "digits that is neither the book's nor begins with real, as in mine=PATH"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"two sources are called '{name}'; give each a name of its own")
+        if not path or not os.path.exists(os.path.expanduser(path)):
+            raise InputError(
+                f"the path '{path}' of '{name}' does not exist; correct it: a folder of class "
+                "folders, an .npz, or the folder of a diffusers pipeline"
+            )
+    return sources
+
+
+def _rows_file(path: str) -> str:
+    if path:
+        check_writable(Path(path), "the file")
+    return path
+
+
+def _known_scales(scales: list[str]) -> list[str]:
+    known = {"mini"} | {path.stem for path in (root() / "params").glob("*/*.yaml")}
+    known |= {path.parent.name for path in (root() / "results").glob("*/*.jsonl")}
+    for scale in scales:
+        check_choice("scale", scale, sorted(known))
+    return scales
+
+
+Source = BookSource | Annotated[str, Field(pattern="=", json_schema_extra={"words": "NAME=PATH"})]
+Sources = Annotated[s.Some[Source], AfterValidator(_own_sources)]
 Batch = Annotated[s.Batch, Field(ge=2)]
 Rate = Annotated[s.Rate, Field(le=1)]
 Images = s.Batch
@@ -159,10 +201,13 @@ VOCABULARY: dict[str, Any] = {
     "extractor": _of(s.Text, "feature extractor of the measures", "efficientnet_lite0"),
     "neighbours": _of(s.Count, "k of the k-nearest-neighbour measures", 5, le=10_000),
     # what to run and where
-    "sources": _of(s.Some[Source], "where training images come from", ["real", "gan"]),
+    "sources": _of(Sources, "where training images come from", ["real", "gan"]),
     "device": _of(Device, "where to compute", "auto"),
     "threads": _of(int, "CPU threads; 0: torch's choice", 1, ge=0, le=4096),
-    "rows": _of(str, "file that rows go to; '': _build/rows", "rows.jsonl"),
+    "rows": _of(
+        Annotated[str, AfterValidator(_rows_file)],
+        "file that rows go to; '': _build/rows", "rows.jsonl",
+    ),
 }  # fmt: skip
 
 
@@ -219,7 +264,12 @@ CHAPTERS: dict[str, dict[str, Any]] = {
             ["RG", "DANN"],
         ),
     },
-    "62_claims": {"scales": _of(s.Unique[s.Text], "scales to show, a column each", ["mini"])},
+    "62_claims": {
+        "scales": _of(
+            Annotated[s.Unique[s.Text], AfterValidator(_known_scales)],
+            "scales to show, a column each", ["mini"],
+        ),
+    },
 }  # fmt: skip
 
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from synthbook.data import ImageSet, Splits, Summary, at_most, check, concatenate, few_shot
 from synthbook.errors import InputError
+from synthbook.generate import own
 from synthbook.randomness import derive
+from synthbook.settings import source_paths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,8 +29,8 @@ Rows = Iterator[Row]
 
 
 def families_of(p: Mapping[str, Any]) -> list[str]:
-    """Return the generators among the sources of a chapter's parameters."""
-    return [source for source in p["sources"] if source != REAL]
+    """Return the names of the generators among the sources of a chapter's parameters."""
+    return [name for name in source_paths(p["sources"]) if name != REAL]
 
 
 def measured(row: Row, values: Mapping[str, float]) -> Rows:
@@ -41,8 +43,27 @@ def measured(row: Row, values: Mapping[str, float]) -> Rows:
 
 
 def check_data(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are."""
-    return check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+    """Return what the data are, and the reader's own sources of images."""
+    summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+    lines = [
+        own.check(name, path, summary.classes, _needed(p, summary))
+        for name, path in source_paths(p["sources"]).items()
+        if path
+    ]
+    return replace(summary, sources=tuple(lines))
+
+
+def _needed(p: Mapping[str, Any], summary: Summary) -> int:
+    """Return how many images a source of the reader's own must have at least."""
+    count = training_images(p, summary)
+    # As many are held out. In chapter 11 nothing is trained on them, nor filtered.
+    return 2 * count if "confidence" in p else min(count, p["measured"])
+
+
+def training_images(p: Mapping[str, Any], summary: Summary) -> int:
+    """Return how many images a source trains on."""
+    count = sum(n for split, n in summary.counts.items() if "train" in split)
+    return min(count, p.get("set_size") or count)
 
 
 def check_sources(p: Mapping[str, Any]) -> Summary:
@@ -63,8 +84,7 @@ def check_what_an_image_teaches(p: Mapping[str, Any]) -> Summary:
 
 def check_shots(p: Mapping[str, Any], summary: Summary, **shots: int) -> int:
     """Check numbers of images a class, by parameter; return how many images a source trains on."""
-    count = sum(n for split, n in summary.counts.items() if "train" in split)
-    count = min(count, p["set_size"] or count)
+    count = training_images(p, summary)
     most = max(1, count // summary.num_classes)
     for name, number in shots.items():
         if number > most:

@@ -15,14 +15,16 @@ import numpy as np
 
 from synthbook.data import ImageSet, Splits, few_shot
 from synthbook.gans.recipes import GanRecipe
-from synthbook.generate.clones import filtered_clone
-from synthbook.generate.generators import FAMILIES, Generator, trained
+from synthbook.generate import own
+from synthbook.generate.clones import Sampler, filtered_clone
+from synthbook.generate.generators import FAMILIES, trained
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.randomness import derive
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import predict
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import History, fit
+from synthbook.settings import source_paths
 from synthbook.store import atomic_write, cached
 from synthbook.studies.gap import REAL
 
@@ -100,18 +102,20 @@ def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | Gan
 
 def generator(
     family: str, real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
-) -> Generator:
+) -> Sampler:
     """Return generator number ``seed`` mod ``p["generators"]`` of a family, trained or cached.
 
-    It is trained on the real training split only.
+    It is trained on the real training split only. A source of the reader's own is opened anew.
     """
+    if path := source_paths(p["sources"]).get(family):
+        return own.opened(family, path, real.train, device=device)
     recipe = generator_recipe(family, p)
     return trained(family, real.train, recipe, seed=seed % p["generators"], device=device)
 
 
-def sampling(model: Generator, p: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings of ``model.sample`` that its family has; without classes, no guidance."""
-    if model.family != "diffusion":
+def sampling(model: Sampler, p: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings of ``model.sample`` that it takes; without classes, no guidance."""
+    if model.family == "gan" or isinstance(model, own.Images):
         return {}
     return {
         "guidance_scale": p["guidance_scale"] if model.conditional else 1.0,
@@ -142,13 +146,14 @@ def training_sets(
     Real images are the training and the test split. A generator's, half of them for training,
     half held out, are samples of which a classifier that was trained on all real images is surer
     than ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2). Families in ``p["unconditional"]``
-    are sampled without a class and get the one that this classifier sees.
+    are sampled without a class and get the one that this classifier sees. A reader's own images
+    are drawn without replacement and pass the same filter.
     """
     chosen = real.train
     if p.get("set_size"):
         chosen = few_shot(real.train, max(1, p["set_size"] // chosen.num_classes), seed=seed)
     sets = {}
-    for name in p["sources"]:
+    for name in source_paths(p["sources"]):
         if name == REAL:
             sets[name] = TrainingSet(chosen, real.test, {})
         else:
@@ -158,12 +163,12 @@ def training_sets(
 
 
 def _filtered(
-    model: Generator, like: ImageSet, count: int, p: Mapping[str, Any], *, seed: int, device: str
+    model: Sampler, like: ImageSet, count: int, p: Mapping[str, Any], *, seed: int, device: str
 ) -> TrainingSet:
     network = network_of(p)
-    how = {"confidence": p["confidence"], "unconditional": model.family in p["unconditional"]}
-    how |= sampling(model, p)
-    key = {"generator": model.folder.name, "count": count, "seed": seed}
+    how = {"confidence": p["confidence"], **sampling(model, p)}
+    how["unconditional"] = model.family in p["unconditional"] or not model.conditional
+    key = {"generator": model.key, "count": count, "seed": seed}
     key |= {"judge": dataclasses.asdict(network)} | how
 
     def build(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from synthbook import data
 from synthbook.data import ImageSet, Splits, files
+from synthbook.data.loading import same_classes
 from synthbook.data.npz import headers, images_of, oriented
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import derive, numpy_generator
@@ -117,19 +118,6 @@ def check_inputs(p: Mapping[str, Any]) -> str:
         same_classes(first.classes, second.classes)
     resized = "" if first.size == second.size else "; brought to the size of the real images"
     return f"{first}\n{second}{resized}"
-
-
-def same_classes(real: Sequence[str], generated: Sequence[str]) -> None:
-    """Raise InputError that names the classes which only one of the two has."""
-    faults = []
-    for verb, names, others in (("lack", real, generated), ("have in excess", generated, real)):
-        if only := [repr(name) for name in names if name not in others]:
-            faults.append(f"{verb} {', '.join(only[:5])}{' ...' if only[5:] else ''}")
-    if faults:
-        raise InputError(
-            f"the generated images {' and '.join(faults)}; name the class folders (in an .npz the "
-            "array 'names') as the real ones are"
-        )
 
 
 def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Pool:

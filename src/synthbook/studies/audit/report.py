@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthbook.data import ImageSet, Splits
+from synthbook.data.loading import same_classes
 from synthbook.studies.audit import measures
-from synthbook.studies.audit.images import AuditSettings, Pool, load_generated, same_classes
+from synthbook.studies.audit.images import AuditSettings, Pool, load_generated
 from synthbook.studies.audit.measures import FLOOR, GENERATED
 from synthbook.studies.audit.remedies import Remedies, guide_for, try_remedies
 from synthbook.studies.gap import REAL
