@@ -100,6 +100,11 @@ BAD = [
     (["-p", "data=cifar10"], ["cifar10", "data_root"]),
     (["--scale", "smal"], ["'smal'", "did you mean 'small'?"]),
     (["--output", "out.json"], ["out.json", ".ipynb"]),
+    (["--output", "/dev/null/out.ipynb"], ["the notebook '/dev/null/out.ipynb' cannot be written"]),
+    (["-p", "rows=/"], ["rows = '/'", "it is a folder"]),
+    (["-p", f"seeds={'9' * 5000}"], ["seeds = ", " ... is not a whole number"]),
+    (["-p", "sources=real,mine=./nowhere"], ["'./nowhere' of 'mine' does not exist"]),
+    (["-p", "sources=[real, mine=/dev/null]"], ["'/dev/null' is a file, but no .npz"]),
     (["-p", "seeds=0", "-p", "epochs=0"], ["seeds = 0", "epochs"]),
 ]
 

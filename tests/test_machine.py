@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from synthbook import machine
 from synthbook.errors import InputError
 from synthbook.machine import prepare
 
@@ -89,6 +91,28 @@ def test_a_device_that_is_not_there_is_refused(
     with pytest.raises(InputError) as caught:
         prepare(device)
     assert all(word in str(caught.value) for word in (f"'{device}'", *words))
+
+
+INTEL = "processor\t: 0\nmodel name\t: Intel Xeon\nflags\t\t: fpu fma avx2 avx512f amx_bf16\n\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd sve\nCPU part\t: 0xd0c\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (INTEL + INTEL.replace("Xeon", "other"), "Intel Xeon (fma, avx2, avx512f, amx_bf16)"),
+        (ARM, "aarch64 (asimd, sve)"),
+        (None, "aarch64"),  # no Linux
+    ],
+)
+def test_a_processor_is_its_model_and_what_it_computes_with(
+    text: str | None, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Mock(return_value=text, side_effect=None if text else FileNotFoundError)
+    monkeypatch.setattr(machine.Path, "read_text", read)
+    monkeypatch.setattr(machine.platform, "processor", lambda: "")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    assert machine.processor.__wrapped__() == name
 
 
 @pytest.mark.parametrize(("count", "same_bits"), [(0, True), (1, False)])

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbook.store import atomic_write, cached, key_hash
+from synthbook.errors import InputError
+from synthbook.store import atomic_write, cached, check_writable, key_hash
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,22 @@ def test_two_processes_build_once(folder: Path) -> None:
     for worker in workers:
         worker.join()
     assert log.read_text() == "built\n"
+
+
+def test_a_file_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    check_writable(tmp_path / "deep" / "file.txt", "it")
+    check_writable(Path("file.txt"), "it")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("kept")
+    check_writable(tmp_path / "file", "it")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("path", ["", "file/x", "a\0b", "x" * 300])
+def test_a_file_that_cannot_be_written_is_told_with_its_name(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"the thing '.*' cannot be written .*; give another file"):
+        check_writable(tmp_path / path, "the thing")
 
 
 def test_atomic_write_replaces_or_leaves(tmp_path: Path) -> None:

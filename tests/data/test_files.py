@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from itertools import chain
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from synthbook.data import check, load
 from synthbook.data.files import conform, plain, square
@@ -159,6 +160,18 @@ def test_a_class_that_skipping_empties_is_named(pool):
     for ask in (load, check):  # nothing left: the files are named all the same
         with pytest.raises(InputError, match=r"20 unreadable .* and 17 more"):
             ask(str(pool), skip_unreadable=True)
+
+
+def test_no_other_program_is_asked_what_a_file_is(pool, monkeypatch):
+    """A drawing in PostScript, which Pillow has another program run, is no image here."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", Mock(side_effect=AssertionError))
+    head = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    (pool / "cat" / "drawn.png").write_text(head)
+    with Image.open(pool / "cat" / "drawn.png") as image, pytest.raises(AssertionError):
+        image.load()  # what would happen
+    for ask in (load, check):
+        with pytest.raises(InputError, match=r"drawn\.png \(it is no PNG, .* or TIFF file\)"):
+            ask(str(pool))
 
 
 # Pixels

@@ -7,8 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from synthbook.data import check, load
+from synthbook.data import ImageSet, check, load
+from synthbook.data.loading import check_generated, load_generated
 from synthbook.errors import InputError
 
 
@@ -64,6 +66,65 @@ def test_bad_image_size_and_channels(image_size):
 def test_names_and_paths_that_are_none(ask, data, message):
     with pytest.raises(InputError, match=message):
         ask(data)
+
+
+# Generated images
+
+
+@pytest.fixture
+def like():
+    """Real images of 8 x 8 pixels in two classes, in this order."""
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    return ImageSet(images, np.arange(2), ("dog", "cat"), "real")
+
+
+def test_generated_images_get_size_channels_and_order_of_classes(tmp_path, like):
+    for name, value in (("cat", 10), ("dog", 20), ("dog", 21)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("RGB", (12, 12), (value,) * 3).save(tmp_path / name / f"{value}.png")
+    assert check_generated(str(tmp_path), like.classes).tolist() == [2, 1]
+    assert check_generated(str(tmp_path), ()).tolist() == [1, 2]  # classes not known: by name
+    made = load_generated(str(tmp_path), like)
+    assert made.images.shape == (3, 8, 8, 1)
+    assert made.classes == ("dog", "cat")
+    assert sorted(zip(made.labels, made.images[:, 0, 0, 0], strict=True)) == [
+        (0, 20), (0, 21), (1, 10),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "order"), [({}, [0, 1, 1]), ({"names": ["cat", "dog"]}, [0, 0, 1])]
+)
+def test_classes_of_an_npz_go_by_name_or_by_number(tmp_path, like, names, order):
+    pixels = np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((8, 8), np.uint8)
+    np.savez(tmp_path / "made.npz", images=pixels, labels=[0, 1, 1], **names)
+    made = load_generated(str(tmp_path / "made.npz"), like)
+    assert sorted(made.labels.tolist()) == order
+    assert check_generated(str(tmp_path / "made.npz"), like.classes).sum() == 3
+
+
+def test_generated_images_that_are_refused(tmp_path, like):
+    for name in ("cat", "fox"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "1.png")
+    for ask in (
+        lambda path: load_generated(path, like),
+        lambda p: check_generated(p, like.classes),
+    ):
+        with pytest.raises(InputError, match="lack 'dog' and have in excess 'fox'; name the class"):
+            ask(str(tmp_path))
+        with pytest.raises(InputError, match="'digits' names real images"):
+            ask("digits")
+        with pytest.raises(InputError, match="does not exist"):
+            ask(str(tmp_path / "nowhere"))
+    (tmp_path / "fox").rename(tmp_path / "dog")
+    (tmp_path / "dog" / "2.png").write_bytes(b"")
+    for ask in (
+        lambda path: load_generated(path, like),
+        lambda p: check_generated(p, like.classes),
+    ):
+        with pytest.raises(InputError, match=r"1 unreadable .*2\.png"):
+            ask(str(tmp_path))
 
 
 def test_import_and_check_are_light():

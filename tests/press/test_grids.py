@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -43,6 +45,17 @@ def test_malformed_grids_are_named(new_book, entry: dict, words: str) -> None:
     _grids(new_book, entry)
     with pytest.raises(InputError, match=words):
         grids.cells("12_thing", "mini")
+
+
+def test_results_that_cannot_be_written_are_known_before_the_runs(
+    new_book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}})
+    (root() / "results" / "mini").write_text("a file where a folder should be")
+    monkeypatch.setattr(grids, "target", lambda *_: Path("_build/x.jsonl"))
+    monkeypatch.setattr(grids, "snakemake", Mock(side_effect=AssertionError))
+    with pytest.raises(InputError, match=r"results/mini/12_thing\.jsonl' cannot be written"):
+        grids.results("12", "mini")
 
 
 def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:

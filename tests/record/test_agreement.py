@@ -54,6 +54,20 @@ def test_where_seeds_never_differ_a_difference_is_not_explained(value: float, ok
     assert agreement.largest == (0.0 if ok else math.inf)
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "moved"),
+    [("A", "B", True), ("A", "A", False), ("", "B", False), ("A", "", False)],
+)
+def test_another_processor_is_named_where_values_differ(there: str, here: str, moved: bool) -> None:
+    def on(processor: str, value: float) -> Row:
+        source = PROVENANCE.model_copy(update={"processor": processor})
+        return row(value).model_copy(update={"provenance": source})
+
+    agreement = compare([on(here, 5.5)], [on(there, 5.0), row(6.0, 1)])
+    assert ("; recorded on A, run on B" in agreement.text) is moved
+    assert compare([on("B", 5.0)], [on("A", 5.0)]).moved == ""
+
+
 def test_nothing_on_record_is_said() -> None:
     agreement = compare([row(1.0)], [])
     assert agreement.ok

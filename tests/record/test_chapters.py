@@ -87,6 +87,7 @@ def scale(book, **values):
         (dict(epochs=20), "small"),
         (dict(epochs=20, seeds=5), "small"),
         (dict(epochs=4), "custom"),
+        (dict(sources="real,mine=."), "custom"),
         (dict(epochs=20, weight=0.1), "custom"),
     ],
 )

@@ -68,6 +68,15 @@ def test_an_unknown_parameter_stops_the_run_and_the_nearest_or_all_are_named(unk
         parameters("00_none", kernel_namespace(**unknown))
 
 
+@pytest.mark.parametrize("name", ["__class__", "In", "Out", "_ih", "_1", "open", "__name__"])
+def test_names_of_the_kernel_that_papermill_gives_values_are_unknown_too(name):
+    namespace = kernel_namespace(**{name: 5})
+    if name != "_ih":
+        namespace["_ih"] = [*namespace["_ih"], f"# Parameters\nseeds = 5\n{name} = 5\n", ""]
+    with pytest.raises(InputError, match=f"unknown parameter '{name}' .value 5"):
+        parameters("00_none", namespace)
+
+
 def test_the_cell_can_run_again_among_the_notebooks_own_variables():
     namespace = kernel_namespace()
     first = namespace["p"] = parameters("00_none", namespace)
@@ -132,12 +141,24 @@ def test_the_error_has_no_traceback_in_a_notebook():
         ("lambdas", "list[float]", [[math.nan], [math.inf], "nan", [-1.0], [1, 1]], "lambdas"),
         ("sources", "list[str]", [[], "", "rael", ["gan", "gan"], [1]], "sources"),
         ("sources", "list[str]", [["difusion"]], "did you mean 'diffusion'?"),
+        ("sources", "list[str]", ["mine=", "mine=./nowhere", f"a={'x' * 5000}"], "does not exist"),
+        (
+            "sources", "list[str]", ["real=.", "gan=.", "real2=.", "a b=.", "=.", "a+b=."],
+            "cannot name images of your own",
+        ),
+        ("sources", "list[str]", ["a=.,a=./."], "two sources are called 'a'"),
+        ("rows", "str", ["/", "/dev/null/x", "a\0b", "x" * 5000], "cannot be written"),
+        ("scales", "list[str]", ["../../etc", ["min"]], "is not known; choose one of mini"),
+        ("seeds", "int", [10**5000, [10**5000]], "seeds = a number of thousands of digits is"),
+        ("data", "str", [10**5000], "data = a number of thousands of digits is not a text"),
         ("data", "str", [12], "-r data 12"),  # papermill's option for a text of digits
     ],
 )  # fmt: skip
-def test_values_of_another_type_are_refused(name, kind, values, words):
+def test_other_values_are_refused_in_a_sentence(name, kind, values, words):
     for value in values:
-        assert words in fault(name, kind, value)
+        said = fault(name, kind, value, "62_claims" if name == "scales" else "00_none")
+        assert words in said
+        assert len(said) < 12_000
 
 
 def test_a_whole_number_is_a_number():
@@ -194,6 +215,11 @@ def test_shared_ranges(name, kind, good, bad):
         assert one(name, kind, value) == value
     for value in bad:
         assert fault(name, kind, value).startswith(f"{name} = {value!r}")
+
+
+def test_a_source_of_ones_own_is_an_entry_with_a_path(tmp_path):
+    sources = ("real", f"mine={tmp_path}", f"other-1={tmp_path}")
+    assert one("sources", "list[str]", json.dumps(sources)) == sources
 
 
 def test_a_range_of_the_chapters_own_goes_before_the_shared_one():

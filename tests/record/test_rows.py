@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthbook.errors import InputError
+from synthbook.machine import processor
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import (
     COLUMNS,
@@ -79,6 +80,13 @@ def test_rows_come_back_as_they_went(tmp_path_factory, drawn):
 def test_what_is_no_row(changes):
     with pytest.raises(ValidationError):
         row(**changes)
+
+
+def test_rows_of_before_say_no_processor_and_new_ones_do(book):
+    assert "processor" not in SOURCE
+    assert row().provenance.processor == ""
+    made = run_of().add(**WHAT, value=1.0, seed=0)
+    assert made.provenance.processor == processor() != ""
 
 
 def test_a_row_is_frozen_and_its_setting_sorted():
@@ -306,6 +314,12 @@ def test_a_bad_row_is_refused_and_not_written(book, changes, match):
     with pytest.raises(InputError, match=match):
         run.add(**(WHAT | {"value": 1.0, "seed": 0} | changes))
     assert not run.path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_known_before_the_work(book):
+    (book / "_build" / "rows" / "90_tiny.jsonl").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"90_tiny\.jsonl' cannot be written .it is a folder"):
+        run_of()
 
 
 def test_the_same_number_twice_is_a_fault(book):

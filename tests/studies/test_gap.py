@@ -99,6 +99,24 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
 # -- Checks -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("chapter", "needed"),
+    [("11_generators", 300), ("12_not_mutual", 600), ("15_pretrained_guidance", 600)],
+)
+def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed) -> None:
+    def check(count: int, **values: Any) -> str:
+        path = tmp_path / "made.npz"
+        np.savez(path, images=np.zeros((count, 8, 8), np.uint8), labels=np.arange(count) % 10)
+        sources = ["real", f"mine={path}"]
+        return str(gap.check_data(parameters(chapter, sources=sources, **values)))
+
+    assert f"mine: {needed} generated images of 10 classes" in check(needed)
+    with pytest.raises(InputError, match=f"'mine' has {needed - 1} images .* {needed} are needed"):
+        check(needed - 1)
+    fewer = {"measured": 100} if chapter == "11_generators" else {"set_size": 50}
+    assert "mine: 100" in check(100, **fewer)
+
+
 @pytest.mark.parametrize("check", [gap.check_sources, gap.check_what_an_image_teaches])
 @pytest.mark.parametrize("sources", [["real"], ["gan", "diffusion"]])
 def test_real_images_and_a_generator_are_asked_for(check, sources: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from synthbook.recognize.recipe import Recipe
 from synthbook.record.parameters import check_values, declared
 from synthbook.studies import training_sets as studies
 
+GENERATOR = studies.generator
 CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
 TINY = {
     "diffusion_channels": [8], "diffusion_steps": 20, "diffusion_batch_size": 16,
@@ -177,6 +179,34 @@ def test_sets_are_as_large_as_the_real_one_disjoint_and_of_its_proportions(
         assert made.info["drawn"] == printed[family].drawn
     changed = parameters(confidence=0.5, unconditional=[])
     assert studies.training_sets(real, changed, seed=0)["diffusion"].info["agreement"]
+
+
+def test_a_readers_own_images_pass_the_filter_and_none_is_used_twice(
+    printed: dict[str, Printer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "generator", GENERATOR)
+    labels = np.arange(90) % 3
+    images = np.zeros((90, 8, 8), np.uint8)
+    images[:, 0, 1], images[:, 7, 7] = np.arange(90), labels
+    images[:30, 7, 7] = (labels[:30] + 1) % 3  # the filter takes these for another class
+    np.savez(tmp_path / "mine.npz", images=images, labels=labels)
+    real, sources = numbered([9, 10, 3]), ["real", f"mine={tmp_path / 'mine.npz'}"]
+    sets = studies.training_sets(real, parameters(sources=sources), seed=0)
+    assert list(sets) == ["real", "mine"]
+    made = sets["mine"]
+    assert made.train.name == "mine"
+    np.testing.assert_array_equal(made.train.counts(), [9, 10, 3])
+    used = numbers(made.train) + numbers(made.held_out)
+    assert len(set(used)) == 44
+    assert min(used) >= 30
+    assert made.info["agreement"] is True
+    assert made.info["drawn"] <= 90
+    again = studies.training_sets(real, parameters(sources=sources), seed=0)["mine"]
+    assert again.train.fingerprint() == made.train.fingerprint()
+    other = studies.training_sets(real, parameters(sources=sources), seed=1)["mine"]
+    assert other.train.fingerprint() != made.train.fingerprint()
+    with pytest.raises(InputError, match="add images to mine"):
+        studies.training_sets(numbered([11, 11, 11]), parameters(sources=sources), seed=0)
 
 
 def test_set_size_draws_equally_many_a_class_and_by_seed(printed: dict[str, Printer]) -> None:
