@@ -12,6 +12,7 @@ from typing import NamedTuple
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, RED, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 PALETTE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+UNTAKEN = (GREEN, PURPLE, ORANGE, SKY, GREY)  # by real images and the book's two generators
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES = ("-", "--", "-.", ":")
 
@@ -141,6 +142,6 @@ def look(name: str) -> Look:
         return Look(color, other.marker, "--", f"{one.label} + {other.label}")
     digest = hashlib.sha256(key.encode()).digest()
     return Look(
-        PALETTE[digest[0] % len(PALETTE)], MARKERS[digest[1] % len(MARKERS)],
+        UNTAKEN[digest[0] % len(UNTAKEN)], MARKERS[digest[1] % len(MARKERS)],
         LINES[digest[2] % len(LINES)], name,
     )  # fmt: skip
