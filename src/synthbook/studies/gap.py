@@ -6,10 +6,10 @@ of them beforehand: it reads no pixels and imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +17,18 @@ import numpy as np
 from synthbook.data import ImageSet, Splits, Summary, at_most, check, concatenate, few_shot
 from synthbook.errors import InputError
 from synthbook.generate import own
-from synthbook.randomness import derive
+from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import source_paths
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from synthbook.recognize.models import Classifier
+    from synthbook.studies.training_sets import TrainingSet
+
 REAL = "real"
+UNFILTERED, SAME_IMAGES = "unfiltered", "same_images"  # controls
+SPLITS = ("train", "test")  # images that a source's own classifier was trained on, and others
 Row = dict[str, Any]  # keywords of Run.add
 Rows = Iterator[Row]
 
@@ -31,6 +36,18 @@ Rows = Iterator[Row]
 def families_of(p: Mapping[str, Any]) -> list[str]:
     """Return the names of the generators among the sources of a chapter's parameters."""
     return [name for name in source_paths(p["sources"]) if name != REAL]
+
+
+def unseen(real: Splits, most: int) -> tuple[ImageSet, ImageSet]:
+    """Return two disjoint samples of the test images, ``most`` or half of them each.
+
+    The first is what generated images are compared with, the second what a perfect generator
+    would have drawn: the control.
+    """
+    count = min(most, len(real.test) // 2)
+    drawn = numpy_generator(0, "unseen").permutation(len(real.test))
+    first, second = drawn[:count], drawn[count : 2 * count]
+    return real.test.subset(np.sort(first)), real.test.subset(np.sort(second))
 
 
 def measured(row: Row, values: Mapping[str, float]) -> Rows:
@@ -94,6 +111,72 @@ def check_shots(p: Mapping[str, Any], summary: Summary, **shots: int) -> int:
     return count
 
 
+# -- What it will train -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains if nothing of it is kept: generators, and the classifiers of each seed.
+
+    ``generators`` are their number by name, ``steps`` what each takes; classifiers are named by
+    what they are trained on.
+    """
+
+    generators: Mapping[str, int]
+    steps: Mapping[str, int]
+    classifiers: tuple[str, ...]
+    seeds: int
+
+    def __str__(self) -> str:
+        """Return the plan as one line."""
+        parts = [f"{n} x {name} ({self.steps[name]} steps)" for name, n in self.generators.items()]
+        names = ", ".join(name.replace("_", " ") for name in self.classifiers)
+        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        parts.append(f"{len(self.classifiers)} classifiers x {seeds} ({names})")
+        return f"To train, unless it is kept from before: {'; '.join(parts)}."
+
+
+def _plan(p: Mapping[str, Any], classifiers: Iterable[str], *, filtered: bool = True) -> Plan:
+    families = [family for family in families_of(p) if f"{family}_steps" in p]
+    steps = {family: p[f"{family}_steps"] for family in families}
+    number = min(p["seeds"], p["generators"])
+    generators = dict.fromkeys(families, number)
+    if SAME_IMAGES in p.get("controls", ()):
+        few = {f"{family} of few images": min(steps[family], p["few_steps"]) for family in families}
+        steps, generators = steps | few, generators | dict.fromkeys(few, p["seeds"])
+    judge = ["filter"] if filtered and families else []
+    return Plan(generators, steps, (*judge, *classifiers), p["seeds"])
+
+
+def plan_generators(p: Mapping[str, Any]) -> Plan:
+    """Return what chapter 11 trains."""
+    return _plan(p, [REAL], filtered=False)
+
+
+def plan_of_sources(p: Mapping[str, Any]) -> Plan:
+    """Return what chapters 12 and 13 train: a classifier of each source, and of the controls."""
+    names = [source.partition("=")[0] for source in p["sources"]]
+    return _plan(p, names + _without_filter(p))
+
+
+def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
+    """Return what chapter 14 trains."""
+    families = families_of(p)
+    names = [REAL, *families, "real_few"]
+    for family in families:
+        names += [f"real+{part}{family}" for part in ("low_loss_", "high_loss_", "")]
+        names += [f"real_few+{family}"]
+    names += ["real_without_rare", "real_without_random", *_without_filter(p)]
+    if SAME_IMAGES in p.get("controls", ()):
+        names += [f"real_few+{family} of few images" for family in families]
+    return _plan(p, names)
+
+
+def _without_filter(p: Mapping[str, Any]) -> list[str]:
+    asked = UNFILTERED in p.get("controls", ())
+    return [f"{family} {UNFILTERED}" for family in families_of(p)] if asked else []
+
+
 # -- Chapter 11 ---------------------------------------------------------------------------------
 
 
@@ -115,7 +198,11 @@ def samples(
 
 
 def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
-    """Yield fidelity, coverage and signs of copying of each generator, in two feature spaces."""
+    """Yield fidelity, coverage and signs of copying of each generator, in two feature spaces.
+
+    Generated images are compared with training images and with unseen real ones, and so are, as
+    the control, other unseen real images ("train" is "real"): what a perfect generator would get.
+    """
     from synthbook.measure.copying import copying
     from synthbook.measure.features import extractor
     from synthbook.measure.fidelity import fidelity, floor
@@ -124,7 +211,7 @@ def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
 
     images = samples(p, real, seed=seed, device=device)
     reference = images.pop(REAL)
-    fresh = at_most(real.test, len(reference))
+    held_out, fresh = unseen(real, len(reference))
     network = network_of(p)
     judge, _ = network.train(real.train, seed=seed, device=device)
     read = network.reading(device)
@@ -132,17 +219,18 @@ def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
     spaces = {pretrained.name: pretrained.cached, "classifier": partial(features, judge, **read)}
     row = {"method": "fidelity", "dataset": p["data"], "seed": seed}
     for space, features_of in spaces.items():
-        of_real = {"train": features_of(reference.images), "test": features_of(fresh.images)}
+        of_real = {"train": features_of(reference.images), "test": features_of(held_out.images)}
         how = {"extractor_name": space, "neighbours": p["neighbours"], "seed": seed}
-        halves = row | {"train": REAL, "test": REAL, "extractor": space, "split": "halves"}
+        row_of = row | {"test": REAL, "extractor": space}
+        halves = row_of | {"train": REAL, "split": "halves"}
         yield from measured(halves, floor(of_real["train"], **how))
-        for family, made in images.items():
-            of_made = features_of(made.images)
+        for source, drawn in {REAL: fresh, **images}.items():
+            of_drawn = features_of(drawn.images[: len(fresh)])
             for split, held in of_real.items():
-                of_split = halves | {"train": family, "split": split}
-                yield from measured(of_split, fidelity(held, of_made, **how))
-            signs = copying(of_real["train"], of_real["test"], of_made)
-            of_split = halves | {"train": family, "split": "train"}
+                of_split = row_of | {"train": source, "split": split}
+                yield from measured(of_split, fidelity(held, of_drawn, **how))
+            signs = copying(of_real["train"], of_real["test"], of_drawn)
+            of_split = row_of | {"train": source, "split": "train"}
             yield from measured(of_split, {k: signs[k] for k in ("copying_z", "near_copies")})
     for family, made in images.items():
         yield row | {
@@ -155,20 +243,51 @@ def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
 
 
 def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu") -> Rows:
-    """Yield the accuracy of a classifier of each source on each source (Table 1 of the study)."""
+    """Yield the accuracy of a classifier of each source on each source (Table 1 of the study).
+
+    With the control "unfiltered" everything again (method "unfiltered") on generated images that
+    no filter chose.
+    """
     from synthbook.recognize.predict import accuracy
     from synthbook.studies.training_sets import network_of, training_sets
 
-    network, sets = network_of(p), training_sets(real, p, seed=seed, device=device)
-    row = {"method": "plain", "dataset": p["data"], "backbone": p["backbone"], "seed": seed}
-    for train, learned in sets.items():
-        model, _ = network.train(learned.train, seed=seed, device=device)
-        for test, shown in sets.items():
-            for split, images in (("train", shown.train), ("test", shown.held_out)):
-                yield row | {
-                    "train": train, "test": test, "split": split, "metric": "top1_accuracy",
-                    "value": accuracy(model, images, **network.reading(device)),
-                }  # fmt: skip
+    how = {"seed": seed, "device": device}
+    network, sets = network_of(p), training_sets(real, p, **how)
+    row = {"dataset": p["data"], "backbone": p["backbone"], "seed": seed}
+    row["metric"] = "top1_accuracy"
+
+    def table(sets: Mapping[str, TrainingSet], models: Mapping[str, Classifier], row: Row) -> Rows:
+        for (train, model), (test, shown) in product(models.items(), sets.items()):
+            lowered = lowered_confidence(p, sets[train], shown)
+            for split, images in zip(SPLITS, (shown.train, shown.held_out), strict=True):
+                value = accuracy(model, images, **network.reading(device))
+                of_pair = {"train": train, "test": test, "split": split, "value": value}
+                yield lowered | row | of_pair
+
+    models = {name: network.train(some.train, **how)[0] for name, some in sets.items()}
+    yield from table(sets, models, row | {"method": "plain"})
+    if others := without_filter(p, real, sets, **how):
+        again = {name: network.train(some.train, **how)[0] for name, some in others.items()}
+        row |= {"method": UNFILTERED, "confidence": 0}
+        yield from table(sets | others, models | again, row)
+
+
+def lowered_confidence(p: Mapping[str, Any], *sets: TrainingSet) -> Row:
+    """Return the confidence of the filter of sets, as a setting of rows, if it was lowered."""
+    used = min((some.info["confidence"] for some in sets if some.info), default=p["confidence"])
+    return {"confidence": used} if used < p["confidence"] else {}
+
+
+def without_filter(
+    p: Mapping[str, Any], real: Splits, sets: Mapping[str, TrainingSet], **how: Any
+) -> dict[str, TrainingSet]:
+    """Return those of the ``sets`` that a filter chose, drawn without it; {} if not asked for."""
+    from synthbook.studies.training_sets import training_sets
+
+    if UNFILTERED not in p.get("controls", ()):
+        return {}
+    chosen = [source for source in families_of(p) if sets[source].info]
+    return training_sets(real, {**p, "sources": chosen, "confidence": 0.0}, **how)
 
 
 # -- Chapter 13 ---------------------------------------------------------------------------------
@@ -184,15 +303,16 @@ def learned_too_fast(p: Mapping[str, Any], real: Splits, *, seed: int, device: s
     row = {"method": "plain", "test": REAL, "split": "val", "dataset": p["data"]}
     row |= {"backbone": p["backbone"], "seed": seed}
     for source, images in training_sets(real, p, seed=seed, device=device).items():
+        of_source = lowered_confidence(p, images) | row | {"train": source}
         _, history = network.train(images.train, seed=seed, device=device, validation=real.val)
         train, val = history.train_accuracy, history.val_accuracy
         speed = learning_speed(train, val, chance=100 / real.train.num_classes)
         speed["early_train_accuracy"] = speed.pop("early_accuracy")
         speed |= {"final_train_accuracy": train[-1], "final_val_accuracy": val[-1]}
-        yield from measured(row | {"train": source}, speed)
+        yield from measured(of_source, speed)
         for k in epochs:
             values = {"train_accuracy": train[k], "val_accuracy": val[k]}
-            yield from measured(row | {"train": source, "epoch": k + 1}, values)
+            yield from measured(of_source | {"epoch": k + 1}, values)
 
 
 # -- Chapter 14 ---------------------------------------------------------------------------------
@@ -236,75 +356,131 @@ class WhatAnImageTeaches:
         self, p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
     ) -> None:
         """Make the sets, and train a classifier on each."""
-        from synthbook.recognize.predict import sample_losses
         from synthbook.studies.training_sets import network_of, training_sets
 
-        self.p, self.real, self.seed, self.device = p, real, seed, device
+        self.p, self.real, self.how = p, real, {"seed": seed, "device": device}
         self.network, self.families = network_of(p), families_of(p)
         self.read = self.network.reading(device)
-        self.sets = training_sets(real, p, seed=seed, device=device)
+        self.sets = training_sets(real, p, **self.how)
         self.models = {name: self._trained_on(images.train) for name, images in self.sets.items()}
-        self.losses = {
-            (train, test, split): sample_losses(self.models[train], images, **self.read)
-            for family in self.families
-            for train, test in ((REAL, family), (family, REAL))
-            for split, images in (
-                ("train", self.sets[test].train),
-                ("test", self.sets[test].held_out),
-            )
-        }
+        self.losses = self._losses(self.sets, self.models)
 
     def _trained_on(self, images: ImageSet) -> nn.Module:
         """Return a classifier of as many steps as one of all real images, or of as many epochs."""
         longer = len(self.sets[REAL].train) / len(images) if self.p["equal"] == "steps" else 1
         epochs = max(1, round(self.network.recipe.epochs * longer))
         network = replace(self.network, recipe=replace(self.network.recipe, epochs=epochs))
-        return network.train(images, seed=self.seed, device=self.device)[0]
+        return network.train(images, **self.how)[0]
+
+    def _losses(
+        self, sets: Mapping[str, TrainingSet], models: Mapping[str, nn.Module]
+    ) -> dict[tuple[str, str, str], np.ndarray]:
+        from synthbook.recognize.predict import sample_losses
+
+        return {
+            (train, test, split): sample_losses(models[train], images, **self.read)
+            for family in sets
+            if family != REAL
+            for train, test in ((REAL, family), (family, REAL))
+            for split, images in zip(SPLITS, (sets[test].train, sets[test].held_out), strict=True)
+        }
 
     def rows(self) -> Rows:
         """Yield what images cost, what adding or leaving them out does, and the three gaps."""
-        row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.seed}
-        for values in chain(self._costs(), self._accuracies(), self._gaps()):
+        row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.how["seed"]}
+        costs = self._costs(self.sets, self.losses, {"method": "plain"})
+        parts = (costs, self._accuracies(), self._gaps(), self._unfiltered(), self._same_images())
+        for values in chain.from_iterable(parts):
             yield row | values
 
-    def _costs(self) -> Rows:
-        from synthbook.measure.gap import loss_profile
+    def _costs(
+        self, sets: Mapping[str, TrainingSet], losses: Mapping[tuple[str, str, str], np.ndarray],
+        row: Row,
+    ) -> Rows:  # fmt: skip
+        """Yield the profiles of losses, and how often a generated image is the easier one."""
+        from synthbook.measure.gap import easier_share, loss_profile
 
         metrics = ["mean_cross_entropy", "median_cross_entropy"]
         metrics += ["share_loss_below_0.01", "share_loss_above_1"]  # in the order of the profile
-        for (train, test, split), losses in self.losses.items():
-            row = {"method": "plain", "train": train, "test": test, "split": split}
-            yield from measured(row, dict(zip(metrics, loss_profile(losses).values(), strict=True)))
+        for (train, test, split), of_test in losses.items():
+            of_pair = row | {"train": train, "test": test, "split": split}
+            of_pair = lowered_confidence(self.p, sets[train], sets[test]) | of_pair
+            profile = loss_profile(of_test)
+            yield from measured(of_pair, dict(zip(metrics, profile.values(), strict=True)))
+            if test == REAL:
+                easier = easier_share(losses[REAL, train, split], of_test)
+                yield of_pair | {"metric": "share_easier", "value": easier}
 
     def _accuracies(self) -> Rows:
-        from synthbook.recognize.predict import accuracy, features
+        from synthbook.recognize.predict import features
 
         real = self.sets[REAL].train
         mixed = mixtures(
             real, {family: self.sets[family].train for family in self.families},
             {family: self.losses[REAL, family, "train"] for family in self.families},
             features(self.models[REAL], real, **self.read),
-            shots=self.p["shots"], share=self.p["share"], seed=self.seed,
+            shots=self.p["shots"], share=self.p["share"], seed=self.how["seed"],
         )  # fmt: skip
-        row = {"method": "plain", "test": REAL, "split": "test", "metric": "top1_accuracy"}
         for name, images in mixed.items():
             model = self.models[REAL] if name == REAL else self._trained_on(images)
-            yield row | {"train": name, "value": accuracy(model, self.real.test, **self.read)}
+            first, _, added = name.partition("+")
+            family = added.removeprefix("low_loss_").removeprefix("high_loss_") or REAL
+            row = lowered_confidence(self.p, self.sets[family])
+            row |= {"generator_knows": "all"} if added and first == "real_few" else {}
+            yield row | self._accuracy(name, model)
+
+    def _accuracy(self, name: str, model: nn.Module) -> Row:
+        from synthbook.recognize.predict import accuracy
+
+        value = accuracy(model, self.real.test, **self.read)
+        row = {"method": "plain", "train": name, "test": REAL, "split": "test"}
+        return row | {"equal": self.p["equal"], "metric": "top1_accuracy", "value": value}
 
     def _gaps(self) -> Rows:
-        """Yield appearance, content and quality, in the features of a classifier of real images."""
+        """Yield appearance, content and quality, in the features of a classifier of real images.
+
+        Against training images and unseen real ones; "real" is the control, as in chapter 11.
+        """
         from synthbook.measure.fidelity import fidelity
         from synthbook.measure.gap import separability, taxonomy
         from synthbook.recognize.predict import features
 
-        of = {}
-        for source in (REAL, *self.families):
-            images = at_most(self.sets[source].train, self.p["measured"])
-            of[source] = features(self.models[REAL], images, **self.read)
+        def of(images: ImageSet, most: int) -> np.ndarray:
+            return features(self.models[REAL], at_most(images, most), **self.read)
+
+        real = self.sets[REAL].train
+        most, seed = min(self.p["measured"], len(real)), self.how["seed"]
+        held_out, fresh = unseen(self.real, most)
+        drawn = {REAL: fresh} | {family: self.sets[family].train for family in self.families}
+        references = dict(zip(SPLITS, (of(real, most), of(held_out, most)), strict=True))
         how = {"extractor_name": "classifier", "neighbours": self.p["neighbours"]}
-        row = {"method": "taxonomy", "test": REAL, "split": "train"}
-        for family in self.families:
-            measures = fidelity(of[REAL], of[family], seed=self.seed, **how)
-            gaps = taxonomy(measures, separability(of[REAL], of[family], seed=self.seed))
-            gaps = {metric: gaps[metric] for metric in ("appearance", "content", "quality")}
-            yield from measured(row | {"train": family}, gaps)
+        for source, images in drawn.items():
+            made = of(images, len(fresh))
+            row = {"method": "taxonomy", "train": source, "test": REAL}
+            row |= lowered_confidence(self.p, self.sets[source])
+            for split, reference in references.items():
+                measures = fidelity(reference, made, seed=seed, **how)
+                gaps = taxonomy(measures, separability(reference, made, seed=seed))
+                gaps = {metric: gaps[metric] for metric in ("appearance", "content", "quality")}
+                yield from measured(row | {"split": split}, gaps)
+
+    def _unfiltered(self) -> Rows:
+        """Yield what images cost that no filter chose: how much of the losses is the filter's."""
+        if others := without_filter(self.p, self.real, self.sets, **self.how):
+            models = {name: self._trained_on(images.train) for name, images in others.items()}
+            sets = {REAL: self.sets[REAL], **others}
+            losses = self._losses(sets, {REAL: self.models[REAL], **models})
+            yield from self._costs(sets, losses, {"method": UNFILTERED, "confidence": 0})
+
+    def _same_images(self) -> Rows:
+        """Yield what generators add to few real images that were trained on these alone."""
+        from synthbook.studies.training_sets import clone_of_few
+
+        if SAME_IMAGES in self.p.get("controls", ()):
+            few = few_shot(self.sets[REAL].train, self.p["shots"], seed=self.how["seed"])
+            for family in self.families:
+                count = len(self.sets[family].train)
+                made = clone_of_few(family, few, self.p, count=count, **self.how)
+                model = self._trained_on(concatenate(few, made))
+                row = self._accuracy(f"real_few+{family}", model)
+                yield row | {"generator_knows": "same"}
