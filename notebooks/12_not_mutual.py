@@ -66,6 +66,7 @@ input_size: int = 0  # side that batches are resized to for the classifier; 0 fo
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
+controls: list[str] = []  # controls to run as well: unfiltered
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -73,7 +74,7 @@ from synthbook.record.parameters import parameters
 from synthbook.studies import gap
 
 p = parameters("12_not_mutual", globals())
-print(gap.check_sources(p))
+print(gap.check_sources(p), gap.plan_of_sources(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, on images that nothing was trained on. Small dots are seeds, large ones their mean, bars its 95 % interval. Where the two lines of a generator lie apart, the gap is not mutual.", "name": "fig-12-drops"}, "image": {"alt": "For each generator two lines with dots and an interval: the drop from generated to real images, and the drop from real to generated images."}}
 import matplotlib.pyplot as plt
@@ -100,7 +101,7 @@ def drops(table, whose):
     plt.show()
 
 
-table, whose = Page(Run(p)).shown("top1_accuracy", split="test")
+table, whose = Page(Run(p)).shown("top1_accuracy", method="plain", split="test")
 if whose:
     drops(table, whose)
 else:
@@ -136,6 +137,11 @@ non_mutual_gap(table_1, "gan")  # made-up accuracies, to show what comes out
 # samples go through the same filter. Both are done here: the diffusion model is sampled without a class, the GAN
 # with one, and a GAN's sample must also be of the class it was asked for (the paper leaves that open). Samples are
 # drawn until each class has as many images as in the real training set, so all sources have the same size.
+#
+# Scales differ here. A classifier of small photographs is seldom surer than 80 %, even of real ones, so larger scales may
+# set `confidence` lower and ask the diffusion model for its classes too (`unconditional`); their parameter files say it.
+# And where 50 times as many samples would not fill a class, the bar falls to the largest of 65, 50 and 0 % that fills
+# it, and rows and the table below name it. `-p controls unfiltered` makes every number again without a filter.
 
 # %% [markdown]
 # ## The experiment
@@ -160,7 +166,8 @@ page = Page(run)
 page.agreement()
 
 # %% [markdown]
-# What the filter did, for the last seed: how many samples were drawn, and which share of them passed.
+# What the filter did, for the last seed: how many samples were drawn, which share of them passed, and how sure of its
+# class the classifier had to be.
 
 # %%
 import pandas as pd
@@ -170,7 +177,11 @@ from synthbook.studies.training_sets import training_sets
 
 sets = training_sets(real, p, seed=seed, device=device)  # from the cache
 counts = {name: images.info for name, images in sets.items() if images.info}
-plain(pd.DataFrame(counts).loc[["drawn", "accepted", "share", "kept"]].T.convert_dtypes())
+plain(
+    pd.DataFrame(counts)
+    .loc[["drawn", "accepted", "share", "kept", "confidence"]]
+    .T.convert_dtypes()
+)
 
 # %% [markdown]
 # ## The pictures
@@ -179,7 +190,9 @@ plain(pd.DataFrame(counts).loc[["drawn", "accepted", "share", "kept"]].T.convert
 # (trained on real images) stays level, and in the rows below accuracy goes missing in the left column (real images).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy in percent by source of the training images (rows) and of the test images (columns), mean over the seeds of this run. Left: test images that the source's own classifier was trained on, as in Table 1 of the paper. Right: images that nothing was trained on. Compare the row of the classifier trained on real images with the column of real test images: if one is darker than the other, the gap is not mutual.", "name": "fig-12-table"}, "image": {"alt": "Two heat maps of accuracy, source of the training images against source of the test images, with the numbers written in: on the left for images trained on, on the right for images never seen."}}
-results, order = run.frame(), ["real", *gap.families_of(p)]
+rows_of_run = run.frame()
+results = rows_of_run[rows_of_run.method == "plain"]
+order = list(dict.fromkeys(results.train))
 titles = {"train": "images trained on (as Table 1)", "test": "images never seen"}
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
 for ax, (split, title) in zip(axes, titles.items(), strict=True):
@@ -207,7 +220,14 @@ paper = published("gap", "T1").assign(
     test=lambda table: table.test_source.map(as_ours),
     split="train",
 )
-page.table(["split", "train"], "test", paper, headings={"split": "images"})
+page.table(["split", "train"], "test", paper, {"method": "plain"}, headings={"split": "images"})
+
+# %% [markdown]
+# Without the filter, where it was run: each sample of the GAN under the class that it was asked for, and each of the
+# diffusion model under the one that the classifier sees, however unsure.
+
+# %% tags=["hide-input"]
+page.table(["split", "train"], "test", None, {"method": "unfiltered"}, headings={"split": "images"})
 
 # %% [markdown]
 # ## The claims
@@ -233,8 +253,10 @@ page.claims()
 #   200 epochs. The miniature shows whether the *direction* of the effect appears, not its size.
 # - **The filter's classifier** is the same small network trained on the same real images; the paper's is a wide
 #   residual network that is better than the classifiers it feeds.
-# - **Seeds.** In the recorded runs each seed has generators of its own, so the interval includes how a generator
-#   happens to turn out. The paper's five runs share one checkpoint of each generator.
+# - **Seeds.** Where a run has as many `generators` as seeds, each seed has its own, and the interval includes how a
+#   generator happens to turn out. With `generators` 1 all seeds share one of each family, as the paper's five runs share
+#   a checkpoint, and the interval says nothing about other generators. `workflow/grids.yaml` says which of the two the
+#   recorded rows of a scale are.
 #
 # ```bash
 # papermill notebooks/12_not_mutual.ipynb out.ipynb -p seeds 5

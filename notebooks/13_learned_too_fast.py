@@ -71,7 +71,7 @@ from synthbook.record.parameters import parameters
 from synthbook.studies import gap
 
 p = parameters("13_learned_too_fast", globals())
-print(gap.check_data(p))
+print(gap.check_data(p), gap.plan_of_sources(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Training accuracy (left) and validation accuracy on real images (right) by epoch, for classifiers trained on each source. Lines are means over seeds, bands one standard deviation. Look at the first epochs: the sooner a curve is up, the easier its images were to learn.", "name": "fig-13-curves"}, "image": {"alt": "Two line charts over epochs, one line for each source of training images: training accuracy on the left, validation accuracy on real images on the right."}}
 import matplotlib.pyplot as plt
@@ -89,7 +89,7 @@ def curves(table, whose):
     """Draw the accuracies by epoch, a line for each source of training images."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
     for ax, (metric, title) in zip(axes, PANELS.items(), strict=True):
-        for source in source_paths(p.sources):
+        for source in gap.sources_of(p):
             chosen = table[(table.metric == metric) & (table.train == source)]
             wide = chosen.pivot_table(index="seed", columns="epoch", values="value")
             figures.band(ax, wide.columns.to_numpy(float), wide.to_numpy(), source)
@@ -181,7 +181,8 @@ page.claims()
 # - **Equal epochs, equal images.** Every source has as many training images as there are real ones, so an epoch has
 #   the same number of steps for each.
 # - **The filter** of the study keeps samples that a classifier is sure of, which makes generated images easier by
-#   itself. `-p confidence 0` keeps every sample and shows how much of the effect is the filter's.
+#   itself. `-p confidence 0` keeps every sample as it is drawn and shows how much of the effect is the filter's. Where
+#   it cannot fill a class, its bar falls as {doc}`12_not_mutual` says, and the rows name it (`confidence`).
 #
 # ```bash
 # papermill notebooks/13_learned_too_fast.ipynb out.ipynb -p seeds 5

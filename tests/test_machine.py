@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from synthbook import machine
 from synthbook.errors import InputError
-from synthbook.machine import prepare
+from synthbook.machine import prepare, telling
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +125,32 @@ def test_the_cpu_repeats_its_bits_and_a_gpu_takes_its_fastest_kernels(
     prepare("auto")
     assert torch.are_deterministic_algorithms_enabled() is same_bits
     assert torch.utils.deterministic.fill_uninitialized_memory is not same_bits
+
+
+def test_a_long_loop_tells_its_shell_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of a second, from step 100 of 1,000: lines after 5 s and then every 30 s."""
+    said, clock = [], iter(range(10_000))
+    monkeypatch.setattr(machine, "say", said.append)
+    monkeypatch.setattr(machine.time, "monotonic", lambda: next(clock))
+    tell = telling("training", 1_000)
+    for done in range(100, 1_001):
+        tell(done, {"loss": 0.5})
+    assert said[0] == "training: 105 of 1,000, about 15 min left"
+    assert [int(line.split()[1]) for line in said[:3]] == [105, 135, 165]
+    assert all(" 1,000 of " not in line for line in said)
+    assert said[-1].endswith(f"about {1_000 - int(said[-1].split()[1])} s left")
+
+
+def test_what_is_said_goes_to_the_shell_and_not_into_a_notebook(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tmp_path / "shell").open("w") as shell:
+
+        class OfKernel:
+            _original_stdstream_copy = shell.fileno()
+
+        monkeypatch.setattr("sys.stderr", OfKernel())
+        for text in ("one", "two"):
+            machine.say(text)
+    assert (tmp_path / "shell").read_text() == "synthbook: one\nsynthbook: two\n"
+    assert capsys.readouterr().out == ""

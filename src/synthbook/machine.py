@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import os
 import platform
+import sys
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from synthbook.errors import InputError
 
@@ -75,3 +79,47 @@ def prepare(device: str = "auto", threads: int = 1) -> str:
         # That also fills every new tensor, against reads of uninitialised memory; it costs a tenth.
         torch.utils.deterministic.fill_uninitialized_memory = False
     return device
+
+
+def console() -> TextIO | None:
+    """Return the stream of messages of the shell behind this process, or None.
+
+    A kernel redirects file 2 into the notebook, where progress would be litter, and keeps a copy
+    of the real one: the shell that papermill or Jupyter was started from.
+    """
+    copy = getattr(sys.stderr, "_original_stdstream_copy", None)
+    if copy is not None:
+        return os.fdopen(os.dup(copy), "w", encoding="utf-8")
+    return None if sys.__stderr__ is None or sys.__stderr__.closed else sys.__stderr__
+
+
+def say(text: str) -> None:
+    """Write a line to the `console`, and nothing into a notebook."""
+    if stream := console():
+        print(f"synthbook: {text}", file=stream, flush=True)
+        if stream is not sys.__stderr__:
+            stream.close()
+
+
+def telling(
+    task: str, steps: int, *, first: float = 5.0, every: float = 30.0
+) -> Callable[..., None]:
+    """Return a callback of a loop of ``steps`` that tells the `console` how long it will take.
+
+    It takes the number of steps done, and whatever else. The first line comes after ``first``
+    seconds, with an estimate of the time left, and then one ``every`` so many seconds.
+    """
+    begin = last = time.monotonic()
+    before = None  # steps done when first called: a training may go on from a checkpoint
+
+    def tell(done: int, *_: object) -> None:
+        nonlocal before, begin, last
+        now = time.monotonic()
+        if before is None:
+            before, begin, last = done, now, now + first - every
+        elif now - last >= every and done < steps:
+            last, left = now, (now - begin) / (done - before) * (steps - done)
+            time_left = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
+            say(f"{task}: {done:,} of {steps:,}, about {time_left} left")
+
+    return tell

@@ -92,6 +92,8 @@ def test_filter_equals_brute_force(unconditional, confidence):
             drawn += 1
             row = probabilities(image[None])[0]
             best = max(range(3), key=lambda k: row[k])
+            if not confidence and not unconditional:
+                best = wanted  # no filter at all
             if row[best] > confidence and (unconditional or best == wanted):
                 accepted += 1
                 if left[best]:
@@ -103,21 +105,62 @@ def test_filter_equals_brute_force(unconditional, confidence):
     assert made.counts().tolist() == [15, 30, 45]
     assert (report["drawn"], report["accepted"], report["kept"]) == (drawn, accepted, 90)
     assert report["share"] == accepted / drawn
-    assert report["agreement"] is not unconditional
+    assert report["confidence"] == confidence
+    assert report["agreement"] is (confidence > 0 and not unconditional)
     assert generator.settings == [{"num_inference_steps": 7}] * len(generator.asked)
     assert all(all(label is None for label in asked) == unconditional for asked in generator.asked)
     again, _ = filtered_clone(Fake(), real, probabilities, **how)
     assert again.fingerprint() == made.fingerprint()
-    assert drawn > 90
+    assert (drawn == 90) is (not confidence and not unconditional)
+
+
+@pytest.mark.parametrize(("count", "most"), [(30, 600), (600, 4_000)])
+@pytest.mark.parametrize("unconditional", [False, True])
+def test_a_class_that_never_comes_is_named_long_before_the_limit(unconditional, count, most):
+    generator = Fake(never=1)
+    how = {"count": count, "unconditional": unconditional, "seed": 0}
+    said = f"took 0 of .* fake samples for class 'b', of which {count // 3} are wanted from"
+    with pytest.raises(InputError, match=said) as error:
+        filtered_clone(generator, like(1, 1, 1), probabilities, **how)
+    assert sum(map(len, generator.asked)) <= min(most, 20 * count)
+    for name in ("fake_steps", "confidence lower than 0.8"):
+        assert name in str(error.value)
+    assert ("unconditional to []" in str(error.value)) is unconditional
+
+
+def doubtful(images: np.ndarray) -> np.ndarray:
+    """Return probabilities as `probabilities` does, but never above 0.6 for class 2."""
+    result = probabilities(images)
+    result[images[:, 0, 0, 0] == 2] = [0.2, 0.2, 0.6]
+    return result
 
 
 @pytest.mark.parametrize("unconditional", [False, True])
-def test_a_class_that_never_comes_is_named(unconditional):
-    generator = Fake(never=1)
-    how = {"count": 30, "unconditional": unconditional, "seed": 0}
-    with pytest.raises(InputError, match="class 'b' is still 10 images short after 600 samples"):
-        filtered_clone(generator, like(1, 1, 1), probabilities, **how)
-    assert sum(map(len, generator.asked)) == 600
+def test_the_largest_confidence_that_fills_the_classes_is_taken(unconditional):
+    real, how = like(1, 1, 1), {"count": 600, "unconditional": unconditional, "seed": 0}
+    generator, levels = Fake(), (0.0, 0.5, 0.65)
+    made, report = filtered_clone(generator, real, doubtful, fallbacks=levels, **how)
+    assert report["confidence"] == 0.5
+    assert report["drawn"] == sum(map(len, generator.asked)) < 4_000
+    assert made.counts().tolist() == [200, 200, 200]
+    assert (doubtful(made.images).max(axis=1) > 0.5).all()
+    # Where the confidence asked for is within reach, fallbacks change nothing.
+    for confidence in (0.8, 0.5):
+        plain, relaxed = (
+            filtered_clone(
+                Fake(), real, probabilities, confidence=confidence, fallbacks=some, **how
+            )
+            for some in ((), levels)
+        )
+        assert plain[0].fingerprint() == relaxed[0].fingerprint()
+        assert plain[1] == relaxed[1]
+
+
+def test_asked_for_classes_can_always_be_had_without_a_filter():
+    how = {"count": 30, "unconditional": False, "seed": 0, "fallbacks": [0.0]}
+    made, report = filtered_clone(Fake(never=1), like(1, 1, 1), probabilities, **how)
+    assert (report["confidence"], report["agreement"]) == (0.0, False)
+    assert made.counts().tolist() == [10, 10, 10]
 
 
 LOGITS = hnp.arrays(

@@ -16,7 +16,7 @@ from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.measure import features as measures
 from synthbook.recognize.train import History
-from synthbook.record.parameters import check_values
+from synthbook.record.parameters import check_values, declared
 from synthbook.studies import gap, training_sets
 from synthbook.studies.training_sets import Network, TrainingSet
 
@@ -40,11 +40,15 @@ def numbers(images: ImageSet) -> list[int]:
     return (images.images[:, 0, 0, 0].astype(int) * 200 + images.images[:, 0, 1, 0]).tolist()
 
 
-REAL = Splits(numbered(60), numbered(30, 1_000), numbered(45, 2_000))
+REAL = Splits(numbered(60), numbered(30, 1_000), numbered(150, 2_000))
 SETS = {
     "real": TrainingSet(REAL.train, REAL.test, {}),
-    "diffusion": TrainingSet(numbered(60, 3_000), numbered(60, 4_000), {}),
-    "gan": TrainingSet(numbered(60, 5_000), numbered(60, 6_000), {}),
+    "diffusion": TrainingSet(numbered(60, 3_000), numbered(60, 4_000), {"confidence": 0.8}),
+    "gan": TrainingSet(numbered(60, 5_000), numbered(60, 6_000), {"confidence": 0.8}),
+}
+RAW = {  # without a filter
+    "diffusion": TrainingSet(numbered(60, 7_000), numbered(60, 8_000), {"confidence": 0.0}),
+    "gan": TrainingSet(numbered(60, 9_000), numbered(60, 10_000), {"confidence": 0.0}),
 }
 
 
@@ -89,10 +93,15 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
         return Memory(images), History(train_accuracy=curve, val_accuracy=val)
 
     def sets(real: Splits, p: Mapping[str, Any], **_: Any) -> dict[str, TrainingSet]:
-        return {name: SETS[name] for name in p["sources"]}
+        return {name: (SETS if p["confidence"] else RAW)[name] for name in p["sources"]}
+
+    def clone_of_few(family: str, few: ImageSet, p, *, count: int, **_: Any) -> ImageSet:
+        assert len(few) == 3 * p["shots"]
+        return numbered(count, 12_000, family)
 
     monkeypatch.setattr(Network, "train", train)
     monkeypatch.setattr(training_sets, "training_sets", sets)
+    monkeypatch.setattr(training_sets, "clone_of_few", clone_of_few)
     return taken
 
 
@@ -142,6 +151,68 @@ def test_a_check_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.parametrize(("test", "count"), [(REAL.test, 40), (REAL.test.subset(range(31)), 15)])
+def test_unseen_images_and_their_control_are_others(test: ImageSet, count: int) -> None:
+    first, second = gap.unseen(Splits(REAL.train, REAL.val, test), 40)
+    assert len(first) == len(second) == count
+    assert len({*numbers(first), *numbers(second)}) == 2 * count
+    assert {*numbers(first), *numbers(second)} <= {*numbers(test)}
+
+
+# -- What it will train -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("controls", [[], ["unfiltered"], ["unfiltered", "same_images"]])
+@pytest.mark.parametrize("sources", [["real", "gan"], ["real", "diffusion", "gan"]])
+def test_a_plan_is_what_is_trained(
+    controls: list[str], sources: list[str], lessons: list[Lesson], copier: None
+) -> None:
+    """Names of classifiers, put together from the rows of a seed, are those of the plan."""
+    for chapter, plan, rows_of in (
+        ("11_generators", gap.plan_generators, gap.generators),
+        ("12_not_mutual", gap.plan_of_sources, gap.not_mutual),
+        ("13_learned_too_fast", gap.plan_of_sources, gap.learned_too_fast),
+        (
+            "14_what_an_image_teaches",
+            gap.plan_what_an_image_teaches,
+            lambda p, real, seed: gap.WhatAnImageTeaches(p, real, seed=seed).rows(),
+        ),
+    ):
+        possible = {"12": ["unfiltered"], "14": ["unfiltered", "same_images"]}.get(chapter[:2], [])
+        asked = [control for control in controls if control in possible]
+        values = {"controls": asked, "shots": 2, "neighbours": 3}
+        own = {field.name for field in declared(chapter)}
+        given = {name: value for name, value in values.items() if name in own}
+        p = parameters(chapter, sources=sources, seeds=1, **given)
+        lessons.clear()
+        names = {"real"}
+        for row in rows_of(p, REAL, seed=0):
+            if row["method"] == "plain":
+                of_few = " of few images" if row.get("generator_knows") == "same" else ""
+                names.add(f"{row['train']}{of_few}")
+            elif row["method"] == "unfiltered" and row["train"] != "real":
+                names.add(f"{row['train']} unfiltered")
+        made = plan(p)
+        trained = [name for name in made.classifiers if name != "filter"]
+        assert sorted(trained) == sorted(names)
+        assert len(lessons) == len(names)
+        assert ("filter" in made.classifiers) is (chapter != "11_generators")
+
+
+def test_a_plan_counts_generators_once_for_seeds_that_share_them() -> None:
+    p = parameters("12_not_mutual", seeds=5, generators=2, gan_steps=70)
+    plan = gap.plan_of_sources(p)
+    assert plan.generators == {"diffusion": 2, "gan": 2}
+    text = str(plan)
+    assert "2 x gan (70 steps)" in text
+    assert "4 classifiers x 5 seeds (filter, real, diffusion, gan)" in text
+    chapter, controls = "14_what_an_image_teaches", ["same_images"]
+    p = parameters(chapter, seeds=5, few_steps=30, controls=controls, sources=["real", "gan"])
+    plan = gap.plan_what_an_image_teaches(p)
+    assert plan.generators == {"gan": 1, "gan of few images": 5}
+    assert plan.steps["gan of few images"] == 30
+
+
 # -- Chapter 11 ---------------------------------------------------------------------------------
 
 
@@ -186,6 +257,10 @@ def test_a_generator_that_copies_is_perfect_and_told_by_its_copies(copier: None,
             assert own["gan", "train", metric] == 1
         assert own["gan", "train", "near_copies"] == 1
         assert own["gan", "train", "copying_z"] < -5
+        # The control is unseen: no copy, no better on one half of the unseen than on the other.
+        assert own["real", "test", "fd"] < own["real", "train", "fd"] + own["gan", "test", "fd"]
+        assert own["real", "train", "precision"] < 1
+        assert abs(own["real", "train", "copying_z"]) < 3
         halves = {metric for train, split, metric in own if (train, split) == ("real", "halves")}
         assert halves >= {"fd", "precision", "recall", "density", "coverage"}
     (agreement,) = [row for row in rows if row["metric"] == "class_agreement"]
@@ -204,6 +279,38 @@ def test_each_classifier_is_tested_on_every_source(lessons: list[Lesson], distin
         assert row["value"] == 100 * (row["train"] == row["test"] and row["split"] == "train")
     assert [lesson.images for lesson in lessons] == [SETS[name].train for name in p["sources"]]
     assert {lesson.seed for lesson in lessons} == {row["seed"] for row in rows} == {4}
+
+
+def test_the_control_without_a_filter_has_a_row_for_each_of_the_others(
+    lessons: list[Lesson], distinct
+) -> None:
+    p = parameters("12_not_mutual", controls=["unfiltered"])
+    rows = distinct(gap.not_mutual(p, REAL, seed=0))
+    tables = {
+        method: [
+            (row["train"], row["test"], row["split"], row["value"])
+            for row in rows
+            if row["method"] == method
+        ]
+        for method in ("plain", "unfiltered")
+    }
+    assert sorted(tables["plain"]) == sorted(tables["unfiltered"])  # Memory knows its own, always
+    assert all(row["confidence"] == 0 for row in rows if row["method"] == "unfiltered")
+    trained = {id(lesson.images) for lesson in lessons}
+    assert trained == {id(some.train) for some in (*SETS.values(), *RAW.values())}
+
+
+def test_a_confidence_that_was_lowered_is_in_the_rows(
+    lessons: list[Lesson], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relaxed = TrainingSet(SETS["gan"].train, SETS["gan"].held_out, {"confidence": 0.5})
+    monkeypatch.setitem(SETS, "gan", relaxed)
+    rows = [*gap.not_mutual(parameters("12_not_mutual"), REAL, seed=0)]
+    rows += gap.learned_too_fast(parameters("13_learned_too_fast"), REAL, seed=0)
+    rows += lesson_of().rows()
+    for row in rows:
+        touched = row["train"].endswith("gan") or row["test"] == "gan"
+        assert row.get("confidence") == (0.5 if touched else None), row
 
 
 # -- Chapter 13 ---------------------------------------------------------------------------------
@@ -280,6 +387,27 @@ def test_every_mixture_is_trained_for_as_many_steps_or_epochs(
     assert len(accuracies) == 2 + 2 * 4 + 2
     assert set(accuracies.values()) == {0.0}  # on test images, which Memory does not know
     assert len(lessons) == 3 + len(accuracies) - 1  # "real" is trained once
-    gaps = {(row["train"], row["metric"]) for row in rows if row["method"] == "taxonomy"}
-    assert len(gaps) == 2 * 3
+    assert {row.get("equal") for row in rows if row["metric"] == "top1_accuracy"} == {equal}
+    gaps = {(r["train"], r["split"], r["metric"]) for r in rows if r["method"] == "taxonomy"}
+    assert len(gaps) == 3 * 2 * 3  # with real images, the control
     assert {row["value"] for row in rows if row["metric"] == "share_loss_above_1"} == {1.0}
+
+
+def test_controls_stand_beside_the_rows_that_they_control(lessons: list[Lesson], distinct) -> None:
+    rows = distinct(lesson_of(controls=["unfiltered", "same_images"]).rows())
+    costs = {"plain": set(), "unfiltered": set()}
+    for row in rows:
+        if row["metric"] in ("mean_cross_entropy", "share_easier"):
+            costs[row["method"]].add((row["train"], row["test"], row["split"], row["metric"]))
+    assert costs["plain"] == costs["unfiltered"]
+    assert len(costs["plain"]) == 2 * (4 + 2)
+    few = [row for row in rows if row["train"].startswith("real_few+")]
+    knows = {(row["train"], row["generator_knows"]) for row in few}
+    assert knows == {(f"real_few+{f}", k) for f in ("diffusion", "gan") for k in ("all", "same")}
+    assert len(few) == 4
+
+
+def test_neither_source_is_easier_where_losses_are_alike(lessons: list[Lesson]) -> None:
+    """Memory is as wrong about every image that it does not know."""
+    easier = [row["value"] for row in lesson_of().rows() if row["metric"] == "share_easier"]
+    assert easier == [0.5] * 4

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbook.data import ImageSet, Splits, load
+from synthbook.data import ImageSet, Splits, concatenate, load
 from synthbook.errors import InputError
 from synthbook.gans.recipes import GanRecipe
 from synthbook.generate import clones, generators
@@ -298,7 +298,7 @@ def test_a_conditional_generator_gives_images_of_the_class_asked_for(real, monke
         return np.ones(len(condition), dtype=bool), condition
 
     monkeypatch.setattr(clones, "confident", confident)
-    p = parameters(sources=["gan"], set_size=100, **TINY)
+    p = parameters(sources=["gan"], set_size=100, **TINY | {"confidence": 0.01})
     made = studies.training_sets(real, p, seed=0)["gan"]
     assert (len(made.train), len(made.held_out)) == (100, 100)
     share = real.train.counts() / len(real.train) * 100
@@ -306,3 +306,38 @@ def test_a_conditional_generator_gives_images_of_the_class_asked_for(real, monke
     assert made.info["agreement"] is True
     assert made.train.images.shape[1:] == real.train.images.shape[1:]
     assert made.train.classes == real.classes
+
+
+def test_a_filter_that_is_too_strict_is_relaxed_aloud(
+    printed: dict[str, Printer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    monkeypatch.setattr(studies, "say", said.append)
+    inner = studies.predict
+    monkeypatch.setattr(studies, "predict", lambda *args, **how: inner(*args, **how) / 15)
+    for asked, used in ((0.8, 0.65), (0.6, 0.6)):  # the judge is sure by 0.655
+        p = parameters(sources=["real", "gan"], confidence=asked)
+        made = studies.training_sets(numbered([4, 4, 4]), p, seed=0)["gan"]
+        assert made.info["confidence"] == used
+    (line,) = said
+    assert "at confidence 0.8 " in line
+    assert "0.65" in line
+
+
+def test_a_generator_of_few_images_sees_no_other(real, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    inner = studies.trained
+
+    def trained(family, images, recipe, **how):
+        seen.append((images, recipe.steps, how["seed"]))
+        return inner(family, images, recipe, **how)
+
+    monkeypatch.setattr(studies, "trained", trained)
+    monkeypatch.setattr(studies.Network, "train", None)  # no filter, and so no classifier
+    few = real.train.subset(range(20))
+    p = {**parameters(generators=1, **TINY), "few_steps": 9}
+    made = studies.clone_of_few("gan", few, p, count=40, seed=5)
+    assert seen == [(few, 9, 5)]
+    np.testing.assert_array_equal(made.counts(), 2 * few.counts())
+    assert made.name == "gan"
+    assert len(concatenate(few, made)) == 60

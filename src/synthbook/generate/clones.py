@@ -29,6 +29,9 @@ class Sampler(Protocol):
         """Return one image a label, uint8 [N, H, W, C]."""
 
 
+PILOT = 1000  # samples after which it is estimated whether every class can be filled
+
+
 def class_shares(like: ImageSet, count: int) -> np.ndarray:
     """Return int64 [num_classes] that sum to ``count``, in the proportions of ``like``.
 
@@ -93,6 +96,7 @@ def filtered_clone(
     *,
     count: int,
     confidence: float = 0.8,
+    fallbacks: Sequence[float] = (),
     unconditional: bool,
     seed: int,
     most_drawn: int = 20,
@@ -102,61 +106,104 @@ def filtered_clone(
 
     ``label`` maps images uint8 [N, H, W, C] to class probabilities [N, K]; `confident` says which
     are kept. The images of a conditional generator must also be of the class that was asked for
-    ("agreement"). Rounds are drawn until every class has its share of ``count``, in the
-    proportions of ``like``, or ``most_drawn`` times ``count`` images are drawn, or all that there
-    are. ``sampling`` are settings of ``Generator.sample``.
+    ("agreement"). With ``confidence`` 0 there is no filter: each sample is kept, under the class
+    that was asked for or, without one, under the classifier's.
 
-    Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set.
+    Rounds are drawn until every class has its share of ``count``, in the proportions of ``like``.
+    ``most_drawn`` times ``count`` images may be drawn. From `PILOT` samples on, where the rate of
+    acceptance says that this will not do, the largest of the ``fallbacks`` takes the place of
+    ``confidence`` that will. ``sampling`` are settings of ``Generator.sample``.
+
+    Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set,
+    and ``confidence`` the one that was used.
+
+    Raises:
+        InputError: if a class cannot be filled, as soon as the rate of acceptance says so.
     """
     _same_classes(generator, like)
-    wanted = class_shares(like, count)
-    accepted = np.zeros(like.num_classes, dtype=np.int64)
+    wanted, limit = class_shares(like, count), most_drawn * count
+    levels = [confidence, *sorted((c for c in fallbacks if c < confidence), reverse=True)]
     tried = np.zeros(like.num_classes, dtype=np.int64)
-    images, labels, drawn, rounds = [], [], 0, 0
-    while (accepted < wanted).any() and drawn < most_drawn * count:
-        asked = _next_round(wanted, accepted, tried, drawn, unconditional)
+    batches, drawn = [], 0
+    labels, sure = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+
+    def accepted(level: float) -> np.ndarray:
+        """Return how many samples of each class pass the filter."""
+        return np.bincount(labels[(sure > level) | (level == 0)], minlength=like.num_classes)
+
+    def spent(level: float) -> bool:
+        """Return whether fewer images are left than a class still wants."""
+        return generator.left is not None and bool(
+            (wanted - accepted(level) > generator.left).any()
+        )
+
+    def in_reach(level: float) -> bool:
+        """Return whether what may still be drawn will do, by a rate two standard errors up."""
+        got = accepted(level)
+        if spent(level):
+            return False
+        hopeful = got + 2 * np.sqrt(got) + 3
+        needed = np.maximum(wanted - got, 0) * (drawn if unconditional else tried) / hopeful
+        return (needed.max() if unconditional else needed.sum()) <= limit - drawn
+
+    def refusal(level: float) -> InputError:
+        got = accepted(level)
+        worst = int(np.argmin(got / np.maximum(wanted, 1)))
+        said = (
+            f"the filter took {got[worst]} of {drawn:,} {generator.family} samples for class "
+            f"'{like.classes[worst]}', of which {wanted[worst]} are wanted"
+        )
         if generator.left is not None:
-            asked = np.repeat(
-                np.arange(like.num_classes),
-                np.minimum(np.bincount(asked, minlength=like.num_classes), generator.left),
+            return InputError(
+                f"{said}; add images to {generator.family}"
+                + (f", or set confidence lower than {level:g}" if level else "")
             )
-            if not len(asked):
-                break
+        return InputError(
+            f"{said} from {limit:,} at most; set {generator.family}_steps higher"
+            + (f", or confidence lower than {level:g}" if level else "")
+            + (", or unconditional to [], to ask for classes" if unconditional else "")
+        )
+
+    while (accepted(levels[0]) < wanted).any():
+        if spent(levels[0]) or (drawn >= min(PILOT, limit) and not in_reach(levels[0])):
+            refused, levels = levels[0], [level for level in levels[1:] if in_reach(level)]
+            if not levels:
+                raise refusal(refused)
+            continue
+        asked = _next_round(wanted, accepted(levels[0]), tried, drawn, unconditional)
+        if generator.left is not None:
+            classes = np.arange(like.num_classes)
+            most = np.minimum(np.bincount(asked, minlength=like.num_classes), generator.left)
+            asked = np.repeat(classes, most)
         # Shuffled, so that the cut is fair to the classes and the set comes out mixed.
-        asked = numpy_generator(seed, "filtered clone", rounds).permutation(asked)
-        asked = asked[: most_drawn * count - drawn]
+        asked = numpy_generator(seed, "filtered clone", len(batches)).permutation(asked)
+        asked = asked[: limit - drawn]
         batch = generator.sample(
             [None] * len(asked) if unconditional else asked.tolist(),
-            seed=derive(seed, "filtered clone", rounds),
+            seed=derive(seed, "filtered clone", len(batches)),
             **sampling,
         )
-        keep, classes = confident(label(batch), confidence, None if unconditional else asked)
-        images.append(batch[keep])
-        labels.append(classes[keep])
-        accepted += np.bincount(classes[keep], minlength=like.num_classes)
+        probabilities = label(batch)
+        agree, classes = confident(probabilities, 0.0, None if unconditional else asked)
+        batches.append(batch)
+        labels = np.concatenate([labels, classes if unconditional else asked])
+        sure = np.concatenate([sure, np.where(agree, probabilities.max(axis=1), 0)])
         tried += np.bincount(asked, minlength=like.num_classes)
-        drawn, rounds = drawn + len(asked), rounds + 1
+        drawn += len(asked)
 
-    short = np.maximum(wanted - accepted, 0)
-    if short.any():
-        worst = int(short.argmax())
-        finite = generator.left is not None
-        remedy = f"add images to {generator.family}" if finite else "train the generator longer"
-        raise InputError(
-            f"class '{like.classes[worst]}' is still {short[worst]} images short after {drawn} "
-            f"samples; lower confidence ({confidence}), or {remedy}"
-        )
-    name = f"filtered {generator.family} clone of {like.name}"
-    found = ImageSet(np.concatenate(images), np.concatenate(labels), like.classes, name)
+    used, name = levels[0], f"filtered {generator.family} clone of {like.name}"
+    found = ImageSet(np.concatenate(batches), labels, like.classes, name)
     # The first ones of each class that are wanted, in the order in which they were drawn.
-    firsts = [np.flatnonzero(found.labels == k)[:number] for k, number in enumerate(wanted)]
+    passed = (sure > used) | (used == 0)
+    firsts = [np.flatnonzero(passed & (labels == k))[:number] for k, number in enumerate(wanted)]
     kept = found.subset(np.sort(np.concatenate(firsts)))
     return kept, {
         "drawn": drawn,
-        "accepted": int(accepted.sum()),
-        "share": float(accepted.sum() / drawn),
+        "accepted": int(passed.sum()),
+        "share": float(passed.mean()),
         "kept": len(kept),
-        "agreement": not unconditional,
+        "confidence": used,
+        "agreement": not unconditional and used > 0,
     }
 
 

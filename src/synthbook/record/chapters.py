@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 MINI, CUSTOM = "mini", "custom"
 
 # What a scale may vary without becoming another: which part of its grid is run, how often, and
-# where. The other parameters decide what a row means.
+# where, and what rows tell apart themselves. The other parameters decide what a row means.
 FREE_NAMES = frozenset({
-    "seeds", "first_seed", "generators", "sources", "methods", "parts", "variants", "targets",
-    "policies", "counts", "shares", "device", "threads", "data_root", "rows", "skip_unreadable",
+    "seeds", "first_seed", "generators", "sources", "methods", "parts", "controls", "equal",
+    "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
+    "skip_unreadable",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

@@ -218,11 +218,19 @@ Mixing = Literal[
 Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Features = Literal["efficientnet_lite0", "inception"]
+_CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
 # Names whose type or range is a chapter's own.
 CHAPTERS: dict[str, dict[str, Any]] = {
+    "12_not_mutual": {
+        "controls": _of(s.Unique[Literal["unfiltered"]], _CONTROLS, ["unfiltered"]),
+    },
     "14_what_an_image_teaches": {
+        "controls": _of(
+            s.Unique[Literal["unfiltered", "same_images"]], _CONTROLS, ["unfiltered"]
+        ),
+        "few_steps": _of(s.Count, "steps at most of generators of few images", 500),
         "equal": _of(Literal["steps", "epochs"], "what all trainings have in common", "steps"),
     },
     "15_pretrained_guidance": {

@@ -33,9 +33,14 @@ Row = dict[str, Any]  # keywords of Run.add
 Rows = Iterator[Row]
 
 
+def sources_of(p: Mapping[str, Any]) -> list[str]:
+    """Return the names of a chapter's sources of images."""
+    return list(source_paths(p["sources"]))
+
+
 def families_of(p: Mapping[str, Any]) -> list[str]:
-    """Return the names of the generators among the sources of a chapter's parameters."""
-    return [name for name in source_paths(p["sources"]) if name != REAL]
+    """Return the names of its sources of generated images."""
+    return [source for source in sources_of(p) if source != REAL]
 
 
 def unseen(real: Splits, most: int) -> tuple[ImageSet, ImageSet]:
@@ -155,8 +160,7 @@ def plan_generators(p: Mapping[str, Any]) -> Plan:
 
 def plan_of_sources(p: Mapping[str, Any]) -> Plan:
     """Return what chapters 12 and 13 train: a classifier of each source, and of the controls."""
-    names = [source.partition("=")[0] for source in p["sources"]]
-    return _plan(p, names + _without_filter(p))
+    return _plan(p, sources_of(p) + _without_filter(p))
 
 
 def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
@@ -286,7 +290,7 @@ def without_filter(
 
     if UNFILTERED not in p.get("controls", ()):
         return {}
-    chosen = [source for source in families_of(p) if sets[source].info]
+    chosen = [name for name, some in sets.items() if some.info]
     return training_sets(real, {**p, "sources": chosen, "confidence": 0.0}, **how)
 
 

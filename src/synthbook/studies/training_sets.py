@@ -6,8 +6,9 @@ import dataclasses
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ import numpy as np
 from synthbook.data import ImageSet, Splits, few_shot
 from synthbook.gans.recipes import GanRecipe
 from synthbook.generate import own
-from synthbook.generate.clones import Sampler, filtered_clone
-from synthbook.generate.generators import FAMILIES, trained
+from synthbook.generate.clones import Sampler, clone, filtered_clone
+from synthbook.generate.generators import FAMILIES, Generator, trained
 from synthbook.generate.unet import DiffusionRecipe
+from synthbook.machine import say, telling
 from synthbook.randomness import derive
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import predict
@@ -30,6 +32,8 @@ from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
     from synthbook.recognize.models import Classifier
+
+FALLBACKS = (0.65, 0.5, 0.0)  # confidences of the filter where the one asked for is out of reach
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,11 @@ class Network:
         """
         first = streams if isinstance(streams, ImageSet) else next(iter(streams.values()))
         model = self.fresh(first, seed=seed)
+        tell = telling(f"training {self.backbone}, epochs", self.recipe.epochs)
         history = fit(
             model, streams, self.recipe, seed=seed, device=device,
             validation=validation, precision=self.precision,
+            on_epoch=lambda epoch, _: tell(epoch + 1),
         )  # fmt: skip
         return model, history
 
@@ -110,7 +116,14 @@ def generator(
     if path := source_paths(p["sources"]).get(family):
         return own.opened(family, path, real.train, device=device)
     recipe = generator_recipe(family, p)
-    return trained(family, real.train, recipe, seed=seed % p["generators"], device=device)
+    return _trained(family, real.train, recipe, seed=seed % p["generators"], device=device)
+
+
+def _trained(
+    family: str, images: ImageSet, recipe: DiffusionRecipe | GanRecipe, **how: Any
+) -> Generator:
+    on_step = telling(f"training the {family} generator", recipe.steps)
+    return trained(family, images, recipe, on_step=on_step, **how)
 
 
 def sampling(model: Sampler, p: Mapping[str, Any]) -> dict[str, float]:
@@ -147,24 +160,47 @@ def training_sets(
     half held out, are samples of which a classifier that was trained on all real images is surer
     than ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2). Families in ``p["unconditional"]``
     are sampled without a class and get the one that this classifier sees. A reader's own images
-    are drawn without replacement and pass the same filter.
+    are drawn without replacement and pass the same filter. Where a class cannot be filled, the
+    confidence falls to the largest of `FALLBACKS` that fills it, and ``info`` says so.
     """
     chosen = real.train
     if p.get("set_size"):
         chosen = few_shot(real.train, max(1, p["set_size"] // chosen.num_classes), seed=seed)
-    sets = {}
+
+    @cache
+    def judge() -> Classifier:
+        return network_of(p).train(real.train, seed=derive(seed, "filter"), device=device)[0]
+
+    sets, how = {}, {"judge": judge, "seed": seed, "device": device}
     for name in source_paths(p["sources"]):
         if name == REAL:
             sets[name] = TrainingSet(chosen, real.test, {})
         else:
             model = generator(name, real, p, seed=seed, device=device)
-            sets[name] = _filtered(model, real.train, len(chosen), p, seed=seed, device=device)
+            sets[name] = _filtered(model, real.train, len(chosen), p, **how)
     return sets
 
 
+def clone_of_few(
+    family: str, few: ImageSet, p: Mapping[str, Any], *, count: int, seed: int, device: str = "cpu"
+) -> ImageSet:
+    """Return ``count`` images of a generator that has seen the ``few`` real images and no other.
+
+    It is trained for ``p["few_steps"]`` steps at most. No filter chooses among its images, because
+    the filter's classifier would know other real images; the classes are those asked for.
+    """
+    steps = min(p[f"{family}_steps"], p["few_steps"])
+    recipe = generator_recipe(family, {**p, f"{family}_steps": steps})
+    model = _trained(family, few, recipe, seed=seed, device=device)
+    seed = derive(seed, "clone of few", family)
+    images = clone(model, few, count=count, seed=seed, **sampling(model, p))
+    return ImageSet(images.images, images.labels, few.classes, family)
+
+
 def _filtered(
-    model: Sampler, like: ImageSet, count: int, p: Mapping[str, Any], *, seed: int, device: str
-) -> TrainingSet:
+    model: Sampler, like: ImageSet, count: int, p: Mapping[str, Any], *,
+    judge: Callable[[], Classifier], seed: int, device: str,
+) -> TrainingSet:  # fmt: skip
     network = network_of(p)
     how = {"confidence": p["confidence"], **sampling(model, p)}
     how["unconditional"] = model.family in p["unconditional"] or not model.conditional
@@ -172,15 +208,19 @@ def _filtered(
     key |= {"judge": dataclasses.asdict(network)} | how
 
     def build(folder: Path) -> None:
-        judge, _ = network.train(like, seed=derive(seed, "filter"), device=device)
-
         def probabilities(images: np.ndarray) -> np.ndarray:
-            return predict(judge, images, **network.reading(device)).softmax(1).cpu().numpy()
+            logits = predict(judge(), images, **network.reading(device))
+            return logits.softmax(1).cpu().numpy()
 
         kept, info = filtered_clone(
-            model, like, probabilities, count=2 * count, most_drawn=50,
+            model, like, probabilities, count=2 * count, most_drawn=50, fallbacks=FALLBACKS,
             seed=derive(seed, "clone", model.family), **how,
         )  # fmt: skip
+        if info["confidence"] < p["confidence"]:
+            say(
+                f"at confidence {p['confidence']:g} the filter leaves too few {model.family} "
+                f"images of a class; it is {info['confidence']:g} for them"
+            )
         with atomic_write(folder / "clone.npz", "wb") as stream:
             np.savez(stream, images=kept.images, labels=kept.labels)
         with atomic_write(folder / "info.json") as stream:
