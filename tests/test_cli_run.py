@@ -10,6 +10,8 @@ from typing import Annotated
 
 import nbformat
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pydantic import Field
 
@@ -17,6 +19,7 @@ from synthbook import cli
 from synthbook.cli import main
 from synthbook.press import execute as press
 from synthbook.record.chapters import convert, find
+from synthbook.record.parameters import check_values
 from synthbook.record.vocabulary import CHAPTERS
 
 CHAPTER = """\
@@ -187,6 +190,39 @@ def test_a_text_on_the_command_line_is_read_by_the_type_of_its_parameter(
     read = cli._value(text, kind)
     assert read == value
     assert type(read) is type(value)
+
+
+def test_own_images_get_settings_that_fit_them_unless_they_are_given(
+    no_kernel: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The kernel gets them like any others, and the reader sees them, and what will be trained."""
+    own, asked = _folder(tmp_path / "mine", (40, 40)), {"image_size": 16, "gan_steps": 77}
+    options = [f"-p{name}={value}" for name, value in {"data": own, **asked}.items()]
+    main(["run", "12", *options, "--output", str(tmp_path / "out.ipynb")])
+    said = capsys.readouterr().err
+    fit = {name: value for name, value in press.fitting(6, 16).items() if name not in asked}
+    for name, value in fit.items():
+        assert f"-p {name}={value or ''}" in said  # a list without members is no text
+    assert "-p gan_steps" not in said
+    assert "1 x gan (77 steps)" in said
+    assert f"1 x diffusion ({fit['diffusion_steps']} steps)" in said
+    assert len(no_kernel) == 1
+
+
+def test_the_books_own_data_keep_a_chapters_defaults(
+    no_kernel: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["run", "12", "--output", str(tmp_path / "out.ipynb")])
+    assert "to fit" not in capsys.readouterr().err
+
+
+@given(st.integers(2, 100_000), st.integers(4, 512))
+def test_what_fits_is_allowed_and_grows_with_the_images(images: int, side: int) -> None:
+    fit, larger = press.fitting(images, side), press.fitting(2 * images, side)
+    checked = check_values("12_not_mutual", fit)
+    assert {name: value for name, value in checked.as_dict().items() if name in fit} == fit
+    assert fit["diffusion_steps"] <= larger["diffusion_steps"]
+    assert fit["epochs"] >= larger["epochs"]
 
 
 @pytest.mark.slow

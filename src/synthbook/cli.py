@@ -7,10 +7,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synthbook import __version__
 from synthbook.errors import InputError, check_choice
+
+if TYPE_CHECKING:
+    from synthbook.record.parameters import Parameters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,7 +117,7 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     import time
 
     from synthbook.press.execute import run
-    from synthbook.record.chapters import declared, find, scale_values
+    from synthbook.record.chapters import MINI, declared, find, scale_values
     from synthbook.record.parameters import check_values
     from synthbook.record.rows import provenance
     from synthbook.store import atomic_write, check_writable, root
@@ -130,15 +133,19 @@ def run_chapter(given: argparse.Namespace) -> int | None:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
         values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
     checked = check_values(chapter.name, values, given.scale)
+    if given.scale == MINI and (fit := _fitting(checked, set(types) - set(values))):
+        values = fit | values
+        checked = check_values(chapter.name, values)
     if given.dry_run:
         from synthbook.press.plan import plan
 
         return print(plan(checked, given.scale))
-    _rehearse(chapter.script, values)
+    said = _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
     check_writable(output, "the notebook")
+    print(said, end="", file=sys.stderr, flush=True)
     start = time.monotonic()
     if fault := run(chapter, values, output, bar=sys.stderr.isatty()):
         print(f"error: {chapter.name}: {fault}", file=sys.stderr)
@@ -156,6 +163,28 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     return int(bool(fault))
 
 
+def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
+    """Return what fits images of the reader's own, of parameters that were not given; say so.
+
+    The book's own data keep the chapter's defaults, and so does what has no such parameters.
+    """
+    from synthbook.data import available, check
+    from synthbook.press.execute import fitting
+
+    data, side = parameters.get("data"), parameters.get("image_size") or 32
+    if not data or data in {e["name"] for e in available()} or not Path(data).exists():
+        return {}
+    counts = check(data, image_size=parameters.get("image_size")).counts
+    images = sum(number for part, number in counts.items() if "train" in part)
+    fit = {name: value for name, value in fitting(images, side).items() if name in free}
+    if fit:
+        written = {k: ",".join(v) if isinstance(v, list) else v for k, v in fit.items()}
+        texts = " ".join(f"-p {name}={value}" for name, value in written.items())
+        text = f"to fit {images:,} training images of {side} pixels, unless given: {texts}"
+        print(text, file=sys.stderr)
+    return fit
+
+
 def _value(text: str, kind: str) -> Any:
     """Return the value that a text on the command line means for a parameter of a type."""
     import yaml
@@ -170,10 +199,10 @@ def _value(text: str, kind: str) -> Any:
     return text if kind == "str" and not isinstance(value, str) else value
 
 
-def _rehearse(script: Path, values: dict[str, Any]) -> None:
+def _rehearse(script: Path, values: dict[str, Any]) -> str:
     """Run the chapter's own checking cell here, before a kernel starts, for its InputError.
 
-    Any other fault is left to the kernel, which shows it whole.
+    Any other fault is left to the kernel, which shows it whole. Returns what the cell prints.
     """
     from contextlib import redirect_stdout
     from io import StringIO
@@ -181,17 +210,19 @@ def _rehearse(script: Path, values: dict[str, Any]) -> None:
     from synthbook.record.chapters import CHECKS, cells
 
     namespace: dict[str, Any] = {"__name__": "__main__"}
+    printed = StringIO()
     try:
         for cell in cells(script):
             declares = "parameters" in cell.tags
             if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
-                with redirect_stdout(StringIO()):
+                with redirect_stdout(printed):
                     exec(compile(cell.source, str(script), "exec"), namespace)
                 namespace |= values if declares else {}
     except InputError:
         raise
     except Exception:
-        return
+        return ""
+    return printed.getvalue()
 
 
 def verify_chapter(given: argparse.Namespace) -> int:

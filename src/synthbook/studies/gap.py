@@ -136,20 +136,26 @@ class Plan:
         """Return the plan as one line."""
         parts = [f"{n} x {name} ({self.steps[name]} steps)" for name, n in self.generators.items()]
         names = ", ".join(name.replace("_", " ") for name in self.classifiers)
-        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
-        parts.append(f"{len(self.classifiers)} classifiers x {seeds} ({names})")
+        count = len(self.classifiers)
+        classifiers, seeds = "classifier" + "s" * (count > 1), "seed" + "s" * (self.seeds > 1)
+        parts.append(f"{count} {classifiers} x {self.seeds} {seeds} ({names})")
         return f"To train, unless it is kept from before: {'; '.join(parts)}."
 
 
+def trained_here(p: Mapping[str, Any]) -> list[str]:
+    """Return the sources of generated images whose generators the chapter trains itself."""
+    return [family for family in families_of(p) if f"{family}_steps" in p]
+
+
 def _plan(p: Mapping[str, Any], classifiers: Iterable[str], *, filtered: bool = True) -> Plan:
-    families = [family for family in families_of(p) if f"{family}_steps" in p]
+    families = trained_here(p)
     steps = {family: p[f"{family}_steps"] for family in families}
     number = min(p["seeds"], p["generators"])
     generators = dict.fromkeys(families, number)
     if SAME_IMAGES in p.get("controls", ()):
         few = {f"{family} of few images": min(steps[family], p["few_steps"]) for family in families}
         steps, generators = steps | few, generators | dict.fromkeys(few, p["seeds"])
-    judge = ["filter"] if filtered and families else []
+    judge = ["filter"] if filtered and families_of(p) else []
     return Plan(generators, steps, (*judge, *classifiers), p["seeds"])
 
 
@@ -172,7 +178,7 @@ def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
         names += [f"real_few+{family}"]
     names += ["real_without_rare", "real_without_random", *_without_filter(p)]
     if SAME_IMAGES in p.get("controls", ()):
-        names += [f"real_few+{family} of few images" for family in families]
+        names += [f"real_few+{family} of few images" for family in trained_here(p)]
     return _plan(p, names)
 
 
@@ -290,7 +296,7 @@ def without_filter(
 
     if UNFILTERED not in p.get("controls", ()):
         return {}
-    chosen = [name for name, some in sets.items() if some.info]
+    chosen = [source for source in p["sources"] if sets[source.partition("=")[0]].info]
     return training_sets(real, {**p, "sources": chosen, "confidence": 0.0}, **how)
 
 
@@ -482,7 +488,7 @@ class WhatAnImageTeaches:
 
         if SAME_IMAGES in self.p.get("controls", ()):
             few = few_shot(self.sets[REAL].train, self.p["shots"], seed=self.how["seed"])
-            for family in self.families:
+            for family in trained_here(self.p):
                 count = len(self.sets[family].train)
                 made = clone_of_few(family, few, self.p, count=count, **self.how)
                 model = self._trained_on(concatenate(few, made))
