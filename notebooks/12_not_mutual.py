@@ -162,6 +162,7 @@ for seed in progress(p.seeds_list, "seeds"):
         run.add(**row)
 
 # %%
+print(gap.lowered(p, run.frame()), end="")
 page = Page(run)
 page.agreement()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -311,6 +312,12 @@ def test_a_confidence_that_was_lowered_is_in_the_rows(
     for row in rows:
         touched = row["train"].endswith("gan") or row["test"] == "gan"
         assert row.get("confidence") == (0.5 if touched else None), row
+    for chapter in ("12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches"):
+        p = parameters(chapter)
+        (line,) = gap.lowered(p, pd.DataFrame(rows)).splitlines()
+        assert "confidence 0.8 " in line
+        assert "0.5 for them" in line
+        assert gap.lowered(p, pd.DataFrame(rows).drop(columns="confidence")) == ""
 
 
 # -- Chapter 13 ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import source_paths
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
 
     from synthbook.recognize.models import Classifier
@@ -286,6 +287,21 @@ def lowered_confidence(p: Mapping[str, Any], *sets: TrainingSet) -> Row:
     """Return the confidence of the filter of sets, as a setting of rows, if it was lowered."""
     used = min((some.info["confidence"] for some in sets if some.info), default=p["confidence"])
     return {"confidence": used} if used < p["confidence"] else {}
+
+
+def lowered(p: Mapping[str, Any], table: pd.DataFrame) -> str:
+    """Return, a sentence a line, where the rows of a run are of a filter that had to be relaxed."""
+    kept = table[
+        (table.method == "plain") & (table.test == REAL) & table.train.isin(families_of(p))
+    ]
+    if "confidence" not in kept:
+        return ""
+    used = kept.dropna(subset=["confidence"]).groupby("train").confidence.min()
+    return "\n".join(
+        f"With confidence {p['confidence']:g} the filter could not fill a class with {family} "
+        f"images; here it is {level:g} for them{'' if level else ', which is no filter at all'}."
+        for family, level in used.items()
+    )
 
 
 def without_filter(
