@@ -9,6 +9,7 @@ import numpy as np
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
+from synthbook.machine import telling
 from synthbook.randomness import derive, numpy_generator
 
 
@@ -125,6 +126,7 @@ def filtered_clone(
     levels = [confidence, *sorted((c for c in fallbacks if c < confidence), reverse=True)]
     tried = np.zeros(like.num_classes, dtype=np.int64)
     batches, drawn = [], 0
+    tell = telling(f"drawing {generator.family} images, at most", limit)
     labels, sure = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
 
     def accepted(level: float) -> np.ndarray:
@@ -190,6 +192,7 @@ def filtered_clone(
         sure = np.concatenate([sure, np.where(agree, probabilities.max(axis=1), 0)])
         tried += np.bincount(asked, minlength=like.num_classes)
         drawn += len(asked)
+        tell(drawn)
 
     used, name = levels[0], f"filtered {generator.family} clone of {like.name}"
     found = ImageSet(np.concatenate(batches), labels, like.classes, name)
