@@ -73,7 +73,7 @@ from synthbook.record.parameters import parameters
 from synthbook.studies import gap
 
 p = parameters("11_generators", globals())
-print(gap.check_sources(p), gap.plan_generators(p), sep="\n")
+print(gap.check_generators(p), gap.plan_generators(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against unseen real images, in two feature spaces. Marks are seeds. The grey line is the control: what other unseen real images get, and so what a perfect generator would get. A generator that draws well but leaves things out reaches the line in precision and not in recall.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for each generator, one panel for each feature space, with a grey reference line for unseen real images."}}
 import matplotlib.pyplot as plt

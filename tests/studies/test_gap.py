@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,27 @@ def test_no_more_shots_than_images() -> None:
     for values, most in (({"shots": 31}, 30), ({"shots": 8, "set_size": 70}, 7)):
         with pytest.raises(InputError, match=f"give from 1 to {most}"):
             gap.check_what_an_image_teaches(parameters(chapter, **values))
+
+
+@pytest.mark.parametrize(("neighbours", "least"), [(5, 12), (2, 10), (20, 42)])
+def test_test_images_make_two_samples_large_enough(
+    neighbours: int, least: int, tmp_path: Path
+) -> None:
+    for chapter, check in (
+        ("11_generators", gap.check_generators),
+        ("14_what_an_image_teaches", gap.check_what_an_image_teaches),
+    ):
+        for count, enough in ((least, True), (least - 1, False)):
+            train, test, path = numbered(30), numbered(count), tmp_path / f"{count}.npz"
+            arrays = {"x_train": train.images, "x_test": test.images}
+            np.savez(path, y_train=train.labels, y_test=test.labels, **arrays)
+            values = {"shots": 1} if chapter[:2] == "14" else {}
+            p = parameters(chapter, data=str(path), neighbours=neighbours, **values)
+            if enough:
+                assert check(p).counts["test"] == count
+            else:
+                with pytest.raises(InputError, match=f"give {least} at least"):
+                    check(p)
 
 
 def test_a_check_imports_no_torch() -> None:

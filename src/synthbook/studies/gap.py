@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 REAL = "real"
 UNFILTERED, SAME_IMAGES = "unfiltered", "same_images"  # controls
+FOLDS = 5  # of the cross-validation that measures appearance
 SPLITS = ("train", "test")  # images that a source's own classifier was trained on, and others
 Row = dict[str, Any]  # keywords of Run.add
 Rows = Iterator[Row]
@@ -98,9 +99,21 @@ def check_sources(p: Mapping[str, Any]) -> Summary:
     return check_data(p)
 
 
+def check_generators(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are; two samples of test images have ``neighbours`` each."""
+    summary = check_sources(p)
+    count, least = summary.counts["test"], 2 * max(FOLDS, p["neighbours"] + 1)
+    if count < least:
+        raise InputError(
+            f"{count} test images are too few to measure in two halves, the images to compare with"
+            f" and their control, with neighbours = {p['neighbours']}; give {least} at least"
+        )
+    return summary
+
+
 def check_what_an_image_teaches(p: Mapping[str, Any]) -> Summary:
     """Return what the data are; each source has ``shots`` images a class and a generator."""
-    summary = check_sources(p)
+    summary = check_generators(p)
     check_shots(p, summary, shots=p["shots"])
     return summary
 
@@ -486,7 +499,8 @@ class WhatAnImageTeaches:
             row |= lowered_confidence(self.p, self.sets[source])
             for split, reference in references.items():
                 measures = fidelity(reference, made, seed=seed, **how)
-                gaps = taxonomy(measures, separability(reference, made, seed=seed))
+                apart = separability(reference, made, folds=FOLDS, seed=seed)
+                gaps = taxonomy(measures, apart)
                 gaps = {metric: gaps[metric] for metric in ("appearance", "content", "quality")}
                 yield from measured(row | {"split": split}, gaps)
 
