@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     claims = command("claims", "show the claims of the studies with their verdicts", show_claims)
     claims.add_argument("--scale", help="one scale only, for example mini")
     claims.add_argument("--paper", help="one study only: gap, ready, dip, fake or prim")
-    claims.add_argument("--verdict", help="holds, fails, undecided or 'not run' only")
+    claims.add_argument("--verdict", help="one verdict only, such as holds or 'not run'")
 
     text = "show the data sets: origin, licence, and whether they are here"
     data = command("data", text, show_data)

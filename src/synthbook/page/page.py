@@ -101,8 +101,8 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
     for scale, table in kept.items():
         names = [name for name in table.dataset.unique() if name not in NO_IMAGES]
         usual = check_values(run.chapter, {}, scale) if scale in find(run.chapter).scales else {}
-        only = "data" in usual and "targets" not in usual
-        theirs.append(f"{_images(usual, () if only else names)} ({scale})")
+        named = "targets" in p or not usual
+        theirs.append(f"{_images(usual, names if named else ())} ({scale})")
     return (
         f"Recorded rows and verdicts are of {' and '.join(theirs)}; this run is of {own}: "
         "they are not shown."
