@@ -17,6 +17,7 @@ from synthbook.claims.decide import (
     claim_quantities,
     claims,
     claims_of,
+    deciding_chapters,
     to_json,
     verdict,
     verdicts,
@@ -584,20 +585,23 @@ def test_a_check_that_rows_can_never_answer_is_refused(change, message, paper):
         assert claims("gap")[0].check.named == ["converged"]
 
 
-def test_rows_of_premises_are_read_too(monkeypatch):
-    """Also where no claim that is asked reads their chapter itself."""
-    named = entry()["check"] | {"require": ["A > B"]}
-    monkeypatch.setattr(
-        decide, "premises", lambda: {"p": Premise(id="p", statement="-", why="-", check=named)}
-    )
-    asked = claim(require=["A > B"], premise=["p"])
+def test_what_decides_on_a_claim_are_its_premises_rows_too(bed):
+    where = PLAIN.check.where
+    bed(high={**HIGH, "where": {**where, "chapter": "{C}"}, "premise": ["low"],
+              "each": {"C": ["h", "i"]}},
+        low={**HIGH, "where": {**where, "chapter": "l"}})  # fmt: skip
+    premised = claim(require=[{"that": "A > B", "premise": ["high"]}])
+    assert deciding_chapters(premised) == ["c", "h", "i", "l"]
+    assert chapters_of(premised) == deciding_chapters(PLAIN) == ["c"]
+
+
+def test_rows_of_premises_are_read_wherever_they_lie(bed, monkeypatch):
+    bed(high={**HIGH, "where": {**PLAIN.check.where, "chapter": "h"}})
+    asked = claim(require=["A > B"], premise=["high"])
     monkeypatch.setattr(decide, "claims", lambda paper=None: [asked])
-    monkeypatch.setattr(
-        decide, "recorded_rows",
-        lambda chapter, scale: rows(UP) if chapter == "c" else
-        rows(UP, chapter=chapter, metric="top1_accuracy"),
-    )  # fmt: skip
-    assert decide.verdicts("mini")[0].verdict == "holds"
+    held = {"c": rows(UP), "h": rows({"a": [99.0] * 5}, chapter="h")}
+    monkeypatch.setattr(decide, "recorded_rows", lambda chapter, scale: held[chapter])
+    assert verdicts("mini")[0].verdict == "holds"
 
 
 def test_a_premise_of_itself_is_refused(paper):

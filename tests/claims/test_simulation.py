@@ -18,8 +18,8 @@ from synthbook.claims import decide
 from synthbook.claims.language import Check, Claim, Expression, Trend
 
 FREE = {"dataset": ["x", "y", "z"], "backbone": [""]}
-OTHER, SWEPT, SEEDS, DRAWS = ["1", "2"], [2, 5, 10, 20], 5, 400
-# How often 400 draws exceed 5 % by so much, if 5 % is true: in one of a thousand claims.
+OTHER, SWEPT, SEEDS, DRAWS = ["1", "2"], [2, 5, 10, 20], 5, 300
+# How often 300 draws exceed 5 % by so much, if 5 % is true: in one of a thousand claims.
 TOO_OFTEN = binom.ppf(0.999, DRAWS, 0.05) / DRAWS
 CHECKED = [claim for claim in decide.claims() if claim.check]
 Target = Callable[[Check, Trend | decide.Requirement, dict], float | None]
@@ -77,7 +77,7 @@ def bed(check: Check, target: Target, random) -> dict[tuple, float]:
 def beds(claim: Claim, target: Target, random) -> dict[tuple, float]:
     """Return the rows of a claim and of those that it includes."""
     rows = {}
-    for one in (*decide.find(claim.check.include), claim):
+    for one in decide._included(claim):
         rows |= bed(one.check, target, random)
     return rows
 

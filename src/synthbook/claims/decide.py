@@ -14,7 +14,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,7 @@ def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
 
 def _effects(item: Requirement | Trend, value: Expression, columns: Columns) -> np.ndarray:
     """Return the effect of all seeds first, then without each of them."""
+    columns = {name: columns[name] for name in value.names}
     if isinstance(item, Requirement):
         return replicates(value, columns)
     sign = 1 if item.direction == "up" else -1
@@ -324,24 +325,24 @@ class Clause:
     needed: int = 1
     votes: str = ""
 
-    @property
+    @cached_property
     def p_hold(self) -> float:
         """Small if that many cells hold."""
         return at_least(self.needed, [max(p.p_hold for p in cell) for cell in self.cells])
 
-    @property
+    @cached_property
     def p_fail(self) -> float:
         """Small if not so many do, since enough of the others lie below zero."""
         below = [at_least(1, [part.p_fail for part in cell]) for cell in self.cells]
         return at_least(len(below) - self.needed + 1, below)
 
-    @property
+    @cached_property
     def weakest(self) -> Part:
         """What decides it: of the best cells that are needed the last, there the worst rival."""
         worst = [max(cell, key=_weakness) for cell in self.cells]
         return sorted(worst, key=_weakness)[self.needed - 1]
 
-    @property
+    @cached_property
     def negligible(self) -> bool:
         """Whether what it lacks lies within the margin, and so does all that does not hold."""
         words = {part.verdict for cell in self.cells for part in cell}
@@ -389,15 +390,9 @@ def _part(
 
 
 def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
-    """Return a check's clauses, the parts shown beside them, and its premises.
-
-    Those of the claims that it includes come first.
-    """
-    clauses, shown, conditions = [], [], []
-    for other in find(check.include) if check.include else ():
-        for own, its in zip((clauses, shown, conditions), _clauses(other.check, rows), strict=True):
-            own += its
-    conditions += (common := _conditions(check, check.premise, rows))
+    """Return a check's own clauses, the parts that are shown beside them, and its premises."""
+    clauses, shown, common = [], [], _conditions(check, check.premise, rows)
+    conditions = [*common]
     for item in (*check.require, *check.trend, *check.beside):
         if isinstance(item, Trend):
             cells = _curves(check, item, rows)
@@ -470,14 +465,12 @@ def _load(path: Path, stamp: int, kind: type[Claim] | type[Premise]) -> list[Any
 def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
     """Raise an `InputError` if rows can never answer a check."""
     check = entry.check
-    for name in check.let:
-        for wanted in (check.quantity(name, held) for held in check.bindings([name])):
-            chapter = wanted["chapter"]
-            made = PRODUCES.get(chapter, Produced((), ()))._asdict()
-            for key, listed in made.items():
-                if (value := wanted.get(key)) is not None and value not in listed:
-                    hint = did_you_mean(value, listed)
-                    raise InputError(f"{name}: no {key} '{value}' is in chapter {chapter}{hint}")
+    for name, wanted in _quantities(check):
+        made = PRODUCES.get(wanted["chapter"], Produced((), ()))._asdict()
+        for key, listed in made.items():
+            if (value := wanted.get(key)) is not None and value not in listed:
+                where = f"is in chapter {wanted['chapter']}{did_you_mean(value, listed)}"
+                raise InputError(f"{name}: no {key} '{value}' {where}")
     for item in (*check.trend, *check.beside):
         _unit(check, item, item.expressions[0])
     units = {_unit(check, item, one) for item in check.require for one in item.expressions}
@@ -526,18 +519,23 @@ def find(ids: Iterable[str]) -> list[Claim]:
     return [known[name] for name in ids]
 
 
+def _quantities(check: Check) -> list[tuple[str, Fields]]:
+    pairs = ((name, held) for name in check.let for held in check.bindings([name]))
+    return [(name, check.quantity(name, held)) for name, held in pairs]
+
+
+def _included(claim: Claim) -> list[Claim]:
+    """Return a claim with a check, after those that it includes."""
+    held = find(claim.check.include) if claim.check and claim.check.include else []
+    return [*(one for other in held for one in _included(other)), *([claim] if claim.check else [])]
+
+
 def claim_quantities(claim: Claim) -> list[tuple[str, Fields]]:
     """Return name and fields of each quantity of a claim, with placeholders filled.
 
-    Those of the claims that it includes come first; those of premises count too.
+    Those of the claims that it includes come first; those of named premises do not count.
     """
-    if not (check := claim.check):
-        return []
-    included = find(check.include) if check.include else []
-    pairs = [pair for other in included for pair in claim_quantities(other)]
-    for name in check.let:
-        pairs += [(name, check.quantity(name, held)) for held in check.bindings([name])]
-    return pairs
+    return [pair for one in _included(claim) for pair in _quantities(one.check)]
 
 
 def chapters_of(claim: Claim) -> list[str]:
@@ -545,12 +543,12 @@ def chapters_of(claim: Claim) -> list[str]:
     return sorted({str(wanted["chapter"]) for _, wanted in claim_quantities(claim)})
 
 
-def _chapters_of_premises(claim: Claim) -> set[str]:
-    included = find(claim.check.include) if claim.check and claim.check.include else []
-    found = {name for other in included for name in _chapters_of_premises(other)}
-    held = _reached(claim.check, premises()).values() if claim.check else []
-    wheres = ((premise.check, name) for premise in held for name in premise.check.let)
-    return found | {str(check.quantity(name)["chapter"]) for check, name in wheres}
+def deciding_chapters(claim: Claim) -> list[str]:
+    """Return the chapters whose rows decide on a claim: those it reads, and its premises'."""
+    held = (_reached(one.check, premises()).values() for one in _included(claim))
+    checks = [premise.check for some in held for premise in some]
+    read = (wanted["chapter"] for check in checks for _, wanted in _quantities(check))
+    return sorted({*map(str, read), *chapters_of(claim)})
 
 
 def claims_of(chapter: str) -> list[Claim]:
@@ -608,7 +606,8 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     about = {"id": claim.id, "paper": claim.paper, "scale": scale}
     if not claim.check:
         return Verdict(**about, verdict="not run", reason=claim.note or "no check is written yet")
-    clauses, shown, conditions = _clauses(claim.check, rows)
+    found = zip(*(_clauses(one.check, rows) for one in _included(claim)), strict=True)
+    clauses, shown, conditions = ([x for some in held for x in some] for held in found)
     parts = [part for clause in clauses for cell in clause.cells for part in cell]
     about |= {
         "parts": (*parts, *shown), "evidence": claim.check.evidence,
@@ -654,11 +653,8 @@ def verdicts(
     asked = claims(paper) if ids is None else find(ids)
     scales = [scale] if scale else recorded_scales()
     if rows is None:
-        chapters = {name for claim in asked for name in chapters_of(claim)}
-        chapters |= {name for claim in asked for name in _chapters_of_premises(claim)}
-        held = by_scale(
-            r for at in scales for name in sorted(chapters) for r in recorded_rows(name, at)
-        )
+        chapters = sorted({name for claim in asked for name in deciding_chapters(claim)})
+        held = by_scale(r for at in scales for name in chapters for r in recorded_rows(name, at))
     else:
         held = by_scale(latest(rows))
         scales = [scale] if scale else list(held)

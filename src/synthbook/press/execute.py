@@ -12,7 +12,7 @@ from typing import Any
 
 import nbformat
 
-from synthbook.claims.decide import chapters_of, claims_of
+from synthbook.claims.decide import claims_of, deciding_chapters
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root
 
@@ -82,11 +82,12 @@ def code_cells(notebook: nbformat.NotebookNode, *tags: str) -> str:
 def reads(chapter: Chapter) -> set[Path]:
     """Return the files of the book that a chapter's output at ``mini`` depends on.
 
-    Its own recorded rows and scales; with claims, those of the chapters that they read, and the
-    paper's values. The page of all claims reads everything, titles of chapters too.
+    Its own recorded rows and scales; with claims, the rows of the chapters that decide on them,
+    the paper's values, and the premises. The page of all claims reads everything, titles of
+    chapters too.
     """
     claims = claims_of(chapter.name)
-    names = {chapter.name}.union(*(chapters_of(claim) for claim in claims))
+    names = {chapter.name}.union(*(deciding_chapters(claim) for claim in claims))
     papers = {claim.paper for claim in claims}
     if "claims_page" in chapter.script.read_text(encoding="utf-8"):
         names, papers = {"*"}, {"*"}
@@ -94,6 +95,7 @@ def reads(chapter: Chapter) -> set[Path]:
     patterns |= {"notebooks/*.py"} if "*" in names else set()  # for the titles of chapters
     patterns |= {f"results/*/{name}.jsonl" for name in names}
     patterns |= {f"book/paper/*_{paper}.*" for paper in papers}
+    patterns |= {"book/paper/premises.yml"} if papers else set()
     return {path for pattern in patterns for path in root().glob(pattern)}
 
 
