@@ -35,8 +35,8 @@ def test_an_example_fits_on_a_screen(path: Path) -> None:
 
 
 def test_the_readme_shows_an_example_as_it_is() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (root() / "README.md").read_text(), re.DOTALL)
-    assert block == (root() / "examples" / "real_and_generated.py").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", (root() / "README.md").read_text(), re.DOTALL)
+    assert (root() / "examples" / "real_and_generated.py").read_text() in blocks
 
 
 def test_real_and_generated(example, capsys: pytest.CaptureFixture[str]) -> None:

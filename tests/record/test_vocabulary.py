@@ -48,8 +48,10 @@ def test_every_name_is_a_parameter_of_a_chapter() -> None:
         assert set(kinds) <= names[chapter]
 
 
-def test_a_chapters_own_help_goes_before_the_shared_one() -> None:
-    assert help_of("61_audit", "generated") != help_of("", "generated")
+def test_a_chapters_own_type_goes_before_the_shared_one() -> None:
+    assert kind_of("61_audit", "extractor", "str") is CHAPTERS["61_audit"]["extractor"]
+    assert kind_of("52_transfer_to_few_images", "extractor", "str") is VOCABULARY["extractor"]
+    assert help_of("61_audit", "extractor") != help_of("", "extractor")
     assert help_of("", "no such name") == ""
 
 

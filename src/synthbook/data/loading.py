@@ -152,16 +152,18 @@ def _generated(found: files.Unread | Entry, classes: Sequence[str]) -> files.Unr
     return found
 
 
-def same_classes(real: Sequence[str], generated: Sequence[str]) -> None:
+def same_classes(
+    real: Sequence[str], others: Sequence[str], what: str = "generated images"
+) -> None:
     """Raise InputError that names the classes which only one of the two has."""
     faults = []
-    for verb, names, others in (("lack", real, generated), ("have in excess", generated, real)):
-        if only := [repr(name) for name in names if name not in others]:
+    for verb, names, rest in (("lack", real, others), ("have in excess", others, real)):
+        if only := [repr(name) for name in names if name not in rest]:
             faults.append(f"{verb} {', '.join(only[:5])}{' ...' if only[5:] else ''}")
     if faults:
         raise InputError(
-            f"the generated images {' and '.join(faults)}; name the class folders (in an .npz the "
-            "array 'names') as the real ones are"
+            f"the {what} {' and '.join(faults)}; name the class folders (in an .npz the array "
+            "'names') as the real ones are"
         )
 
 

@@ -263,8 +263,8 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "methods": _of(s.Some[Big], _METHODS, ["BigGAN", "BigGAN+DiffAug"]),
     },
     "61_audit": {
-        "real": _of(s.Text, "real images: a data set, a folder, an .npz", "digits"),
-        "generated": _of(s.Text, "generated images: gan, diffusion, a folder, an .npz", "gan"),
+        "samples": _of(s.Text, "generated images: gan, diffusion, a folder, an .npz", "gan"),
+        "test": _of(str, "real images to test on; '': those of the data", "my_test"),
         "extractor": _of(Features, "features to measure in", "efficientnet_lite0"),
         "most_images": _of(int, "images of each set, for the measures", 1000, ge=50, le=100_000),
         "remedies": _of(

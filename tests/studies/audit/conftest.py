@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -32,8 +34,9 @@ def settings():
     from synthbook.studies.audit import AuditSettings
 
     def make(epochs: int = 6, **changes) -> AuditSettings:
-        given = {"seeds": (0, 1), "most_images": 200, "neighbours": 3, **changes}
-        return AuditSettings(Recipe(epochs=epochs, batch_size=16, learning_rate=0.005), **given)
+        recipe = Recipe(epochs=epochs, batch_size=16, learning_rate=0.005)
+        quick = {"seeds": (0, 1), "most_images": 200, "neighbours": 3, "remedies": ()}
+        return AuditSettings(**{"recipe": recipe, **quick, **changes})
 
     return make
 
@@ -44,3 +47,26 @@ def pixels():
     from synthbook.measure.features import Extractor
 
     return Extractor("pixels", lambda x: x.reshape(len(x), -1).astype(np.float32))
+
+
+@pytest.fixture
+def of_pixels(monkeypatch, pixels):
+    """Audits measure in pixels."""
+    from synthbook.measure import features
+
+    monkeypatch.setattr(features, "extractor", lambda *_: pixels)
+
+
+@pytest.fixture
+def write_folder():
+    """Return a function that writes an image set as a folder of class folders."""
+    from PIL import Image
+
+    def write(path: Path, images: ImageSet) -> str:
+        for number, (pixels, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            folder = path / images.classes[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.squeeze()).save(folder / f"{number}.png")
+        return str(path)
+
+    return write

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from synthbook import data
+from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values, declared
 from synthbook.store import root
-from synthbook.studies.audit import check_inputs, images, settings_of
+from synthbook.studies.audit import AuditSettings, check_inputs, images, settings_of
 
 NOTEBOOKS = root() / "notebooks"
-
-
-def write_folder(path: Path, names: tuple[str, ...], each: int = 5) -> str:
-    pixels = np.random.default_rng(0).integers(0, 256, (len(names), each, 8, 8), np.uint8)
-    for name, own in zip(names, pixels, strict=True):
-        (path / name).mkdir(parents=True)
-        for n, image in enumerate(own):
-            Image.fromarray(image).save(path / name / f"{n}.png")
-    return str(path)
 
 
 def test_families_are_those_of_the_generators():
@@ -46,37 +38,86 @@ def test_recipes_are_those_of_the_chapter_on_the_gap():
 def test_settings_hold_what_the_chapter_was_told():
     given = {"first_seed": 3, "seeds": 2, "gan_steps": 7, "epochs": 5, "lambda_3": 0.5}
     p = check_values(NOTEBOOKS / "61_audit.py", given)
-    settings = settings_of(p, device="cpu")
+    settings = settings_of(p, device="cuda")
     assert settings.seeds == (3, 4)
     assert (settings.generator.steps, settings.recipe.epochs, settings.lambda_3) == (7, 5, 0.5)
-    assert settings.remedies == p.remedies
-    assert settings_of({**p, "generated": "my_samples/"}).generator is None
+    assert (settings.remedies, settings.device) == (p.remedies, "cuda")
+    assert settings_of({**p, "samples": "my_samples/"}).generator is None
+
+
+def test_the_defaults_from_python_are_the_chapters():
+    p = check_values(NOTEBOOKS / "61_audit.py", {"samples": "my_samples/"})
+    chapter = {field.name: getattr(settings_of(p, device="cpu"), field.name)
+               for field in fields(AuditSettings)}  # fmt: skip
+    assert {name: getattr(AuditSettings(), name) for name in chapter} == chapter
+
+
+def test_parameters_by_name(real):
+    settings = images.named_settings("", {"image_size": 16, "epochs": 3, "seeds": 2})
+    assert (settings.image_size, settings.recipe.epochs, settings.seeds) == (16, 3, (0, 1))
+    assert settings.recipe.batch_size == AuditSettings().recipe.batch_size
+    with pytest.raises(InputError, match="did you mean 'image_size'"):
+        images.named_settings("", {"image_sise": 16})
 
 
 def test_check_imports_no_torch():
     code = "import sys; from synthbook.studies import audit"
-    code += "; audit.check_inputs({'real': 'digits', 'generated': 'gan'})"
+    code += "; audit.check_inputs({'data': 'digits', 'samples': 'gan'})"
     code += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_check_names_what_is_wrong(tmp_path):
-    real = write_folder(tmp_path / "real", ("cat", "dog"))
-    other = write_folder(tmp_path / "other", ("cat", "fox"))
-    one = write_folder(tmp_path / "one", ("cat",))
-    for generated, words in {
+@pytest.fixture
+def folders(tmp_path, noise, write_folder):
+    """Return a function: name, classes -> the folder, written."""
+
+    def write(name: str, *classes: str) -> str:
+        made = noise(5 * len(classes))
+        labels = np.arange(len(made)) % len(classes)
+        return write_folder(tmp_path / name, ImageSet(made.images, labels, classes, name))
+
+    return write
+
+
+def test_check_names_what_is_wrong(folders, tmp_path):
+    real, one = folders("real", "cat", "dog"), folders("one", "cat")
+    other = folders("other", "cat", "fox")
+    for samples, words in {
         str(tmp_path / "missing"): "neither 'diffusion' nor 'gan'",
         "difusion": "did you mean 'diffusion'",
-        real + "/../real": "real and generated are both",
-        other: "lack 'dog' and have in excess 'fox'",
+        real + "/../real": "data and samples are both",
+        other: "generated images lack 'dog' and have in excess 'fox'",
         one: "one class only",
     }.items():
         with pytest.raises(InputError, match=words):
-            check_inputs({"real": real, "generated": generated})
+            check_inputs({"data": real, "samples": samples})
     with pytest.raises(InputError, match="one class only"):
-        check_inputs({"real": one, "generated": "gan"})
-    good = write_folder(tmp_path / "good", ("cat", "dog"))
-    assert check_inputs({"real": real, "generated": good}).count("2 classes") == 2
+        check_inputs({"data": one, "samples": "gan"})
+    good = folders("good", "cat", "dog")
+    for test, words in {good: "samples and test are both", other: "test images lack 'dog'"}.items():
+        with pytest.raises(InputError, match=words):
+            check_inputs({"data": real, "samples": good, "test": test})
+    said = check_inputs({"data": real, "samples": good})
+    assert said.count("2 classes") == 2
+    assert "test images: 4 drawn from real. If your generator was trained on them" in said
+    said = check_inputs({"data": real, "samples": good, "test": folders("apart", "cat", "dog")})
+    assert "test images: all of apart" in said
+    assert "drawn" not in check_inputs({"data": real, "samples": "gan"})
+
+
+def test_test_images_of_ones_own_leave_all_others_to_train_on(folders, tmp_path):
+    real, apart = folders("real", "cat", "dog"), folders("apart", "dog", "cat")
+    splits = images.load_real(real, AuditSettings(test=apart))
+    assert len(splits.train) == len(splits.test) == 10
+    assert splits.test.classes == splits.train.classes
+    assert len(images.load_real(real, AuditSettings()).train) < 10
+    assert images.is_drawn(real)
+    for part in ("train", "test"):
+        folders(f"whole/{part}", "cat", "dog")
+    np.savez(tmp_path / "pool.npz", images=splits.test.images, labels=splits.test.labels)
+    assert not images.is_drawn(str(tmp_path / "whole"))
+    assert images.is_drawn(str(tmp_path / "pool.npz"))
+    assert not images.is_drawn("digits")
 
 
 def test_generated_labels_follow_the_order_of_the_real_classes(tmp_path, noise, real, settings):
@@ -100,10 +141,10 @@ def test_images_without_labels_from_a_folder_and_an_archive(tmp_path, noise):
     for path in (flat, tmp_path / "flat.npz"):
         read = images.read_unlabelled(path, 8, 1, skip_unreadable=False)
         np.testing.assert_array_equal(read, made.images)
-        summary = check_inputs({"real": "digits", "generated": str(path)})
+        summary = check_inputs({"data": "digits", "samples": str(path)})
         assert "25 images without labels" in summary
     (flat / "bad.png").write_bytes(b"no image")
-    p = {"real": "digits", "generated": str(flat)}
+    p = {"data": "digits", "samples": str(flat)}
     with pytest.raises(InputError, match=r"bad\.png"):
         check_inputs(p)
     assert "25 images without labels" in check_inputs({**p, "skip_unreadable": True})

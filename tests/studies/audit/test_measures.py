@@ -9,7 +9,7 @@ from synthbook import data
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.studies.audit import measures
-from synthbook.studies.audit.measures import FLOOR, memorisation, nearness, usefulness
+from synthbook.studies.audit.measures import FLOOR, memorisation, nearness
 
 
 def test_closeness_closed_forms():
@@ -55,16 +55,3 @@ def test_unseen_real_images_as_generated_reach_the_floor(noise, pixels):
         assert abs(np.mean(values[name]) - np.mean(values[name + FLOOR])) < 0.15
     with pytest.raises(InputError, match="lower neighbours"):
         nearness(real, noise(6), seeds=[0], **options)
-
-
-def test_wrong_labels_cost_accuracy_and_repeat_bit_for_bit(settings):
-    real = data.load("digits")
-    wrong = ImageSet(real.val.images, (real.val.labels + 1) % 10, real.classes, "wrong")
-    lessons = usefulness(real, wrong, settings(epochs=12), seeds=[0, 1])
-    assert min(lessons.accuracy["real", "real"]) > 70
-    assert max(lessons.accuracy["generated", "real"]) < 20
-    assert lessons.counts == {"real": 300, "generated": len(wrong) * 4 // 5}
-    assert np.mean(lessons.values["high_loss"]) > np.mean(lessons.values["high_loss_floor"])
-    again = usefulness(real, wrong, settings(epochs=12), seeds=[0, 1])
-    assert again.accuracy == lessons.accuracy
-    np.testing.assert_array_equal(again.losses, lessons.losses)

@@ -2,69 +2,142 @@
 
 No rule compares a number with a threshold taken out of the air: each compares generated images
 with unseen real ones (or with training on real images alone) that were measured in the same run,
-and asks on which side of zero the interval of the difference lies. The exceptions are a score
-that is itself a test (data copying), and counts of equal images, of which one is enough.
+and asks which side of zero the difference lies on. The exceptions are a score that is itself a
+test (data copying), and counts of equal images, of which one is enough.
+
+A finding can take away what other lines rest on: of a generator that has seen the test images, no
+accuracy on them counts. Such lines are void, whatever they measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from synthbook.intervals import Difference, interval, paired, rates
-from synthbook.studies.audit.measures import BOTH, FLOOR, GENERATED
-from synthbook.studies.audit.remedies import AUG, VERDICTS, effects
+from synthbook.intervals import rates
+from synthbook.studies.audit.comparisons import ALPHA, FEWEST, Comparison
+from synthbook.studies.audit.images import KEEP_APART
+from synthbook.studies.audit.lessons import AUG
+from synthbook.studies.audit.measures import FLOOR, GENERATED
+from synthbook.studies.audit.rules import (
+    EFFECTS,
+    LABELLED,
+    PLACE,
+    PUBLISH,
+    RULES,
+    SEVERITIES,
+    UNDECIDED,
+    UNSEEN,
+    USE,
+    VOID,
+    words_of,
+)
 from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
     from synthbook.studies.audit.report import Report
 
-SEVERITIES = ("stop", "warn", "ok")
-Words = tuple[str, ...]  # severity, what it means, and what to do about it if there is anything
-Answer = tuple[str, Hashable, list[Any]]  # topic, the key of its words, what goes into the braces
+
+class Answer(NamedTuple):
+    """What a rule's measure came to, and what goes into the braces of its words."""
+
+    topic: str
+    answer: Hashable
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One rule's answer: ``measured`` against what, ``so`` what it means, what to ``do``.
+    """One line: what was ``measured`` against what, ``so`` what it means, what to ``do``.
 
-    ``severity`` is 'stop' (do not use or publish them as they are), 'warn' or 'ok'; ``topic`` is
-    a short name, ``chapter`` the chapter that explains the measure ("" for this one).
+    ``severity`` is 'stop' (do not use or publish them as they are), 'warn', 'ok', or 'void' (a
+    stop elsewhere takes away what the line rests on); ``chapter`` explains the measure ("" for
+    this one).
     """
 
     severity: str
     topic: str
     measured: str
     so: str
-    do: str = "nothing"
+    do: str = ""
     chapter: str = ""
 
 
-def advise(report: Report) -> list[Advice]:
-    """Return what follows from a report, the gravest first; one entry a topic of `RULES`.
+@dataclass(frozen=True)
+class Conclusion:
+    """The bottom line. Each of the three has a word for a program and a sentence for a reader.
 
-    With one seed, whatever needs an interval over seeds is undecided and a warning.
+    ``use`` is 'yes', 'no' or 'unknown'; ``place`` 'beside' real images, 'instead' of them,
+    'either' or 'nowhere'; ``publish`` 'no', 'look' (at what was found, first) or 'not refuted'.
     """
-    answers = [(*line, False) for line in _counted(report)]
-    answers += [(*line, len(report.seeds) == 1) for line in _compared(report)]
-    entries = []
-    for topic, answer, numbers, single in answers:
-        chapter, template, outcomes = RULES[topic]
-        measured = template.format(*numbers)
-        words = answer if isinstance(answer, tuple) else outcomes.get(answer, outcomes.get(None))
-        if words is None or single:
-            entries.append(Advice("warn", topic, measured, *_undecided(report)))
-        else:
-            severity, so, do = (*words, "nothing")[:3]
-            entries.append(Advice(severity, topic, measured, so, do, chapter))
-    return sorted(entries, key=lambda entry: SEVERITIES.index(entry.severity))
+
+    use: str
+    place: str
+    publish: str
+    sentences: tuple[str, str, str]
 
 
-def _undecided(report: Report) -> tuple[str, str]:
-    seeds = len(report.seeds)
-    why = "one seed has no interval" if seeds == 1 else "the interval spans zero"
-    return f"undecided: {why}", f"run more seeds: -p seeds {max(5, 2 * seeds)}"
+@dataclass(frozen=True)
+class Verdict:
+    """A `Conclusion`, the lines it rests on, the gravest first, and what to know of the audit.
+
+    ``void`` says, of each thing that lines rest on and that was taken away, by what.
+    """
+
+    conclusion: Conclusion
+    lines: tuple[Advice, ...]
+    void: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return all of it as plain text."""
+        parts = [*self.conclusion.sentences, *self.notes, ""]
+        for line in self.lines:
+            parts.append(f"{line.severity}: {line.topic}. {line.so}. Measured: {line.measured}.")
+            parts += [f"    Do: {line.do}."] * bool(line.do)
+        return "\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        from synthbook.studies.audit.show import verdict_html
+
+        return verdict_html(self)
+
+
+def advise(report: Report) -> Verdict:
+    """Return what follows from a report: a bottom line, and a line for each of `RULES`."""
+    given = {LABELLED: "their labels are those of a classifier trained on the real images"}
+    answers = [*_counted(report), *_compared(report)]
+    return judge(answers, given if report.pool.note else {}, _notes(report))
+
+
+def judge(
+    answers: Iterable[Answer], void: Mapping[str, str] = {}, notes: Sequence[str] = ()
+) -> Verdict:
+    """Return the verdict on one answer a topic; ``void`` is what is taken away beforehand."""
+    found = {answer.topic: answer for answer in answers}
+    void = dict(void)
+    for topic, answer, _ in found.values():
+        words = words_of(topic, answer)
+        if words.voids:
+            void.setdefault(words.voids, words.so)
+    lines, standing = [], {}
+    for topic in RULES:  # which stand in the order of their gravity
+        _, answer, facts = found[topic]
+        chapter, rests_on, measured, _ = RULES[topic]
+        severity, so, do, _ = words_of(topic, answer)
+        standing[topic] = answer
+        if gone := [void[ground] for ground in void if ground in rests_on]:
+            severity, so, do, standing[topic] = "void", "void: " + "; ".join(gone), "", VOID
+        texts = (text.format(**facts) for text in (measured, so, do))
+        lines.append(Advice(severity, topic, *texts, chapter))
+    lines.sort(key=lambda line: SEVERITIES.index(line.severity))
+    facts = {key: value for answer in found.values() for key, value in answer.facts.items()}
+    facts["seen"] = void.get(UNSEEN, "")
+    return Verdict(conclude(standing, facts), tuple(lines), void, tuple(notes))
+
+
+# ---- what was measured ---------------------------------------------------------------------------
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -73,203 +146,161 @@ def _mean(values: Sequence[float]) -> float:
 
 def _counted(report: Report) -> Iterator[Answer]:
     """Yield the answers of the counts, which have no seeds."""
-    copies = report.copies.values
+    counts = report.copies.values
 
     def of(*names: str) -> list[float]:
-        return [copies[name] for name in names]
+        return [counts[name] for name in names]
 
     # One is enough, unless as large a share of the unseen real images equals a training image (the
     # interval of the difference spans zero): then it is the data set that repeats itself, as icons
     # and blank images do.
-    base = copies["equal_held_out_in_train"]
-    equal = [*of("equal_generated_in_train", "n_all_generated"), base, copies["n_all_unseen"]]
+    base = counts["equal_held_out_in_train"]
+    equal = [*of("equal_generated_in_train", "n_all_generated"), base, counts["n_all_unseen"]]
     answer = "repeated" if base and rates(*equal).sign <= 0 else "copied"
-    yield "equal images", answer if equal[0] else "none", equal
+    texts = {"equal": f"{equal[0]:,.0f} of {equal[1]:,.0f}",
+             "equal_unseen": f"{equal[2]:,.0f} of {equal[3]:,.0f}"}  # fmt: skip
+    yield Answer("equal images", answer if equal[0] else "none", texts)
     # See `measures.closeness` for what a near copy is.
     near = of("near_train", "n_generated", "near_train_unseen", "n_unseen")
     gap = rates(*near)
-    answer = "few" if gap.mean > 0 >= gap.sign else gap.sign
-    yield "near copies", answer, [*near, *(100 * end for end in gap)]
+    ends = ", ".join(f"{100 * end:+.1f}" for end in (gap.low, gap.high))
+    texts = {"near": f"{near[0]:,.0f} of {near[1]:,.0f}",
+             "near_unseen": f"{near[2]:,.0f} of {near[3]:,.0f}",
+             "near_gap": f"{100 * gap.mean:+.1f} points [{ends}]"}  # fmt: skip
+    yield Answer("near copies", "few" if gap.mean > 0 >= gap.sign else gap.sign, texts)
     # Below -3 is how its authors read the score (Meehan et al. 2020): a one-sided probability of
     # about 0.001 that images drawn like the real ones lie so near to the training set. No reason
     # to stop, because a generator that makes typical images only has the same score.
-    z = copies["copying_z"]
-    yield "distance to training images", int(z > 3) - int(z < -3), [z]
+    z = counts["copying_z"]
+    yield Answer("distance to training images", int(z > 3) - int(z < -3), {"z": z})
     # What is expected: equal images between the real splits themselves, and the share of training
     # images that are near copies of a test image.
-    count = copies["equal_generated_in_held_out"]
+    same = counts["equal_generated_in_held_out"]
     near = of("near_test", "n_generated", "near_test_train", "n_train")
-    seen = (count and not base) or rates(*near).sign > 0
-    yield "test images", "seen" if seen else "shared" if count else "unseen", [count, *near]
+    seen = (same and not base) or rates(*near).sign > 0
+    texts = {"test_equal": f"{same:,.0f}", "test_near": f"{near[0]:,.0f} of {near[1]:,.0f}",
+             "test_near_train": f"{near[2]:,.0f} of {near[3]:,.0f}"}  # fmt: skip
+    yield Answer("test images", "seen" if seen else "shared" if same else "unseen", texts)
 
 
 def _compared(report: Report) -> Iterator[Answer]:
-    """Yield the answers of all that needs an interval over seeds."""
-    values, accuracy, counts = report.values, report.lessons.accuracy, report.lessons.counts
+    """Yield the answers of all that is compared over seeds."""
+    values, found, lessons = report.values, report.comparisons, report.lessons
+    seeds = {"more": max(FEWEST, 2 * len(report.settings.seeds))}
+    right = {name: _mean(lessons.accuracy[name, REAL]) for name in lessons.sources}
 
-    def unseen(name: str) -> tuple[int, str]:
-        own, floor = values[name], values[name + FLOOR]
-        gap = paired(own, floor)
-        return gap.sign, f"{_mean(own):.2f} against {_mean(floor):.2f} (difference {gap.text()})"
+    def unseen(name: str) -> str:
+        own, floor = (f"{_mean(values[name + suffix]):.2f}" for suffix in ("", FLOOR))
+        return f"{own} against {floor} (difference {found[name].gap.text()})"
 
-    def trained(source: str) -> tuple[int, str]:
-        own, real = accuracy[source, REAL], accuracy[REAL, REAL]
-        gap = paired(own, real)
-        text = f"{_mean(own):.1f} % right, on real images alone {_mean(real):.1f} %"
-        return gap.sign, f"{text} (difference {gap.text(1)})"
-
-    sign, text = trained(BOTH)
-    yield "added to real images", sign, [text]
-    words, text = _remedies(report)
-    yield "remedies", words, [text]
-    sign, text = trained(GENERATED)
-    if counts[GENERATED] < counts[REAL]:
-        text += f" (with {counts[GENERATED]} images, not {counts[REAL]})"
-        sign = "too few" if sign < 0 else sign
-    yield "in place of real images", sign, [text]
+    yield _on_both(report, right[REAL], seeds)
+    alone, few = found[GENERATED, REAL], lessons.counts[GENERATED] < lessons.counts[REAL]
+    text = f"{right[GENERATED]:.1f} % right, on real images alone {right[REAL]:.1f} %"
+    text += f" (difference {alone.gap.text(1)})"
+    if few:
+        text += f" (with {lessons.counts[GENERATED]:,} images, not {lessons.counts[REAL]:,})"
+    facts = {"alone": text, "alone_gap": alone.gap.text(1), "why": alone.doubt, **seeds}
+    answer = "too few" if few and alone.sign < 0 else alone.sign or UNDECIDED
+    yield Answer("in place of real images", answer, facts)
     # Recall or coverage is enough: recall alone can be raised by scattered outliers (Naeem et al.
     # 2020). More is missing than distorted if recall falls short by more than precision.
-    (recall, text), (coverage, other) = unseen("recall"), unseen("coverage")
-    missing, distorted = (
-        [b - a for a, b in zip(values[name], values[name + FLOOR], strict=True)]
-        for name in ("recall", "precision")
-    )
-    answer = "missing" if paired(missing, distorted).sign > 0 else "short"
-    yield "content", answer if min(recall, coverage) < 0 else "none", [text, other]
-    for topic, name in (("quality", "precision"), ("appearance", "appearance")):
-        sign, text = unseen(name)
-        yield topic, sign, [text]
-    gap = Difference(*interval(values["asymmetry"]))
-    drops = [_mean(values[f"{way}_drop"]) for way in ("synthetic_to_real", "real_to_synthetic")]
-    yield "direction of the gap", gap.sign, [*drops, gap.text(1)]
-    for topic, name in (("new to a classifier", "near_zero_loss"), ("labels", "high_loss")):
-        sign, text = unseen(name)
-        yield topic, sign, [text]
+    kinds = [found["recall"], found["coverage"]]
+    facts = {"recall": unseen("recall"), "coverage": unseen("coverage")}
+    facts |= {"why": next((one.doubt for one in kinds if _doubted(one, -1)), ""), **seeds}
+    answer = UNDECIDED if facts["why"] else "none"
+    if any(one.sign < 0 for one in kinds):
+        answer = "missing" if found["missing"].sign > 0 else "short"
+    yield Answer("content", answer, facts)
+    for topic, name, bad in (
+        ("quality", "precision", -1), ("appearance", "appearance", 1),
+        ("new to a classifier", "near_zero_loss", 1), ("labels", "high_loss", 1),
+    ):  # fmt: skip
+        facts = {name: unseen(name), "why": found[name].doubt, **seeds}
+        yield Answer(topic, UNDECIDED if _doubted(found[name], bad) else found[name].sign, facts)
+    one = found["asymmetry"]
+    drops = [f"{_mean(values[f'{way}_drop']):.1f}"
+             for way in ("synthetic_to_real", "real_to_synthetic")]  # fmt: skip
+    facts = {"drops": drops, "asymmetry": one.gap.text(1), "why": one.doubt, **seeds}
+    answer = UNDECIDED if _doubted(one, one.gap.sign or 1) else one.sign
+    yield Answer("direction of the gap", answer, facts)
 
 
-def _remedies(report: Report) -> tuple[Words, str]:
-    """Say which remedies help (interval above zero), which do not, and which are undecided.
+def _doubted(one: Comparison, bad: int) -> bool:
+    """Return whether it may lie on the ``bad`` side of zero: "ok" takes more than a correction."""
+    return not one.sign and (one.p is None or one.gap.sign == bad)
 
-    A warning unless one helps. One whose interval against `AUG` is above zero too is worth more
-    than mixing the two sets, which takes no method at all.
+
+def _on_both(report: Report, alone: float, seeds: Mapping[str, int]) -> Answer:
+    """Answer whether a training on both sets helps, which do not, and which are undecided.
+
+    One that is better than `AUG` too is worth more than mixing the two sets, which takes no
+    method at all.
     """
-    if report.remedies is None:
-        return ("warn", "not known: none was tried", "name some: -p remedies RG,DANN"), "no remedy"
-    accuracy = report.remedies.accuracy
-    tried = [effect for effect in effects(accuracy) if effect.name != GENERATED]
-    changes = ", ".join(f"{effect.name} {effect.against_real.text(1)}" for effect in tried)
-    better = [effect.name for effect in tried if effect.against_aug.sign > 0]
-    measured = (
-        f"on real images alone {_mean(accuracy[REAL]):.1f} % right; difference of each remedy:"
-        f" {changes}; better than mixing ({AUG}): {', '.join(better) or 'none'}"
+    names, found = report.lessons.on_both, report.comparisons
+    of = {sign: [name for name in names if found[name, REAL].sign == sign] for sign in (1, -1, 0)}
+    better = [name for name in names if name != AUG and found[name, AUG].sign > 0]
+    best = [name for name in of[1] if name in better] or of[1]
+    so = [f"{word}: {', '.join(of[sign])}" for sign, word in EFFECTS.items() if of[sign]]
+    doubts = dict.fromkeys(found[name, REAL].doubt for name in of[0])
+    facts = {
+        "both": f"on real images alone {alone:.1f} % right; difference of each training on both: "
+        + ", ".join(f"{name} {found[name, REAL].gap.text(1)}" for name in names)
+        + f"; better than mixing ({AUG}): {', '.join(better) or 'none'}",
+        "effects": "; ".join(so) + f" ({', or '.join(doubts)})" * bool(of[0]),
+        "best": " or ".join(best), "both_why": ", or ".join(doubts),
+        "best_gap": found[best[0], REAL].gap.text(1) if best else "", **seeds,
+    }  # fmt: skip
+    answer = "helps" if of[1] else UNDECIDED if of[0] else "hurts"
+    return Answer("beside real images", answer, facts)
+
+
+def _notes(report: Report) -> tuple[str, ...]:
+    """Return what test images, which network, and how many of the comparisons may be wrong."""
+    settings, test = report.settings, report.real.test
+    seeds, drawn = len(settings.seeds), f" drawn from {report.real.name}" * report.drawn
+    tested = sum(one.p is not None for one in report.comparisons.values())
+    weights = "ImageNet" if settings.pretrained else "random"
+    network = (
+        f"Every accuracy is that of {settings.backbone}, from {weights} weights, on {len(test):,}"
+        f" test images (one is {100 / max(1, len(test)):.2g} points)"
     )
-    names = {verdict: [effect.name for effect in tried if effect.verdict == verdict]
-             for verdict in VERDICTS.values()}  # fmt: skip
-    so = "; ".join(f"{verdict}: {', '.join(held)}" for verdict, held in names.items() if held)
-    so += " (the interval spans zero)" * bool(names["undecided"])
-    if names["helps"]:
-        best = " or ".join([name for name in names["helps"] if name in better] or names["helps"])
-        do = (f"train with {best}, and check on other test images: of several that are tried, one"
-              " may look good by chance")  # fmt: skip
-        return ("ok", so, do), measured
-    do = "train on the real images alone, or make better generated images first"
-    return ("warn", so, _undecided(report)[1] if names["undecided"] else do), measured
+    if not settings.pretrained:
+        network += (
+            "; ask with the network that you mean to train: one with ImageNet weights needs other"
+            " images less (-p backbone=efficientnet_lite0 -p pretrained=true)"
+        )
+    chance = (
+        f"{tested} of {len(report.comparisons)} differences are tested, over {seeds} seed"
+        f"{'s' * (seeds > 1)}. Holm's correction holds the chance that one or more of those called"
+        f" decided are none at {ALPHA:.0%}; without it about {ALPHA * tested:.1f} would be. The"
+        " intervals are 95 % each, over seeds: other test images may tell otherwise"
+    )
+    apart = [f"The {len(test):,} test images are{drawn}. {KEEP_APART}"] * report.drawn
+    return tuple(f"{text}." for text in (*apart, network, chance))
 
 
-# Topic -> chapter, what was measured, and the words for each answer: the side of zero on which the
-# interval of a difference lies, or a word. Other answers have the words of None, and without these
-# are undecided.
-# fmt: off
-_AGAINST = "{}; generated against unseen real images"
-_MISSING = "content gap: kinds of real images that the generator makes too rarely or not at all"
-_VARIETY = ("do not replace real images; mix, and generate more variety (weaker guidance or"
-            " truncation, longer training, more training images of rare kinds)")
-_REPLACE = "they cannot take the place of the real images"
-RULES: dict[str, tuple[str, str, dict[Hashable, Words]]] = {
-    "equal images": ("", "{:.0f} of {:.0f} generated images equal a training image byte for byte;"
-        " of unseen real images {:.0f} of {:.0f}", {
-        "none": ("ok", "no image was copied outright"),
-        "repeated": (
-            "warn", "the data set repeats itself, and the generated images do so no more than it",
-            "remove duplicates from the real images"),
-        "copied": (
-            "stop", "these are training images, with whatever rights and private facts they carry",
-            "do not publish the set before they are removed; train on fewer steps or more images"),
-    }),
-    "near copies": ("", "{:.0f} of {:.0f} generated images are near copies of a training image; of"
-        " unseen real images {:.0f} of {:.0f} (difference {:+.1f} points [{:+.1f}, {:+.1f}])", {
-        1: ("stop", "the generator has memorised: these show single training images, slightly"
-            " changed",
-            "look at the closest pairs and remove them; train the generator for fewer steps"),
-        "few": ("warn", "too few to tell memorising from chance",
-                "look at the pairs; raise most_images"),
-        None: ("ok", "they come no nearer to single training images than new real images do"),
-    }),
-    "distance to training images": (
-        "", "score of the data-copying test {:+.1f} (0 = like unseen real images)", {
-        -1: ("warn", "nearer to the training images than new real images: copies, or typical images"
-             " only", "read with the lines on copies and on content: they tell the two apart"),
-        0: ("ok", "as far as those: no sign of copying"),
-        1: ("ok", "farther from the training images than new real ones: no sign of copying"),
-    }),
-    "test images": ("", "{:.0f} generated images equal a test image; near copies of one: {:.0f} of"
-        " {:.0f}, of training images {:.0f} of {:.0f}", {
-        "seen": (
-            "stop", "the generator has seen test images, so no accuracy measured on them counts",
-            "train the generator on the training split only, or choose other test images"),
-        "shared": ("warn", "the real splits share images, which may be all there is to it",
-                   "remove duplicates from the real images"),
-        "unseen": ("ok", "the test images are unseen"),
-    }),
-    "added to real images": ("", "trained on both: {}", {
-        1: ("ok", "adding them to the real images helps",
-            "add them; try more of them, or a smaller share, on validation images"),
-        -1: ("stop", "adding them to the real images hurts",
-             "leave them out; or add fewer, filter them, or let real images have the last word"
-             " (Real Guidance, Wang et al. 2024, Eq. 2)"),
-    }),
-    "remedies": ("16_real_guidance", "{}", {}),
-    "in place of real images": ("12_not_mutual", "trained on generated images alone: {}", {
-        -1: ("warn", _REPLACE, "keep the real images"),
-        "too few": ("warn", f"{_REPLACE}, not so few of them",
-                    "keep the real images; compare again with as many generated ones"),
-        1: ("ok", "they teach at least as much as the real images",
-            "check on other test images before you believe it"),
-    }),
-    "content": ("12_not_mutual", f"recall {{}}; coverage {_AGAINST}", {
-        "missing": ("warn", f"{_MISSING}; more is missing than distorted", _VARIETY),
-        "short": ("warn", _MISSING, _VARIETY),
-        "none": ("ok", "no kind of real image was found missing"),
-    }),
-    "quality": ("11_generators", f"precision {_AGAINST}", {
-        -1: ("warn", "quality gap: images that look like no real one",
-             "keep those of which a classifier trained on real images is sure; stronger guidance or"
-             " truncation, at a price in content"),
-        None: ("ok", "no more images are out of place than among real ones"),
-    }),
-    "appearance": (
-        "12_not_mutual", "told apart by a linear classifier {} (0 = not at all, 1 = always)", {
-        1: ("warn", "something betrays the generated images, be it a texture, a tint or what they"
-            " show", "first make sure that both went through the same resizing, file format and"
-            " colours; then train the generator longer"),
-        None: ("ok", "their look does not betray them"),
-    }),
-    "direction of the gap": ("12_not_mutual", "points lost from generated to real images {:.1f},"
-        " from real to generated {:.1f} (below 0: gained; difference {})", {
-        1: ("warn", "the gap is not mutual: they leave something out rather than look different",
-            "as for content: variety matters more than beauty"),
-        -1: ("warn", "real images prepare less for generated ones than the other way round",
-             "look for wrong labels and artefacts among the generated images"),
-    }),
-    "new to a classifier": ("14_what_an_image_teaches", f"share with a loss near zero {_AGAINST}", {
-        1: ("warn", "many of them teach a classifier trained on real images nothing new",
-            "generate more and keep those of higher loss, after a look at the highest"),
-        None: ("ok", "they are no easier than new real images"),
-    }),
-    "labels": ("14_what_an_image_teaches", f"share with a loss above 1 {_AGAINST}", {
-        1: ("warn",
-            "wrong labels or artefacts: a classifier trained on real images contradicts them",
-            "look at the images of highest loss; keep those of which the classifier is sure"),
-        None: ("ok", "their labels are contradicted no more often than those of new real images"),
-    }),
-}
+# ---- the bottom line -----------------------------------------------------------------------------
+
+
+def conclude(answers: Mapping[str, Hashable], facts: Mapping[str, Any]) -> Conclusion:
+    """Return the bottom line on the answers by topic, `VOID` ones included."""
+    both, instead = answers["beside real images"], answers["in place of real images"]
+    wrong, worth = answers["labels"] == 1, both == "helps" or instead == 1
+    if wrong and not worth:
+        use = "wrong labels"
+    elif worth:
+        use = ("beside" if both == "helps" else "instead") + " after a look" * wrong
+    else:
+        use = both
+    word = {"wrong labels": "no", "hurts": "no"}.get(use, "yes" if worth else "unknown")
+    if instead == VOID:
+        place = VOID
+    elif word == "yes":
+        place = instead if instead != 1 else "either" if both == "helps" else "instead"
+    else:
+        place = "none" if word == "no" else f"keep {instead}"
+    found = next((key for key in PUBLISH if key and answers[key[0]] == key[1]), None)
+    publish, why = PUBLISH[found]
+    where = {"either": "either", "instead": "instead"}.get(place, "beside")
+    sentences = (f"{text.format(**facts)}." for text in (USE[use], PLACE[place], why))
+    return Conclusion(word, where if word == "yes" else "nowhere", publish, tuple(sentences))

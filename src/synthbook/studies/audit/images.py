@@ -13,34 +13,44 @@ from synthbook import data
 from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
 from synthbook.data.npz import headers, images_of, oriented
-from synthbook.errors import InputError, did_you_mean
+from synthbook.errors import InputError, check_choice, did_you_mean
 from synthbook.randomness import derive, numpy_generator
+from synthbook.recognize.recipe import Recipe
 
 if TYPE_CHECKING:
     from synthbook.gans.recipes import GanRecipe
     from synthbook.generate.unet import DiffusionRecipe
-    from synthbook.recognize.recipe import Recipe
     from synthbook.studies.training_sets import Network
 
 FAMILIES = ("diffusion", "gan")  # those of generate.generators, which imports torch
 LEAST = 20  # generated images; with fewer no measure says anything
+RECIPE = Recipe(epochs=40, batch_size=64, learning_rate=0.002)
+KEEP_APART = (
+    "If your generator was trained on them too, no accuracy counts: keep a folder 'test' of real"
+    " images apart before you train one, and name it with -p test=FOLDER"
+)
 
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """How an audit measures and trains; `settings_of` makes it from a chapter's parameters."""
+    """How an audit reads, measures and trains; the defaults are the chapter's.
 
-    recipe: Recipe  # of every classifier's training
+    `settings_of` makes them from the names of the chapter's parameters.
+    """
+
+    test: str = ""  # real images to test on: a folder or .npz; "": those of the real images
+    image_size: int = 0  # side in pixels; 0 keeps the size of the real images
+    recipe: Recipe = RECIPE  # of every classifier's training
     backbone: str = "small_cnn"  # of every classifier
     pretrained: bool = False  # it starts from ImageNet weights
     precision: str = "float32"  # or bfloat16
-    seeds: tuple[int, ...] = (0, 1, 2)  # each draws its own images and initial weights
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws its own images and initial weights
     extractor: str = "efficientnet_lite0"  # features to measure in
     neighbours: int = 5  # k of precision, recall, density and coverage
     most_images: int = 1000  # of each set, for the measures
     train_images: int = 0  # real images to train classifiers on; 0 takes all
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
-    remedies: tuple[str, ...] = ()  # ways to train on both, besides mixing them; () tries none
+    remedies: tuple[str, ...] = ("RG", "RG+PG-R+PG-F")  # ways to train on both, besides mixing
     guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
     guide_input_size: int = 32  # side in pixels that its images are resized to
     lambda_3: float = 0.1  # weight of Pretrained Guidance
@@ -58,20 +68,37 @@ class AuditSettings:
 
         return Network(self.backbone, self.pretrained, self.recipe, self.precision)
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read, as options of `data.load`."""
+        return {"data_root": self.data_root, "skip_unreadable": self.skip_unreadable}
 
-def settings_of(p: Mapping[str, Any], *, device: str = "cpu") -> AuditSettings:
-    """Return the settings that a chapter's parameters spell out."""
-    from synthbook.studies.training_sets import classifier_recipe, generator_recipe
 
-    own = p["generated"] in FAMILIES
-    made = {
-        "recipe": classifier_recipe(p),
-        "seeds": tuple(range(p["first_seed"], p["first_seed"] + p["seeds"])),
-        "generator": generator_recipe(p["generated"], p) if own else None,
-        "device": device,
-    }
-    as_given = {field.name for field in fields(AuditSettings)} - made.keys()
-    return AuditSettings(**made, **{name: p[name] for name in as_given})
+def settings_of(p: Mapping[str, Any], **changes: Any) -> AuditSettings:
+    """Return the settings that a chapter's parameters, or some of them, spell out.
+
+    ``changes`` are fields of the settings.
+    """
+    base = AuditSettings()
+    if "seeds" in p:
+        first = p.get("first_seed", 0)
+        changes = {"seeds": tuple(range(first, first + p["seeds"]))} | changes
+    if p.get("samples") in FAMILIES and f"{p['samples']}_steps" in p:
+        from synthbook.studies.training_sets import generator_recipe
+
+        changes = {"generator": generator_recipe(p["samples"], p)} | changes
+    recipe = {field.name: p.get(field.name, getattr(base.recipe, field.name))
+              for field in fields(Recipe)}  # fmt: skip
+    given = {field.name: p[field.name] for field in fields(AuditSettings) if field.name in p}
+    return AuditSettings(**given | {"recipe": Recipe(**recipe)} | changes)
+
+
+def named_settings(samples: str, given: Mapping[str, Any]) -> AuditSettings:
+    """Return `settings_of` parameters that a reader names; InputError for an unknown name."""
+    known = {field.name for kind in (AuditSettings, Recipe) for field in fields(kind)}
+    for name in given:
+        check_choice("parameter", name, sorted(known | {"first_seed"}))
+    return settings_of({"samples": samples, **given})
 
 
 @dataclass(frozen=True)
@@ -88,36 +115,75 @@ class Pool:
 
 
 def check_inputs(p: Mapping[str, Any]) -> str:
-    """Return in two lines what ``p["real"]`` and ``p["generated"]`` are, or raise InputError.
+    """Return in three lines what the parameters data, samples and test are, or raise InputError.
 
-    ``data_root``, ``image_size`` and ``skip_unreadable`` are as in `data.load`, and may be
-    missing. No pixels are read and torch is not imported.
+    ``data_root``, ``image_size``, ``skip_unreadable`` and ``test`` may be missing. No pixels are
+    read and torch is not imported.
     """
-    real, generated, image_size = p["real"], p["generated"], p.get("image_size", 0)
+    real, samples, test = p["data"], p["samples"], p.get("test", "")
     options = {name: p[name] for name in ("data_root", "skip_unreadable") if name in p}
-    first = data.check(real, image_size=image_size, **options)
-    if generated in FAMILIES:
-        return f"{first}\ngenerated: the book's own {generated} model, trained on {first.name}"
-    path = Path(generated).expanduser()
-    if not path.exists():
+    size = p.get("image_size", 0)
+    first = data.check(real, image_size=size, **options)
+    lines = [str(first)]
+    paths = {"data": real, "samples": samples} | ({"test": test} if test else {})
+    for name, path in paths.items():
+        for other, same in paths.items():
+            if (
+                name < other
+                and Path(path).expanduser().resolve() == Path(same).expanduser().resolve()
+            ):
+                raise InputError(
+                    f"{name} and {other} are both '{path}'; name another folder or .npz as {other}"
+                )
+    path = Path(samples).expanduser()
+    if samples in FAMILIES:
+        lines.append(f"samples: of the book's own {samples} model, trained on {first.name}")
+    elif not path.exists():
         families = " nor ".join(f"'{name}'" for name in FAMILIES)
-        hint = did_you_mean(generated, FAMILIES) or "; correct the path"
+        hint = did_you_mean(samples, FAMILIES) or "; correct the path"
         raise InputError(
-            f"generated '{generated}' is neither {families}, nor a folder or .npz that exists{hint}"
+            f"samples '{samples}' is neither {families}, nor a folder or .npz that exists{hint}"
         )
-    if Path(real).expanduser().resolve() == path.resolve():
-        raise InputError(
-            f"real and generated are both '{generated}'; name the folder or .npz of generated "
-            "images as generated"
-        )
-    if is_unlabelled(path):
+    elif is_unlabelled(path):
         count = count_unlabelled(path, skip_unreadable=p.get("skip_unreadable", False))
-        return f"{first}\n{path.name}: {count:,} images without labels; a classifier labels them"
-    second = data.check(generated, image_size=image_size or None, **options)
-    if first.classes and second.classes:
-        same_classes(first.classes, second.classes)
-    resized = "" if first.size == second.size else "; brought to the size of the real images"
-    return f"{first}\n{second}{resized}"
+        lines.append(f"{path.name}: {count:,} images without labels; a classifier labels them")
+    else:
+        second = data.check(samples, image_size=size or None, **options)
+        if first.classes and second.classes:
+            same_classes(first.classes, second.classes)
+        resized = "" if first.size == second.size else "; brought to the size of the real images"
+        lines.append(f"{second}{resized}")
+    if test:
+        third = data.check(test, image_size=size or None, **options)
+        if first.classes and third.classes:
+            same_classes(first.classes, third.classes, "test images")
+        lines.append(f"test images: all of {third.name}")
+    elif samples not in FAMILIES and is_drawn(real):
+        lines.append(f"test images: {first.counts['test']:,} drawn from {first.name}. {KEEP_APART}")
+    return "\n".join(lines)
+
+
+def is_drawn(real: str) -> bool:
+    """Return whether test images are drawn from a folder or .npz that has none of its own."""
+    path = Path(real).expanduser()
+    if real in {entry["name"] for entry in data.available()} or not path.exists():
+        return False
+    return "pool" in files.layout(path) if path.is_dir() else "x_test" not in headers(path)
+
+
+def load_real(real: str, settings: AuditSettings) -> Splits:
+    """Return the real images; with ``settings.test``, all of ``real`` are training images."""
+    splits = data.load(real, image_size=settings.image_size, **settings.reading)
+    if not settings.test:
+        return splits
+    size, channels = splits.train.image_size, splits.train.channels
+    test = data.load(settings.test, image_size=size, channels=channels, **settings.reading)
+    same_classes(splits.classes, test.classes, "test images")
+    return Splits(_whole(splits), splits.val, _whole(test).of_classes(splits.classes))
+
+
+def _whole(splits: Splits) -> ImageSet:
+    return data.concatenate(splits.train, splits.val, splits.test, name=splits.name)
 
 
 def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Pool:
@@ -141,13 +207,9 @@ def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Poo
     if is_unlabelled(path):
         images = read_unlabelled(path, *shape, skip_unreadable=settings.skip_unreadable)
         return label(images, path.stem, real, settings)
-    splits = data.load(
-        generated, data_root=settings.data_root, image_size=shape[0], channels=shape[1],
-        skip_unreadable=settings.skip_unreadable,
-    )  # fmt: skip
+    splits = data.load(generated, image_size=shape[0], channels=shape[1], **settings.reading)
     same_classes(real.classes, splits.classes)
-    whole = data.concatenate(splits.train, splits.val, splits.test, name=splits.name)
-    return Pool(*[whole.of_classes(real.classes)] * 2)
+    return Pool(*[_whole(splits).of_classes(real.classes)] * 2)
 
 
 def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) -> Pool:

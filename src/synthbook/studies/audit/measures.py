@@ -1,6 +1,6 @@
-"""The three measures of an audit: how near, whether copied, and what can be learnt from it.
+"""How near generated images are, and whether they are copies.
 
-Each is made in the same way of unseen real images, or of training on real ones, for comparison.
+Each measure is made in the same way of unseen real images, for comparison.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import numpy as np
 
 from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
-from synthbook.randomness import derive, numpy_generator
-from synthbook.studies.audit.images import AuditSettings, draw, some
-from synthbook.studies.gap import REAL
+from synthbook.randomness import numpy_generator
+from synthbook.studies.audit.images import draw, some
 
 if TYPE_CHECKING:
     from synthbook.measure.features import Extractor
 
-GENERATED, BOTH = "generated", "real+generated"
+GENERATED = "generated"
 FLOOR = "_floor"  # ends the name of a measure of unseen real images
 THUMBNAIL = 16  # side in pixels at which images are compared with all training images
 HALF_WAY = 0.5  # see `closeness`
@@ -154,86 +153,3 @@ def memorisation(
     order = np.argsort(relative, kind="stable")
     pairs = chosen[order], nearest[order], relative[order]
     return Copies(values, *pairs, shares["near_train_unseen"])
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What `usefulness` finds, one number a seed.
-
-    ``accuracy[train, test]`` is in percent on images that were not trained on; ``counts`` says how
-    many real and generated images were trained on. ``losses`` [N], in nats, are the mean over
-    seeds of each image of ``sample`` under classifiers trained on real images, ``losses_unseen``
-    those of unseen real images and ``losses_back`` of the latter under classifiers trained on
-    generated images.
-    """
-
-    accuracy: Mapping[tuple[str, str], tuple[float, ...]]
-    values: Mapping[str, tuple[float, ...]]
-    counts: Mapping[str, int]
-    sample: ImageSet
-    losses: np.ndarray
-    losses_unseen: np.ndarray
-    losses_back: np.ndarray
-
-
-def training_images(
-    real: Splits, generated: ImageSet, train_images: int, seed: int
-) -> tuple[dict[str, ImageSet], ImageSet]:
-    """Return the images of either source that a seed trains on, and generated ones kept back.
-
-    Up to ``train_images`` (0: all) real ones, and as many generated ones or four fifths of them,
-    whichever is less.
-    """
-    count = min(len(real.train), train_images or len(real.train))
-    fewer = min(count, len(generated) * 4 // 5)
-    chosen, rest = draw(generated, fewer, seed, "train", GENERATED)
-    sets = {
-        REAL: real.train.subset(draw(real.train, count, seed, "train", REAL)[0]),
-        GENERATED: generated.subset(chosen),
-    }
-    return sets, generated.subset(rest[: len(real.test)])
-
-
-def usefulness(
-    real: Splits, generated: ImageSet, settings: AuditSettings, *, seeds: Iterable[int]
-) -> Lessons:
-    """Train on each source and on both, test on images that were not trained on.
-
-    The images are those of `training_images`. With both sources, each step takes a batch of
-    either, so that a real image is shown as often as without the generated ones.
-    """
-    from synthbook.measure.gap import loss_profile, non_mutual_gap
-    from synthbook.recognize.predict import accuracy, sample_losses
-
-    network, device = settings.network, settings.device
-    options = network.reading(device)
-    sample = some(generated, settings.most_images, "losses")
-    unseen = some(real.test, settings.most_images, "losses")
-    judged = {"": (REAL, sample), FLOOR: (REAL, unseen), "_back": (GENERATED, unseen)}
-    accuracies: dict[tuple[str, str], list[float]] = {}
-    values: dict[str, list[float]] = {}
-    losses: dict[str, list[np.ndarray]] = {suffix: [] for suffix in judged}
-    for seed in seeds:
-        sets, kept_back = training_images(real, generated, settings.train_images, seed)
-        models = {
-            train: network.train(images, seed=derive(seed, "audit"), device=device)[0]
-            for train, images in {**sets, BOTH: sets}.items()
-        }
-        for train, model in models.items():
-            for test, images in {REAL: real.test, GENERATED: kept_back}.items():
-                accuracies.setdefault((train, test), []).append(accuracy(model, images, **options))
-        latest = {pair: numbers[-1] for pair, numbers in accuracies.items()}
-        for name, value in non_mutual_gap(latest, GENERATED).items():
-            values.setdefault(name, []).append(value)
-        for suffix, (train, images) in judged.items():
-            losses[suffix].append(sample_losses(models[train], images, **options))
-            profile = loss_profile(losses[suffix][-1])
-            for kind in ("near_zero", "high"):
-                values.setdefault(f"{kind}_loss{suffix}", []).append(profile[kind])
-    return Lessons(
-        {pair: tuple(numbers) for pair, numbers in accuracies.items()},
-        {name: tuple(numbers) for name, numbers in values.items()},
-        {name: len(images) for name, images in sets.items()},
-        sample,
-        *(np.mean(arrays, axis=0) for arrays in losses.values()),
-    )

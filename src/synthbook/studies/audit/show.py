@@ -1,49 +1,56 @@
-"""An audit on a page: advice, tables and images."""
+"""An audit on a page: the verdict, tables and images."""
 
 from __future__ import annotations
 
 import html
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthbook.data import ImageSet
 from synthbook.intervals import interval
+from synthbook.studies.audit.advice import Advice, Verdict, advise
 from synthbook.studies.audit.images import draw
+from synthbook.studies.audit.lessons import AUG
 from synthbook.studies.audit.measures import GENERATED
-from synthbook.studies.audit.remedies import AUG, effects
+from synthbook.studies.audit.rules import EFFECTS, UNSEEN, VOID
 from synthbook.studies.gap import REAL
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from synthbook.studies.audit.advice import Advice
     from synthbook.studies.audit.report import Report
 
 # A mark and a word beside the colour, so that nothing hangs on the colour. The text has the
 # page's own colour, light or dark.
-MARKS = {"stop": ("✗", "#D55E00"), "warn": ("!", "#E69F00"), "ok": ("✓", "#009E73")}
+MARKS = {"stop": ("✗", "#D55E00"), "warn": ("!", "#E69F00"), "ok": ("✓", "#009E73"),
+         "void": ("–", "#888888")}  # fmt: skip
+BLOCK = "padding: 0.1em 0 0.1em 0.8em; margin: 0 0 0.9em 0; border-left: 5px solid"
 
 
-def advice_html(entries: Iterable[Advice]) -> Any:
-    """Return advice as HTML, one block an entry; it takes its text colour from the page."""
-    from IPython.display import HTML
+def verdict_html(verdict: Verdict) -> str:
+    """Return a verdict as HTML: the bottom line, notes, and one block a line of advice."""
+    said = "<br>".join(map(html.escape, verdict.conclusion.sentences))
+    notes = "<br>".join(map(html.escape, verdict.notes))
+    head = (
+        f'<div style="border: 2px solid; padding: 0.6em 0.9em; margin: 0 0 0.9em 0">'
+        f'<b style="font-size: 1.1em">{said}</b><br><small>{notes}</small></div>'
+    )
+    return "\n".join([head, *map(_block, verdict.lines)])
 
-    return HTML("\n".join(map(_block, entries)))
 
-
-def _block(entry: Advice) -> str:
-    mark, color = MARKS[entry.severity]
-    so, do = (html.escape(text[:1].upper() + text[1:] + ".") for text in (entry.so, entry.do))
-    link = f' See <a href="{entry.chapter}.html">{entry.chapter}</a>.' if entry.chapter else ""
-    todo = "" if entry.do == "nothing" else f"<br><b>Do:</b> {do}"
+def _block(line: Advice) -> str:
+    mark, color = MARKS[line.severity]
+    so, do = (html.escape(text[:1].upper() + text[1:] + ".") for text in (line.so, line.do))
+    link = f' See <a href="{line.chapter}.html">{line.chapter}</a>.' if line.chapter else ""
+    todo = f"<br><b>Do:</b> {do}" if line.do else ""
+    faint = "; opacity: 0.65" * (line.severity == VOID)
     return (
-        f'<div style="border-left: 5px solid {color}; padding: 0.1em 0 0.1em 0.8em; '
-        f'margin: 0 0 0.9em 0">'
-        f"<b>{mark} {entry.severity}: {html.escape(entry.topic)}.</b> {so}"
-        f"<br><small>Measured: {html.escape(entry.measured)}.{link}</small>{todo}</div>"
+        f'<div style="{BLOCK} {color}{faint}">'
+        f"<b>{mark} {line.severity}: {html.escape(line.topic)}.</b> {so}"
+        f"<br><small>Measured: {html.escape(line.measured)}.{link}</small>{todo}</div>"
     )
 
 
@@ -76,18 +83,23 @@ def copies_table(report: Report) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, "index", columns=["generated", "for comparison"])
 
 
-def remedies_table(report: Report) -> pd.DataFrame:
-    """Return what each way of training reaches, in percent, and its effects in points."""
+def lessons_table(report: Report) -> pd.DataFrame:
+    """Return what each training reaches, in percent, and its effects in points of accuracy."""
     import pandas as pd
 
-    accuracy = report.remedies.accuracy
-    lines = {"real images alone": [spread(accuracy[REAL], 1), "", "", ""]}
-    for effect in effects(accuracy):
-        name = "generated images alone" if effect.name == GENERATED else effect.name
-        aug = "" if effect.name == AUG else effect.against_aug.text(1)
-        own = spread(accuracy[effect.name], 1)
-        lines[name] = [own, effect.against_real.text(1), aug, effect.verdict]
-    columns = ["unseen real images", "against real alone", "against Aug", "verdict"]
+    accuracy, found, lines = report.lessons.accuracy, report.comparisons, {}
+    void = UNSEEN in advise(report).void
+    for name in report.lessons.sources:
+        title = f"{name} images alone" if name in (REAL, GENERATED) else name
+        lines[title] = [spread(accuracy[name, test], 1) for test in (REAL, GENERATED)]
+        if name == REAL:
+            lines[title] += ["", "", ""]
+            continue
+        aug = found.get((name, AUG))
+        lines[title] += [found[name, REAL].gap.text(1), aug.gap.text(1) if aug else ""]
+        lines[title] += [VOID if void else EFFECTS[found[name, REAL].sign]]
+    columns = ["unseen real images", "kept-back generated ones", "less real alone", "less Aug",
+               "on real images it"]  # fmt: skip
     return pd.DataFrame.from_dict(lines, "index", columns=columns)
 
 

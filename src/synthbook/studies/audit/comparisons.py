@@ -1,0 +1,63 @@
+"""Differences over seeds, and which of a dozen of them are more than chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthbook.intervals import DECIMALS, Difference, interval, student
+
+FEWEST = 5  # seeds that a word about accuracy takes
+ALPHA = 0.05  # the chance that one or more of the differences that are decided are none
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference over seeds: ``gap`` with its 95 % interval, and what may be said of it.
+
+    ``sign`` is 1 or -1 where it is decided, else 0, and ``doubt`` says why it is not. ``p`` is the
+    two-sided p-value of no difference, None where none was tested.
+    """
+
+    gap: Difference
+    p: float | None
+    sign: int = 0
+    doubt: str = ""
+
+
+def compare(
+    differences: Mapping[str, Sequence[float]], accuracies: Collection[str] = ()
+) -> dict[str, Comparison]:
+    """Return name -> what may be said of its differences, one number a seed.
+
+    Student's t decides, with Holm's correction (1979) over all that are tested. Of one seed none
+    is, and of fewer than `FEWEST` no difference of ``accuracies``.
+    """
+    found = {}
+    for name, values in differences.items():
+        few = f"{len(values)} seeds, and accuracy takes {FEWEST}" if name in accuracies else ""
+        doubt = few if len(values) < FEWEST else ""
+        doubt = "one seed has no interval" if len(values) == 1 else doubt
+        gap = Difference(*interval(values))
+        found[name] = Comparison(gap, None if doubt else _p(values), doubt=doubt)
+    tested = sorted((name for name, one in found.items() if one.p is not None),
+                    key=lambda name: found[name].p)  # fmt: skip
+    decided = True
+    for rank, name in enumerate(tested):
+        gap, p, doubt = found[name].gap, found[name].p, "the interval spans zero"
+        decided = decided and p <= ALPHA / (len(tested) - rank)
+        if gap.sign:
+            doubt = f"it may be chance, as one of {len(tested)} comparisons"
+        sign, doubt = (int(np.sign(gap.mean)), "") if decided else (0, doubt)
+        found[name] = Comparison(gap, p, sign, doubt)
+    return found
+
+
+def _p(values: Sequence[float]) -> float:
+    mean, error = np.mean(values), np.std(values, ddof=1) / math.sqrt(len(values))
+    if round(error, DECIMALS) == 0:
+        return float(round(mean, DECIMALS) == 0)
+    return 2 * student(-abs(mean / error), len(values) - 1)
