@@ -15,7 +15,15 @@ from synthbook.studies.audit.advice import Advice, Answer, judge
 from synthbook.studies.audit.images import Pool
 from synthbook.studies.audit.lessons import Lessons
 from synthbook.studies.audit.measures import FLOOR, Copies
-from synthbook.studies.audit.rules import LABELLED, RULES, SEVERITIES, UNDECIDED, UNSEEN, words_of
+from synthbook.studies.audit.rules import (
+    LABELLED,
+    LOST,
+    RULES,
+    SEVERITIES,
+    UNDECIDED,
+    UNSEEN,
+    words_of,
+)
 
 REAL = (80.0, 81.0, 80.5, 79.5, 80.0)
 NONE = ImageSet(np.zeros((0, 8, 8, 1), np.uint8), np.zeros(0, int), ("a", "b"), "none")
@@ -166,24 +174,25 @@ USUAL = {topic: next(iter(rule.words)) for topic, rule in RULES.items()}
 EVERY = [dict(zip(ANSWERS, answers, strict=True)) for answers in product(*ANSWERS.values())]
 
 
-def judged(answers, void=()):
-    given = [Answer(topic, answer, FACTS) for topic, answer in (USUAL | answers).items()]
-    return judge(given, dict.fromkeys(void, "taken away"))
+def judged(answers, lost=()):
+    return judge(
+        [Answer(topic, answer, FACTS) for topic, answer in (USUAL | answers).items()], lost
+    )
 
 
 def test_a_stop_voids_exactly_the_lines_that_rest_on_what_it_takes_away():
-    for answers, void in product(EVERY, ((), (LABELLED,))):
-        verdict = judged(answers, void)
+    for answers, before in product(EVERY, ((), (LABELLED,))):
+        verdict = judged(answers, before)
         gone = {words_of(topic, answer).voids for topic, answer in answers.items()} - {""}
-        assert set(verdict.void) == gone | set(void)
+        assert verdict.lost == gone | set(before)
         assert [one.topic for one in verdict.lines if one.severity == "void"] == [
-            topic for topic, rule in RULES.items() if rule.rests_on & set(verdict.void)
+            topic for topic, rule in RULES.items() if rule.rests_on & verdict.lost
         ]
         for one in verdict.lines:
             answer = (USUAL | answers)[one.topic]
             if one.severity == "void":
                 assert not one.do
-                assert any(why in one.so for why in verdict.void.values())
+                assert any(LOST[ground] in one.so for ground in verdict.lost)
             else:
                 assert one.severity == words_of(one.topic, answer).severity
 
@@ -224,8 +233,8 @@ def test_every_combination_of_findings_has_one_bottom_line():
 def test_the_bottom_line_recommends_nothing_that_is_void():
     for answers in EVERY:
         verdict = judged(answers)
-        if UNSEEN in verdict.void:
-            assert (verdict.conclusion.use, verdict.conclusion.place) != ("yes", "beside")
+        if UNSEEN in verdict.lost:
+            assert verdict.conclusion.use != "yes"
             assert verdict.conclusion.place == "nowhere"
             assert not any("<" in text for text in verdict.conclusion.sentences)
 

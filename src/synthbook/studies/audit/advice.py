@@ -11,7 +11,7 @@ accuracy on them counts. Such lines are void, whatever they measured.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,12 +23,12 @@ from synthbook.studies.audit.measures import FLOOR, GENERATED
 from synthbook.studies.audit.rules import (
     EFFECTS,
     LABELLED,
+    LOST,
     PLACE,
     PUBLISH,
     RULES,
     SEVERITIES,
     UNDECIDED,
-    UNSEEN,
     USE,
     VOID,
     words_of,
@@ -78,19 +78,19 @@ class Conclusion:
     sentences: tuple[str, str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """A `Conclusion`, the lines it rests on, the gravest first, and what to know of the audit.
 
-    ``void`` says, of each thing that lines rest on and that was taken away, by what.
+    ``lost`` is what lines rest on and was taken away, see `rules.LOST`.
     """
 
     conclusion: Conclusion
     lines: tuple[Advice, ...]
-    void: Mapping[str, str]
+    lost: frozenset[str]
     notes: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return all of it as plain text."""
         parts = [*self.conclusion.sentences, *self.notes, ""]
         for line in self.lines:
@@ -106,35 +106,30 @@ class Verdict:
 
 def advise(report: Report) -> Verdict:
     """Return what follows from a report: a bottom line, and a line for each of `RULES`."""
-    given = {LABELLED: "their labels are those of a classifier trained on the real images"}
-    answers = [*_counted(report), *_compared(report)]
-    return judge(answers, given if report.pool.note else {}, _notes(report))
+    lost = {LABELLED} if report.pool.note else set()
+    return judge([*_counted(report), *_compared(report)], lost, _notes(report))
 
 
 def judge(
-    answers: Iterable[Answer], void: Mapping[str, str] = {}, notes: Sequence[str] = ()
+    answers: Iterable[Answer], lost: Collection[str] = (), notes: Sequence[str] = ()
 ) -> Verdict:
-    """Return the verdict on one answer a topic; ``void`` is what is taken away beforehand."""
+    """Return the verdict on one answer a topic; ``lost`` is what lines cannot rest on anyway."""
     found = {answer.topic: answer for answer in answers}
-    void = dict(void)
-    for topic, answer, _ in found.values():
-        words = words_of(topic, answer)
-        if words.voids:
-            void.setdefault(words.voids, words.so)
+    taken = (words_of(topic, answer).voids for topic, answer, _ in found.values())
+    lost = {*lost, *taken} - {""}
     lines, standing = [], {}
     for topic in RULES:  # which stand in the order of their gravity
         _, answer, facts = found[topic]
         chapter, rests_on, measured, _ = RULES[topic]
         severity, so, do, _ = words_of(topic, answer)
         standing[topic] = answer
-        if gone := [void[ground] for ground in void if ground in rests_on]:
-            severity, so, do, standing[topic] = "void", "void: " + "; ".join(gone), "", VOID
+        if gone := [LOST[ground] for ground in sorted(lost & rests_on)]:
+            severity, so, do, standing[topic] = VOID, f"does not count: {'; '.join(gone)}", "", VOID
         texts = (text.format(**facts) for text in (measured, so, do))
         lines.append(Advice(severity, topic, *texts, chapter))
     lines.sort(key=lambda line: SEVERITIES.index(line.severity))
     facts = {key: value for answer in found.values() for key, value in answer.facts.items()}
-    facts["seen"] = void.get(UNSEEN, "")
-    return Verdict(conclude(standing, facts), tuple(lines), void, tuple(notes))
+    return Verdict(conclude(standing, facts), tuple(lines), frozenset(lost), tuple(notes))
 
 
 # ---- what was measured ---------------------------------------------------------------------------
@@ -262,7 +257,7 @@ def _notes(report: Report) -> tuple[str, ...]:
     weights = "ImageNet" if settings.pretrained else "random"
     network = (
         f"Every accuracy is that of {settings.backbone}, from {weights} weights, on {len(test):,}"
-        f" test images (one is {100 / max(1, len(test)):.2g} points)"
+        f" test images, each of which counts {100 / max(1, len(test)):.2g} points"
     )
     if not settings.pretrained:
         network += (

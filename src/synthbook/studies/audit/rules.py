@@ -10,6 +10,11 @@ UNDECIDED, VOID = "undecided", "void"
 # What lines rest on: that the generator has not seen the test images, that the generated images
 # are its own and no copies, that their labels came with them.
 UNSEEN, NEW, LABELLED = "unseen", "new", "labelled"
+LOST = {
+    UNSEEN: "the generator has seen test images",
+    NEW: "copies of training images are among them",
+    LABELLED: "their labels are those of a classifier trained on the real images",
+}
 
 
 class Words(NamedTuple):
@@ -53,7 +58,7 @@ _APART = "name real images that the generator has never seen: -p test=FOLDER, ke
 RULES: dict[str, Rule] = {
     "test images": Rule("", frozenset(), "{test_equal} generated images equal a test image; near"
         " copies of one: {test_near}, of training images {test_near_train}", {
-        "seen": Words("stop", "the generator has seen test images",
+        "seen": Words("stop", f"{LOST[UNSEEN]}, so no accuracy measured on them counts",
                       f"train it on the training images only, or {_APART}", UNSEEN),
         "shared": Words("warn", "the real splits share images, which may be all there is to it",
                         "remove duplicates from the real images"),
@@ -148,7 +153,7 @@ RULES: dict[str, Rule] = {
 
 # The bottom line. Its first sentence, by what decides it:
 USE: dict[Hashable, str] = {
-    VOID: "Do not use them on the strength of this page: {seen}, so whether they help is not known",
+    VOID: f"Do not use them on the strength of this page: {LOST[UNSEEN]}, so no accuracy counts",
     "wrong labels": "Do not use them as they are: a classifier trained on the real images"
                     " contradicts too many of their labels; correct or drop those first",
     "hurts": "Do not use them: every way of training on both that was tried loses accuracy on"
@@ -165,7 +170,6 @@ USE |= {
 }
 # The second, by the place that is left to them:
 _LOSE = "alone the generated ones lose accuracy ({alone_gap} points)"
-_OPEN = "whether they can is undecided"
 PLACE: dict[Hashable, str] = {
     VOID: "Neither beside the real images nor instead of them, until they are measured on real"
           " images that the generator has never seen",
@@ -174,10 +178,10 @@ PLACE: dict[Hashable, str] = {
     "instead": "Instead of the real images; beside them is undecided or worse",
     -1: f"Beside the real images, not instead of them: {_LOSE}",
     "too few": f"Beside the real images, not instead of them: {_LOSE}, so few of them",
-    UNDECIDED: f"Beside the real images, not instead of them: {_OPEN}",
+    UNDECIDED: "Beside the real images, not instead of them: whether they can is undecided",
     "keep -1": f"Keep to the real images: {_LOSE}",
     "keep too few": f"Keep to the real images: {_LOSE}, so few of them",
-    "keep undecided": f"Keep the real images, not others instead: {_OPEN}",
+    "keep undecided": "Keep the real images: whether others can take their place is undecided",
 }
 # The third, by the first finding that is there:
 PUBLISH: dict[tuple[str, Hashable] | None, tuple[str, str]] = {

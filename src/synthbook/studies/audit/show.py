@@ -88,7 +88,7 @@ def lessons_table(report: Report) -> pd.DataFrame:
     import pandas as pd
 
     accuracy, found, lines = report.lessons.accuracy, report.comparisons, {}
-    void = UNSEEN in advise(report).void
+    void = UNSEEN in advise(report).lost
     for name in report.lessons.sources:
         title = f"{name} images alone" if name in (REAL, GENERATED) else name
         lines[title] = [spread(accuracy[name, test], 1) for test in (REAL, GENERATED)]
