@@ -134,8 +134,8 @@ for part in found[0].parts:
 # ## What this page leaves out
 #
 # A verdict covers what changes with the seed, on the data sets and networks that have rows. It says
-# nothing of other data sets or networks. A claim whose chapter is not written has no check yet. To add rows at a larger scale, run the chapter that a
-# claim links to, for example
+# nothing of other data sets or networks. A claim whose chapter is not written has no check yet. To
+# add rows at a larger scale, run the chapter that a claim links to, for example
 #
 # ```bash
 # make results SCALE=small CHAPTER=12_not_mutual
