@@ -86,6 +86,8 @@ def line(found: Report, topic: str) -> Advice:
         ({"equal_generated_in_held_out": 1}, "test images", "stop"),
         ({"equal_generated_in_held_out": 1, "equal_held_out_in_train": 1}, "test images", "warn"),
         ({"near_test": 40}, "test images", "stop"),
+        ({"near_test": 1}, "test images", "warn"),
+        ({"near_test": 40, "near_test_train": 41}, "test images", "ok"),
         ({"recall": LOW}, "content", "warn"),
         ({"coverage": LOW}, "content", "warn"),
         ({"recall": HIGH}, "content", "ok"),
@@ -160,10 +162,10 @@ FACTS = {
                                "equal_unseen", "near_unseen", "near_gap", "alone", "recall",
                                "coverage", "precision", "appearance", "high_loss",
                                "near_zero_loss", "asymmetry")},
-    "drops": (1, 2), "best": "<best>", "best_gap": "<best_gap>", "alone_gap": "<alone_gap>",
+    "drops": (1, 2), "best": "<best>", "gains": "<gains>", "alone_gap": "<alone_gap>",
 }  # fmt: skip
 ANSWERS = {
-    "test images": ("seen", "shared", "unseen"),
+    "test images": ("seen", "shared", "few", "drawn", "unseen"),
     "equal images": ("copied", "repeated", "none"),
     "near copies": (1, "few", 0),
     "labels": (1, 0, UNDECIDED),
@@ -276,6 +278,7 @@ def test_the_page_says_which_network_which_test_images_and_how_many_may_be_wrong
     )
     said = "\n".join(advise(pretrained).notes)
     assert "ask with" not in said
+    assert line(pretrained, "test images").severity == "warn"
     assert "7 of 10 differences are tested, over 3 seeds" in said
     assert "-p test=FOLDER" in said
 

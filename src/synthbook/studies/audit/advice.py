@@ -172,10 +172,14 @@ def _counted(report: Report) -> Iterator[Answer]:
     # images that are near copies of a test image.
     same = counts["equal_generated_in_held_out"]
     near = of("near_test", "n_generated", "near_test_train", "n_train")
-    seen = (same and not base) or rates(*near).sign > 0
+    gap = rates(*near)
+    seen = (same and not base) or gap.sign > 0
+    answer = "seen" if seen else "shared" if same else "few" if gap.mean > 0 else "unseen"
     texts = {"test_equal": f"{same:,.0f}", "test_near": f"{near[0]:,.0f} of {near[1]:,.0f}",
              "test_near_train": f"{near[2]:,.0f} of {near[3]:,.0f}"}  # fmt: skip
-    yield Answer("test images", "seen" if seen else "shared" if same else "unseen", texts)
+    if report.drawn and answer == "unseen":
+        answer = "drawn"
+    yield Answer("test images", answer, texts)
 
 
 def _compared(report: Report) -> Iterator[Answer]:
@@ -243,7 +247,8 @@ def _on_both(report: Report, alone: float, seeds: Mapping[str, int]) -> Answer:
         + f"; better than mixing ({AUG}): {', '.join(better) or 'none'}",
         "effects": "; ".join(so) + f" ({', or '.join(doubts)})" * bool(of[0]),
         "best": " or ".join(best), "both_why": ", or ".join(doubts),
-        "best_gap": found[best[0], REAL].gap.text(1) if best else "", **seeds,
+        "gains": ", by ".join(f"{name} gains {found[name, REAL].gap.text(1)}" for name in best),
+        **seeds,
     }  # fmt: skip
     answer = "helps" if of[1] else UNDECIDED if of[0] else "hurts"
     return Answer("beside real images", answer, facts)
@@ -252,7 +257,7 @@ def _on_both(report: Report, alone: float, seeds: Mapping[str, int]) -> Answer:
 def _notes(report: Report) -> tuple[str, ...]:
     """Return what test images, which network, and how many of the comparisons may be wrong."""
     settings, test = report.settings, report.real.test
-    seeds, drawn = len(settings.seeds), f" drawn from {report.real.name}" * report.drawn
+    seeds = len(settings.seeds)
     tested = sum(one.p is not None for one in report.comparisons.values())
     weights = "ImageNet" if settings.pretrained else "random"
     network = (
@@ -270,8 +275,8 @@ def _notes(report: Report) -> tuple[str, ...]:
         f" decided are none at {ALPHA:.0%}; without it about {ALPHA * tested:.1f} would be. The"
         " intervals are 95 % each, over seeds: other test images may tell otherwise"
     )
-    apart = [f"The {len(test):,} test images are{drawn}. {KEEP_APART}"] * report.drawn
-    return tuple(f"{text}." for text in (*apart, network, chance))
+    drawn = f"The {len(test):,} test images are drawn from {report.real.name}. {KEEP_APART}"
+    return tuple(f"{text}." for text in (*[drawn] * report.drawn, network, chance))
 
 
 # ---- the bottom line -----------------------------------------------------------------------------

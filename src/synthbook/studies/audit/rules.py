@@ -62,7 +62,12 @@ RULES: dict[str, Rule] = {
                       f"train it on the training images only, or {_APART}", UNSEEN),
         "shared": Words("warn", "the real splits share images, which may be all there is to it",
                         "remove duplicates from the real images"),
-        "unseen": Words("ok", "the test images are unseen"),
+        "few": Words("warn", "too few near copies to tell whether the generator has seen them",
+                     "raise most_images; remove duplicates from the real images"),
+        "drawn": Words("warn", "they are drawn from images that the generator may have seen; no"
+                       " near copies of them are found, but not all that was seen is copied",
+                       f"if it was trained on all of these, {_APART}"),
+        "unseen": Words("ok", "no sign that the generator has seen the test images"),
     }),
     "equal images": Rule("", frozenset(), "{equal} generated images equal a training image byte"
         " for byte; of unseen real images {equal_unseen}", {
@@ -160,7 +165,7 @@ USE: dict[Hashable, str] = {
              " unseen real images",
     UNDECIDED: "Do not count on them: whether they help beside real images is undecided"
                " ({both_why})",
-    "beside": "Use them: training on both by {best} gains {best_gap} points on unseen real images",
+    "beside": "Use them: training on both by {gains} points of accuracy on unseen real images",
     "instead": "Use them: alone they teach more than the real images, by {alone_gap} points",
 }
 USE |= {
@@ -197,6 +202,8 @@ PUBLISH: dict[tuple[str, Hashable] | None, tuple[str, str]] = {
                              " copies of a training image"),
     ("test images", "shared"): ("look", "Look at the closest pairs before you publish:"
                                 " {test_equal} equal a test image"),
+    ("test images", "few"): ("look", "Look at them before you publish: {test_near} are near copies"
+                             " of a test image"),
     None: ("not refuted", "Nothing found speaks against publishing: {equal} are copies, {near} near"
            " copies; but shifted, cropped or mirrored ones escape, and rights are not measured"),
 }
