@@ -467,7 +467,7 @@ else:
 # (solid) show what such a choice is worth.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (dashed) and test images (solid), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy dashed and test accuracy solid for each generator."}}
-table, whose = page.shown("top1_accuracy", part="sensitivity")
+table, whose = page.shown("top1_accuracy", part="sensitivity", varied=[*remedies.WEIGHTS])
 SPLITS = {"val": ("validation", "--"), "test": ("test", "-")}
 if whose:
     table = by_generator(table)

@@ -83,7 +83,7 @@ class Plan(NamedTuple):
         lines = [f"To do: {self.trainings} trainings, {len(self.rows)} rows"]
         parts: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
         for row in self.rows:
-            parts[row["part"]][row["method"]][row["train"]] = None
+            parts[row.get("part", "rows")][row["method"]][row["train"]] = None
         for part, methods in parts.items():
             alike = defaultdict(list)
             for method, sources in methods.items():
