@@ -567,6 +567,8 @@ def entry(**check):
         ({"let": {**BOTH, "B": {"train": "b", "chapter": "99_none"}}}, "in chapter 99_none"),
         ({"let": {**BOTH, "B": {"train": "b", "chapter": "11_generators", "method": "fidelity",
                                 "metric": "fd"}}}, "'FD' and 'points'"),
+        ({"let": {**BOTH, "P": {"train": "a", "chapter": "11_generators", "method": "fidelity",
+                                "metric": "fd"}}, "premise": ["P > A"]}, "'FD' and 'points'"),
         ({"require": ["A > B", "A / B > 1"], "margin": 1}, "one margin for effects in"),
         ({"premise": ["convergd"]}, "no premise 'convergd'; did you mean 'converged'"),
         ({"premise": ["converged", "A > 3"]}, None),

@@ -270,20 +270,22 @@ def _conditions(check: Check, texts: Iterable[str], rows: Rows) -> list[list[Con
         for test in wanted:
             name = text if asked is check else f"{text} ({test.text})"
             cells = _cells(asked, test.names, rows, asked.cells)
-            found.append([_condition(name, test, cell) for cell in cells])
+            unit = _unit(asked, test)
+            found.append([_condition(name, test, cell, unit) for cell in cells])
     return found
 
 
-def _condition(name: str, test: Expression, cell: Cell) -> Condition:
+def _condition(name: str, test: Expression, cell: Cell, unit: str) -> Condition:
     where = f" at {cell.label}" if cell.label else ""
     if unsaid := [quantity.text for quantity in cell.quantities if not quantity.rows]:
-        shortfall = f"premise {name} cannot be judged{where}: no rows of {'; '.join(unsaid)}"
+        shortfall = f"premise {name} cannot be judged{where}: no rows of {', '.join(unsaid)}"
     elif cell.fault:
         shortfall = f"premise {name} cannot be judged{where}: {cell.fault}"
     else:
         mean = round(float(replicates(test, cell.columns)[0]), DECIMALS)
         met = mean > 0 or (mean == 0 and not test.strict)
-        shortfall = "" if met else f"premise {name} is not met (by {abs(mean):.3g}){where}"
+        by = f"{abs(mean):.3g} {unit}".rstrip()
+        shortfall = "" if met else f"premise {name} is not met (by {by}){where}"
     return Condition(name, cell.place, shortfall)
 
 
@@ -363,7 +365,7 @@ def _part(
     faults = [f"{cell.label}: {cell.fault}" for cell in cells if cell.fault]
     faults += [] if seeds or faults else ["no seed is common to its cells"]
     faults = [f"{value.text} at {fault}" for fault in faults]
-    found, unit, word = Estimate(), _unit(check, item, value), "undecided"
+    found, unit, word = Estimate(), _unit(check, value, item), "undecided"
     if not faults:
         effects = [_effects(item, value, cell.at(seeds)) for cell in cells]
         found = inference.estimate(np.mean(effects, axis=0), strict=value.strict)
@@ -432,7 +434,7 @@ def _too_few_sets(item: Requirement | Trend, cells: Iterable[Cell]) -> list[list
     return [[Condition(f"{item.sets} data sets", {}, short)]]
 
 
-def _unit(check: Check, item: Requirement | Trend, value: Expression) -> str:
+def _unit(check: Check, value: Expression, item: Requirement | Trend | None = None) -> str:
     if isinstance(item, Trend) and item.by == "spearman":
         return "(rank correlation)"
     metrics = {name: check.quantity(name)["metric"] for name in value.names}
@@ -471,9 +473,11 @@ def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
             if (value := wanted.get(key)) is not None and value not in listed:
                 where = f"is in chapter {wanted['chapter']}{did_you_mean(value, listed)}"
                 raise InputError(f"{name}: no {key} '{value}' {where}")
-    for item in (*check.trend, *check.beside):
-        _unit(check, item, item.expressions[0])
-    units = {_unit(check, item, one) for item in check.require for one in item.expressions}
+    others = [one for item in (*check.trend, *check.beside) for one in item.expressions]
+    inline = [text for text in check.premises if text not in check.named]
+    for value in (*others, *(one for text in inline for one in inequalities(text))):
+        _unit(check, value)
+    units = {_unit(check, one) for item in check.require for one in item.expressions}
     if check.margin and len(units) > 1:
         raise InputError(f"one margin for effects in {sorted(units)}; give each inequality its own")
     if entry.id in _reached(check, known):
@@ -578,7 +582,7 @@ def _doubt(clause: Clause, tests: int) -> str:
     elif part.low == part.high:
         why = "zero at every seed"
     else:
-        why = f"the interval over seeds spans zero; {inference.seeds_needed(part)}"
+        why = f"the interval over seeds spans zero ({inference.seeds_needed(part)})"
     return f"{_where(part)}: {why}"
 
 
@@ -587,8 +591,8 @@ def _where(part: Part) -> str:
 
 
 def _listed(reasons: Iterable[str]) -> str:
-    """Return the first three of some reasons in one line."""
-    reasons = list(dict.fromkeys(reasons))
+    """Return the first three of some reasons, each once, in one line."""
+    reasons = list(dict.fromkeys(one for text in reasons for one in text.split("; ")))
     more = [f"and {len(reasons) - 3} more"] if len(reasons) > 3 else []
     return "; ".join(reasons[:3] + more)
 
