@@ -550,7 +550,7 @@ def entry(**check):
         "test": "real",
         "metric": "top1_accuracy",
     }
-    check = {"where": where, "let": BOTH, "require": ["A > B"], **check}
+    check = {"where": where, "let": BOTH, "require": ["A > B"], "evidence": "Table 1", **check}
     return {**claim(require=["A > B"]).model_dump(exclude={"check"}), "check": check}
 
 
@@ -571,6 +571,8 @@ def entry(**check):
                                 "metric": "fd"}}, "premise": ["P > A"]}, "'FD' and 'points'"),
         ({"require": ["A > B", "A / B > 1"], "margin": 1}, "one margin for effects in"),
         ({"premise": ["convergd"]}, "no premise 'convergd'; did you mean 'converged'"),
+        ({"evidence": None}, "'evidence' is missing"),
+        ({"evidence": {"dataset": ["cifar10"], "n": [4]}}, None),
         ({"premise": ["converged", "A > 3"]}, None),
     ],
 )  # fmt: skip
@@ -584,7 +586,7 @@ def test_a_check_that_rows_can_never_answer_is_refused(change, message, paper):
         with pytest.raises(InputError, match=rf"claims_gap.yml', gap-99: .*{re.escape(message)}"):
             claims("gap")
     else:
-        assert claims("gap")[0].check.named == ["converged"]
+        assert claims("gap")[0].id == "gap-99"
 
 
 def test_what_decides_on_a_claim_are_its_premises_rows_too(bed):

@@ -467,6 +467,8 @@ def _load(path: Path, stamp: int, kind: type[Claim] | type[Premise]) -> list[Any
 def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
     """Raise an `InputError` if rows can never answer a check."""
     check = entry.check
+    if isinstance(entry, Claim) and check.evidence is None:
+        raise InputError("'evidence' is missing; give the paper's cells, or say where they stand")
     for name, wanted in _quantities(check):
         made = PRODUCES.get(wanted["chapter"], Produced((), ()))._asdict()
         for key, listed in made.items():
