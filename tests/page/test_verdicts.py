@@ -11,9 +11,11 @@ from synthbook.claims.language import Premise
 from synthbook.page import verdicts as module
 from synthbook.page.verdicts import effect, parts, premises_table, says
 
-UNMET = Condition("high (A > 95)", {"dataset": "d"}, "premise high (A > 95) is not met (by 4) at d")
-MET = Condition("high (A > 95)", {"dataset": "e"})
-INLINE = Condition("A > 3", {}, "premise A > 3 is not met (by 1)")
+SHORT = "premise high (A > 95) is not met (by 4) at d"
+UNMET = Condition("high (A > 95)", {"dataset": "d"}, False, SHORT)
+MET = Condition("high (A > 95)", {"dataset": "e"}, True)
+UNKNOWN = Condition("high (A > 95)", {"dataset": "f"}, None, "premise high cannot be judged")
+INLINE = Condition("A > 3", {}, False, "premise A > 3 is not met (by 1)")
 
 
 def verdict(word: str, **more: object) -> Verdict:
@@ -46,7 +48,7 @@ def test_premises_that_are_not_met_are_named_once() -> None:
     assert lines(held)[1:] == [
         "Premise high (A &gt; 95) is not met (by 4) at d", "Premise A &gt; 3 is not met (by 1)"
     ]  # fmt: skip
-    assert len(lines(verdict("undecided", reason=UNMET.shortfall, premises=(UNMET,)))) == 2
+    assert len(lines(verdict("undecided", reason=SHORT, premises=(UNMET,)))) == 2
 
 
 def test_parts_that_decide_nothing_are_grey_and_say_why() -> None:
@@ -69,7 +71,10 @@ def test_premises_are_listed_with_the_cells_where_they_are_met(
     check = {"let": let, "require": ["A > 95"]}
     high = Premise(id="high", statement="It is <high>", why="Else nothing is learned", check=check)
     monkeypatch.setattr(module, "premises", lambda: {"high": high})
-    found = [verdict("fails", premises=(UNMET, MET, INLINE)), verdict("holds", premises=(MET,))]
+    found = [
+        verdict("fails", premises=(UNMET, MET, INLINE)),
+        verdict("holds", premises=(MET, UNKNOWN)),
+    ]
     shown = premises_table(found, ["mini", "small"]).html
     assert '<b id="premise-high">' in shown
     assert "It is &lt;high&gt;" in shown

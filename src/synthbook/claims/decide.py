@@ -97,6 +97,7 @@ class Condition:
 
     premise: str  # its name, or the inequality
     place: dict[str, Any]
+    met: bool | None  # None: it cannot be judged
     shortfall: str = ""  # why it is not met, "" where it is
 
 
@@ -277,16 +278,15 @@ def _conditions(check: Check, texts: Iterable[str], rows: Rows) -> list[list[Con
 
 def _condition(name: str, test: Expression, cell: Cell, unit: str) -> Condition:
     where = f" at {cell.label}" if cell.label else ""
-    if unsaid := [quantity.text for quantity in cell.quantities if not quantity.rows]:
-        shortfall = f"premise {name} cannot be judged{where}: no rows of {', '.join(unsaid)}"
-    elif cell.fault:
-        shortfall = f"premise {name} cannot be judged{where}: {cell.fault}"
-    else:
-        mean = round(float(replicates(test, cell.columns)[0]), DECIMALS)
-        met = mean > 0 or (mean == 0 and not test.strict)
-        by = f"{abs(mean):.3g} {unit}".rstrip()
-        shortfall = "" if met else f"premise {name} is not met (by {by}){where}"
-    return Condition(name, cell.place, shortfall)
+    unsaid = [quantity.text for quantity in cell.quantities if not quantity.rows]
+    if fault := f"no rows of {', '.join(unsaid)}" if unsaid else cell.fault:
+        shortfall = f"premise {name} cannot be judged{where}: {fault}"
+        return Condition(name, cell.place, None, shortfall)
+    mean = round(float(replicates(test, cell.columns)[0]), DECIMALS)
+    met = mean > 0 or (mean == 0 and not test.strict)
+    by = f"{abs(mean):.3g} {unit}".rstrip()
+    shortfall = "" if met else f"premise {name} is not met (by {by}){where}"
+    return Condition(name, cell.place, met, shortfall)
 
 
 def _applies(condition: Condition, cell: Cell) -> bool:
@@ -431,7 +431,7 @@ def _too_few_sets(item: Requirement | Trend, cells: Iterable[Cell]) -> list[list
     if found >= (item.sets or 0):
         return []
     short = f"premise of {item.text}: it takes {item.sets} data sets, and there is {found}"
-    return [[Condition(f"{item.sets} data sets", {}, short)]]
+    return [[Condition(f"{item.sets} data sets", {}, False, short)]]
 
 
 def _unit(check: Check, value: Expression, item: Requirement | Trend | None = None) -> str:

@@ -53,14 +53,18 @@ def parts(verdicts: Sequence[Verdict]) -> str:
 
 
 def premises_table(verdicts: Sequence[Verdict], scales: Sequence[str]) -> Display:
-    """Return the named premises, why each is one, and in how many cells it is met at each scale."""
+    """Return the named premises, why each is one, and in how many cells each scale meets it.
+
+    Cells without rows to judge it are left out.
+    """
     import pandas as pd
 
     met: dict[tuple[str, str], dict[str, bool]] = {}
     for verdict in verdicts:
         for one in verdict.premises:
-            name, cell = one.premise.partition(" (")[0], repr((one.premise, one.place))
-            met.setdefault((name, verdict.scale), {})[cell] = not one.shortfall
+            if one.met is not None:
+                name, cell = one.premise.partition(" (")[0], repr((one.premise, one.place))
+                met.setdefault((name, verdict.scale), {})[cell] = one.met
     lines = []
     for name, premise in premises().items():
         head = f'<b id="premise-{name}">{name}</b> {html.escape(premise.statement)}'
