@@ -34,7 +34,7 @@ seeds: int = 1  # seeds to run: each draws its own images
 first_seed: int = 0  # the first of them
 variants: list[str] = ["PinkNoise", "Primitives", "Primitives-S", "Primitives-PS"]  # what is drawn
 resolution: int = 256  # side of the measured images in pixels, a power of two
-shapes: int = 100  # shapes in an image, besides the large one
+shapes: int = -1  # shapes in an image, besides the large one; -1: by resolution, 100 here
 size_policy: str = "Decay"  # sizes of the shapes: Decay, Rand, Fix(1/10), Fix(1/5), Fix(1/2)
 exponent_low: float = 0.5  # of the noise: lower end of the spectral exponents
 exponent_high: float = 3.5  # upper end
@@ -189,7 +189,7 @@ page.agreement()
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The four variants. A column has one index, so that each row adds one thing to the row above: shapes on a flat ground instead of noise, a large shape, noise on both. See the stripes and blobs of the first row: each image draws its own exponents. Only the last row has texture and outlines.", "name": "fig-51-variants"}, "image": {"alt": "Four rows of three small images: blurred coloured noise; bright lines, discs, ellipses and rectangles on a flat ground; the same with one large flat shape in the middle; the same with noise on that shape and on the ground."}}
 from synthbook.generate.primitives import POLICIES
 
-recipes = drawn.recipes(p)
+recipes = drawn.recipes(p, p.resolution)
 some = {"indices": [4, 5, 7], "resolution": 64, "seed": p.first_seed}
 figures.sheet(((name, synthesize(one, **some)) for name, one in recipes.items()), 3, 0.6)
 plt.show()
@@ -338,6 +338,20 @@ page.table(
     select={"method": "layers"},
     decimals=3,
     headings={"study": "varied", "size_policy": "sizes", "n_shapes": "shapes"},
+)
+
+# %% [markdown]
+# **And in small images?** A shape is at least a pixel wide, so a hundred of them cover an image of 16 pixels. The share of
+# the pixels outside the large shape that still show the ground, and of the shapes that show at all, by resolution: with a
+# hundred shapes, and with the number that this book takes at that resolution (30 below 32 pixels).
+
+# %% tags=["hide-input"]
+page.table(
+    ["resolution", "n_shapes"],
+    "metric",
+    select={"method": "visibility"},
+    decimals=2,
+    headings={"n_shapes": "shapes"},
 )
 
 # %% [markdown]

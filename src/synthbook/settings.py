@@ -89,6 +89,9 @@ Augmentations = Annotated[
 # Primitives-PS
 Variant = Literal["PinkNoise", "Primitives", "Primitives-S", "Primitives-PS"]
 SizePolicy = Literal["Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)"]
+Quirk = Literal[
+    "grey_background", "falling_lines", "fixed_canvas", "pixel_frequencies", "worker_streams"
+]
 Shapes = Annotated[int, Field(ge=0, le=1000)]
 Exponent = Annotated[float, Field(ge=0, le=10)]
 

@@ -12,6 +12,7 @@ from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.blocks import ConditionalBatchNorm, SelfAttention, widths
 from synthbook.gans.networks import ARCHITECTURES, create_generator
+from synthbook.gans.residual import CIFAR
 
 SIZES = {name: (8, 16, 32, 64, 128) for name in ARCHITECTURES}
 SIZES["stylegan2"] += (256,)
@@ -84,6 +85,28 @@ def test_widths_double_as_the_size_halves():
     assert widths(16, 64) == [64, 64, 64, 32, 16]
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [({"num_classes": 3}, "Embedding"), ({"condition_size": 2}, "Linear"), ({}, "NoneType")],
+)
+def test_biggan_of_the_public_cifar_code_has_gains_a_class_and_plain_latents(settings, kind, pair):
+    how = CIFAR | {"latent": 5, "channels": 32, "discriminator_channels": 32} | settings
+    generator, discriminator = pair("biggan", 16, **how)  # 5 numbers cannot be cut into parts
+    condition = conditions(generator.config, 2)
+    images = generator(torch.randn(1, 5).expand(2, -1), condition)
+    assert discriminator(images, condition).shape == (2,)
+    assert generator.embed is None
+    gains = [norm.gain for b in generator.blocks for norm in (b.norm1, b.norm2)]
+    assert {type(gain).__name__ for gain in gains} == {kind}
+    if "num_classes" in settings:
+        assert gains[0].weight.shape == (3, 32)
+    weights = [
+        p for n, p in generator.named_parameters() if n.endswith(("original", "gain.weight"))
+    ]
+    weights += [p for n, p in discriminator.named_parameters() if n.endswith("original")]
+    assert torch.cat([w.flatten() for w in weights]).std().item() == pytest.approx(0.02, rel=0.05)
+
+
 def test_hierarchical_latent_reaches_its_own_block_only(pair):
     generator, _ = pair("biggan", 16, latent=9, attention=8)
     generator.eval()
@@ -114,7 +137,8 @@ def test_attention_starts_as_identity_and_equals_its_formula():
 
 def test_conditional_norm_is_plain_without_a_vector():
     x = torch.randn(6, 4, 3, 3)
-    plain, zero = (ConditionalBatchNorm(4, size, lambda layer: layer) for size in (0, 2))
+    plain = ConditionalBatchNorm(4, None)
+    zero = ConditionalBatchNorm(4, lambda channels: torch.nn.Linear(2, channels, bias=False))
     torch.testing.assert_close(plain(x, None), zero(x, torch.zeros(6, 2)))
 
 
@@ -187,14 +211,29 @@ def test_saved_networks_are_read_back(name, tmp_path, pair):
         for key, value in made.state_dict().items():
             assert torch.equal(value, kept.state_dict()[key]), key
     assert not any(p.requires_grad for p in read[0].parameters())
+    assert networks.check_pair(tmp_path) == generator.config
+
+
+def test_the_generator_to_train_on_has_weights_of_its_own_or_the_averaged_ones(tmp_path, pair):
+    (averaged, discriminator), (own, _) = (pair("sngan", seed=seed) for seed in (0, 1))
+    networks.save(averaged, tmp_path / "both", discriminator, own)
+    networks.save(averaged, tmp_path / "one", discriminator)
+    for folder, expected in (("both", own), ("one", averaged)):
+        read = networks.load_unaveraged(tmp_path / folder)
+        assert all(torch.equal(v, expected.state_dict()[k]) for k, v in read.state_dict().items())
+        assert all(p.requires_grad for p in read.parameters())
 
 
 def test_files_of_another_network_are_refused(tmp_path, pair):
     networks.save(pair("sngan", 8)[0], tmp_path)
     with pytest.raises(InputError, match=r"no discriminator \(discriminator.safetensors\)"):
         networks.load_discriminator(tmp_path)
+    with pytest.raises(InputError, match=r"no discriminator \(discriminator.safetensors\)"):
+        networks.check_pair(tmp_path)
     with pytest.raises(InputError, match="no generator"):
         networks.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"no pair of networks \(config.json\)"):
+        networks.check_pair(tmp_path / "nowhere")
     config = json.loads((tmp_path / "config.json").read_text())
     for change, says in (
         ({"channels": 8}, "not of a 'sngan' of 8 pixels"),
@@ -215,6 +254,7 @@ def test_files_of_another_network_are_refused(tmp_path, pair):
         ("sngan", {"num_classes": 2, "condition_size": 2}, "exclude each other"),
         ("biggan", {"latent": 130}, r"latent 130 cannot be cut into 4 .* multiple of 4"),
         ("biggan", {"attention": 12}, "attention at 12"),
+        ("biggan", {"shared": False}, "hierarchical True needs shared True"),
         ("stylegan2", {"wide": 3}, "did you mean 'widest'"),
     ],
 )

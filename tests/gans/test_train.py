@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.gans.batches import ImageStream
+from synthbook.gans.batches import ImageStream, Real
 from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
 from synthbook.gans.sampling import sample
@@ -122,6 +123,17 @@ def test_the_stream_goes_on_after_a_kill_and_no_image_comes_twice(tmp_path, run)
     assert run("biggan", recipe, classes).generator.config.num_classes == 2
 
 
+def test_a_stream_takes_labels_of_other_images(pair):
+    def draw(indices: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(indices), 3, 8, 8, dtype=torch.uint8)
+
+    labels = torch.tensor([1, 1, 1, 0])
+    stream = ImageStream(draw, 8, 3, "black", 2, labels)
+    real = Real(stream, pair("biggan", num_classes=2)[0].config, None, "cpu")
+    _, found = real.pick(4000, torch.Generator().manual_seed(0))
+    assert found.float().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("values", "best"),
     [((5, 3, 1, 2), 2), ((1, 2, 1, 3), 0), ((float("nan"), 3, float("nan"), 2), 3)],
@@ -162,6 +174,32 @@ def test_average_is_the_recursion_in_images(run):
         torch.testing.assert_close(value, after[2][name])
     assert replace(PLAIN, ema_half_life=4.0).decay == 0.5
     assert PLAIN.decay == PLAIN.ema_decay
+
+
+def test_a_training_goes_on_from_averaged_weights_and_states_of_the_optimizers(pair):
+    """Two halves, the second from all that the first left, are the whole but for its draws."""
+    recipe = replace(PLAIN, steps=2, ema_decay=0.5)
+    first = train(*pair("stylegan2"), noise(), recipe, seed=0)
+    frozen = {"generator_learning_rate": 1e-12, "discriminator_learning_rate": 1e-12}
+
+    def go_on(**start) -> Trained:
+        networks = copy.deepcopy(first.unaveraged), copy.deepcopy(first.discriminator)
+        return train(*networks, noise(), replace(recipe, **frozen), seed=1, **start)
+
+    # Weights stand still, so that the average comes nearer to them by 3/4 in two steps.
+    on = go_on(average=first.generator, optimizers=first.optimizers)
+    for name, value in on.generator.named_parameters():
+        own, before = (
+            dict(g.named_parameters())[name] for g in (first.unaveraged, first.generator)
+        )
+        torch.testing.assert_close(value, own + (before - own) / 4, rtol=1e-4, atol=1e-5)
+    afresh = go_on()
+    for name, value in afresh.generator.named_parameters():  # the first step copies
+        torch.testing.assert_close(value, dict(afresh.unaveraged.named_parameters())[name])
+    for network in ("generator", "discriminator"):
+        old, new, anew = (t.optimizers[network]["state"][0] for t in (first, on, afresh))
+        assert (old["step"], new["step"], anew["step"]) == (2, 4, 2)
+        assert not torch.equal(new["exp_avg_sq"], anew["exp_avg_sq"])
 
 
 def test_regularisers_act_on_their_steps_and_are_reported(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from synthbook.data.named import crops, photographs
@@ -29,7 +30,9 @@ def test_no_two_rows_of_a_seed_are_of_the_same_number(distinct) -> None:
     p = parameters(data="digits")
     rows = distinct([*drawn.synthesizer_rows(p, 0), *drawn.quirk_rows(0)])
     assert len(rows) > 50
-    assert {row["method"] for row in rows} == {"spectrum", "phase swap", "layers", "quirk"}
+    assert {row["method"] for row in rows} == {
+        "spectrum", "phase swap", "layers", "visibility", "quirk",
+    }  # fmt: skip
 
 
 def test_real_images_come_first_and_are_of_the_data_that_were_asked_for() -> None:
@@ -75,6 +78,28 @@ def test_more_shapes_cover_more_and_decay_leaves_most_in_sight() -> None:
     assert seen["policy", "Decay", 100] > 0.8 > 0.5 > seen["policy", "Fix(1/2)", 100]
 
 
+def test_a_hundred_shapes_hide_the_ground_of_small_images_and_the_usual_number_does_not() -> None:
+    rows = list(drawn.resolution_rows(50, seed=0))
+    values = by(rows, "metric", "resolution", "n_shapes")
+    grounds = [values["visible_ground", side, 100] for side in drawn.SIDES]
+    assert grounds == sorted(grounds)
+    assert grounds[0] < 0.06 < 0.2 < values["visible_ground", 16, 30]
+    assert values["visible_shapes", 16, 30] > 0.6 > values["visible_shapes", 16, 100]
+    assert {(side, n) for _, side, n in values if side >= 32} == {(s, 100) for s in (32, 64, 256)}
+
+
+def test_visible_ground_is_counted_outside_the_large_shape() -> None:
+    for name, shapes in (("Primitives-PS", 0), ("PinkNoise", 100)):
+        found = drawn.visibility(Primitives(name, shapes=shapes), 5, **WHERE)
+        assert found == {"visible_ground": 1.0}
+    recipe = Primitives("Primitives", shapes=5)
+    top = layers(recipe, 20, **WHERE)
+    found = drawn.visibility(recipe, 20, **WHERE)
+    assert found["visible_ground"] == pytest.approx((top == 0).mean())
+    counts = [len(set(np.unique(image)) - {0}) for image in top]
+    assert found["visible_shapes"] == pytest.approx(np.mean(counts) / 5)
+
+
 def test_what_quirks_change() -> None:
     values = by(drawn.quirk_rows(0), "train", "metric", "test")
     assert {quirk for quirk, *_ in values} == set(QUIRKS)
@@ -117,7 +142,7 @@ def test_swapped_images_keep_the_size_and_look_of_bytes() -> None:
 
 def test_recipes_follow_the_parameters() -> None:
     p = parameters(shapes=7, size_policy="Rand", exponent_low=1.0, variants=["Primitives-S"])
-    assert asdict(drawn.recipes(p)["Primitives-S"]) == asdict(
+    assert asdict(drawn.recipes(p, 64)["Primitives-S"]) == asdict(
         Primitives("Primitives-S", shapes=7, size_policy="Rand", exponents=(1.0, 3.5))
     )
     assert "shapes=7" in drawn.check_synthesizer(p)

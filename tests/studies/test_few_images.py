@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from synthbook.gans.networks import load, load_discriminator
+from synthbook.errors import InputError
+from synthbook.gans.networks import load, load_discriminator, load_unaveraged
 from synthbook.gans.recipes import published
+from synthbook.gans.residual import CIFAR
 from synthbook.gans.sampling import sample
 from synthbook.generate.primitives import Primitives
 from synthbook.measure.features import Extractor
 from synthbook.randomness import derive
 from synthbook.studies import few_images
-from synthbook.studies.few_images import finetuned, judge, judged_images, pretrained, started
+from synthbook.studies.few_images import (
+    adopted,
+    finetuned,
+    judge,
+    judged_images,
+    pretrained,
+    started,
+)
 from synthbook.studies.targets import stream, target
 
 NETWORK = {
@@ -51,22 +62,67 @@ def _equal(a, b) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_started_copies_both_networks_and_what_is_skipped_stays_random() -> None:
-    network = {"name": "biggan", "image_size": 16, "channels": 4, "latent": 6, "num_classes": 3}
-    source = stream(Primitives(), image_size=16, seed=0, num_classes=3)
-    recipe = published("biggan", steps=2, batch_size=4, standing_images=8, ema_start=0)
+@pytest.fixture
+def conditional(few) -> tuple[dict, Path]:
+    """Return the settings of a BigGAN and the folder of a pretrained pair."""
+    network = {"name": "biggan", "image_size": 16, "channels": 4, "latent": 6, "num_classes": 1}
+    source = stream(Primitives(), image_size=16, seed=0, labels_of=few.train)
+    recipe = published("biggan", steps=3, batch_size=4, standing_images=8, ema_start=0)
+    return network, pretrained(source, recipe, network, seed=0)
+
+
+@pytest.mark.parametrize("settings", [{}, CIFAR])
+def test_each_network_starts_from_its_own_weights(conditional, settings, few) -> None:
+    network, _ = conditional
+    network |= settings
+    source = stream(Primitives(), image_size=16, seed=0, labels_of=few.train)
+    recipe = published("biggan", steps=3, batch_size=4, standing_images=8, ema_start=0)
     folder = pretrained(source, recipe, network, seed=0)
-    kept = load(folder), load_discriminator(folder)
     fresh, whole = started(network, None, seed=5), started(network, folder, seed=5)
-    partly = started(network, folder, seed=5, skip=("embed",))
-    for networks in zip(fresh, whole, partly, kept, strict=True):
-        new, copied, tuned, first = map(_weights, networks)
-        assert not _equal(first, new)
+    partly = started(network, folder, seed=5, keeps=())
+    assert fresh.average is None
+    assert not _equal(_weights(whole.generator), _weights(whole.average))
+    for name, read in (
+        ("generator", load_unaveraged), ("average", load), ("discriminator", load_discriminator),
+    ):  # fmt: skip
+        new = _weights(fresh.generator if name == "average" else getattr(fresh, name))
+        copied, tuned, first = _weights(getattr(whole, name)), _weights(getattr(partly, name)), (
+            _weights(read(folder))
+        )  # fmt: skip
         assert _equal(first, copied)
-        inside = {name for name in tuned if name.startswith("embed")}
-        assert inside
-        for name, value in tuned.items():
-            assert torch.equal(value, (new if name in inside else first)[name])
+        classes = {
+            f"{module}.{tensor}"
+            for module, found in getattr(partly, name).named_modules()
+            if isinstance(found, torch.nn.Embedding)
+            for tensor in found.state_dict()
+        }
+        assert classes
+        for key, value in tuned.items():
+            assert torch.equal(value, (new if key in classes else first)[key])
+
+
+def test_states_of_the_optimizers_are_kept_if_asked(conditional) -> None:
+    network, folder = conditional
+    assert started(network, folder, seed=5).optimizers is None
+    states = started(network, folder, seed=5, keeps=("embeddings", "adam")).optimizers
+    assert {name: state["state"][0]["step"].item() for name, state in states.items()} == {
+        "generator": 3, "discriminator": 12,
+    }  # fmt: skip
+
+
+def test_a_pair_from_elsewhere_is_named_by_its_content(conditional, tmp_path) -> None:
+    _, folder = conditional
+    names = set()
+    for place, files in (("one", "*"), ("other", "*"), ("averaged", "[!u]*")):
+        (tmp_path / place).mkdir()
+        for path in [*folder.glob(f"{files}.safetensors"), folder / "config.json"]:
+            shutil.copy(path, tmp_path / place)
+        names.add(adopted(tmp_path / place))
+    assert len(names) == 2
+    for made in names:
+        assert _equal(_weights(load(made)), _weights(load(folder)))
+    with pytest.raises(InputError, match="no pair of networks"):
+        adopted(tmp_path)
 
 
 def test_a_pretraining_is_made_once_and_another_source_is_another() -> None:
@@ -171,7 +227,7 @@ def test_a_killed_finetuning_goes_on_to_the_same_result(few, monkeypatch, tmp_pa
 
 def test_classes_are_judged_in_turn() -> None:
     network = NETWORK | {"num_classes": 3}
-    generator, _ = started(network, None, seed=0)
+    generator = started(network, None, seed=0).generator
     some = target("digits:1", count=5, image_size=16, seed=0)
     images = judged_images(generator, 6, seed=0)
     labels = [0, 1, 2, 0, 1, 2]

@@ -1,8 +1,6 @@
-"""Rows of chapters 52 and 53, with made-up trainings: what starts where, and what is computed."""
+"""Rows of chapter 52, with made-up trainings: what starts where, and what is computed."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,84 +8,39 @@ import pytest
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans.networks import create_discriminator, create_generator, save
-from synthbook.measure import features
 from synthbook.record.parameters import check_values
 from synthbook.studies import few_images, prim
-from synthbook.studies.few_images import Finetuned
 
-FEW = {
-    "image_size": 8, "target_images": 5, "generated": 4, "real_source": "digits",
-    "in_domain": ["digits:3"], "targets": ["china", "digits:3", "digits:4"],
-    "pretrain_steps": 7, "finetune_steps": 4, "evaluate_every": 2, "style_channels": 2,
-    "style_widest": 4, "style_latent": 4,
-}  # fmt: skip
-TRANSFER = FEW | {
+TRANSFER = {
     "parts": ["synthesizers", "sources"],
     "variants": ["PinkNoise", "Primitives-PS"],
     "single_object": ["digits:3"],
 }
-REASONS = FEW | {"data": "digits", "biggan_image_size": 8, "biggan_latent": 4, "biggan_channels": 2}
 
 
 @pytest.fixture
-def trainings(monkeypatch, tmp_path):
-    """Replace both trainings; return what they were asked for: (kind, what, options)."""
-    asked: list[tuple[str, object, dict]] = []
-
-    def pretrained(source, recipe, network, *, seed, device):
-        asked.append(("pretrained", source, {"recipe": recipe, "network": network, "seed": seed}))
-        folder = tmp_path / f"{source.name}, {seed}".replace("/", " ")
-        if not folder.exists():
-            how = {"seed": len(str(folder)), **network}
-            save(create_generator(**how), folder, create_discriminator(**how))
-        return folder
-
-    def finetuned(images, held_out, recipe, network, *, first, seed, **more):
-        more |= {"held_out": held_out, "recipe": recipe, "network": network, "seed": seed}
-        asked.append(("finetuned", images, more | {"first": first}))
-        start = len(first.name) if first else 50  # distances that differ by where it started
-        found = {0: 4 * start, 2: start + seed, 4: 2 * start}
-        history = {step: {"train": float(v), "held_out": v + 0.5} for step, v in found.items()}
-        if more.get("count"):
-            counted = more["count"](np.zeros((2, 8, 8, 3), np.uint8))
-            history = {step: numbers | counted for step, numbers in history.items()}
-        save(create_generator(seed=seed, **network), tmp_path / "made" / "best")
-        return Finetuned(tmp_path / "made", history)
-
-    monkeypatch.setattr(few_images, "pretrained", pretrained)
-    monkeypatch.setattr(few_images, "finetuned", finetuned)
-    monkeypatch.setattr(features, "extractor", lambda name, device="cpu", size=0: name)
-    return asked
-
-
-def transfer(**values) -> prim.Transfer:
-    return prim.Transfer(check_values("52_transfer_to_few_images", TRANSFER | values), "cpu")
-
-
-def reasons(**values) -> prim.Reasons:
-    return prim.Reasons(check_values("53_why_it_works", REASONS | values), "cpu")
+def checked(small):
+    return lambda **values: check_values("52_transfer_to_few_images", small | TRANSFER | values)
 
 
 @pytest.fixture
-def all_rows(distinct):
-    return lambda study: distinct(row for job in study.jobs for row in study.rows(*job))
+def transfer(checked):
+    return lambda **values: prim.Transfer(checked(**values), "cpu")
 
 
-# ---- chapter 52 ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("parts", "models"),
+    [
+        (TRANSFER["parts"], ["scratch", "PinkNoise", "Primitives-PS", "TransferGAN", "FreezeD"]),
+        (["sources"], ["scratch", "Primitives-PS", "TransferGAN", "FreezeD"]),
+        (["synthesizers"], ["scratch", "PinkNoise", "Primitives-PS"]),
+    ],
+)
+def test_what_is_compared_follows_the_parts(parts, models, checked) -> None:
+    assert list(prim.starts(checked(parts=parts))) == models
 
 
-def test_what_is_compared_follows_the_parts() -> None:
-    p = check_values("52_transfer_to_few_images", TRANSFER)
-    assert list(prim.starts(p)) == [
-        "scratch", "PinkNoise", "Primitives-PS", "TransferGAN", "FreezeD",
-    ]  # fmt: skip
-    p = check_values("52_transfer_to_few_images", TRANSFER | {"parts": ["sources"]})
-    assert list(prim.starts(p)) == ["scratch", "Primitives-PS", "TransferGAN", "FreezeD"]
-    p = check_values("52_transfer_to_few_images", TRANSFER | {"parts": ["synthesizers"]})
-    assert list(prim.starts(p)) == ["scratch", "PinkNoise", "Primitives-PS"]
-
-
-def test_each_model_starts_from_its_source(trainings) -> None:
+def test_each_model_starts_from_its_source(trainings, transfer) -> None:
     study = transfer(targets=["digits:3"])
     for model in study.models:
         study.learned(0, "digits:3", model)
@@ -107,7 +60,7 @@ def test_each_model_starts_from_its_source(trainings) -> None:
     assert not threes & {image.tobytes() for image in real.images}
 
 
-def test_objects_are_counted_where_there_is_one(trainings, all_rows) -> None:
+def test_objects_are_counted_where_there_is_one(trainings, all_rows, transfer) -> None:
     rows = all_rows(transfer())
     counted = [row for row in rows if row["metric"] == "objects_per_image"]
     assert {row["dataset"] for row in counted} == {"digits:3"}
@@ -116,7 +69,9 @@ def test_objects_are_counted_where_there_is_one(trainings, all_rows) -> None:
     assert 0.8 < counted[-1]["value"] < 2
 
 
-def test_rows_are_unique_and_gains_are_those_of_the_best_distances(trainings, all_rows) -> None:
+def test_rows_are_unique_and_gains_are_those_of_the_best_distances(
+    trainings, all_rows, transfer
+) -> None:
     rows = all_rows(transfer(seeds=2))
     best = {
         (row["seed"], row["dataset"], row["method"], row["train"]): row["value"]
@@ -142,12 +97,12 @@ def test_rows_are_unique_and_gains_are_those_of_the_best_distances(trainings, al
         assert row["value"] == pytest.approx(np.median(outside))
 
 
-def test_a_median_takes_two_targets_outside(trainings, all_rows) -> None:
+def test_a_median_takes_two_targets_outside(trainings, all_rows, transfer) -> None:
     rows = all_rows(transfer(targets=["china", "digits:3"]))
-    assert {row["dataset"] for row in rows} == {"china", "digits:3"}
+    assert {row["dataset"] for row in rows} == {"china", "digits:3", "drawn"}
 
 
-def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows) -> None:
+def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows, transfer) -> None:
     rows = all_rows(transfer(targets=["china"]))
     curves: dict[str, dict[int, float]] = {}
     steps, share = {}, {}
@@ -177,147 +132,60 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows) -> None
         ({"real_source": "digit"}, "digits"),
     ],
 )
-def test_what_chapter_52_cannot_run_is_refused(values, says) -> None:
+def test_what_chapter_52_cannot_run_is_refused(values, says, checked) -> None:
     with pytest.raises(InputError, match=says):
-        prim.check_transfer(check_values("52_transfer_to_few_images", TRANSFER | values))
+        prim.check_transfer(checked(**values))
 
 
-# ---- chapter 53 ----------------------------------------------------------------------------------
+@pytest.fixture
+def pair(transfer, tmp_path):
+    """Return the folder of a saved pair of the chapter's networks."""
+    network = transfer().network
+    save(create_generator(**network), tmp_path / "pair", create_discriminator(**network))
+    return tmp_path / "pair"
 
 
-def test_each_training_is_one_job() -> None:
-    study = reasons(
-        parts=["ablation", "shares", "filters"], targets=["china"], policies=["Decay", "Rand"],
-        counts=[0, 100], shares=[1.0, 0.1], methods=["BigGAN+PS", "BigGAN"],
-    )  # fmt: skip
-    assert study.jobs == [
-        ("filters", 0),
-        ("ablation", 0, "china", "", 0),
-        ("ablation", 0, "china", "Decay", 100),
-        ("ablation", 0, "china", "Rand", 100),
-        ("ablation", 0, "china", "Decay", 0),
-        ("real images", 0),
-        ("shares", 0, 1.0, "BigGAN"),
-        ("shares", 0, 0.1, "BigGAN"),
-        ("shares", 0, 0.1, "BigGAN+PS"),
-    ]
-
-
-def test_a_model_of_both_halves_of_the_ablation_is_trained_once_and_told_twice(
-    trainings, all_rows
+def test_a_saved_pair_stands_for_the_pretraining_on_real_images(
+    trainings, transfer, checked, pair
 ) -> None:
-    study = reasons(parts=["ablation"], targets=["china"], policies=["Decay"], counts=[0, 100])
-    rows = all_rows(study)
-    best = [row for row in rows if row["metric"] == "best_fd" and row["against"] == "train"]
-    told = [(row["train"], row.get("study"), row.get("n_shapes")) for row in best]
-    assert told == [
-        ("none", None, None),
-        ("Primitives-PS", "policy", 100),
-        ("Primitives-PS", "count", 100),
-        ("Primitives-PS", "count", 0),
-    ]
-    assert len([kind for kind, *_ in trainings if kind == "finetuned"]) == 3
-    sources = [source.name for kind, source, _ in trainings if kind == "pretrained"]
-    assert ["shapes=100" in name for name in sources] == [True, False]
-
-
-def test_pretrained_biggan_keeps_all_but_its_classes_and_augments_as_it_is_called(
-    trainings, all_rows
-) -> None:
-    study = reasons(
-        parts=["shares"], shares=[0.1],
-        methods=["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"],
-    )  # fmt: skip
-    rows = all_rows(study)
-    tuned = {}
-    for kind, images, more in trainings:
-        if kind == "finetuned":
-            tuned.setdefault((bool(more["first"]), bool(more["recipe"].augment)), (images, more))
-    assert len(tuned) == 4
-    for (first, _), (images, more) in tuned.items():
-        assert more["skip"] == (("embed",) if first else ())
-        assert len(set(np.bincount(images.labels, minlength=10))) == 1  # as many of each class
-    before = [(source, more) for kind, source, more in trainings if kind == "pretrained"]
-    assert {source.num_classes for source, _ in before} == {10}
-    assert {more["recipe"].augment for _, more in before} == {""}
-    best = {
-        row["method"]: row["value"]
-        for row in rows
-        if row["metric"] == "best_fd" and row["against"] == "train"
-    }
-    (gain,) = (row for row in rows if row["metric"] == "gain")
-    assert gain["value"] == 1 - best["BigGAN+DiffAug+PS"] / best["BigGAN+DiffAug"]
-    alone = reasons(parts=["shares"], shares=[0.1], methods=["BigGAN+DiffAug+PS"])
-    assert "gain" not in {row["metric"] for row in all_rows(alone)}
-
-
-def test_shares_are_nested_and_whole_at_one() -> None:
-    study = reasons()
-    train = study.images.train
-    assert study.share(0, 1.0) is train
-    small, large = ({x.tobytes() for x in study.share(0, s).images} for s in (0.1, 0.5))
-    assert small < large
-    assert prim.per_class(0.1, len(train), 10) * 10 == len(study.share(0, 0.1))
-
-
-def test_filters_are_compared_layer_by_layer(trainings, all_rows) -> None:
-    rows = all_rows(reasons(parts=["filters"]))
-    signed: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        if row["metric"] == "filter_similarity":
-            signed.setdefault((row["train"], row["network"]), []).append(row["value"])
-    assert {train for train, _ in signed} == {"none", "Primitives-PS", "real"}
-    told = {(row["metric"], row["train"], row.get("network")): row["value"] for row in rows}
-    for (train, network), values in signed.items():
-        assert told["mean_filter_similarity", train, network] == pytest.approx(np.mean(values))
-        if network == "discriminator":
-            assert told["last_layer_similarity", train, network] == values[-1]
-            assert told["largest_other_similarity", train, network] == max(values[:-1])
-    ours, theirs = (
-        np.array(signed[train, "generator"] + signed[train, "discriminator"])
-        for train in ("Primitives-PS", "real")
-    )
-    assert rows[-1]["metric"] == "layers_lower"
-    assert rows[-1]["value"] == (ours < theirs).mean()
-
-
-def test_leaks_are_found_in_images_with_grey_squares() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-    assert [row["value"] for row in prim.leak_rows(images)] == [0, 0]
-    images[:4, 4:12, 4:12] = 128
-    assert {row["metric"]: row["value"] for row in prim.leak_rows(images)}["cutout_like"] == 0.5
+    how = {"pretrain_on": str(pair), "targets": ["china"], "real_source": "nowhere"}
+    assert "a pretrained pair of 8 pixels" in prim.check_transfer(checked(**how))
+    study = transfer(**how)
+    firsts = {model: study.learned_before(0, model) for model in ("TransferGAN", "FreezeD")}
+    assert firsts["TransferGAN"] == firsts["FreezeD"] == few_images.adopted(pair)
+    assert [kind for kind, *_ in trainings] == []
+    study.learned(0, "china", "FreezeD")
+    assert trainings[0][2]["first"] == firsts["FreezeD"]
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"biggan_latent": 5}, "latent 5 .* multiple of 2"),
-        ({"biggan_image_size": 12}, "image size 12"),
-        ({"gan_batch_size": 6}, "multiple of 4"),
-        ({"biggan_augment": ""}, "leave DiffAug out"),
-        ({"shares": [0.001]}, "classes without any"),
-        ({"parts": ["ablation"], "targets": ["chima"]}, "no target 'chima'"),
-        ({"data": "digit"}, "digits"),
+        ({"style_latent": 8}, "latent 4, not 8; style 4, not 8"),
+        ({"image_size": 16}, "image_size 8, not 16"),
+        ({"pretrain_on": "nowhere"}, "nowhere holds no pair of networks"),
     ],
 )
-def test_what_chapter_53_cannot_run_is_refused(values, says) -> None:
+def test_a_pair_of_other_networks_is_refused_before_work(values, says, checked, pair) -> None:
     with pytest.raises(InputError, match=says):
-        prim.check_reasons(check_values("53_why_it_works", REASONS | values))
+        prim.check_transfer(checked(**{"pretrain_on": str(pair)} | values))
 
 
-def test_one_training_is_read_from_the_cache_by_the_pictures(
-    monkeypatch, tmp_path, all_rows
+def test_the_number_of_shapes_is_by_resolution_or_as_given(transfer, all_rows, trainings) -> None:
+    for asked, number in ((-1, 30), (7, 7)):
+        study = transfer(shapes=asked, quirks=["falling_lines"], targets=["china"])
+        assert {recipe.shapes for recipe in study.recipes.values()} == {number}
+        assert {recipe.quirks for recipe in study.recipes.values()} == {("falling_lines",)}
+        seen = [row for row in all_rows(study) if row["metric"] == "visible_ground"]
+        assert [row["train"] for row in seen] == ["PinkNoise", "Primitives-PS"]
+        assert seen[0]["value"] == 1 > seen[1]["value"] > 0
+
+
+def test_best_snapshots_say_what_chose_them_and_how_far_they_are(
+    trainings, all_rows, transfer
 ) -> None:
-    """Nothing is replaced here: a whole job, and its images once more."""
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
-    study = reasons(
-        parts=["shares"], shares=[0.1], methods=["BigGAN+DiffAug+PS"], biggan_steps=2,
-        biggan_pretrain_steps=2, biggan_evaluate_every=2, standing_images=8, biggan_batch_size=4,
-        extractor_size=32,
-    )  # fmt: skip
-    rows = all_rows(study)
-    assert {row["metric"] for row in rows} >= {"best_fd", "last_fd", "cutout_like"}
-    seen: list[Path] = sorted(tmp_path.rglob("key.json"))
-    images = study.samples(0, 0.1, "BigGAN+DiffAug+PS")
-    assert images.shape == (4, 8, 8, 3)
-    assert sorted(tmp_path.rglob("key.json")) == seen
+    rows = all_rows(transfer(targets=["china"]))
+    best = {(r["against"], r["selected"]) for r in rows if r["metric"] == "best_fd"}
+    assert best == {("train", "train"), ("held_out", "train")}
+    shares = {r["method"]: r["value"] for r in rows if r["metric"] == "best_step_share"}
+    assert shares["scratch"] == 0.5  # 200, 50, 100 at steps 0, 2 and 4

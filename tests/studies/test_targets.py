@@ -62,7 +62,10 @@ def test_the_real_source_leaves_the_targets_classes_out() -> None:
 
 
 def test_a_stream_draws_what_the_synthesizer_draws() -> None:
-    drawn = stream(Primitives(), image_size=16, seed=3, num_classes=4)
+    labelled = target("digits:3", **HOW).train
+    drawn = stream(Primitives(), image_size=16, seed=3, labels_of=labelled)
+    assert (drawn.num_classes, drawn.labels.tolist()) == (1, [0] * 20)
+    assert labelled.fingerprint() in drawn.name
     images = drawn.images(torch.tensor([7, 0]))
     same = synthesize(Primitives(), indices=[7, 0], resolution=16, seed=3)
     assert images.dtype == torch.uint8

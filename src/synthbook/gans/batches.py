@@ -23,7 +23,8 @@ class ImageStream:
 
     ``images`` maps indices int64 [N] to uint8 [N, C, H, W]; image k is always the same. ``name``
     says what is drawn, with its settings and its seed: a training that goes on from a checkpoint
-    must have the same. With ``num_classes`` above 0 the labels are drawn uniformly.
+    must have the same. With ``num_classes`` above 0 the labels are drawn uniformly, or of
+    ``labels`` int64 [M], those of other images.
     """
 
     images: Callable[[Tensor], Tensor]
@@ -31,6 +32,7 @@ class ImageStream:
     channels: int
     name: str
     num_classes: int = 0
+    labels: Tensor | None = None
 
     def fingerprint(self) -> str:
         """Return the name: an endless stream cannot be hashed."""
@@ -72,8 +74,11 @@ class Real:
             which = torch.randint(len(self.pixels), (count,), generator=draw).to(self.device)
             return which, None if self.conditions is None else self.conditions[which]
         which, classes = torch.arange(batch * count, (batch + 1) * count), self.config.num_classes
-        labels = torch.randint(classes, (count,), generator=draw) if classes else None
-        return which, None if labels is None else labels.to(self.device)
+        if not classes:
+            return which, None
+        pool = torch.arange(classes) if self.stream.labels is None else self.stream.labels
+        labels = pool[torch.randint(len(pool), (count,), generator=draw)]
+        return which, labels.to(self.device)
 
     def images(self, which: Tensor) -> Tensor:
         """Return the images that ``pick`` chose, uint8 [N, C, H, W]."""

@@ -87,31 +87,38 @@ def initialised(layer: Layer, init: str = "xavier", *, spectral: bool = False) -
 
 
 def embedding(
-    config: NetworkConfig, size: int, linear: type[nn.Module] = nn.Linear
+    config: NetworkConfig, size: int, linear: type[nn.Module] = nn.Linear, *, init: str = "xavier"
 ) -> nn.Module | None:
-    """Return the layer from labels or condition vectors to ``size`` numbers; None without."""
+    """Return the layer from labels or condition vectors to ``size`` numbers; None without.
+
+    Where ``init`` is BigGAN's it holds for embeddings too; Miyato's stay at N(0, 1).
+    """
     if config.num_classes:
-        return nn.Embedding(config.num_classes, size)
-    return linear(config.condition_size, size) if config.condition_size else None
+        layer = nn.Embedding(config.num_classes, size)
+    else:
+        layer = linear(config.condition_size, size) if config.condition_size else None
+    if layer is not None and init != "xavier":
+        INITS[init](layer.weight)
+    return layer
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation whose gain and bias are linear in a vector (Dumoulin et al. 2017).
+    """Batch normalisation whose gain and bias come from a condition (Dumoulin et al. 2017).
 
-    With ``size`` 0 it is plain batch normalisation, and the vector is None.
+    ``layer`` makes the layer from the condition to so many numbers. Without, the norm is plain.
     """
 
-    def __init__(self, channels: int, size: int, finish: Finish) -> None:
+    def __init__(self, channels: int, layer: Callable[[int], nn.Module] | None) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=not size)
-        self.gain = finish(nn.Linear(size, channels, bias=False)) if size else None
-        self.bias = finish(nn.Linear(size, channels, bias=False)) if size else None
+        self.norm = nn.BatchNorm2d(channels, affine=layer is None)
+        self.gain = layer(channels) if layer else None
+        self.bias = layer(channels) if layer else None
 
-    def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
-        """Normalise ``x`` [N, C, H, W] with gain and bias from ``vector`` [N, size]."""
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Normalise ``x`` [N, C, H, W] with gain and bias from the condition of each image."""
         if self.gain is None:
             return self.norm(x)
-        gain, bias = 1 + self.gain(vector), self.bias(vector)
+        gain, bias = 1 + self.gain(condition), self.bias(condition)
         return self.norm(x) * gain[:, :, None, None] + bias[:, :, None, None]
 
 
@@ -216,7 +223,7 @@ class ProjectionDiscriminator(nn.Module):
         wide = width[self.attention_after]
         self.attention = SelfAttention(wide, finish) if attention else None
         self.psi = finish(nn.Linear(width[-1], 1))
-        embed = embedding(config, width[-1])
+        embed = embedding(config, width[-1], init=init)
         self.embed = None if embed is None else spectral_norm(embed)
 
     def stages(self) -> list[list[nn.Module]]:

@@ -57,8 +57,17 @@ def create_discriminator(name: str, *, seed: int = 0, **settings: Any) -> nn.Mod
         return ARCHITECTURES[name].discriminator(config)
 
 
-def save(generator: nn.Module, folder: Path, discriminator: nn.Module | None = None) -> None:
-    """Write ``config.json``, ``generator.safetensors`` and, where given, the discriminator."""
+def save(
+    generator: nn.Module,
+    folder: Path,
+    discriminator: nn.Module | None = None,
+    unaveraged: nn.Module | None = None,
+) -> None:
+    """Write ``config.json``, ``generator.safetensors`` and, where given, the other two networks.
+
+    The generator is the one with averaged weights; ``unaveraged`` has those that it was trained
+    with, which a training goes on from.
+    """
     from safetensors.torch import save_file
 
     folder = Path(folder)
@@ -66,7 +75,8 @@ def save(generator: nn.Module, folder: Path, discriminator: nn.Module | None = N
     settings = {"architecture": generator.config.architecture, **asdict(generator.config)}
     text = json.dumps(settings, indent=1) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-    for name, network in {"generator": generator, "discriminator": discriminator}.items():
+    networks = {"generator": generator, "discriminator": discriminator, "unaveraged": unaveraged}
+    for name, network in networks.items():
         if network is not None:
             state = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
             save_file(state, folder / f"{name}.safetensors")
@@ -82,22 +92,42 @@ def load_discriminator(folder: Path) -> nn.Module:
     return _load(Path(folder), "discriminator")
 
 
-def _load(folder: Path, which: str) -> nn.Module:
+def load_unaveraged(folder: Path) -> nn.Module:
+    """Return the generator to train on: with its own weights, or the averaged ones without them."""
+    there = (Path(folder) / "unaveraged.safetensors").is_file()
+    return _load(Path(folder), "generator", "unaveraged" if there else "generator")
+
+
+def check_pair(folder: Path) -> NetworkConfig:
+    """Return the settings of the pair of networks in ``folder``; InputError if there is none."""
+    folder = Path(folder)
+    for name in ("config.json", "generator.safetensors", "discriminator.safetensors"):
+        if not (folder / name).is_file():
+            which = name.partition(".")[0].replace("config", "pair of networks")
+            raise InputError(f"{folder} holds no {which} ({name}); give its folder")
+    return _config(folder)
+
+
+def _config(folder: Path) -> NetworkConfig:
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return create_config(settings.pop("architecture", None), **settings)
+
+
+def _load(folder: Path, which: str, file: str = "") -> nn.Module:
     from safetensors.torch import load_file
 
-    for name in ("config.json", f"{which}.safetensors"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} holds no {which} ({name}); give its folder")
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    name = settings.pop("architecture", None)
-    config = create_config(name, **settings)
+    weights = folder / f"{file or which}.safetensors"
+    for path in (folder / "config.json", weights):
+        if not path.is_file():
+            raise InputError(f"{folder} holds no {which} ({path.name}); give its folder")
+    config = _config(folder)
     with seeded(0, "load"):  # the first weights are replaced
-        network = getattr(ARCHITECTURES[name], which)(config)
+        network = getattr(ARCHITECTURES[config.architecture], which)(config)
     try:
-        network.load_state_dict(load_file(folder / f"{which}.safetensors"))
+        network.load_state_dict(load_file(weights))
     except RuntimeError as error:
         raise InputError(
-            f"{folder / which}.safetensors is not of a '{name}' of {config.image_size} pixels, as "
+            f"{weights} is not of a '{config.architecture}' of {config.image_size} pixels, as "
             "config.json says; give the weights and the config.json of one network"
         ) from error
     return network

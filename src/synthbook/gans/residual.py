@@ -29,8 +29,10 @@ class SNGANConfig(NetworkConfig):
 
     Args:
         embedding: length of the vector that a label or condition becomes in the generator.
+        shared: all blocks take gains and biases from one embedding; else each normalisation has
+            a gain and a bias a class of its own.
         hierarchical: each block takes a part of z of its own (BigGAN, Appendix B), and ``latent``
-            is a multiple of the number of blocks + 1.
+            is a multiple of the number of blocks + 1. With a shared embedding only.
         attention: image size at which both networks have self-attention; 0 for none.
         spectral_generator: spectral norm in the generator too.
         init: first weights, of ``blocks.INITS``.
@@ -41,6 +43,7 @@ class SNGANConfig(NetworkConfig):
     channels: Width = 256
     discriminator_channels: Width = 128
     embedding: Latent = 128
+    shared: bool = True
     hierarchical: bool = False
     attention: Whole = 0
     spectral_generator: bool = False
@@ -59,6 +62,8 @@ class SNGANConfig(NetworkConfig):
                 f"latent {self.latent} cannot be cut into {parts} equal parts for the blocks; "
                 f"give a multiple of {parts}, or hierarchical False"
             )
+        if self.hierarchical and not self.shared:
+            raise InputError("hierarchical True needs shared True; give both, or neither")
 
     def widths(self, channels: int) -> list[int]:
         """Return the widths at 4, 8, ..., ``image_size`` pixels."""
@@ -70,7 +75,8 @@ class BigGANConfig(SNGANConfig):
     """BigGAN; the defaults are the 32-pixel networks.
 
     128 pixels (Brock et al. 2019, Table 4) take ``channels`` = ``discriminator_channels`` = 96,
-    ``latent`` = 120 and ``attention`` = 64.
+    ``latent`` = 120 and ``attention`` = 64. What the public code trains on CIFAR has none of the
+    three novelties: ``**CIFAR``.
     """
 
     architecture: ClassVar[str] = "biggan"
@@ -81,6 +87,9 @@ class BigGANConfig(SNGANConfig):
     init: Literal["xavier", "orthogonal", "normal"] = "orthogonal"
 
 
+CIFAR = {"shared": False, "hierarchical": False, "init": "normal"}
+
+
 class Generator(nn.Module):
     """Images in -1..1 from latents [N, latent] and a condition (labels, vectors or None)."""
 
@@ -89,12 +98,18 @@ class Generator(nn.Module):
         self.config = config
         spectral = config.spectral_generator
         finish = partial(blocks.initialised, init=config.init, spectral=spectral)
+        own = partial(blocks.embedding, config, init=config.init)
         width = config.widths(config.channels)
         self.part = config.latent // len(width) if config.hierarchical else config.latent
-        self.embed = blocks.embedding(config, config.embedding)
+        self.embed = own(config.embedding) if config.shared else None
         vector = self.part if config.hierarchical else 0
         vector += 0 if self.embed is None else config.embedding
-        norm = partial(blocks.ConditionalBatchNorm, size=vector, finish=finish)
+
+        def gains(channels: int) -> nn.Module:
+            return finish(nn.Linear(vector, channels, bias=False)) if vector else own(channels)
+
+        plain = not (vector or config.num_classes or config.condition_size)
+        norm = partial(blocks.ConditionalBatchNorm, layer=None if plain else gains)
         self.first = finish(nn.Linear(self.part, width[0] * BOTTOM**2))
         self.blocks = nn.ModuleList(blocks.UpBlock(a, b, norm, finish) for a, b in pairwise(width))
         at = config.attention and sizes(config.image_size).index(config.attention)
@@ -105,7 +120,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
         first, *parts = latents.split(self.part, dim=1)
-        vector = None if self.embed is None else self.embed(condition)
+        vector = condition if self.embed is None else self.embed(condition)
         h = self.first(first).unflatten(1, (-1, BOTTOM, BOTTOM))
         for k, block in enumerate(self.blocks):
             if self.config.hierarchical:

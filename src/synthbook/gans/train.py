@@ -52,15 +52,18 @@ class Curve(list[tuple[int, dict[str, float]]]):
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves: generators with averaged weights, in eval mode.
+    """What a training leaves: generators with averaged weights, in eval mode, and the rest.
 
-    ``generator`` is the last one, ``best`` the one that ``evaluate`` liked best (None without). The
-    discriminator is the last one; ``curve`` holds all that was evaluated.
+    ``generator`` is the last one, ``best`` the one that ``evaluate`` liked best (None without).
+    ``unaveraged`` and ``discriminator`` are the networks that were trained, ``optimizers`` the last
+    states of their optimizers; ``curve`` holds all that was evaluated.
     """
 
     generator: nn.Module
     best: nn.Module | None
+    unaveraged: nn.Module
     discriminator: nn.Module
+    optimizers: dict[str, dict[str, Any]]
     curve: Curve
 
 
@@ -72,6 +75,8 @@ def train(
     *,
     seed: int,
     conditions: Tensor | None = None,
+    average: nn.Module | None = None,
+    optimizers: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "cpu",
     folder: Path | None = None,
     on_step: OnStep | None = None,
@@ -80,6 +85,9 @@ def train(
     evaluate_every: int = 0,
 ) -> Trained:
     """Train two networks from the weights that they have, in place.
+
+    The averaged weights start from those of ``average``, or are a copy of the generator's after the
+    first step; the optimizers start from ``optimizers`` (`Trained.optimizers`), or anew.
 
     With a ``folder``, a checkpoint is kept there and training goes on from it: the weights are
     those of a run that was never stopped. ``on_step`` gets the number of steps done and what was
@@ -103,7 +111,7 @@ def train(
         "evaluated every": evaluate_every if evaluate else None,
         "recipe": asdict(recipe),
         "seed": seed,
-        "weights at the start": _digest(generator, discriminator, conditions),
+        "weights at the start": _digest(generator, discriminator, average, conditions, optimizers),
     }
     kind = torch.device(device).type
     fast = kind == "cuda" or config.channels_last
@@ -111,7 +119,10 @@ def train(
     for network in (generator, discriminator):
         network.train().requires_grad_(True).to(device, memory_format=layout)
     freeze(discriminator, recipe.frozen_blocks)
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.decay))
+    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.decay))
+    if average is not None:
+        averaged.module.load_state_dict(average.state_dict())
+        averaged.n_averaged.fill_(1)  # 0: the first update copies
     trainable = [p for p in discriminator.parameters() if p.requires_grad]
     g_rate, d_rate = recipe.generator_learning_rate, recipe.discriminator_learning_rate
     g_betas = d_betas = recipe.betas
@@ -121,12 +132,17 @@ def train(
         d_rate, d_betas = lazy_adam(d_rate, d_betas, recipe.r1_interval)
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=g_rate, betas=g_betas, fused=True)
     d_optimizer = torch.optim.Adam(trainable, lr=d_rate, betas=d_betas, fused=True)
+    if optimizers:
+        for name, optimizer in (("generator", g_optimizer), ("discriminator", d_optimizer)):
+            groups = optimizer.state_dict()["param_groups"]  # with this recipe's rates
+            state = {"state": optimizers[name]["state"], "param_groups": groups}
+            optimizer.load_state_dict(copy.deepcopy(state))
     loss, augment, path_length = LOSSES[recipe.loss], augmentation(recipe.augment), PathLength()
     mixed = {"dtype": torch.bfloat16, "enabled": recipe.precision == "bfloat16"}
 
     def snapshot() -> nn.Module:
         """Return a copy of the averaged generator, ready to make images."""
-        made = copy.deepcopy(average.module)
+        made = copy.deepcopy(averaged.module)
         if kind == "cpu":  # the layout of a generator that is read from files: the same bits
             made.to(memory_format=torch.contiguous_format)
         how = {"seed": seed, "images": recipe.standing_images}
@@ -135,7 +151,7 @@ def train(
 
     # Go on from a checkpoint.
     curve = Curve()
-    modules = {"generator": generator, "discriminator": discriminator, "average": average}
+    modules = {"generator": generator, "discriminator": discriminator, "average": averaged}
     states = {"generator": g_optimizer, "discriminator": d_optimizer, "curve": curve}
     if recipe.path_length:
         modules["path_length"] = path_length.to(device)
@@ -203,8 +219,8 @@ def train(
             computed["path length penalty"] = penalty.detach()
 
         if step < recipe.ema_start:
-            average.n_averaged.zero_()  # the next update copies
-        average.update_parameters(generator)
+            averaged.n_averaged.zero_()  # the next update copies
+        averaged.update_parameters(generator)
 
         # Look, evaluate, report, keep.
         done, last = step + 1, step + 1 == recipe.steps
@@ -221,7 +237,8 @@ def train(
         if folder and (last or done % checkpoint_every == 0):
             save_checkpoint(folder, done, modules, states, run)
 
-    return Trained(snapshot(), modules.get("best"), discriminator, curve)
+    last = {name: states[name].state_dict() for name in ("generator", "discriminator")}
+    return Trained(snapshot(), modules.get("best"), generator, discriminator, last, curve)
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -258,11 +275,16 @@ def _check_networks(recipe: Training, generator: nn.Module, discriminator: nn.Mo
         )
 
 
-def _digest(generator: nn.Module, discriminator: nn.Module, conditions: Tensor | None) -> str:
-    tensors = [*generator.state_dict().values(), *discriminator.state_dict().values()]
-    digest = hashlib.sha256()
-    for tensor in tensors if conditions is None else [*tensors, conditions]:
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+def _digest(*given: nn.Module | Tensor | Mapping[str, Any] | None) -> str:
+    """Return a hash of the tensors in networks and states of optimizers."""
+    digest, waiting = hashlib.sha256(), list(given)
+    while waiting:
+        one = waiting.pop(0)
+        one = one.state_dict() if isinstance(one, nn.Module) else one
+        if isinstance(one, Mapping):
+            waiting[:0] = one.values()
+        elif isinstance(one, Tensor):
+            digest.update(one.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 
 

@@ -115,7 +115,10 @@ VOCABULARY: dict[str, Any] = {
     # drawn images
     "variants": _of(s.Some[s.Variant], "synthesizers of drawn images", ["Primitives-PS"]),
     "resolution": _of(int, "side of drawn images in pixels, a power of two", 256, ge=8, le=4096),
-    "shapes": _of(s.Shapes, "shapes in a drawn image", 100),
+    "shapes": _of(
+        Annotated[int, Field(ge=-1, le=1000)], "shapes in a drawn image; -1: by resolution", 100
+    ),
+    "quirks": _of(s.Unique[s.Quirk], "what the public drawing code does", ["fixed_canvas"]),
     "size_policy": _of(s.SizePolicy, _POLICY, "Decay"),
     "exponent_low": _of(s.Exponent, "lower end of the spectral exponents", 0.5),
     "exponent_high": _of(s.Exponent, "upper end of the spectral exponents", 3.5),
@@ -125,6 +128,7 @@ VOCABULARY: dict[str, Any] = {
     "in_domain": _of(s.Unique[str], "targets like the real source", ["mnist5k:3"]),
     "single_object": _of(s.Unique[str], "targets with one bright object", ["mnist5k:3"]),
     "real_source": _of(s.Text, "real images that a GAN is pretrained on", "mnist5k"),
+    "pretrain_on": _of(str, "folder of a pair that was pretrained; '': on real_source", ""),
     "target_images": _of(Images, "images of a target to train on", 100, ge=2),
     "style_channels": _of(s.Width, "width of StyleGAN2 at full size", 16),
     "style_widest": _of(s.Width, "most channels that a map of StyleGAN2 has", 512),
@@ -140,8 +144,15 @@ VOCABULARY: dict[str, Any] = {
     "evaluate_every": _of(s.Count, "training steps between two measurements", 25),
     "generated": _of(Images, "generated images that are measured", 200, ge=2),
     "policies": _of(s.Some[s.SizePolicy], _POLICY, ["Decay", "Rand"]),
-    "counts": _of(s.Some[s.Shapes], "numbers of shapes", [100]),
+    "counts": _of(s.Unique[s.Shapes], "numbers of shapes; []: by resolution", [100]),
     "shares": _of(s.Some[Annotated[s.Share, Field(gt=0)]], "shares of a data set", [0.1]),
+    "share_steps": _of(list[s.Count], "training steps at each share; []: biggan_steps", [1000]),
+    "more_data": _of(s.Unique[s.Text], "further labelled sets", ["cifar100"]),
+    "biggan_variant": _of(Literal["public", "paper"], "which BigGAN", "public"),
+    "biggan_keeps": _of(
+        s.Unique[Literal["embeddings", "adam"]], "kept of pretraining, besides weights", ["adam"]
+    ),
+    "biggan_generated": _of(Images, "generated images that are measured", 200, ge=2),
     "biggan_image_size": _of(s.Side, "side of BigGAN's images in pixels", 32, le=256),
     "biggan_channels": _of(s.Width, "width of both networks", 64),
     "biggan_latent": _of(s.Latent, "numbers in a latent vector", 128, ge=2),

@@ -26,6 +26,7 @@ from synthbook.generate.primitives import (
     draw_shapes,
     layers,
     pink_noise,
+    shapes_at,
     synthesize,
     tops,
 )
@@ -37,14 +38,22 @@ from synthbook.studies.gap import REAL, Rows, measured
 Parameters = Any  # a chapter's checked parameters, asked by attribute
 PS = "Primitives-PS"
 SHAPE_COUNTS = (0, 10, 50, 100, 500)  # whose coverage is measured
+SIDES = (16, 32, 64, 256)  # at which it is measured what can be seen
 
 
-def recipes(p: Parameters) -> dict[str, Primitives]:
-    """Return the synthesizers of ``p.variants``, by their names."""
-    how = {"shapes": p.shapes, "size_policy": p.size_policy}
+def recipes(p: Parameters, resolution: int) -> dict[str, Primitives]:
+    """Return the synthesizers of ``p.variants`` at a resolution, by their names."""
+    how = {"shapes": shapes_of(p, resolution), "size_policy": p.size_policy}
     if "exponent_low" in p:
         how["exponents"] = (p.exponent_low, p.exponent_high)
+    if "quirks" in p:
+        how["quirks"] = tuple(p.quirks)
     return {variant: Primitives(variant, **how) for variant in p.variants}
+
+
+def shapes_of(p: Parameters, resolution: int) -> int:
+    """Return the number of shapes of an image: ``p.shapes``, or by the resolution if below 0."""
+    return p.shapes if p.shapes >= 0 else shapes_at(resolution)
 
 
 def check_synthesizer(p: Parameters) -> str:
@@ -54,7 +63,7 @@ def check_synthesizer(p: Parameters) -> str:
         raise InputError(
             f"resolution = {p.resolution}; give 64 or more, or rings of a spectrum are few"
         )
-    lines = [str(recipe) for recipe in recipes(p).values()]
+    lines = [str(recipe) for recipe in recipes(p, p.resolution).values()]
     if p.data != "photographs":
         lines.append(str(check(p.data, data_root=p.data_root, image_size=p.resolution)))
     return "\n".join(lines)
@@ -75,7 +84,7 @@ def measured_images(p: Parameters, seed: int, device: str) -> dict[tuple[str, st
     how = {"resolution": p.resolution, "seed": seed, "device": device}
     return {(REAL, name): images for name, images in real.items()} | {
         (variant, "drawn"): synthesize(recipe, p.measured, **how)
-        for variant, recipe in recipes(p).items()
+        for variant, recipe in recipes(p, p.resolution).items()
     }
 
 
@@ -89,7 +98,8 @@ def synthesizer_rows(p: Parameters, seed: int, device: str = "cpu") -> Rows:
         spectrum_rows(images, seed),
         slope_rows(exponents, p.measured // 2, **drawing),
         phase_rows(real, seed),
-        layer_rows(p.shapes, p.measured, **drawing),
+        layer_rows(shapes_of(p, p.resolution), p.measured, **drawing),
+        resolution_rows(p.measured, seed=seed),
     ):
         yield {"seed": seed, "test": "", **row}
 
@@ -153,6 +163,36 @@ def layer_rows(shapes: int, count: int, *, resolution: int, seed: int) -> Rows:
         if number:
             values["visible"] = spectra.visible(top, number).mean()
         yield from measured(what, values)
+
+
+def resolution_rows(count: int, *, seed: int) -> Rows:
+    """Yield what can be seen of Primitives-PS by resolution, of 100 shapes and of the usual."""
+    for side in SIDES:
+        for shapes in {100: 0, shapes_at(side): 0}:
+            recipe = Primitives(shapes=shapes)
+            yield from visibility_rows(recipe, "visibility", count, resolution=side, seed=seed)
+
+
+def visibility_rows(
+    recipe: Primitives, method: str, count: int = 200, *, resolution: int, seed: int
+) -> Rows:
+    """Yield the shares of ground and shapes that can be seen in images, under a method's name."""
+    what = {"method": method, "train": recipe.variant, "test": "", "dataset": "drawn", "seed": seed}
+    what |= {"size_policy": recipe.size_policy, "n_shapes": recipe.shapes, "resolution": resolution}
+    yield from measured(what, visibility(recipe, count, resolution=resolution, seed=seed))
+
+
+def visibility(recipe: Primitives, count: int, *, resolution: int, seed: int) -> dict[str, float]:
+    """Return which share of the pixels outside the large shape shows the ground, and which share
+    of the other shapes, if there are any, shows at all.
+    """
+    top = layers(recipe, count, resolution=resolution, seed=seed)
+    outside = top <= recipe.shapes
+    values = {"visible_ground": float((top == 0).sum() / outside.sum())}
+    if recipe.variant != "PinkNoise" and recipe.shapes:
+        shown = spectra.visible(np.where(outside, top, 0), recipe.shapes)
+        values["visible_shapes"] = float(shown.mean())
+    return values
 
 
 def quirk_rows(seed: int) -> Rows:

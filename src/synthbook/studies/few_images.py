@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from synthbook.data import ImageSet
 from synthbook.gans import networks
@@ -25,9 +28,8 @@ from synthbook.randomness import derive
 from synthbook.store import atomic_write, cached
 from synthbook.training import OnStep
 
-if TYPE_CHECKING:
-    from torch import nn
-
+KEPT = ("embeddings", "adam")  # of a pretraining, besides the other weights
+STATES = "optimizers.pt"
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
 
 
@@ -37,8 +39,9 @@ def pretrained(
 ) -> Path:  # fmt: skip
     """Return the folder of a pair of networks trained on ``source``: cached, or trained now.
 
-    It holds the generator with averaged weights and the last discriminator. ``network`` is the
-    architecture's name under "name", and its settings. A training that was stopped goes on.
+    It holds the generator with averaged weights and with its own, the last discriminator, and the
+    states of both optimizers. ``network`` is the architecture's name under "name", and its
+    settings. A training that was stopped goes on.
     """
     key = {
         "network": dict(network), "recipe": dataclasses.asdict(recipe), "seed": seed,
@@ -48,29 +51,67 @@ def pretrained(
 
     def build(folder: Path) -> None:
         trained = train(
-            *started(network, None, seed=seed), source, recipe,
+            **vars(started(network, None, seed=seed)), images=source, recipe=recipe,
             seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
         )  # fmt: skip
-        networks.save(trained.generator, folder, trained.discriminator)
+        networks.save(trained.generator, folder, trained.discriminator, trained.unaveraged)
+        torch.save(trained.optimizers, folder / STATES)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     return cached("pretrained_gans", key, build, device)
 
 
+def adopted(pair: Path, device: str = "cpu") -> Path:
+    """Return a folder of the cache, named by its content, with a pair of networks from elsewhere.
+
+    ``pair`` is what ``gans.networks.save`` wrote. Without the generator's own weights a training
+    goes on from the averaged ones.
+    """
+    networks.check_pair(pair)
+    files = sorted([pair / "config.json", *pair.glob("*.safetensors")])
+    key = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    def build(folder: Path) -> None:
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+
+    return cached("pretrained_gans", key, build, device)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from, under the names that ``gans.train.train`` gives them."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    average: nn.Module | None = None
+    optimizers: Mapping[str, Any] | None = None
+
+
 def started(
-    network: Mapping[str, Any], first: Path | None, *, seed: int, skip: tuple[str, ...] = ()
-) -> tuple[nn.Module, nn.Module]:
+    network: Mapping[str, Any], first: Path | None, *, seed: int, keeps: Sequence[str] = KEPT[:1]
+) -> Start:
     """Return new networks with the weights of the pair in the folder ``first``; None: random ones.
 
-    The generator starts from the averaged weights, the discriminator from its last ones. ``skip``
-    names parts that stay random, such as "embed" for classes that mean something else.
+    As in the public code generator, discriminator and averaged generator start each from its own
+    weights. ``keeps`` says what else of `KEPT` is kept: the "embeddings" of classes, which are
+    random without, and the "adam" states of the optimizers.
     """
-    generator = networks.create_generator(seed=seed, **network)
-    discriminator = networks.create_discriminator(seed=seed, **network)
-    if first is not None:
-        transfer(generator, networks.load(first), skip=skip)
-        transfer(discriminator, networks.load_discriminator(first), skip=skip)
-    return generator, discriminator
+    pair = [networks.create_generator(seed=seed, **network) for _ in range(2)]
+    pair.append(networks.create_discriminator(seed=seed, **network))
+    if first is None:
+        return Start(pair[0], pair[2])
+    load = (networks.load_unaveraged, networks.load, networks.load_discriminator)
+    for ours, theirs in zip(pair, load, strict=True):
+        modules = ours.named_modules() if "embeddings" not in keeps else ()
+        classes = [name for name, module in modules if isinstance(module, nn.Embedding)]
+        transfer(ours, theirs(first), skip=classes)
+    states = (
+        torch.load(first / STATES, weights_only=True, map_location="cpu")
+        if "adam" in keeps
+        else None
+    )
+    return Start(pair[0], pair[2], pair[1], states)
 
 
 def judged_images(
@@ -112,10 +153,14 @@ class Finetuned:
     folder: Path
     history: dict[int, dict[str, float]]
 
+    def chosen(self, against: str = "train") -> int:
+        """Return the step with the lowest distance to a set, as the papers choose the best."""
+        return min(self.history, key=lambda step: (self.history[step][against], step))
+
     @property
     def best(self) -> int:
-        """The step with the lowest distance to the training images, as the papers choose it."""
-        return min(self.history, key=lambda step: (self.history[step]["train"], step))
+        """The step with the lowest distance to the training images."""
+        return self.chosen()
 
     @property
     def lowest(self) -> float:
@@ -140,7 +185,7 @@ class Finetuned:
 def finetuned(
     images: ImageSet, held_out: ImageSet | None, recipe: Training, network: Mapping[str, Any], *,
     first: Path | None, extractor: Extractor, generated: int, evaluate_every: int, seed: int,
-    skip: tuple[str, ...] = (), count: Counter | None = None, device: str = "cpu",
+    keeps: Sequence[str] = KEPT[:1], count: Counter | None = None, device: str = "cpu",
     on_step: OnStep | None = None,
 ) -> Finetuned:  # fmt: skip
     """Return a GAN trained on ``images`` from the weights in ``first``: cached, or trained now.
@@ -153,7 +198,7 @@ def finetuned(
     key = {
         "network": dict(network), "recipe": dataclasses.asdict(recipe), "seed": seed,
         "sets": {name: some.fingerprint() for name, some in sets.items() if some},
-        "first": first.name if first else None, "skip": list(skip),
+        "first": first.name if first else None, "keeps": sorted(keeps),
         "extractor": [extractor.name, extractor.fingerprint],
         "generated": generated, "count": count, "every": evaluate_every,
     }  # fmt: skip
@@ -169,7 +214,7 @@ def finetuned(
             return judged(generator)
 
         trained = train(
-            *started(network, first, seed=seed, skip=skip), images, recipe,
+            **vars(started(network, first, seed=seed, keeps=keeps)), images=images, recipe=recipe,
             seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
             evaluate=evaluate, evaluate_every=evaluate_every,
         )  # fmt: skip

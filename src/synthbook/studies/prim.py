@@ -1,33 +1,31 @@
-"""GANs that learned from drawn images before: chapters 52 and 53, two uses of one class.
+"""GANs that learned from drawn images before, finetuned on few photographs: chapter 52.
 
 Baek and Shim, Generic and Privacy-free Synthetic Data Generation for Pretraining GANs (2022); what
-the images are like is in ``drawn``. A chapter's experiment is a class: it unpacks the chapter's
-parameters ``p``, lists its ``jobs`` in order, and does one of them in ``rows(*job)``. Its checks
-are ``check_...``.
+the images are like is in ``drawn``, and chapter 53 in ``reasons``. A chapter's experiment is a
+class: it unpacks the chapter's parameters ``p``, lists its ``jobs`` in order, and does one of them
+in ``rows(*job)``. Its checks are ``check_...``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synthbook.data import ImageSet, at_most, check, few_shot, load
+from synthbook.data import check
 from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.recipes import Training, published
 from synthbook.generate.primitives import Primitives
 from synthbook.measure import features
-from synthbook.measure.leaks import cutout_like, shift_like
 from synthbook.measure.objects import object_counts
-from synthbook.measure.similarity import layer_similarities
 from synthbook.studies import few_images
-from synthbook.studies.drawn import PS, Parameters, recipes
+from synthbook.studies.drawn import PS, Parameters, recipes, shapes_of, visibility_rows
 from synthbook.studies.few_images import Counter, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.targets import check_target, real_source, stream, target
@@ -70,6 +68,28 @@ def check_style(p: Parameters) -> int:
     return len(config.widths())
 
 
+def check_source(p: Parameters) -> str:
+    """Check what stands for real images that were seen before; return it in words."""
+    if not p.pretrain_on:
+        single = ":" in p.real_source or Path(p.real_source).expanduser().is_dir()
+        look, size = (check_target, {}) if single else (check, {"image_size": p.image_size})
+        return str(look(p.real_source, data_root=p.data_root, **size))
+    ours = networks.create_config(**style_network(p))
+    theirs = networks.check_pair(Path(p.pretrain_on).expanduser())
+    wanted, given = ({"architecture": c.architecture, **asdict(c)} for c in (ours, theirs))
+    other = [
+        f"{name} {given.get(name)}, not {value}"
+        for name, value in wanted.items()
+        if given.get(name) != value and name not in ("style_mixing", "deviation_group")
+    ]
+    if other:
+        raise InputError(
+            f"pretrain_on = '{p.pretrain_on}' holds networks with {'; '.join(other)}; give "
+            "image_size, style_channels, style_widest, style_latent and mapping_layers as they have"
+        )
+    return f"{p.pretrain_on}: a pretrained pair of {ours.image_size} pixels for the real source"
+
+
 class FewImages:
     """What chapters 52 and 53 train StyleGAN2 on: targets, and what it learned from before.
 
@@ -82,7 +102,10 @@ class FewImages:
         self.pretraining = replace(self.recipe, steps=p.pretrain_steps)
         self.evaluate_every, self.generated = p.evaluate_every, p.generated
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
-        self.drawn = Primitives(PS, shapes=p.shapes, size_policy=p.size_policy)
+        self.drawn = Primitives(
+            PS, shapes=shapes_of(p, p.image_size), size_policy=p.size_policy, quirks=tuple(p.quirks)
+        )
+        self.pair = Path(p.pretrain_on).expanduser() if p.pretrain_on else None
         self.inside = {name.rstrip("/") for name in p.in_domain}
         where = {"image_size": p.image_size, "data_root": p.data_root}
 
@@ -93,6 +116,8 @@ class FewImages:
 
     def pretrained(self, seed: int, source: Primitives | str) -> Path:
         """Return the folder of the pair that learned from drawn images, or from "real" ones."""
+        if source == REAL and self.pair:
+            return few_images.adopted(self.pair, self.device)
         how = {"seed": seed, "device": self.device}
         side = self.network["image_size"]
         images = self.real() if source == REAL else stream(source, image_size=side, **how)
@@ -115,13 +140,21 @@ class FewImages:
         return "inside" if name.rstrip("/") in self.inside else "outside"
 
 
-def distance_rows(learned: Finetuned) -> Rows:
-    """Yield the distances of the best and of the last snapshot, to both sets of images."""
-    for metric, step in (("best_fd", learned.best), ("last_fd", learned.last)):
-        for against in ("train", "held_out"):
-            if against in learned.history[step]:
-                value = learned.history[step][against]
-                yield {"metric": metric, "value": value, "against": against}
+def distance_rows(learned: Finetuned, choosing: Sequence[str] = ("train",)) -> Rows:
+    """Yield the distances of the best and of the last snapshot, to both sets of images.
+
+    The best to a set in ``choosing`` is the nearest to that set, to another the nearest to the
+    images trained on; ``selected`` says which. With it comes how far it is into the training.
+    """
+    for against in (name for name in ("train", "held_out") if name in learned.history[0]):
+        selected = against if against in choosing else "train"
+        step = learned.chosen(selected)
+        value, last = learned.history[step][against], learned.history[learned.last][against]
+        yield {"metric": "best_fd", "value": value, "against": against, "selected": selected}
+        yield {"metric": "last_fd", "value": last, "against": against}
+        if against == selected:
+            share = step / learned.last
+            yield {"metric": "best_step_share", "value": share, "against": against}
 
 
 # ---- from drawn images to a hundred photographs: chapter 52 --------------------------------------
@@ -165,9 +198,7 @@ def check_transfer(p: Parameters) -> str:
         )
     lines = [check_target(name, data_root=p.data_root) for name in p.targets]
     if "sources" in p.parts:
-        single = ":" in p.real_source or Path(p.real_source).expanduser().is_dir()
-        look, size = (check_target, {}) if single else (check, {"image_size": p.image_size})
-        lines.append(str(look(p.real_source, data_root=p.data_root, **size)))
+        lines.append(check_source(p))
     return "\n".join(lines)
 
 
@@ -177,7 +208,8 @@ class Transfer(FewImages):
     def __init__(self, p: Parameters, device: str) -> None:
         """Unpack the parameters; ``jobs`` are (seed, target, model), in the order of training."""
         super().__init__(p, device, without=[*p.in_domain, *p.targets])
-        self.models, self.recipes, self.frozen_blocks = starts(p), recipes(p), p.frozen_blocks
+        self.models, self.frozen_blocks = starts(p), p.frozen_blocks
+        self.recipes = recipes(p, p.image_size)
         self.alone = {name.rstrip("/") for name in p.single_object}
         self.targets = list(p.targets)
         self.jobs = list(product(p.seeds_list, self.targets, self.models))
@@ -202,6 +234,9 @@ class Transfer(FewImages):
         yield from self._of_target(seed, name)
         if name == self.targets[-1]:
             yield from self._over_targets(seed)
+            where = {"resolution": self.network["image_size"], "seed": seed}
+            for recipe in self.recipes.values():
+                yield from visibility_rows(recipe, "layers", **where)
 
     def _gains(self, seed: int, name: str) -> dict[str, float]:
         """Return the share of the distance of training from scratch that each start saves."""
@@ -245,193 +280,3 @@ class Transfer(FewImages):
             what |= {"backbone": "stylegan2", "domain": "outside", "against": "train", "seed": seed}
             extremes = {"median_gain": np.median(values), "lowest_gain": min(values)}
             yield from measured(what, extremes)
-
-
-# ---- why it works: chapter 53 --------------------------------------------------------------------
-
-METHODS = ("BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS")  # a gain needs this order
-
-
-def biggan_network(p: Parameters, num_classes: int) -> dict[str, Any]:
-    """Return the settings of the chapter's BigGAN, for ``gans.networks.create_generator``."""
-    return {
-        "name": "biggan", "image_size": p.biggan_image_size, "image_channels": 3,
-        "num_classes": num_classes, "latent": p.biggan_latent,
-        "channels": p.biggan_channels, "discriminator_channels": p.biggan_channels,
-    }  # fmt: skip
-
-
-def biggan_recipe(p: Parameters, steps: int, *, augmented: bool) -> Training:
-    """Return how BigGAN is trained, with or without DiffAugment."""
-    return published(
-        "biggan", steps=steps, batch_size=p.biggan_batch_size,
-        discriminator_steps=p.discriminator_steps, generator_learning_rate=p.biggan_learning_rate,
-        discriminator_learning_rate=p.biggan_learning_rate,
-        ema_half_life=p.biggan_ema_half_life, ema_start=p.biggan_ema_start,
-        augment=p.biggan_augment if augmented else "", flip=p.biggan_flip,
-        standing_images=p.standing_images, precision=p.precision,
-    )  # fmt: skip
-
-
-def check_reasons(p: Parameters) -> str:
-    """Check what the parameters of chapter 53 mean together; return its images in words."""
-    check_style(p)
-    if p.biggan_augment == "" and any("DiffAug" in method for method in p.methods):
-        raise InputError(
-            "biggan_augment is empty; name augmentations, or leave DiffAug out of methods"
-        )
-    summary = check(p.data, data_root=p.data_root, image_size=p.biggan_image_size)
-    images, classes = summary.counts["train"], summary.num_classes
-    if classes < 2:
-        raise InputError(f"data = '{p.data}' has no classes; BigGAN needs a labelled set")
-    for share in p.shares:
-        if per_class(share, images, classes) < 1:
-            raise InputError(
-                f"shares = {list(p.shares)}: {share:g} of {images:,} training images leaves some "
-                f"of the {classes} classes without any; give {classes / images:.2g} or more"
-            )
-    networks.create_config(**biggan_network(p, classes))
-    biggan_recipe(p, p.biggan_steps, augmented=True)
-    targets = p.targets if "ablation" in p.parts else []
-    lines = [str(summary), *(check_target(name, data_root=p.data_root) for name in targets)]
-    return "\n".join(lines)
-
-
-def per_class(share: float, images: int, classes: int) -> int:
-    """Return how many images of each class a share is, on average over the classes."""
-    return round(share * images / classes)
-
-
-class Reasons(FewImages):
-    """Chapter 53: sizes and numbers of shapes, BigGAN on shares of a set, and filters."""
-
-    def __init__(self, p: Parameters, device: str) -> None:
-        """Unpack the parameters; the first of a job names its part, then comes the seed."""
-        super().__init__(p, device, without=p.in_domain)
-        self.policies, self.counts, self.data = list(p.policies), list(p.counts), p.data
-        self.images = load(
-            p.data, data_root=p.data_root, image_size=p.biggan_image_size, channels=3
-        )
-        self.held_out = at_most(self.images.test, 2 * p.generated)
-        self.biggan = biggan_network(p, self.images.train.num_classes)
-        self.biggan_evaluate_every = p.biggan_evaluate_every
-        self.biggan_recipes = {on: biggan_recipe(p, p.biggan_steps, augmented=on) for on in (0, 1)}
-        self.biggan_pretraining = biggan_recipe(p, p.biggan_pretrain_steps, augmented=False)
-        self.jobs = [job for seed in p.seeds_list for job in self._jobs(p, seed)]
-
-    def _jobs(self, p: Parameters, seed: int) -> list[tuple[Any, ...]]:
-        jobs: list[tuple[Any, ...]] = [("filters", seed)] if "filters" in p.parts else []
-        if "ablation" in p.parts:
-            plans = [("", 0), *((policy, p.shapes) for policy in p.policies)]
-            plans = dict.fromkeys([*plans, *(("Decay", count) for count in p.counts)])
-            jobs += [("ablation", seed, name, *plan) for name in p.targets for plan in plans]
-        if "shares" in p.parts:
-            jobs.append(("real images", seed))
-            jobs += [
-                ("shares", seed, share, method)
-                for share in p.shares
-                for method in METHODS
-                if method in p.methods and (method != "BigGAN+PS" or share == min(p.shares))
-            ]
-        return jobs
-
-    def rows(self, part: str, seed: int, *about: Any) -> Rows:
-        """Do a job and yield its rows."""
-        do = {
-            "filters": self.filter_rows, "ablation": self.ablation_rows,
-            "real images": self.real_leak_rows, "shares": self.share_rows,
-        }  # fmt: skip
-        for row in do[part](seed, *about):
-            yield {"test": "", "seed": seed, **row}
-
-    def filter_rows(self, seed: int) -> Rows:
-        """Yield how alike filters are: untrained, after drawn images, and after real ones."""
-        pairs = {"none": few_images.started(self.network, None, seed=seed)}
-        for train, source in ((PS, self.drawn), (REAL, REAL)):
-            folder = self.pretrained(seed, source)
-            pairs[train] = networks.load(folder), networks.load_discriminator(folder)
-        common = {"method": "filters", "dataset": "", "backbone": "stylegan2", "part": "filters"}
-        signed: dict[tuple[str, str], list[float]] = {}
-        for train, pair in pairs.items():
-            for network, module in zip(("generator", "discriminator"), pair, strict=True):
-                what = {"train": train, "network": network, **common}
-                both = list(layer_similarities(module).values())
-                for layer, (value, absolute) in enumerate(both):
-                    here = {"layer": layer, **what}
-                    yield {"metric": "filter_similarity", "value": value, **here}
-                    yield {"metric": "filter_similarity_abs", "value": absolute, **here}
-                signed[train, network] = values = [value for value, _ in both]
-                yield {"metric": "mean_filter_similarity", "value": np.mean(values), **what}
-            *others, last = values
-            ends = {"last_layer_similarity": last, "largest_other_similarity": max(others)}
-            yield from measured(what, ends)
-        ours, theirs = (
-            [*signed[train, "generator"], *signed[train, "discriminator"]] for train in (PS, REAL)
-        )
-        lower = np.mean(np.array(ours) < np.array(theirs))
-        yield {"metric": "layers_lower", "value": lower, "train": PS, "test": REAL, **common}
-
-    def ablation_rows(self, seed: int, name: str, policy: str, count: int) -> Rows:
-        """Yield the distances on a target from scratch (no policy), or from drawn images."""
-        recipe = replace(self.drawn, shapes=count, size_policy=policy) if policy else None
-        first = self.pretrained(seed, recipe) if recipe else None
-        learned = self.finetuned(seed, name, first)
-        what = {"dataset": name.rstrip("/"), "backbone": "stylegan2", "part": "ablation"}
-        what |= {"domain": self.domain(name), "method": SCRATCH, "train": "none"}
-        if recipe:
-            what |= {"method": "finetune", "train": PS, "size_policy": policy, "n_shapes": count}
-        studies = [] if policy else [what]
-        if policy in self.policies and count == self.drawn.shapes:
-            studies.append(what | {"study": "policy"})
-        if policy == "Decay" and count in self.counts:
-            studies.append(what | {"study": "count"})
-        for study in studies:
-            yield from ({**row, **study} for row in distance_rows(learned))
-
-    def share(self, seed: int, share: float) -> ImageSet:
-        """Return a share of the training images, as many of each class; the shares are nested."""
-        train = self.images.train
-        if share == 1:
-            return train
-        return few_shot(train, per_class(share, len(train), train.num_classes), seed=seed)
-
-    def learned_share(self, seed: int, share: float, method: str) -> Finetuned:
-        """Return BigGAN trained on a share of the labelled images."""
-        first, how = None, {"seed": seed, "device": self.device}
-        if method.endswith("PS"):
-            side, classes = self.biggan["image_size"], self.biggan["num_classes"]
-            source = stream(self.drawn, image_size=side, num_classes=classes, **how)
-            first = few_images.pretrained(source, self.biggan_pretraining, self.biggan, **how)
-        return few_images.finetuned(
-            self.share(seed, share), self.held_out, self.biggan_recipes["DiffAug" in method],
-            self.biggan, first=first, extractor=self.extractor, generated=self.generated,
-            evaluate_every=self.biggan_evaluate_every, skip=("embed",) if first else (), **how,
-        )  # fmt: skip
-
-    def samples(self, seed: int, share: float, method: str) -> np.ndarray:
-        """Return the judged images of the best snapshot on a share, classes in turn."""
-        generator = self.learned_share(seed, share, method).generator("best")
-        return few_images.judged_images(generator, self.generated, seed=seed, device=self.device)
-
-    def share_rows(self, seed: int, share: float, method: str) -> Rows:
-        """Yield the distances and leaks of a method on a share, and what pretraining gains."""
-        what = {"method": method, "train": PS if method.endswith("PS") else "none"}
-        what |= {"dataset": self.data, "backbone": "biggan", "part": "shares", "share": share}
-        learned = self.learned_share(seed, share, method)
-        leaks = leak_rows(self.samples(seed, share, method))
-        yield from ({**row, **what} for row in chain(distance_rows(learned), leaks))
-        without = ("shares", seed, share, "BigGAN+DiffAug")
-        if method == "BigGAN+DiffAug+PS" and without in self.jobs:
-            gain = 1 - learned.lowest / self.learned_share(*without[1:]).lowest
-            yield {"metric": "gain", "value": gain, "against": "train", **what}
-
-    def real_leak_rows(self, seed: int) -> Rows:
-        """Yield how often the detector finds leaks in real images, which have none."""
-        what = {"method": "real images", "train": REAL, "dataset": self.data, "backbone": "biggan"}
-        yield from ({**row, "part": "shares", **what} for row in leak_rows(self.held_out.images))
-
-
-def leak_rows(images: np.ndarray) -> Rows:
-    """Yield the shares of images in which augmentations seem to have leaked."""
-    leaks = {"cutout_like": cutout_like(images), "shift_like": shift_like(images)}
-    yield from measured({}, {name: found.mean() for name, found in leaks.items()})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from synthbook.data import ImageSet, check, concatenate, load
 from synthbook.data.files import Unreadable, decode, image_files, in_threads, refuse, stack
@@ -17,9 +18,6 @@ from synthbook.errors import InputError, did_you_mean
 from synthbook.gans.batches import ImageStream
 from synthbook.generate.primitives import Primitives, render
 from synthbook.randomness import derive, numpy_generator
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WINDOW = 128  # pixels of a photograph's side that a crop shows
 SPARE = 400  # images of a target besides those to learn from, at most
@@ -99,16 +97,28 @@ def check_target(text: str, *, data_root: str = "") -> str:
 
 
 def stream(
-    recipe: Primitives, *, image_size: int, seed: int, device: str = "cpu", num_classes: int = 0
+    recipe: Primitives,
+    *,
+    image_size: int,
+    seed: int,
+    device: str = "cpu",
+    labels_of: ImageSet | None = None,
 ) -> ImageStream:
-    """Return the endless images of a synthesizer as a GAN's real images; on a GPU drawn there."""
+    """Return the endless images of a synthesizer as a GAN's real images; on a GPU drawn there.
+
+    As in the public code each gets the label of one of the images ``labels_of``.
+    """
 
     def draw(which: Tensor) -> Tensor:
         images = render(recipe, which.tolist(), resolution=image_size, seed=seed, device=device)
         return images.permute(0, 3, 1, 2)
 
     name = f"{recipe} of {image_size} pixels, seed {seed}"
-    return ImageStream(draw, image_size, 3, name, num_classes)
+    if labels_of is None:
+        return ImageStream(draw, image_size, 3, name)
+    labels = torch.from_numpy(labels_of.labels)
+    name += f", labels of {labels_of.fingerprint()}"
+    return ImageStream(draw, image_size, 3, name, labels_of.num_classes, labels)
 
 
 def _unlabelled(images: np.ndarray, name: str) -> ImageSet:

@@ -19,6 +19,7 @@ from synthbook.generate.primitives.recipe import (
     VARIANTS,
     Primitives,
     check_resolution,
+    shapes_at,
     size_range,
 )
 from synthbook.generate.primitives.shapes import KINDS, Shapes, draw_shapes
@@ -26,5 +27,5 @@ from synthbook.generate.primitives.shapes import KINDS, Shapes, draw_shapes
 __all__ = [
     "KINDS", "POLICIES", "PUBLIC_CODE", "QUIRKS", "VARIANTS", "Primitives", "PrimitivesDataset",
     "Shapes", "batches", "check_resolution", "draw_shapes", "layers", "pink_noise", "pink_weights",
-    "render", "size_range", "synthesize", "tops",
+    "render", "shapes_at", "size_range", "synthesize", "tops",
 ]  # fmt: skip
