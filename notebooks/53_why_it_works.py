@@ -61,9 +61,7 @@ extractor_size: int = 64  # side that its images are resized to
 shapes: int = -1  # shapes in a drawn image; -1: by resolution, 30 below 32 pixels, else 100
 size_policy: str = "Decay"  # sizes of the shapes
 policies: list[str] = ["Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)"]  # compared
-counts: list[
-    int
-] = []  # numbers of shapes compared, with Decay; []: 0, 1/10, 1/2, 1, 5 of the usual
+counts: list[int] = []  # numbers of shapes compared; []: 0, 1/10, 1/2, 1, 5 of the usual
 quirks: list[str] = []  # oddities of the public drawing code, of chapter 51
 data: str = "mnist5k"  # labelled images for BigGAN: a data set's name, a folder, an .npz
 more_data: list[str] = []  # further ones

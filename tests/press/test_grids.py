@@ -19,7 +19,8 @@ from synthbook.store import root
 
 def _grids(new_book, entry: dict) -> None:
     text = yaml.safe_dump({"12_thing": entry})
-    new_book({"notebooks/12_thing.py": "# %%\n", "workflow/grids.yaml": text})
+    script = "# %% tags=[\"parameters\"]\nfirst_seed: int = 0  # first\n"
+    new_book({"notebooks/12_thing.py": script, "workflow/grids.yaml": text})
 
 
 def test_cells_are_the_product_of_the_axes(new_book) -> None:
