@@ -52,6 +52,7 @@ def test_results_that_cannot_be_written_are_known_before_the_runs(
     new_book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _grids(new_book, {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}})
+    monkeypatch.setattr(grids, "on_record", lambda *_: {})
     (root() / "results" / "mini").write_text("a file where a folder should be")
     monkeypatch.setattr(grids, "target", lambda *_: Path("_build/x.jsonl"))
     monkeypatch.setattr(grids, "snakemake", Mock(side_effect=AssertionError))

@@ -18,6 +18,7 @@ from synthbook.record.agreement import CLOCKS, compare
 from synthbook.record.chapters import CUSTOM, FREE_NAMES, find
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import recorded, recorded_rows
+from synthbook.settings import source_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +84,8 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
     if not kept:
         return ""
     p, own = run.parameters, ""
-    data = _images(p, p.get("targets", ()))
+    readers = [name for name, path in source_paths(p.get("sources", ())).items() if path]
+    data = _images(p, [*p.get("targets", ()), *readers])
     if run.scale in kept:
         fields = (kept[run.scale][name] for name in ("dataset", "train", "test"))
         known = {part for field in fields for text in field.unique() for part in text.split("+")}

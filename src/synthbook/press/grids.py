@@ -169,11 +169,8 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     if dry_run:
         print("".join(f"  {cell}\n" for cell in left), end="")
         return
-    for path in (
-        root() / "results" / scale / f"{name}.jsonl",
-        *(root() / p for p in left.values()),
-    ):
-        check_writable(path, "the file of rows")
+    for path in (Path("results", scale, f"{name}.jsonl"), *left.values()):
+        check_writable(root() / path, "the file of rows")
     if left and snakemake(left.values(), jobs):
         failed = [cell for cell, path in left.items() if not (root() / path).is_file()]
         faults = "".join(f"\n  {cell}: {_last_word(root() / left[cell])}" for cell in failed)
