@@ -157,7 +157,7 @@ def check_inputs(p: Mapping[str, Any]) -> str:
         third = data.check(test, image_size=size or None, **options)
         if first.classes and third.classes:
             same_classes(first.classes, third.classes, "test images")
-        lines.append(f"test images: all of {third.name}")
+        lines.append(f"test images: all of {third.name}; to train on: all of {first.name}")
     elif samples not in FAMILIES and is_drawn(real):
         lines.append(f"test images: {first.counts['test']:,} drawn from {first.name}. {KEEP_APART}")
     return "\n".join(lines)
