@@ -267,7 +267,8 @@ def _notes(report: Report) -> tuple[str, ...]:
     if not settings.pretrained:
         network += (
             "; ask with the network that you mean to train: one with ImageNet weights needs other"
-            " images less (-p backbone=efficientnet_lite0 -p pretrained=true)"
+            " images less (-p backbone=efficientnet_lite0 -p pretrained=true -p image_size=64 -p"
+            " epochs=5 -p learning_rate=0.0005)"
         )
     chance = (
         f"{tested} of {len(report.comparisons)} differences are tested, over {seeds} seed"

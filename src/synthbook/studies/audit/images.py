@@ -50,7 +50,7 @@ class AuditSettings:
     most_images: int = 1000  # of each set, for the measures
     train_images: int = 0  # real images to train classifiers on; 0 takes all
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
-    remedies: tuple[str, ...] = ("RG", "RG+PG-R+PG-F")  # ways to train on both, besides mixing
+    remedies: tuple[str, ...] = ("RG",)  # ways to train on both, besides mixing
     guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
     guide_input_size: int = 32  # side in pixels that its images are resized to
     lambda_3: float = 0.1  # weight of Pretrained Guidance
