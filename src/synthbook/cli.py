@@ -262,7 +262,7 @@ def show_claims(given: argparse.Namespace) -> None:
         return _print_json(to_json(found))
     statements = {claim.id: claim.statement for claim in claims(given.paper)}
     for v in found:
-        print(f"{v.id:9} {v.scale:10} {v.verdict:10} {v.effect_text:28} {statements[v.id]}")
+        print(f"{v.id:9} {v.scale:10} {v.verdict:10} {v.effect_text:36} {statements[v.id]}")
 
 
 def show_data(given: argparse.Namespace) -> int | None:

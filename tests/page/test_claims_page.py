@@ -109,12 +109,14 @@ def test_links_of_a_claim_lead_back_and_to_files_of_the_book() -> None:
     for place, path in files.items():
         assert (root() / path).is_file()
         assert published_at(Path(path)).as_posix() == place
-    lines = re.search(r"<code>RR</code>: train=real, test=real; lines mini ([\d–]+)", text)[1]
+    lines = re.search(
+        r"<code>RR</code>: train=real, test=real, split=test; lines mini ([\d–]+)", text
+    )[1]
     rows = (root() / "results/mini/12_not_mutual.jsonl").read_text().splitlines()
     first, last = map(int, lines.split("–"))
     held = [json.loads(line) for line in rows[first - 1 : last]]
     assert {(row["train"], row["test"], row["setting"]["split"]) for row in held} == {
-        ("real", "real", "train")
+        ("real", "real", "test")
     }
     assert len({row["seed"] for row in held}) == len(held)
 

@@ -9,7 +9,7 @@ import pytest
 
 from synthbook.claims import decide
 from synthbook.cli import main
-from synthbook.press import grids, rerun
+from synthbook.press import grids
 from synthbook.record.rows import Row, recorded_rows
 from synthbook.store import root
 
@@ -41,7 +41,7 @@ def test_a_dry_run_shows_the_rows_of_the_seed_and_the_command_and_runs_nothing(
     assert anew == []
     (verdict,) = decide.verdicts("mini", ids=["gap-03"])
     assert f"gap-03 at mini: {verdict.verdict}" in out
-    assert rerun._asked(verdict.parts[0]) in out
+    assert verdict.parts[0].inequality in out
     places = [line.split()[0] for line in out.splitlines() if "results/mini/" in line]
     assert len(places) == 2
     for place in places:

@@ -33,7 +33,8 @@ def find(name: str, scale: str, seed: int | None = None) -> Evidence:
     (claim,) = decide.find([name])
     check_choice("scale", scale, decide.recorded_scales())
     (verdict,) = decide.verdicts(scale, ids=[name])
-    held = {name: lines for name, lines in evidence(verdict.parts, scale).items() if lines}
+    deciding = [part for part in verdict.parts if part.decides]
+    held = {name: lines for name, lines in evidence(deciding, scale).items() if lines}
     if not held:
         chapters = ", ".join(decide.chapters_of(claim))
         raise InputError(
@@ -57,7 +58,8 @@ def before(found: Evidence) -> str:
     path, number = claim_line(claim.id)
     lines = [f"{claim.id} at {verdict.scale}: {verdict.verdict} {verdict.effect_text}".rstrip()]
     lines += [f"    {claim.statement}", f"It asks ({path.as_posix()}:{number}):"]
-    lines += [f"    {text}" for text in dict.fromkeys(map(_asked, verdict.parts))]
+    asked = dict.fromkeys(part.inequality for part in verdict.parts if part.decides)
+    lines += [f"    {text}" for text in asked]
     lines.append(f"Its rows of seed {found.seed}:")
     lines += _table(found, {})
     lines.append("They are made by:")
@@ -73,7 +75,7 @@ def after(found: Evidence) -> str:
     lines = ["", f"Run now, seed {found.seed}:", *_table(found, new)]
     old = [line.row for held in found.rows.values() for line in held]
     effects = [
-        decide.verdicts(scale, ids=[found.claim.id], rows=rows)[0].parts
+        [p for p in decide.verdicts(scale, ids=[found.claim.id], rows=rows)[0].parts if p.decides]
         for rows in (old, new.values())
     ]
     lines.append("The effect of this seed alone (left side less right side):")
@@ -86,12 +88,8 @@ def after(found: Evidence) -> str:
     return "\n".join(lines)
 
 
-def _asked(part: decide.Part) -> str:
-    return getattr(part, "inequality", "") or getattr(part, "text", "")
-
-
 def _where(part: decide.Part) -> str:
-    return f"{_asked(part)} at {part.cell}" if part.cell else _asked(part)
+    return f"{part.inequality} at {part.cell}" if part.cell else part.inequality
 
 
 def _table(found: Evidence, new: Mapping[tuple, Row]) -> list[str]:
