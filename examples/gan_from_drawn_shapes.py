@@ -2,8 +2,8 @@
 
     python examples/gan_from_drawn_shapes.py my_hundred_images/ samples.png
 
-Primitives-PS (Baek and Shim 2022) has no photograph in it and no end. What is transferred are all
-weights: the generator's averaged ones, the discriminator's last ones.
+Primitives-PS (Baek and Shim 2022) has no photograph in it and no end. All weights are transferred, as
+in the study's public code: generator, discriminator and averaged generator go on each from its own.
 """
 
 import sys
@@ -16,20 +16,14 @@ from synthbook.gans.networks import create_discriminator, create_generator
 from synthbook.gans.recipes import published
 from synthbook.gans.sampling import sample
 from synthbook.gans.train import train
-from synthbook.gans.transfer import transfer
-from synthbook.generate.primitives import Primitives
+from synthbook.generate.primitives import Primitives, shapes_at
 from synthbook.studies.targets import stream, target
 
 SIZE = 16  # pixels; 256 and the published widths and steps want a GPU
-NETWORK = {"image_size": SIZE, "channels": 16, "widest": 32, "latent": 64, "style": 64}
-
-
-def pair(seed: int) -> tuple:
-    """Return a new generator and a new discriminator."""
-    return (
-        create_generator("stylegan2", seed=seed, mapping_layers=2, **NETWORK),
-        create_discriminator("stylegan2", seed=seed, mapping_layers=2, **NETWORK),
-    )
+NETWORK = {
+    "name": "stylegan2", "image_size": SIZE, "channels": 16, "widest": 32, "latent": 64, "style": 64,
+    "mapping_layers": 2,
+}  # fmt: skip
 
 
 def main(
@@ -37,16 +31,14 @@ def main(
 ) -> np.ndarray:
     """Return 64 generated images, uint8 [64, H, W, 3], and write them as one picture."""
     few = target(images, count=100, image_size=SIZE, seed=0)  # a folder, or "data set:class"
-    drawn = stream(Primitives("Primitives-PS"), image_size=SIZE, seed=0)
+    drawn = stream(Primitives(shapes=shapes_at(SIZE)), image_size=SIZE, seed=0)
     recipe = published(
         "stylegan2", steps=steps, batch_size=16, generator_learning_rate=0.006,
         discriminator_learning_rate=0.006, r1=10 * (SIZE / 256) ** 2, ema_half_life=500.0,
     )  # fmt: skip
-    first = train(*pair(0), drawn, replace(recipe, steps=drawn_steps), seed=0)
-    generator, discriminator = pair(1)
-    transfer(generator, first.generator)
-    transfer(discriminator, first.discriminator)
-    second = train(generator, discriminator, few.train, recipe, seed=0)
+    pair = create_generator(**NETWORK), create_discriminator(**NETWORK)
+    first = train(*pair, drawn, replace(recipe, steps=drawn_steps), seed=0)
+    second = train(*pair, few.train, recipe, seed=0, average=first.generator)  # pair is in place
     made = sample(second.generator, [None] * 64, seed=0)
     sheet = made.reshape(8, 8, SIZE, SIZE, 3).swapaxes(1, 2).reshape(8 * SIZE, 8 * SIZE, 3)
     Image.fromarray(sheet).save(output)

@@ -16,7 +16,10 @@ from synthbook.store import root
 
 TABLES = [(paper, table) for paper, held in coverage().items() for table in held.tables]
 GRIDS = yaml.safe_load((root() / "workflow/grids.yaml").read_text())
-FREE = ("methods", "parts", "sources", "variants", "targets", "policies", "counts", "shares")
+FREE = (
+    "methods", "parts", "sources", "variants", "targets", "policies", "counts", "shares",
+    "more_data",
+)  # fmt: skip
 
 
 def printed(paper: str) -> list[dict[str, str]]:
