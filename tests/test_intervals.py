@@ -8,7 +8,15 @@ from scipy.stats import t as t_distribution
 from scipy.stats import ttest_1samp
 
 from synthbook.errors import InputError
-from synthbook.intervals import effect_text, interval, paired, rates, student, student_quantile
+from synthbook.intervals import (
+    effect_text,
+    holm,
+    interval,
+    paired,
+    rates,
+    student,
+    student_quantile,
+)
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 
@@ -99,3 +107,14 @@ def test_rates_are_agresti_and_caffo():
     assert gap.sign == 0
     assert rates(30, 100, 2, 100).sign == 1
     assert rates(2, 100, 30, 100).sign == -1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.01, 0.5))
+def test_holm_is_holms(p, alpha):
+    """Holm (1979): a p-value is adjusted to the largest, so far, of (m - rank) p."""
+    order = np.argsort(p)
+    steps = [(len(p) - rank) * p[place] for rank, place in enumerate(order)]
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(steps)
+    clear = abs(adjusted - alpha) > 1e-9
+    assert (np.array(holm(p, alpha)) == (adjusted <= alpha))[clear].all()

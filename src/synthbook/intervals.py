@@ -114,6 +114,19 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Difference:
     return Difference(*interval(a - b for a, b in zip(values, reference, strict=True)))
 
 
+def holm(p: Sequence[float], alpha: float) -> list[bool]:
+    """Return which of several hypotheses their p-values reject, by Holm (1979).
+
+    The chance that one or more of them are rejected wrongly is at most ``alpha``.
+    """
+    rejected = [False] * len(p)
+    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[place] > alpha / (len(p) - rank):
+            break
+        rejected[place] = True
+    return rejected
+
+
 def rates(count: float, total: float, other: float, other_total: float) -> Difference:
     """Return ``count / total - other / other_total`` with Agresti and Caffo's 95 % interval (2000).
 

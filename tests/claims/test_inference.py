@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp
 
-from synthbook.claims.inference import ALPHA, at_least, estimate, holm, replicates, seeds_needed
+from synthbook.claims.inference import ALPHA, at_least, estimate, replicates, seeds_needed
 from synthbook.intervals import interval
 
 numbers = st.integers(-50, 50)
@@ -67,17 +67,6 @@ def test_too_few_true_cells_are_seldom_enough(cells, needed):
     p = np.random.default_rng(0).uniform(size=(4000, cells))
     p[:, : needed - 1] = 0
     assert np.mean([at_least(needed, line) <= 0.05 for line in p]) <= 0.06
-
-
-@given(probabilities, st.floats(0.01, 0.5))
-def test_holm_is_holms(p, alpha):
-    """Holm (1979): a p-value is adjusted to the largest, so far, of (m - rank) p."""
-    order = np.argsort(p)
-    steps = [(len(p) - rank) * p[place] for rank, place in enumerate(order)]
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.maximum.accumulate(steps)
-    clear = abs(adjusted - alpha) > 1e-9
-    assert (np.array(holm(p, alpha)) == (adjusted <= alpha))[clear].all()
 
 
 def test_an_effect_of_two_standard_deviations_is_found():

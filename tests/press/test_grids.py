@@ -19,7 +19,7 @@ from synthbook.store import root
 
 def _grids(new_book, entry: dict) -> None:
     text = yaml.safe_dump({"12_thing": entry})
-    script = "# %% tags=[\"parameters\"]\nfirst_seed: int = 0  # first\n"
+    script = '# %% tags=["parameters"]\nfirst_seed: int = 0  # first\n'
     new_book({"notebooks/12_thing.py": script, "workflow/grids.yaml": text})
 
 

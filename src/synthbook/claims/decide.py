@@ -36,7 +36,7 @@ from synthbook.claims.language import (
     inequalities,
 )  # fmt: skip
 from synthbook.errors import InputError, did_you_mean
-from synthbook.intervals import DECIMALS, effect_text
+from synthbook.intervals import DECIMALS, effect_text, holm
 from synthbook.record.metrics import METRICS, PRODUCES, Metric, Produced
 from synthbook.record.rows import IDENTITY, Row, first_fault, latest, recorded_rows
 from synthbook.store import root
@@ -622,7 +622,7 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     if missing := _missing((quantity for part in parts for quantity in part.quantities), rows):
         return Verdict(**about, verdict="not run", reason=_listed(missing))
     unmet = [clause for clause in clauses if clause.p_hold > ALPHA]
-    rejected = inference.holm([clause.p_fail for clause in clauses])
+    rejected = holm([clause.p_fail for clause in clauses], ALPHA)
     failing = [clause for clause, fails in zip(clauses, rejected, strict=True) if fails]
     last, word = max(unmet or clauses, key=lambda one: _weakness(one.weakest)), "undecided"
     reasons = [_doubt(clause, len(clauses)) for clause in unmet]

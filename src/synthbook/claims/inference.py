@@ -76,16 +76,6 @@ def at_least(needed: int, p: Sequence[float]) -> float:
     return min(1.0, (len(p) - needed + 1) * sorted(p)[needed - 1])
 
 
-def holm(p: Sequence[float], alpha: float = ALPHA) -> list[bool]:
-    """Return which of several hypotheses are rejected, none of them wrongly but for ``alpha``."""
-    rejected = [False] * len(p)
-    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        if p[place] > alpha / (len(p) - rank):
-            break
-        rejected[place] = True
-    return rejected
-
-
 def seeds_needed(one: Estimate) -> str:
     """Return about how many seeds would decide an effect, at its size and spread, in words."""
     error = (one.high - one.low) / 2 / student_quantile(1 - ALPHA, one.seeds - 1)

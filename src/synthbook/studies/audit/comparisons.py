@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthbook.intervals import DECIMALS, Difference, interval, student
+from synthbook.intervals import DECIMALS, Difference, holm, interval, student
 
 FEWEST = 5  # seeds that a word about accuracy takes
 ALPHA = 0.05  # the chance that one or more of the differences that are decided are none
@@ -43,16 +43,14 @@ def compare(
         doubt = "one seed has no interval" if len(values) == 1 else doubt
         gap = Difference(*interval(values))
         found[name] = Comparison(gap, None if doubt else _p(values), doubt=doubt)
-    tested = sorted((name for name, one in found.items() if one.p is not None),
-                    key=lambda name: found[name].p)  # fmt: skip
-    decided = True
-    for rank, name in enumerate(tested):
-        gap, p, doubt = found[name].gap, found[name].p, "the interval spans zero"
-        decided = decided and p <= ALPHA / (len(tested) - rank)
+    tested = [name for name, one in found.items() if one.p is not None]
+    decided = holm([found[name].p for name in tested], ALPHA)
+    for name, is_decided in zip(tested, decided, strict=True):
+        gap, doubt = found[name].gap, "the interval spans zero"
         if gap.sign:
             doubt = f"it may be chance, as one of {len(tested)} comparisons"
-        sign, doubt = (int(np.sign(gap.mean)), "") if decided else (0, doubt)
-        found[name] = Comparison(gap, p, sign, doubt)
+        sign, doubt = (int(np.sign(gap.mean)), "") if is_decided else (0, doubt)
+        found[name] = Comparison(gap, found[name].p, sign, doubt)
     return found
 
 
