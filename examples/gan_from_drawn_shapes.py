@@ -2,8 +2,8 @@
 
     python examples/gan_from_drawn_shapes.py my_hundred_images/ samples.png
 
-Primitives-PS (Baek and Shim 2022) has no photograph in it and no end. All weights are transferred, as
-in the study's public code: generator, discriminator and averaged generator go on each from its own.
+Primitives-PS (Baek and Shim 2022) has no photograph in it and no end. All weights are transferred,
+as in the study's public code: generator, discriminator and averaged generator, each to its own.
 """
 
 import sys
@@ -21,8 +21,8 @@ from synthbook.studies.targets import stream, target
 
 SIZE = 16  # pixels; 256 and the published widths and steps want a GPU
 NETWORK = {
-    "name": "stylegan2", "image_size": SIZE, "channels": 16, "widest": 32, "latent": 64, "style": 64,
-    "mapping_layers": 2,
+    "name": "stylegan2", "image_size": SIZE, "channels": 16, "widest": 32, "latent": 64,
+    "style": 64, "mapping_layers": 2,
 }  # fmt: skip
 
 
