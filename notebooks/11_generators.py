@@ -33,7 +33,7 @@ answer("11_generators")
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
-sources: list[str] = ["real", "diffusion", "gan"]  # of training images; your own: NAME=PATH
+sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also your own
 data: str = "digits"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size

@@ -36,7 +36,7 @@ answer("16_real_guidance")
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
 generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
-sources: list[str] = ["real", "diffusion", "gan"]  # of training images; your own: NAME=PATH
+sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also your own
 data: str = "digits"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
@@ -71,7 +71,7 @@ threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 parts: list[str] = ["methods"]  # some of methods, real_images, sensitivity, readings
 methods: list[str] = ["plain", "Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum"]  # as in the tables
-method_settings: list[str] = []  # numbers of methods: LTDA.meta_rate=1, first_share=0.5
+method_settings: list[str] = []  # numbers of methods, such as the meta_rate of LTDA
 guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
 guide_input_size: int = 32  # side that its images are resized to
 guide_pretrained: bool = True  # false: random weights, a control

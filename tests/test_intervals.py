@@ -35,7 +35,9 @@ def test_shift_scale_and_order(values, shift, random):
 @given(st.lists(numbers, min_size=2, max_size=8, unique=True), st.sampled_from((0.5, 0.95, 0.99)))
 def test_it_is_students(values, level):
     low, high = ttest_1samp(values, 0).confidence_interval(level)
-    assert interval(values, level) == pytest.approx((np.mean(values), low, high), abs=1e-6)
+    assert interval(values, level) == pytest.approx(
+        (np.mean(values), low, high), rel=1e-9, abs=1e-6
+    )
 
 
 @given(st.floats(-50, 50), st.integers(1, 60))

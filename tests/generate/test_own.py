@@ -75,14 +75,14 @@ def judge(images: np.ndarray) -> np.ndarray:
     return np.stack([np.where(dog, 1 - sure, sure), np.where(dog, sure, 1 - sure)], axis=1)
 
 
-def test_a_filter_looks_at_all_images_of_a_folder_before_it_gives_up(folder: str) -> None:
+def test_a_filter_uses_up_a_folder_and_gives_up_once_too_few_are_left(folder: str) -> None:
     how = {"confidence": 0.8, "unconditional": False, "seed": 0}
     source = own.opened("mine", folder, REAL)
     kept, info = filtered_clone(source, REAL, judge, count=16, **how)
     assert sorted(numbers(kept.images)) == list(range(4, 20))
     assert (info["drawn"], info["accepted"]) == (20, 16)
     source = own.opened("mine", folder, REAL)
-    words = "class 'cat' is still 1 images short after 20 samples; .*add images to mine"
+    words = "took 7 of 18 mine samples for class 'cat', of which 9 are wanted; add images to mine"
     with pytest.raises(InputError, match=words):
         filtered_clone(source, REAL, judge, count=18, **how)
 

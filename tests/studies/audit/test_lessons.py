@@ -123,7 +123,7 @@ def test_every_remedy_of_the_chapter_runs(real, noise, settings):
 
 
 def test_the_chapter_allows_all_methods_but_those_about_imagenet_weights():
-    assert set(CHOICES) == set(METHODS) - {"plain", "ASG", "CSG"}
+    assert set(CHOICES) == set(METHODS) - {"plain", "plain-eval", "ASG", "CSG"}
 
 
 def test_unknown_names_are_refused_with_the_nearest(real, settings):
