@@ -406,7 +406,8 @@ if whose:
             look = {"color": tint[name], "marker": figures.mark(name)["marker"], "linestyle": line}
             shift = 1.12 ** (place - 1.5)  # beside each other
             figures.means_and_intervals(ax, shift * curve.index, curve.to_numpy(), **look)
-            taken = matching(chosen, method=name, network=network).value.value_counts()
+            taken = matching(chosen, method=name, network=network).value
+            taken = taken[taken.isin(curve.index)].value_counts()
             for weight, count in taken.items() if split == "val" else ():
                 ring = {"markersize": 9 + 2 * count, "mfc": "none", "mec": tint[name]}
                 ax.plot(shift * weight, curve.loc[weight].mean(), "o", **ring)
