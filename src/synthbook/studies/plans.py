@@ -66,7 +66,7 @@ class Choice(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What came out: curves, and accuracies (%) on real images by split."""
+    """What came out: curves, and accuracies (%) by split: on real images, or on its own (train)."""
 
     history: History
     accuracy: dict[str, float]

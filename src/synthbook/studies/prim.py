@@ -257,7 +257,7 @@ class Transfer(FewImages):
             for step, value in curve.items():
                 yield {"metric": "fd", "value": value, "step": step, "against": "train", **what}
             reached = [step for step, value in curve.items() if value <= level]
-            steps = min(reached, default=self.recipe.steps + self.evaluate_every)
+            steps = min(reached, default=self.recipe.steps)
             values = {"steps_to_95": steps, "share_to_95": steps / self.recipe.steps}
             if model in gains:
                 values["gain"] = gains[model]

@@ -225,6 +225,8 @@ class PretrainedGuidance(Experiment):
                 metrics = metrics_of(name, "val", "test", cost=name != "plain")
                 row = _row(p, "tables", setting, source, name)
                 yield Cell(row, Training(name, (setting, source)), metrics, plain)
+                if name == "plain":  # whether it has learned its own images
+                    yield Cell(row | {"test": source}, plain, ((ACCURACY, "train"),))
         other = {"distance": "l2" if p["distance"] == "cosine" else "cosine"}
         turned = [("PG-KL", {"target": "model"}), ("PG-KL", {"over": "matrix"}), ("PG-KL", other)]
         for source in families:
@@ -267,6 +269,7 @@ class PretrainedGuidance(Experiment):
 
     def _train(self, seed: int) -> Train:
         from synthbook.recognize.methods.task import updates_of
+        from synthbook.recognize.predict import accuracy
         from synthbook.studies.training_sets import training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
@@ -278,6 +281,8 @@ class PretrainedGuidance(Experiment):
             updates = updates_of(taken, network.recipe)
             how = {"synthetic": taken, "seed": seed, "updates": updates, "guide": self.guide}
             model, result = _rated(self, network, method, **how, **numbers)
+            if method == "plain":
+                result.accuracy["train"] = accuracy(model, taken, **network.reading(self.device))
             if setting == self.settings[-1] and method in ("plain", "PG-KL"):
                 # Of several readings the first is the one that is taken.
                 self._models.setdefault((source, method, numbers.get("lambda_3")), model)
