@@ -106,8 +106,6 @@ AWAITED = {
     ("14_what_an_image_teaches", "equal", "steps"),
     ("14_what_an_image_teaches", "generator_knows", "all"),
     ("14_what_an_image_teaches", "generator_knows", "same"),
-    ("52_transfer_to_few_images", "method", "layers"),
-    ("52_transfer_to_few_images", "metric", "visible_ground"),
     ("53_why_it_works", "method", "layers"),
     ("53_why_it_works", "metric", "visible_ground"),
     *(("53_why_it_works", "relative_n", number) for number in (0, 0.1, 1, 5)),
