@@ -95,7 +95,7 @@ def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
 
 
 def test_links_of_a_claim_lead_back_and_to_files_of_the_book() -> None:
-    ids = ("gap-01", "gap-07", "prim-01")
+    ids = ("gap-01", "gap-07", "prim-22")
     asked = [claim for claim in claims() if claim.id in ids]
     text = claims_display(asked, verdicts(ids=ids)).html
     for name in ids:

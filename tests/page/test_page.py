@@ -161,7 +161,7 @@ FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
     "another size": (CHAPTER, {"image_size": 16}, "digits with image_size = 16: they"),
     "another network": (CHAPTER, {"backbone": "resnet18"}, "digits with backbone = resnet18: they"),
     "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "small"), "cifar10 (small)"),
-    "own target": ("52_transfer_to_few_images", {"targets": ["china", "mine"]}, "is of mine: they"),
+    "own target": ("53_why_it_works", {"targets": ["china", "mine"]}, "is of mine: they"),
 }
 
 

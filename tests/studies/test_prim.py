@@ -117,7 +117,7 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows, transfe
         reached = [step for step, value in curve.items() if value <= level]
         assert steps[model] == (min(reached) if reached else 4)
         assert share[model] == steps[model] / 4
-    assert set(steps.values()) == {0, 2, 6}
+    assert set(steps.values()) == {0, 2, 4}
 
 
 @pytest.mark.parametrize(

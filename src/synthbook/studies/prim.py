@@ -56,7 +56,10 @@ def style_recipe(p: Parameters) -> Training:
 
 def check_style(p: Parameters) -> int:
     """Check the parameters of StyleGAN2; return the number of its discriminator's blocks."""
-    config = networks.create_config(**style_network(p))
+    try:
+        config = networks.create_config(**style_network(p))
+    except InputError as error:
+        raise InputError(f"image_size = {p.image_size}: {error}") from None
     style_recipe(p)
     if p.gan_batch_size % config.deviation_group:
         raise InputError(

@@ -97,7 +97,13 @@ def check_reasons(p: Parameters) -> str:
                     f"some of the {classes} classes without any; give {classes / images:.2g} or "
                     "more"
                 )
-        networks.create_config(**biggan_network(p, classes))
+        try:
+            networks.create_config(**biggan_network(p, classes))
+        except InputError as error:
+            raise InputError(
+                f"biggan_image_size = {p.biggan_image_size}, biggan_latent = {p.biggan_latent}: "
+                f"{error}"
+            ) from None
         lines.append(str(summary))
     biggan_recipe(p, p.biggan_steps, augmented=True)
     if "ablation" in p.parts:
