@@ -76,7 +76,8 @@ def gap_rows(figure: Any) -> Iterator[Row]:
                 here["train"] = "real_few"
             yield row | here
             if knows == "same" and method in ("plain", "Aug"):
-                yield row | here | {"chapter": "14_what_an_image_teaches", "method": "plain"}
+                plain = {"method": "plain", "equal": "epochs"}
+                yield row | here | plain | {"chapter": "14_what_an_image_teaches"}
 
 
 def prim_rows(figure: Any) -> Iterator[Row]:
