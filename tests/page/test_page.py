@@ -76,7 +76,7 @@ def test_this_run_is_shown_where_nothing_is_on_record() -> None:
 
 def test_a_table_has_the_paper_this_run_and_every_scale() -> None:
     paper = pd.DataFrame([{"table": "T1", "train": "gan", "value": 79.0}])
-    where = {"metric": "top1_accuracy", "split": "test", "test": "real"}
+    where = {"method": "plain", "metric": "top1_accuracy", "split": "test", "test": "real"}
     shown = page().table(["train"], paper=paper, select=where)
     places = [
         shown.html.index(text)
@@ -92,7 +92,8 @@ def test_a_table_has_the_paper_this_run_and_every_scale() -> None:
 
 def test_a_table_leaves_out_the_clocks_of_this_run() -> None:
     rows = pd.concat([rows_of_a_run(), rows_of_a_run(metric="relative_cost", value=7.0)])
-    shown = page(rows=rows).table(["train"], "metric", select={"test": "real", "split": "test"})
+    where = {"method": "plain", "test": "real", "split": "test"}
+    shown = page(rows=rows).table(["train"], "metric", select=where)
     assert "50.0" in shown.html
     assert "7.0" not in shown.html
     asked: list[int] = []  # how many rows the tables had of which a choice was asked
