@@ -18,13 +18,18 @@ def effect(verdict: Verdict) -> str:
 def says(verdict: Verdict) -> str:
     """Return, as HTML, what a verdict rests on: its weakest part, votes, reason, and premises."""
     weakest = f"{verdict.inequality} at {verdict.cell}".removesuffix(" at ")
-    lines = [verdict.reason[:1].upper() + verdict.reason[1:]]
+    formulas = tuple(part.inequality for part in verdict.parts)
+
+    def sentence(text: str) -> str:
+        return text if text.startswith(formulas) else text[:1].upper() + text[1:]
+
+    lines = [sentence(verdict.reason)]
     if verdict.votes not in verdict.reason:
         lines.insert(0, verdict.votes)
     if verdict.inequality not in verdict.reason:
         lines.insert(0, f"Weakest: {weakest}")
     unmet = dict.fromkeys(one.shortfall for one in verdict.premises if one.shortfall)
-    lines += [text[:1].upper() + text[1:] for text in unmet if text not in verdict.reason][:3]
+    lines += [sentence(text) for text in unmet if text not in verdict.reason][:3]
     return "<br>".join(f"<small>{html.escape(line)}</small>" for line in lines if line)
 
 
