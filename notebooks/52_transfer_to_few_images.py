@@ -23,7 +23,7 @@
 # StyleGAN2 pretrained on faces it is ahead on every set but that of a face. It needs fewer steps, too (Figure 5). There
 # is one number a cell, and no spread.
 #
-# **Here.** Both tables, the curves, and the pictures, over five seeds: with a small StyleGAN2, squares of
+# **Here.** Both tables, the curves, and the pictures: with a small StyleGAN2, squares of
 # two photographs, and a digit. The digit stands where the face stands in the paper: the real source is the other nine.
 
 # %% tags=["hide-input", "nbval-check-output"]

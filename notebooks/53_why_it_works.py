@@ -605,7 +605,8 @@ page.claims()
 #   feature above zero: after pretraining on two of the seeds 100 to 102, and in the public variant after plain training on
 #   two. A dead discriminator transfers nothing, so the rate is the other one, at which that of this variant was alive
 #   wherever it was looked at. This was not done blindly: distances of pretrained models at 0.006 had been seen before, those
-#   of seed 0 too, which then has another sign. The rows `live_features` say for every
+#   of seed 0 too, which then has another sign. Recorded rows of part `shares` that have no `live_features` beside them are of
+#   the rate 0.006, and do not say what this page's run would. The rows `live_features` say for every
 #   training which share of the features is alive at its end. The public code's rate of 0.0002 is for a hundred times as
 #   many steps. Pretraining takes as many steps as training.
 # - **Leaks** are found by a detector of mid-grey squares and borders instead of the eye. It sees no leak of another

@@ -16,10 +16,9 @@
 # **The question.** You have real images and a generator, or images somebody else has generated. Are they good
 # enough to train on, beside the real ones or in their place? Are they copies? What is wrong with them?
 #
-# **What comes out here**, for a GAN that this book trains on 300 scans of digits ({doc}`11_generators`): its images are
-# no copies, neither of the training nor of the test images, and they cannot take the place of the real ones. The verdict
-# below the run says the rest: whether to use them, instead of the real images or beside them, and whether to publish
-# them. [Name your own images](#your-own-images) and run the same page again.
+# **What comes out here**, for a GAN that this book trains on 300 scans of digits ({doc}`11_generators`), stands below the
+# run in three sentences: whether to use its images, instead of the real ones or beside them, and whether to publish them.
+# [Name your own images](#your-own-images) and run the same page again.
 #
 # **Before anything else:** keep a folder `test` of real images that your generator has never seen. Without one, three
 # tenths of your images are drawn at random to test on; a generator that was trained on all of them has seen these, the
