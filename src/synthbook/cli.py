@@ -282,10 +282,10 @@ def show_data(given: argparse.Namespace) -> int | None:
         return _print_json(entries)
     for entry in entries:
         state = "here" if entry["present"] else "not here"
-        print(f"{entry['name']:14} {state:9} {entry['origin']}")
-        print(f"{'':24} terms: {entry['licence']}")
+        print(f"{entry['name']:19} {state:9} {entry['origin']}")
+        print(f"{'':29} terms: {entry['licence']}")
         if not entry["present"]:
-            print(f"{'':24} to get it: {entry['how']}")
+            print(f"{'':29} to get it: {entry['how']}")
     return None
 
 

@@ -16,6 +16,7 @@ from synthbook.data.named import crops, photographs
 from synthbook.errors import InputError
 
 RNG = np.random.default_rng(0)
+BUNDLED = {"digits", "mnist5k", "caltech10", "caltech10_fine", "caltech101", "caltech3"}
 TEN = {
     "x_train": RNG.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8),
     "y_train": np.arange(40) % 10,
@@ -44,13 +45,12 @@ def test_data_root_that_has_not_got_it(tmp_path, ask):
 
 def test_available_lists_every_set_with_its_terms(tmp_path):
     rows = available()
-    assert {row["name"] for row in rows if row["present"]} == {"digits", "mnist5k"}
+    assert {row["name"] for row in rows if row["present"]} == BUNDLED
     assert all(row["origin"] and row["licence"] and row["citation"] for row in rows)
     assert all("--download" in row["how"] for row in rows if not row["present"])
     (tmp_path / "svhn.npz").touch()
-    assert {row["name"] for row in available(str(tmp_path)) if row["present"]} == {
-        "digits", "mnist5k", "svhn",
-    }  # fmt: skip
+    present = {row["name"] for row in available(str(tmp_path)) if row["present"]}
+    assert present == BUNDLED | {"svhn"}
 
 
 def test_fetch_asks_for_a_root_and_does_nothing_for_bundled_sets(tmp_path):
@@ -121,17 +121,17 @@ def test_a_named_archive_comes_first_and_gets_the_set_s_classes(tmp_path):
 def test_a_named_folder_and_caltech_s_clutter(tmp_path):
     blank = Image.new("L", (4, 4))
     classes = [f"class{k:03}" for k in range(101)]
-    for top in ("caltech101", "caltech101/101_ObjectCategories"):  # the second is the official one
+    for top in ("caltech101_original", "caltech101/101_ObjectCategories"):  # the official one
         for name in (*classes, "BACKGROUND_Google"):
             (tmp_path / top / name).mkdir(parents=True)
             for k in range(3):
                 blank.save(tmp_path / top / name / f"{k}.png")
-        splits = load("caltech101", data_root=str(tmp_path))
+        splits = load("caltech101_original", data_root=str(tmp_path))
         assert splits.classes == tuple(classes)
         assert [len(part) for part in (splits.train, splits.val, splits.test)] == [101] * 3
     (tmp_path / "caltech101" / "101_ObjectCategories" / "class007").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match="has 100 classes, but 'caltech101' has 101"):
-        check("caltech101", data_root=str(tmp_path))
+    with pytest.raises(InputError, match="has 100 classes, but 'caltech101_original' has 101"):
+        check("caltech101_original", data_root=str(tmp_path))
 
 
 def idx(path: Path, values: np.ndarray) -> None:

