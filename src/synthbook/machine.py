@@ -55,6 +55,20 @@ def checked_device(device: str | torch.device) -> torch.device:
     return place
 
 
+def fast_precision(device: str = "cpu") -> str:
+    """Return "bfloat16" where it is fast: on a GPU that has it, and a processor with AMX.
+
+    There mixed precision trains some 2.5 times as fast as float32; on other processors it is
+    15 times as slow.
+    """
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = torch.device(device).type == "cpu" and "amx_bf16" in processor()
+    return "bfloat16" if fast else "float32"
+
+
 def prepare(device: str = "auto", threads: int = 1) -> str:
     """Set torch's threads and determinism; return the device that ``device`` stands for.
 

@@ -80,6 +80,7 @@ Side = Annotated[int, Field(ge=8, le=1024)]  # pixels
 Padding = Annotated[int, Field(ge=0, le=512)]  # pixels
 Text = Annotated[str, Field(pattern=r"\S")]
 Precision = Literal["float32", "bfloat16"]
+TrainingPrecision = Literal["auto", "float32", "bfloat16"]  # auto: what is fast there
 Schedule = Literal["constant", "cosine"]  # of the learning rate
 Augmentations = Annotated[
     str,

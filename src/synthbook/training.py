@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from synthbook import machine
 from synthbook.errors import InputError
+from synthbook.settings import Count, Share, settings
 
 OnStep = Callable[[int, dict[str, float]], None]
 
@@ -38,6 +43,32 @@ def learning_rate_factor(schedule: str, step: int, steps: int, warmup_steps: int
     return warm
 
 
+def mixed(precision: str, device: str | torch.device) -> torch.autocast:
+    """Return autocast for a step on ``device``: on for "bfloat16", and for "auto" where it is fast.
+
+    See ``machine.fast_precision``.
+    """
+    place = torch.device(device)
+    if precision == "auto":
+        precision = machine.fast_precision(str(place))
+    return torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def warmed_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    """Return a moving average of weights for ``AveragedModel`` that forgets its start sooner.
+
+    After n updates it decays by min(``decay``, (1 + n) / (10 + n)), as in TensorFlow's
+    ExponentialMovingAverage, so that weights from before training do not stay in it for long.
+    """
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+        count = int(updates)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + count) / (10 + count)))
+
+    return update
+
+
 def normalise(pixels: Tensor) -> Tensor:
     """Map uint8 0..255 to float -1..1."""
     return pixels.float() / 127.5 - 1
@@ -57,6 +88,89 @@ def check_finite(losses: Mapping[str, Tensor | float], step: int, folder: Path |
             raise TrainingError(
                 f"{name} is {float(value)} at step {step}: lower the learning rate{kept}"
             )
+
+
+@settings
+class Budget:
+    """How long a generator is trained, and the rule by which it is stopped earlier.
+
+    Args:
+        minutes: of training at most; of a processor its time, so that other work on the machine
+            takes none of it away, of a GPU the clock's. Measuring does not count.
+        measure_every: minutes between two measurements on validation images.
+        patience: so many measurements without a new best one stop the training.
+        cooldown: share of the minutes, at their end, over which learning rates fall to zero.
+    """
+
+    minutes: Annotated[float, Field(gt=0, le=1e5)] = 45.0
+    measure_every: Annotated[float, Field(gt=0, le=1e4)] = 6.0
+    patience: Count = 4
+    cooldown: Share = 0.15
+
+
+class Watch:
+    """The clock of a training: it says when to keep, measures, keeps the best, and stops.
+
+    ``measure`` gets a generator and returns numbers by name; the larger the *first* one, the
+    better. ``curve`` holds a point a measurement: minutes, steps, and the numbers. A checkpoint
+    keeps the state.
+    """
+
+    KEEP_EVERY = 90  # seconds: a kill loses no more
+
+    def __init__(
+        self, budget: Budget, measure: Callable[[nn.Module], Mapping[str, float]], device: str
+    ) -> None:
+        self.budget, self.measure = budget, measure
+        self.now = time.process_time if torch.device(device).type == "cpu" else time.perf_counter
+        self.curve: list[dict[str, float]] = []
+        self.best: nn.Module | None = None
+        self.seconds = self.kept = 0.0
+        self.keep = self.over = False
+        self.seen = self.now()
+
+    def __call__(self, done: int, snapshot: Callable[[], nn.Module]) -> None:
+        """Take note that ``done`` steps are done; set ``keep`` and ``over``."""
+        self.seconds += self.now() - self.seen
+        self.keep = self.seconds - self.kept >= self.KEEP_EVERY
+        spent = self.seconds >= 60 * self.budget.minutes
+        if spent or self.seconds >= 60 * self.budget.measure_every * (len(self.curve) + 1):
+            made = snapshot()
+            point = {"minutes": round(self.seconds / 60, 2), "steps": done, **self.measure(made)}
+            self.curve.append(point)
+            if self.best_point() == len(self.curve) - 1:
+                self.best.load_state_dict(made.state_dict())
+            self.keep, self.over = True, self._finished()
+        if self.keep:
+            self.kept = self.seconds
+        self.seen = self.now()
+
+    @property
+    def rate_factor(self) -> float:
+        """The factor in [0, 1] on learning rates: 1, and falling to 0 over the cooldown."""
+        left = 1 - self.seconds / (60 * self.budget.minutes)
+        return min(1.0, max(0.0, left) / self.budget.cooldown) if self.budget.cooldown else 1.0
+
+    def _finished(self) -> bool:
+        waited = len(self.curve) - 1 - self.best_point() if self.curve else 0
+        return self.seconds >= 60 * self.budget.minutes or waited >= self.budget.patience
+
+    def best_point(self) -> int:
+        """Return the index of the best point of the curve, the first of equals."""
+        firsts = [list(point.values())[2] for point in self.curve]
+        return firsts.index(max(firsts))
+
+    def started(self, generator: nn.Module) -> nn.Module:
+        """Return the module of the best weights, for checkpoints; so far those of ``generator``."""
+        self.best = copy.deepcopy(generator).eval().requires_grad_(False)
+        return self.best
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"curve": self.curve, "seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.curve, self.seconds = [dict(point) for point in state["curve"]], state["seconds"]
+        self.kept, self.over, self.seen = self.seconds, self._finished(), self.now()
 
 
 def save_checkpoint(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from synthbook.errors import InputError, check_choice
-from synthbook.gans import residual, resnet, stylegan2
+from synthbook.gans import projected, residual, resnet, stylegan2
 from synthbook.gans.blocks import NetworkConfig
 from synthbook.randomness import seeded
 
@@ -31,6 +31,9 @@ ARCHITECTURES = {
     "resnet": Architecture(resnet.ResnetConfig, resnet.Generator, resnet.Discriminator),
     "sngan": Architecture(residual.SNGANConfig, residual.Generator, residual.Discriminator),
     "biggan": Architecture(residual.BigGANConfig, residual.Generator, residual.Discriminator),
+    "projected": Architecture(
+        projected.ProjectedConfig, projected.Generator, projected.Discriminator
+    ),
     "stylegan2": Architecture(
         stylegan2.StyleGAN2Config, stylegan2.Generator, stylegan2.Discriminator
     ),

@@ -20,6 +20,7 @@ class Training:
         ema_half_life: of the averaged generator, in images; above 0 it takes the place of
             ``ema_decay``, which is a step's.
         ema_start: the average is a plain copy during the first ``ema_start`` steps.
+        average: "warmed" forgets its start sooner (``training.warmed_average``).
         augment: DiffAugment of all that the discriminator sees, such as
             "color,translation,cutout"; "" for none.
         consistency: weight of E (D(x) - D(T(x)))^2 on real images (Zhang et al. 2020).
@@ -43,6 +44,7 @@ class Training:
     ema_decay: Share = 0.99
     ema_half_life: fields.HalfLife = 0.0
     ema_start: Whole = 0
+    average: Literal["plain", "warmed"] = "plain"
     loss: Literal["hinge", "non_saturating", "wasserstein"] = "hinge"
     augment: fields.Augmentations = ""
     consistency: Weight = 0.0
@@ -53,7 +55,7 @@ class Training:
     frozen_blocks: Whole = 0
     standing_images: Count = 4000
     flip: bool = False
-    precision: fields.Precision = "float32"
+    precision: fields.TrainingPrecision = "float32"
 
     @property
     def decay(self) -> float:
@@ -69,7 +71,7 @@ class GanRecipe(Training):
 
     channels: fields.Width = 16
     latent: fields.Latent = 32
-    architecture: Literal["resnet", "sngan", "biggan", "stylegan2"] = "resnet"
+    architecture: Literal["resnet", "sngan", "biggan", "stylegan2", "projected"] = "resnet"
 
 
 # What the papers or their public code say; steps are the user's.

@@ -25,12 +25,15 @@ from synthbook.gans.transfer import freeze
 from synthbook.randomness import seeded, torch_generator
 from synthbook.training import (
     OnStep,
+    Watch,
     check_finite,
     flip_some,
     learning_rate_factor,
     load_checkpoint,
+    mixed,
     normalise,
     save_checkpoint,
+    warmed_average,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ def train(
     checkpoint_every: int = 500,
     evaluate: Evaluate | None = None,
     evaluate_every: int = 0,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train two networks from the weights that they have, in place.
 
@@ -94,7 +98,8 @@ def train(
     computed in the last one. ``evaluate`` gets the averaged generator before the first step, every
     ``evaluate_every`` steps (0: never between) and after the last; the generator with the lowest
     of the *first* number that it returns, such as an FID, is the best. ``conditions`` are a vector
-    an image, for networks with ``condition_size``.
+    an image, for networks with ``condition_size``. A ``watch`` measures in place of ``evaluate``;
+    it may stop the training, and its best generator is the best.
 
     Raises:
         InputError: if images, networks and recipe do not fit, or the folder is of another run.
@@ -118,8 +123,12 @@ def train(
     layout = torch.channels_last if fast else torch.contiguous_format
     for network in (generator, discriminator):
         network.train().requires_grad_(True).to(device, memory_format=layout)
+    for module in getattr(discriminator, "fixed", ()):
+        module.requires_grad_(False)
     freeze(discriminator, recipe.frozen_blocks)
-    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(recipe.decay))
+    warmed = recipe.average == "warmed"
+    averaging = (warmed_average if warmed else get_ema_multi_avg_fn)(recipe.decay)
+    averaged = AveragedModel(generator, multi_avg_fn=averaging)
     if average is not None:
         averaged.module.load_state_dict(average.state_dict())
         averaged.n_averaged.fill_(1)  # 0: the first update copies
@@ -138,7 +147,6 @@ def train(
             state = {"state": optimizers[name]["state"], "param_groups": groups}
             optimizer.load_state_dict(copy.deepcopy(state))
     loss, augment, path_length = LOSSES[recipe.loss], augmentation(recipe.augment), PathLength()
-    mixed = {"dtype": torch.bfloat16, "enabled": recipe.precision == "bfloat16"}
 
     def snapshot() -> nn.Module:
         """Return a copy of the averaged generator, ready to make images."""
@@ -155,16 +163,21 @@ def train(
     states = {"generator": g_optimizer, "discriminator": d_optimizer, "curve": curve}
     if recipe.path_length:
         modules["path_length"] = path_length.to(device)
-    if evaluate:
+    if watch:
+        modules["best"], states["watch"] = watch.started(snapshot()), watch
+    elif evaluate:
         modules["best"] = snapshot()
     first = load_checkpoint(folder, modules, states, run) if folder else 0
     if evaluate and not curve:
         curve.append((0, dict(evaluate(modules["best"], 0))))
 
     for step in range(first, recipe.steps):
+        if watch and watch.over:
+            break
         draw = torch_generator(seed, "step", step)  # on the CPU: the same on any device
         inner = torch_generator(seed, "inside the networks", step, device=device)
         factor = learning_rate_factor(recipe.schedule, step, recipe.steps)
+        factor *= watch.rate_factor if watch else 1.0
         g_optimizer.param_groups[0]["lr"] = g_rate * factor
         d_optimizer.param_groups[0]["lr"] = d_rate * factor
 
@@ -177,7 +190,7 @@ def train(
             latents = torch.randn(recipe.batch_size, config.latent, generator=draw).to(device)
             real = normalise(real_images.images(which))
             real = flip_some(real, draw) if recipe.flip else real
-            with torch.autocast(kind, **mixed):
+            with mixed(recipe.precision, device):
                 with torch.no_grad():
                     fake = generator(latents, condition, inner)
                 both = augment(torch.cat([real, fake]), draw)
@@ -202,7 +215,7 @@ def train(
             parameter.requires_grad_(False)
         _, condition = real_images.pick(recipe.batch_size, draw)
         latents = torch.randn(recipe.batch_size, config.latent, generator=draw).to(device)
-        with torch.autocast(kind, **mixed):
+        with mixed(recipe.precision, device):
             fake = augment(generator(latents, condition, inner), draw)
             g_loss = loss.generator(discriminator(fake, condition).float())
         _update(g_optimizer, g_loss)
@@ -234,7 +247,10 @@ def train(
                 modules["best"].load_state_dict(made.state_dict())
         if on_step:
             on_step(done, {name: float(value) for name, value in computed.items()})
-        if folder and (last or done % checkpoint_every == 0):
+        if watch:
+            watch(done, snapshot)
+        due = watch.keep if watch else done % checkpoint_every == 0
+        if folder and (last or due):
             save_checkpoint(folder, done, modules, states, run)
 
     last = {name: states[name].state_dict() for name in ("generator", "discriminator")}

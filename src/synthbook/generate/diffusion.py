@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from synthbook.data.images import pixels_and_labels
 from synthbook.errors import InputError
 from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
 from synthbook.randomness import torch_generator
-from synthbook.training import OnStep, check_finite, learning_rate_factor
+from synthbook.training import OnStep, Watch, check_finite, learning_rate_factor
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler, DiffusionPipeline
@@ -27,15 +28,22 @@ if TYPE_CHECKING:
     from synthbook.generate.pipeline import ClassConditionalPipeline
 
 
-def as_pipeline(unet: nn.Module, scheduler: DDPMScheduler) -> ClassConditionalPipeline:
+def as_pipeline(unet: nn.Module, recipe: DiffusionRecipe) -> ClassConditionalPipeline:
     """Return the pipeline that samples with DPM-Solver++ (Lu et al. 2022)."""
     from diffusers import DPMSolverMultistepScheduler
 
     from synthbook.generate.pipeline import ClassConditionalPipeline
 
-    fast = DPMSolverMultistepScheduler.from_config(scheduler.config, timestep_spacing="trailing")
+    if recipe.prediction == "flow":
+        fast = DPMSolverMultistepScheduler(
+            num_train_timesteps=recipe.num_train_timesteps,
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=1.0,
+        )  # fmt: skip
+    else:
+        schedule = training_scheduler(recipe).config
+        fast = DPMSolverMultistepScheduler.from_config(schedule, timestep_spacing="trailing")
     unet.to(memory_format=torch.contiguous_format)  # safetensors take no other layout
-    return ClassConditionalPipeline(unet.eval().requires_grad_(False), fast)
+    return ClassConditionalPipeline(unet.eval().requires_grad_(False), fast, recipe.patch)
 
 
 def prediction_loss(
@@ -60,6 +68,30 @@ def prediction_loss(
     return nn.functional.mse_loss(unet(noisy, timesteps, labels).sample.float(), target)
 
 
+def flow_loss(
+    unet: nn.Module, clean: Tensor, labels: Tensor, noise: Tensor, times: Tensor, scale: int
+) -> Tensor:
+    """Return the mean squared error of the predicted velocity, a scalar.
+
+    x_t = (1 - t) x + t eps, and the target is eps - x (Lipman et al. 2023, Eq. 23 with t reversed;
+    Liu et al. 2023, Eq. 1). ``times`` are [N] in 0..1; the network is told ``scale`` t.
+    """
+    t = times[:, None, None, None]
+    velocity = unet((1 - t) * clean + t * noise, scale * times, labels).sample
+    return nn.functional.mse_loss(velocity.float(), noise - clean)
+
+
+def spread_times(count: int, draw: torch.Generator) -> Tensor:
+    """Return ``count`` times in 0..1, logit-normal and evenly spread together.
+
+    t = 1 / (1 + exp(-u)), u ~ N(0, 1), as in Esser et al. (2024, Eq. 19); the spread is that of
+    ``spread_timesteps``.
+    """
+    offset = torch.rand((), generator=draw, dtype=torch.float64)
+    position = (torch.arange(count, dtype=torch.float64) + offset) / count
+    return torch.special.ndtri(position.clamp(1e-4, 1 - 1e-4)).sigmoid().float()
+
+
 def spread_timesteps(count: int, num_train_timesteps: int, draw: torch.Generator) -> Tensor:
     """Return ``count`` timesteps, each uniform, evenly spread together (Kingma et al. 2021, I.1).
 
@@ -79,11 +111,13 @@ def train_diffusion(
     folder: Path | None = None,
     on_step: OnStep | None = None,
     checkpoint_every: int = 500,
+    watch: Watch | None = None,
 ) -> ClassConditionalPipeline:
     """Train a class-conditional diffusion model; return its pipeline with the averaged weights.
 
     With a ``folder``, a checkpoint is kept there and training goes on from it: the weights are
     those of a run that was never stopped. ``on_step`` gets the number of steps done and the loss.
+    A ``watch`` measures pipelines; it may stop the training, and then its best weights are kept.
 
     Raises:
         InputError: if images and recipe do not fit, or the folder is of another run.
@@ -96,33 +130,50 @@ def train_diffusion(
     unet = build_unet(recipe, **how, num_classes=null_class, seed=seed).train()
     on_gpu = kind == "cuda"
     unet.to(device, memory_format=torch.channels_last if on_gpu else torch.contiguous_format)
-    average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
-    optimizer = torch.optim.Adam(unet.parameters(), lr=recipe.learning_rate, fused=True)
+    warmed = recipe.average == "warmed"
+    averaging = (training.warmed_average if warmed else get_ema_multi_avg_fn)(recipe.ema_decay)
+    average = AveragedModel(unet, multi_avg_fn=averaging)
+    optimizer = torch.optim.AdamW(
+        unet.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
     scheduler = training_scheduler(recipe)
+    flow, last_time = recipe.prediction == "flow", recipe.num_train_timesteps
 
     # Go on from a checkpoint.
     run = {"recipe": asdict(recipe), "seed": seed, "data": images.fingerprint()}
-    modules, optimizers = {"unet": unet, "average": average}, {"unet": optimizer}
-    first = training.load_checkpoint(folder, modules, optimizers, run) if folder else 0
+    modules, states = {"unet": unet, "average": average}, {"unet": optimizer}
+    if watch:
+        modules["best"], states["watch"] = watch.started(average.module), watch
+    first = training.load_checkpoint(folder, modules, states, run) if folder else 0
 
     for step in range(first, recipe.steps):
+        if watch and watch.over:
+            break
         # Draw the batch, its noise and timesteps: on the CPU, so that every device gets the same.
         draw = torch_generator(seed, "step", step)
         chosen = torch.randint(len(pixels), (recipe.batch_size,), generator=draw).to(device)
-        timesteps = spread_timesteps(recipe.batch_size, recipe.num_train_timesteps, draw)
-        noise = torch.randn(recipe.batch_size, *pixels.shape[1:], generator=draw)
+        spread = (
+            spread_times(recipe.batch_size, draw)
+            if flow
+            else spread_timesteps(recipe.batch_size, last_time, draw)
+        )
+        noise = torch.randn(recipe.batch_size, *pixels.shape[1:], generator=draw).to(device)
         hidden = torch.rand(recipe.batch_size, generator=draw) < recipe.condition_dropout
         clean = training.normalise(pixels[chosen])
         clean = training.flip_some(clean, draw) if recipe.flip else clean
         condition = labels[chosen].masked_fill(hidden.to(device), null_class)
+        clean, noise = (nn.functional.pixel_unshuffle(x, recipe.patch) for x in (clean, noise))
 
         # One step of Adam.
         factor = learning_rate_factor(recipe.schedule, step, recipe.steps, recipe.warmup_steps)
+        factor *= watch.rate_factor if watch else 1.0
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * factor
-        with torch.autocast(kind, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            loss = prediction_loss(
-                unet, scheduler, clean, condition, noise.to(device), timesteps.to(device)
-            )
+        spread = spread.to(device)
+        with training.mixed(recipe.precision, device), attention():
+            if flow:
+                loss = flow_loss(unet, clean, condition, noise, spread, last_time)
+            else:
+                loss = prediction_loss(unet, scheduler, clean, condition, noise, spread)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -134,9 +185,23 @@ def train_diffusion(
             check_finite({"loss": loss}, done, folder)
         if on_step:
             on_step(done, {"loss": float(loss)})
-        if folder and (done % checkpoint_every == 0 or done == recipe.steps):
-            training.save_checkpoint(folder, done, modules, optimizers, run)
-    return as_pipeline(average.module, scheduler)
+        if watch:
+            watch(done, lambda: average.module)
+        due = watch.keep if watch else done % checkpoint_every == 0
+        if folder and (due or done == recipe.steps):
+            training.save_checkpoint(folder, done, modules, states, run)
+    return as_pipeline(watch.best if watch else average.module, recipe)
+
+
+def attention() -> AbstractContextManager:
+    """Return the context in which attention is plain matrix products on a processor.
+
+    Over so few positions they are faster there than torch's fused attention, whose gradient took a
+    third of a training step. On a GPU torch chooses.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
 
 
 def sample(
@@ -209,6 +274,8 @@ def load(folder: Path) -> ClassConditionalPipeline:
     from synthbook.generate.pipeline import ClassConditionalPipeline
 
     logging.disable_progress_bar()
-    return ClassConditionalPipeline.from_pretrained(
+    pipeline = ClassConditionalPipeline.from_pretrained(
         folder, local_files_only=True, use_safetensors=True
     )
+    pipeline.unet.float()  # it may be kept in half precision
+    return pipeline

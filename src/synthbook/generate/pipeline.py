@@ -11,19 +11,22 @@ import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin, UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 
 class ClassConditionalPipeline(DiffusionPipeline):
     """Images of given classes from noise, with classifier-free guidance (Ho & Salimans 2022).
 
-    The U-Net has one class embedding more than there are classes; the last is the null class.
+    The U-Net has one class embedding more than there are classes; the last is the null class. It
+    sees squares of ``patch`` pixels as channels.
     """
 
     model_cpu_offload_seq = "unet"
 
-    def __init__(self, unet: UNet2DModel, scheduler: SchedulerMixin) -> None:
+    def __init__(self, unet: UNet2DModel, scheduler: SchedulerMixin, patch: int = 1) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_to_config(patch=patch)
 
     @property
     def null_class(self) -> int:
@@ -64,14 +67,17 @@ class ClassConditionalPipeline(DiffusionPipeline):
         """
         labels = [self.null_class if label is None else int(label) for label in class_labels]
         labels = torch.tensor(labels, device=self.device)
-        size, channels = self.unet.config.sample_size, self.unet.config.in_channels
-        shape = (len(labels), channels, size, size)
+        patch = self.config.patch
+        size, channels = self.unet.config.sample_size * patch, self.unet.config.in_channels
+        shape = (len(labels), channels // patch**2, size, size)
         images = randn_tensor(shape, generator=generator, device=self.device).to(self.unet.dtype)
+        images = pixel_unshuffle(images, patch)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         images = images * self.scheduler.init_noise_sigma
         for timestep in self.scheduler.timesteps:
             noisy = self.scheduler.scale_model_input(images, timestep)
             prediction = self.predict(noisy, timestep, labels, guidance_scale)
             images = self.scheduler.step(prediction, timestep, images).prev_sample
+        images = pixel_shuffle(images, patch)
         images = (images.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         return ImagePipelineOutput(self.numpy_to_pil(images) if output_type == "pil" else images)

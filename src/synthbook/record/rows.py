@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +19,12 @@ from synthbook.errors import InputError
 from synthbook.machine import processor
 from synthbook.record.chapters import scale_of
 from synthbook.settings import STRICT
-from synthbook.store import atomic_write, check_writable, root, versions
+from synthbook.store import atomic_write, check_writable, commit, root, versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from synthbook.record.parameters import Parameters
-
-# What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
-# .py of the same name, which does count.
-PRODUCTS = ("results", "_build", "notebooks/*.ipynb")
 
 
 class Provenance(BaseModel):
@@ -224,24 +218,6 @@ def recorded_rows(chapter: str, scale: str) -> list[Row]:
 def recorded(chapter: str, scale: str) -> pd.DataFrame:
     """Return the recorded rows of a chapter at a scale as `frame` (empty if there are none)."""
     return frame(recorded_rows(chapter, scale))
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        command = ["git", "-C", str(root()), *arguments]
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20)
-    except (OSError, subprocess.SubprocessError, InputError):
-        return None  # no git, no repository, no commit yet, or no book
-
-
-@cache
-def commit() -> tuple[str | None, bool | None]:
-    """Return (commit, dirty) of the book's repository at the first call, or (None, None)."""
-    name = _git("rev-parse", "HEAD")
-    if name is None:
-        return None, None
-    status = _git("status", "--porcelain", "--", ":/", *(f":(exclude,top){p}" for p in PRODUCTS))
-    return name.strip(), None if status is None else bool(status)
 
 
 def device_name(device: str) -> str:

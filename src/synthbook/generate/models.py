@@ -1,0 +1,314 @@
+"""Generators of images in folders: written whole, found by what they were trained on, asked.
+
+A model's folder holds ``model/`` (safetensors in half precision and a configuration), ``card.json``
+(what it was trained on and how, its curve and measures, a SHA-256 of each file), and ``samples/``
+(its first images, see ``banks``). Those that come with the book lie in ``models/``; others, such as
+those of a reader's own photographs, in ``_build/models`` or ``$SYNTHBOOK_MODELS``.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from synthbook.errors import InputError, check_choice
+from synthbook.gans import networks, sampling
+from synthbook.gans.recipes import GanRecipe
+from synthbook.gans.train import train_gan
+from synthbook.generate import diffusion
+from synthbook.generate.unet import DiffusionRecipe
+from synthbook.randomness import numpy_generator
+from synthbook.store import atomic_write, cached, root
+
+CARD = "card.json"
+FORMAT = 1  # of the card
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of generator: its recipe, and the functions that train, keep and sample one."""
+
+    recipe: type
+    train: Callable[..., Any]
+    sample: Callable[..., np.ndarray]
+    save: Callable[[Any, Path], None]
+    load: Callable[[Path], Any]
+
+
+FAMILIES = {
+    "diffusion": Family(
+        DiffusionRecipe, diffusion.train_diffusion, diffusion.sample, diffusion.save, diffusion.load
+    ),
+    "gan": Family(GanRecipe, train_gan, sampling.sample, networks.save, networks.load),
+}
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained generator in a folder, asked for images of ``classes``.
+
+    These are its own classes, or the kinds that its card groups them into: then an image of a kind
+    is one of a class of it, as frequent as in training.
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+    classes: tuple[str, ...]
+    device: str = "cpu"
+
+    @property
+    def family(self) -> str:
+        """ "diffusion" or "gan"."""
+        return self.card["family"]
+
+    @property
+    def key(self) -> str:
+        """What tells it from others, for the cache: its weights and how it is sampled."""
+        told = json.dumps([self.card["files"], self.card["sampling"], self.classes], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether it can be asked for None, an image of no class in particular."""
+        return self.card["recipe"].get("condition_dropout", 0.0) > 0
+
+    @cached_property
+    def members(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each class the numbers of its own classes in it, and their shares, which sum to 1."""
+        own, shares = self.card["classes"], np.array(self.card["shares"])
+        if self.classes == tuple(own):
+            return [(np.array([k]), np.ones(1)) for k in range(len(own))]
+        of = np.array(self.card["kinds"]["of"])
+        found = [np.flatnonzero(of == k) for k in range(len(self.classes))]
+        return [(some, shares[some] / shares[some].sum()) for some in found]
+
+    def sample(
+        self,
+        labels: Sequence[int | None],
+        *,
+        seed: int,
+        guidance_scale: float = 1.0,
+        num_inference_steps: int = 0,
+    ) -> np.ndarray:
+        """Return one image a label, uint8 [N, H, W, C]; made once, then read from the cache.
+
+        Image k depends on the generator, the settings, the seed, k and label k only (up to float
+        rounding). A guidance scale other than 1 needs a model that samples with and without a
+        class; the number of denoising steps, 0 for the card's, is for diffusion models only.
+        """
+        wanted = [None if label is None else int(label) for label in labels]
+        self._check(wanted, guidance_scale)
+        how: dict[str, Any] = {"seed": seed}
+        if self.family == "diffusion":
+            how["guidance_scale"] = float(guidance_scale)
+            steps = num_inference_steps or self.card["sampling"]["num_inference_steps"]
+            how["num_inference_steps"] = int(steps)
+        key = {
+            "family": FAMILIES[self.family],
+            "generator": self.key,
+            "labels": hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16],
+            "count": len(wanted),
+            **how,
+        }
+        build = partial(_sampled, self, wanted, how | {"device": self.device})
+        return np.load(cached("samples", key, build, self.device) / "images.npy")
+
+    def own_labels(self, labels: Sequence[int | None], seed: int) -> list[int | None]:
+        """Return labels of its own classes for those of ``classes``, drawn by ``seed``."""
+        draws = numpy_generator(seed, "classes of kinds").random(len(labels))
+        return [
+            None if label is None else int(self._of_kind(label, draw))
+            for label, draw in zip(labels, draws, strict=True)
+        ]
+
+    def _of_kind(self, label: int, draw: float) -> int:
+        some, shares = self.members[label]
+        return some[min(np.searchsorted(np.cumsum(shares), draw, side="right"), len(some) - 1)]
+
+    def _check(self, labels: list[int | None], guidance_scale: float) -> None:
+        if not labels:
+            raise InputError("no labels given; ask for one image at least")
+        for label in set(labels):
+            if label is None and not self.unconditional:
+                raise InputError(
+                    f"the {self.family} generator cannot sample without a class; give labels, or "
+                    "train a diffusion model with condition_dropout above 0"
+                )
+            if label is not None and not 0 <= label < len(self.classes):
+                raise InputError(
+                    f"class {label} is not known; the labels are 0..{len(self.classes) - 1}"
+                )
+        if guidance_scale != 1 and not self.unconditional:
+            raise InputError(
+                f"guidance_scale {guidance_scale} needs a diffusion model trained with "
+                "condition_dropout above 0; give 1"
+            )
+
+
+def _sampled(model: Generator, labels: list[int | None], how: dict[str, Any], folder: Path) -> None:
+    """Draw images of a generator into a folder."""
+    own = model.own_labels(labels, how["seed"])
+    images = FAMILIES[model.family].sample(loaded(model), own, **how)
+    with atomic_write(folder / "images.npy", "wb") as stream:
+        np.save(stream, images)
+
+
+def loaded(model: Generator) -> Any:
+    """Return the network of a generator (of a diffusion model the pipeline), float32."""
+    return _load(model.family, model.folder, model.key)
+
+
+@lru_cache(maxsize=4)
+def _load(family: str, folder: Path, key: str) -> Any:
+    return FAMILIES[family].load(folder / "model")
+
+
+# -- Folders --------------------------------------------------------------------------------------
+
+
+def places() -> tuple[Path, Path]:
+    """Return where models lie: those that come with the book, and those that were made here."""
+    chosen = os.environ.get("SYNTHBOOK_MODELS")
+    return root() / "models", Path(chosen) if chosen else root() / "_build" / "models"
+
+
+def write(
+    folder: Path,
+    network: Any,
+    card: Mapping[str, Any],
+    extras: Callable[[Generator], Mapping[str, Any]] | None = None,
+) -> Generator:
+    """Write a trained network and its card as the model ``folder``, which appears whole.
+
+    ``extras`` gets the model before it appears and may write more files beside it, such as its
+    samples; what it returns is added to the card.
+    """
+    check_choice("family", card["family"], FAMILIES)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    FAMILIES[card["family"]].save(_halved(network), part / "model")
+    card = {"format": FORMAT, "name": folder.name, **card}
+    _write_card(part, card)
+    if extras:
+        card |= extras(opened(part))
+        _write_card(part, card)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    return opened(folder)
+
+
+def _halved(network: Any) -> Any:
+    """Return a copy of a network, or of a pipeline, with its weights in half precision."""
+    made = copy.deepcopy(network)
+    (made if isinstance(made, nn.Module) else made.unet).half()
+    return made
+
+
+def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
+    sums = {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+    with atomic_write(folder / CARD) as stream:
+        json.dump({**card, "files": sums}, stream, indent=1, ensure_ascii=False)
+        stream.write("\n")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = "cpu") -> Generator:
+    """Return the model in a folder, checked: every file is as its card says.
+
+    Raises:
+        InputError: if a file is missing or another, the card is of another format or family, or
+            the model was made for other ``classes``.
+    """
+    card = read_card(folder)
+    for name, digest in card["files"].items():
+        path = folder / name
+        fault = "is missing" if not path.is_file() else ""
+        if not fault and _digest(path) != digest:
+            fault = "is not the file whose SHA-256 stands in its card: cut off or altered"
+        if fault:
+            raise InputError(f"{path} {fault}; {_remedy(folder)}")
+    known, kinds = tuple(card["classes"]), card["kinds"]
+    wanted = known if classes is None else tuple(classes)
+    if wanted != known and not (kinds and wanted == tuple(kinds["classes"])):
+        raise InputError(
+            f"the model {folder} makes images of {_few(known)}, and {_few(wanted)} are asked for; "
+            "give one that was trained on the same classes"
+        )
+    return Generator(folder, card, wanted, device)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return a model's card; InputError if there is none, or one of another format."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is no model ({CARD}: {type(error).__name__}); {_remedy(folder)}"
+        ) from error
+    needed = {"format", "family", "classes", "shares", "kinds", "recipe", "sampling", "files"}
+    if not isinstance(card, dict) or not needed <= card.keys():
+        raise InputError(f"{folder / CARD} is no card of a model; {_remedy(folder)}")
+    if card["format"] != FORMAT or card["family"] not in FAMILIES:
+        raise InputError(
+            f"the model {folder} is of format {card['format']}, family '{card['family']}', and "
+            f"this version reads format {FORMAT}, {' and '.join(FAMILIES)}; train it anew"
+        )
+    return card
+
+
+def _remedy(folder: Path) -> str:
+    if folder.parent == places()[0]:
+        return f"restore it from the repository (git checkout -- models/{folder.name})"
+    return "delete the folder and train it anew (chapter 11 with minutes, or make models)"
+
+
+def _few(classes: Sequence[str]) -> str:
+    some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    return f"{len(classes)} classes ({some})"
+
+
+def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the folder and card of each model that is kept, those of the book first."""
+    for place in places():
+        for file in sorted(place.glob(f"*/{CARD}")):
+            yield file.parent, read_card(file.parent)
+
+
+def find(
+    family: str, fingerprint: str, classes: Sequence[str], *, seed: int, device: str = "cpu"
+) -> Generator | None:
+    """Return model number ``seed`` of a family that was trained on certain images; None if none.
+
+    ``fingerprint`` is that of the training images, under their own classes or by kinds.
+    """
+    for folder, card in cards():
+        if (
+            card["family"] == family
+            and card["seed"] == seed
+            and fingerprint in card["data"]["fingerprints"]
+        ):
+            return opened(folder, classes, device=device)
+    return None
+
+
+def described(recipe: Any) -> dict[str, Any]:
+    """Return a recipe as a card holds it."""
+    return dataclasses.asdict(recipe)

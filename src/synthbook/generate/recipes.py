@@ -1,0 +1,55 @@
+"""The recipes of the generators that come with the book, and of larger ones, for any image size."""
+
+from __future__ import annotations
+
+from synthbook.errors import check_choice
+from synthbook.gans.recipes import GanRecipe
+from synthbook.generate.unet import DiffusionRecipe
+
+# With a budget the clock or the curve on validation images ends a training, not this number.
+ENDLESS = 10**8
+COARSEST = 4  # pixels of the coarsest level of a U-Net, at least
+
+
+def diffusion_recipe(size: str, image_size: int) -> DiffusionRecipe:
+    """Return the recipe of a diffusion model: "book" or "large", for images of ``image_size``.
+
+    "book": flow matching with a U-Net of some 4 million weights that works on 16 x 16 patches.
+    "large": that of CIFAR in Nichol and Dhariwal (2021), on pixels up to 32.
+    """
+    check_choice("recipe", size, RECIPES)
+    book = size == "book"
+    channels = (64, 96, 128) if book else (128, 256, 256, 256)
+    patch = next(p for p in (1, 2, 4) if p == 4 or image_size <= p * (16 if book else 32))
+    levels = 1
+    while (
+        levels < len(channels)
+        and image_size % (patch * 2**levels) == 0
+        and (image_size // (patch * 2**levels) >= COARSEST)
+    ):
+        levels += 1
+    return DiffusionRecipe(
+        channels=channels[:levels], attention=tuple(range(1, levels)), patch=patch,
+        layers_per_block=1 if book else 3, prediction="flow", condition_dropout=0.15,
+        steps=ENDLESS, batch_size=32 if book else 256, learning_rate=1e-3 if book else 2e-4,
+        weight_decay=0.01, schedule="constant", warmup_steps=100, average="warmed",
+        ema_decay=0.999 if book else 0.9999, flip=True, precision="auto",
+    )  # fmt: skip
+
+
+def gan_recipe(size: str, image_size: int) -> GanRecipe:
+    """Return the recipe of a GAN with a projected discriminator (Sauer et al. 2021)."""
+    check_choice("recipe", size, RECIPES)
+    book = size == "book"
+    return GanRecipe(
+        architecture="projected", channels=40 if book else 64, latent=64,
+        steps=ENDLESS, batch_size=32 if book else 64, schedule="constant", betas=(0.0, 0.99),
+        generator_learning_rate=1e-3 if book else 2e-4,
+        discriminator_learning_rate=1e-3 if book else 2e-4,
+        ema_decay=0.998, average="warmed", augment="color,translation,cutout", flip=True,
+        standing_images=1000, precision="auto",
+    )  # fmt: skip
+
+
+RECIPES = ("book", "large")
+RECIPE_OF = {"diffusion": diffusion_recipe, "gan": gan_recipe}

@@ -1,0 +1,328 @@
+"""Generators that are trained for long and kept: those of the book, and of a reader's photographs.
+
+    python -m synthbook.studies.models [NAME ...] [--seeds 0,1,2,3,4] [--minutes M] [--device D]
+
+A training ends by a rule, written down before any was run: now and then a classifier is trained on
+a thousand samples and tested on real validation images; after four measurements without a new best
+accuracy, or when the budget is spent, the training ends, and the weights of the best are kept. Test
+images choose nothing. Both families have the same budget. A training that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from synthbook import machine
+from synthbook.data import ImageSet, Splits, few_shot, load
+from synthbook.data.bundled import kinds_of
+from synthbook.errors import InputError, check_choice
+from synthbook.gans import sampling as gan_sampling
+from synthbook.generate import banks, diffusion, models
+from synthbook.generate.models import Generator, described
+from synthbook.generate.recipes import RECIPE_OF
+from synthbook.machine import say
+from synthbook.measure.features import extractor
+from synthbook.measure.fidelity import gaussian, gaussian_distance
+from synthbook.randomness import derive, numpy_generator
+from synthbook.recognize.models import create_classifier
+from synthbook.recognize.predict import accuracy, predict
+from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import fit
+from synthbook.store import commit
+from synthbook.training import Budget, Watch, mixed
+
+JUDGED = 1000  # samples that a measurement takes
+JUDGES = 2  # classifiers trained on them
+JUDGE = Recipe(epochs=20, batch_size=64, learning_rate=5e-3, schedule="cosine", flip=True)
+STEPS = (6, 8, 12, 16, 24)  # of denoising, of which the fewest are taken that do as well
+AS_WELL = 1.02  # at most so many times the lowest Frechet distance
+WHILE_TRAINING = 8  # denoising steps of a measurement while training
+GUIDANCE = (1.0, 2.0, 4.0, 7.5)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a generator is trained on, and the classes that its users ask for.
+
+    ``own`` are the images under the labels that the generator is told, ``asked`` the same images
+    under the labels that its users know, and ``kinds`` the label there of each class of ``own``.
+    """
+
+    own: ImageSet
+    asked: ImageSet
+    validation: ImageSet
+    kinds: np.ndarray
+
+    @classmethod
+    def of(cls, name: str, real: Splits) -> Learned:
+        """Return what generators learn of a data set: of ``caltech10`` its fine classes."""
+        if name == "caltech10":
+            fine = load("caltech10_fine").train
+            own = ImageSet(fine.images, fine.labels, fine.classes, fine.name)
+            return cls(own, real.train, real.val, kinds_of(fine.classes))
+        train = real.train
+        return cls(train, train, real.val, np.arange(train.num_classes))
+
+    def few(self, shots: int, seed: int) -> Learned:
+        """Return the same of few images a class, drawn by ``seed``, without finer classes."""
+        some = few_shot(self.asked, shots, seed=seed)
+        return Learned(some, some, self.validation, np.arange(some.num_classes))
+
+
+def train(
+    family: str, learned: Learned, *, name: str, seed: int, budget: Budget, recipe: str = "book",
+    device: str = "cpu", samples: Mapping[float, int] | None = None,
+) -> Generator:  # fmt: skip
+    """Return the model ``name`` of a family: the one that is kept, or one that is trained now.
+
+    ``samples`` are how many images of its bank come with it, by guidance scale.
+    """
+    check_choice("family", family, RECIPE_OF)
+    fingerprints = [learned.own.fingerprint(), learned.asked.fingerprint()]
+    found = models.find(family, fingerprints[1], learned.asked.classes, seed=seed)
+    if found is not None:
+        return found
+    place = models.places()[1]
+    settings = RECIPE_OF[family](recipe, learned.own.image_size)
+    measure = measuring(family, learned, settings, seed=seed, device=device)
+    watch = Watch(budget, measure, device)
+    shares = learned.own.counts() / len(learned.own)
+    checkpoints = place / f".{name}-{seed}.training"
+    told = _telling(f"{name}, seed {seed}", watch)
+    begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    network = models.FAMILIES[family].train(
+        learned.own, settings, seed=seed, device=device, on_step=told, watch=watch,
+        folder=checkpoints,
+    )  # fmt: skip
+    if family == "gan":
+        network = watch.best
+    best = watch.curve[watch.best_point()]
+    kinds = None
+    if learned.own.classes != learned.asked.classes:
+        kinds = {"classes": learned.asked.classes, "of": learned.kinds.tolist()}
+    card = {
+        "family": family, "seed": seed,
+        "data": {
+            "name": learned.own.name, "images": len(learned.own), "fingerprints": fingerprints,
+            "image_size": learned.own.image_size, "channels": learned.own.channels,
+        },
+        "classes": learned.own.classes, "shares": shares.tolist(), "kinds": kinds,
+        "recipe": described(settings), "budget": asdict(budget),
+        "training": {
+            "begun": begin, "minutes": watch.curve[-1]["minutes"], "steps": best["steps"],
+            "best_minutes": best["minutes"],
+            "images": best["steps"] * settings.batch_size,
+            "precision": machine.fast_precision(device), "device": device,
+            "threads": torch.get_num_threads(), "processor": machine.processor(),
+            "torch": torch.__version__, "python": platform.python_version(),
+            "commit": commit()[0],
+        },
+        "curve": watch.curve, "sampling": {},
+    }  # fmt: skip
+    if family == "diffusion":
+        card["sampling"], card["steps_tried"] = _fewest_steps(network, learned, device)
+
+    def extras(model: Generator) -> dict[str, Any]:
+        model = Generator(model.folder, model.card, learned.asked.classes, device)
+        return finish(model, learned, seed, samples or {1.0: JUDGED})
+
+    made = models.write(place / f"{name}-{seed}", network, card, extras)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return models.opened(made.folder, learned.asked.classes, device=device)
+
+
+def measuring(
+    family: str, learned: Learned, settings: Any, *, seed: int, device: str
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Return the measurement of a generator while it is trained: see `teaches`.
+
+    Its samples are of the classes as often as in training, always the same ones.
+    """
+    shares = learned.own.counts() / len(learned.own)
+    labels = numpy_generator(seed, "judged labels").choice(len(shares), JUDGED, p=shares)
+    how = {"seed": derive(seed, "judged"), "device": device}
+
+    def measure(network: nn.Module) -> dict[str, float]:
+        if family == "diffusion":
+            pipeline = diffusion.as_pipeline(copy.deepcopy(network), settings)
+            images = _diffused(pipeline, labels.tolist(), WHILE_TRAINING, how)
+        else:
+            images = gan_sampling.sample(network, labels.tolist(), **how)
+        return teaches(images, learned.kinds[labels], learned, seed=seed, device=device)
+
+    return measure
+
+
+def _diffused(pipeline: Any, labels: list[int], steps: int, how: Mapping[str, Any]) -> np.ndarray:
+    with mixed("auto", how["device"]):
+        settings = {"guidance_scale": 1.0, "num_inference_steps": steps}
+        return diffusion.sample(pipeline, labels, **settings, **how)
+
+
+def teaches(
+    images: np.ndarray, labels: np.ndarray, learned: Learned, *, seed: int, device: str = "cpu"
+) -> dict[str, float]:
+    """Return what samples teach: "accuracy" on validation images, in percent, and their "fd".
+
+    The accuracy is the mean of classifiers trained on the samples, "fd" the Frechet distance of
+    the samples to the validation images in EfficientNet's features.
+    """
+    samples = ImageSet(images, labels, learned.asked.classes, "samples")
+    rates = []
+    for k in range(JUDGES):
+        chosen = derive(seed, "judge", k)
+        model = create_classifier(
+            "small_cnn", num_classes=samples.num_classes, channels=samples.channels, seed=chosen,
+            image_size=samples.image_size,
+        )  # fmt: skip
+        how = {"seed": chosen, "device": device, "precision": machine.fast_precision(device)}
+        fit(model, samples, JUDGE, **how)
+        rates.append(accuracy(model, learned.validation, device=device))
+    look = extractor(device=device)
+    distance = gaussian_distance(_gaussian(learned.validation, device), gaussian(look(images)))
+    return {"accuracy": round(float(np.mean(rates)), 2), "fd": round(float(distance), 2)}
+
+
+def _gaussian(images: ImageSet, device: str) -> Any:
+    return gaussian(extractor(device=device).cached(images.images))
+
+
+def _fewest_steps(
+    pipeline: Any, learned: Learned, device: str
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Return the number of denoising steps, and the Frechet distances of all that were tried.
+
+    It is the smallest whose distance to the validation images is at most `AS_WELL` times the
+    lowest.
+    """
+    shares = learned.own.counts() / len(learned.own)
+    labels = numpy_generator(0, "steps").choice(len(shares), JUDGED, p=shares).tolist()
+    look, real, tried = extractor(device=device), _gaussian(learned.validation, device), {}
+    for steps in STEPS:
+        images = _diffused(pipeline, labels, steps, {"seed": 0, "device": device})
+        tried[steps] = round(float(gaussian_distance(real, gaussian(look(images)))), 2)
+    enough = next(steps for steps in STEPS if tried[steps] <= AS_WELL * min(tried.values()))
+    return {"num_inference_steps": enough}, {str(steps): fd for steps, fd in tried.items()}
+
+
+def finish(
+    model: Generator, learned: Learned, seed: int, samples: Mapping[float, int]
+) -> dict[str, Any]:
+    """Draw the bank of a trained model beside it; return its measures for the card."""
+    for scale, count in samples.items():
+        for k in range(-(-count // banks.STRIP)):
+            banks.write_strip(model, scale, k, model.folder / "samples")
+            say(f"{model.card['name']}: {(k + 1) * banks.STRIP:,} images, guidance {scale:g}")
+    labels = banks.labels_of(model, 0)
+    measures: dict[str, Any] = {}
+    judge = create_classifier(
+        "small_cnn", num_classes=learned.asked.num_classes, channels=learned.asked.channels,
+        seed=derive(seed, "of real images"), image_size=learned.asked.image_size,
+    )  # fmt: skip
+    fit(judge, learned.asked, JUDGE, seed=derive(seed, "of real images"), device=model.device)
+    for scale in samples:
+        images = banks.strip(model, scale, 0)
+        seen = predict(judge, images, device=model.device).argmax(1).numpy()
+        names = learned.asked.classes
+        measures[f"g{scale:g}"] = {
+            **teaches(images, labels, learned, seed=seed, device=model.device),
+            "class_agreement": {
+                name: round(100 * float((seen[labels == k] == k).mean()), 1)
+                for k, name in enumerate(names)
+                if (labels == k).any()
+            },
+        }
+    real = accuracy(judge, learned.validation, device=model.device)
+    return {"measures": measures, "real_classifier": round(real, 2)}
+
+
+def _telling(task: str, watch: Watch) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a callback of a training that says, now and then, what is done and what is left."""
+    told = [time.monotonic() - 25.0, 0]
+
+    def tell(step: int, losses: Mapping[str, float]) -> None:
+        now, points = time.monotonic(), len(watch.curve)
+        if now - told[0] < 60 and points == told[1]:
+            return
+        told[:] = now, points
+        spent, last = watch.seconds / 60, watch.curve[-1] if points else None
+        measured = f"; accuracy {last['accuracy']:.1f}, FD {last['fd']:.0f}" if last else ""
+        left = max(0.0, watch.budget.minutes - spent)
+        numbers = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        say(f"{task}: step {step:,}, {spent:.1f} min, at most {left:.0f} left; {numbers}{measured}")
+
+    return tell
+
+
+# -- Those of the book ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model of the book: its family, its budget, and its few images a class (0: all)."""
+
+    family: str
+    minutes: float
+    shots: int = 0
+
+    def samples(self) -> dict[float, int]:
+        """Return how many images of its bank come with it, by guidance scale."""
+        if self.shots:
+            return {1.0: 2000}
+        guided = dict.fromkeys(GUIDANCE[1:], 2000) if self.family == "diffusion" else {}
+        return {1.0: 5000, **guided}
+
+
+BOOK = {
+    "caltech10-diffusion": Made("diffusion", 60.0),
+    "caltech10-gan": Made("gan", 60.0),
+}
+
+
+def make(name: str, seed: int, *, minutes: float = 0.0, device: str = "cpu") -> Generator:
+    """Return model number ``seed`` of the book's ``name``: kept, or trained now."""
+    check_choice("model", name, BOOK)
+    made, real = BOOK[name], load("caltech10")
+    learned = Learned.of("caltech10", real)
+    if made.shots:
+        learned = learned.few(made.shots, seed)
+    budget = Budget(minutes=minutes or made.minutes)
+    how = {"name": name, "seed": seed, "budget": budget, "device": device}
+    return train(made.family, learned, samples=made.samples(), **how)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make models of the book that are not kept yet."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BOOK))
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--minutes", type=float, default=0.0, help="0: those of the book")
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args(arguments)
+    device = machine.prepare(given.device)
+    for name in given.names:
+        check_choice("model", name, BOOK)
+    try:
+        seeds = [int(seed) for seed in given.seeds.split(",")]
+    except ValueError:
+        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
+    for seed in seeds:
+        for name in given.names or BOOK:
+            model = make(name, seed, minutes=given.minutes, device=device)
+            best = model.card["curve"]
+            say(f"{model.folder.name}: kept, {best[-1]['minutes']:.0f} minutes of training")
+
+
+if __name__ == "__main__":
+    main()
