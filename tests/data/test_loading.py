@@ -130,6 +130,7 @@ def test_generated_images_that_are_refused(tmp_path, like):
 def test_import_and_check_are_light():
     code = (
         "import sys; from synthbook.data import check, load; check('digits'); load('digits'); "
+        "check('caltech101'); load('caltech10'); "
         "print([m for m in ('torch', 'torchvision', 'sklearn', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
