@@ -72,18 +72,14 @@ class Photographs:
     labels: np.ndarray
     parts: np.ndarray
     numbers: np.ndarray
-    tiles: np.ndarray  # int64 [N]: where a picture lies in its mosaic, row by row
+    tiles: np.ndarray  # int64 [N]: which tile of its mosaic a picture is, row by row
     mosaics: tuple[WebPImageFile, ...]
-
-    @property
-    def basic(self) -> np.ndarray:
-        """Bool [N]: the labelled pictures that have a kind, which fill the first mosaic."""
-        return in_first(self.labels, self.parts)
 
     def images(self, chosen: np.ndarray) -> np.ndarray:
         """Return uint8 [M, 32, 32, 3], the pictures that are True in ``chosen``, bool [N]."""
         images = np.empty((len(chosen), SIZE, SIZE, 3), np.uint8)
-        for mosaic, held in zip(self.mosaics, (self.basic, ~self.basic), strict=True):
+        first = in_first(self.labels, self.parts)
+        for mosaic, held in zip(self.mosaics, (first, ~first), strict=True):
             if (wanted := held & chosen).any():
                 rows = np.asarray(mosaic).reshape(-1, SIZE, TILES, SIZE, 3)
                 at = self.tiles[wanted]
