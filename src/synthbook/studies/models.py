@@ -284,9 +284,12 @@ class Made:
         return {1.0: 5000, **guided}
 
 
+MINUTES, MINUTES_FEW = 45.0, 8.0  # the same for both families
 BOOK = {
-    "caltech10-diffusion": Made("diffusion", 60.0),
-    "caltech10-gan": Made("gan", 60.0),
+    "caltech10-diffusion": Made("diffusion", MINUTES),
+    "caltech10-gan": Made("gan", MINUTES),
+    "caltech10-few-diffusion": Made("diffusion", MINUTES_FEW, shots=10),
+    "caltech10-few-gan": Made("gan", MINUTES_FEW, shots=10),
 }
 
 
@@ -297,7 +300,8 @@ def make(name: str, seed: int, *, minutes: float = 0.0, device: str = "cpu") -> 
     learned = Learned.of("caltech10", real)
     if made.shots:
         learned = learned.few(made.shots, seed)
-    budget = Budget(minutes=minutes or made.minutes)
+    minutes = minutes or made.minutes
+    budget = Budget(minutes=minutes, measure_every=min(Budget.measure_every, minutes / 5))
     how = {"name": name, "seed": seed, "budget": budget, "device": device}
     return train(made.family, learned, samples=made.samples(), **how)
 
