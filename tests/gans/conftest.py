@@ -23,6 +23,13 @@ def tiny():
         "resnet": {"channels": 4, "latent": 4, "num_classes": 2},
         "sngan": sngan,
         "biggan": {**sngan, "channels": 8, "discriminator_channels": 8, "init": "normal"},
+        "projected": {
+            "channels": 4,
+            "latent": 4,
+            "num_classes": 2,
+            "feature_size": 32,
+            "head_width": 8,
+        },
         "stylegan2": {"channels": 4, "widest": 8, "latent": 4, "style": 6, "mapping_layers": 2},
     }
 

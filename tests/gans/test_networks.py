@@ -35,7 +35,8 @@ def test_shapes_at_every_size(name, size, pair):
     images = generator(torch.randn(2, config.latent), condition)
     assert images.shape == (2, config.image_channels, size, size)
     assert name == "stylegan2" or images.abs().max() <= 1
-    assert discriminator(images, condition).shape == (2,)
+    logits = discriminator(images, condition)
+    assert logits.shape == ((2, logits.shape[-1]) if name == "projected" else (2,))
     assert discriminator.features(images).dim() == 2
 
 
@@ -184,7 +185,7 @@ def test_stages_hold_all_but_the_last_layers(name, pair):
     _, discriminator = pair(name, 32, **LATENT)
     inside = {id(p) for s in discriminator.stages() for m in s for p in m.parameters()}
     left = [n for n, p in discriminator.named_parameters() if id(p) not in inside]
-    assert {n.split(".")[0] for n in left} <= {"psi", "embed", "last"}
+    assert {n.split(".")[0] for n in left} <= {"psi", "embed", "last", "projector"}
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))

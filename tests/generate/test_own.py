@@ -14,7 +14,7 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.generate import diffusion, own
 from synthbook.generate.clones import clone, filtered_clone
-from synthbook.generate.unet import DiffusionRecipe, build_unet, training_scheduler
+from synthbook.generate.unet import DiffusionRecipe, build_unet
 
 CLASSES = ("cat", "dog")
 REAL = ImageSet(np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) % 2, CLASSES, "real")
@@ -95,7 +95,7 @@ def books_own(tmp_path: Path) -> Path:
     """A pipeline of the book, untrained, that knows two classes."""
     recipe = DiffusionRecipe(channels=(8,), steps=1)
     unet = build_unet(recipe, image_size=8, channels=1, num_classes=2, seed=0)
-    diffusion.save(diffusion.as_pipeline(unet, training_scheduler(recipe)), tmp_path / "pipe")
+    diffusion.save(diffusion.as_pipeline(unet, recipe), tmp_path / "pipe")
     return tmp_path / "pipe"
 
 

@@ -71,7 +71,7 @@ class GanRecipe(Training):
 
     channels: fields.Width = 16
     latent: fields.Latent = 32
-    architecture: Literal["resnet", "sngan", "biggan", "stylegan2", "projected"] = "resnet"
+    architecture: Literal["resnet", "sngan", "biggan", "projected", "stylegan2"] = "resnet"
 
 
 # What the papers or their public code say; steps are the user's.
