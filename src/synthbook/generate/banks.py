@@ -7,6 +7,8 @@ kept in the cache. All images of a bank went through the same codec.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from synthbook.errors import InputError
 from synthbook.generate.models import FAMILIES, Generator, loaded
 from synthbook.machine import telling
 from synthbook.randomness import derive, numpy_generator
 from synthbook.store import atomic_write, cached
 
+SAMPLES = "samples"  # where they lie in a model's folder
 STRIP = 1000  # images in a file
 TILES = 32  # images in a row of it
 QUALITY = 90  # of WebP, as of the photographs that the generators learn from
@@ -35,6 +39,7 @@ class Bank:
     left = None
 
     def __init__(self, model: Generator, guidance_scale: float = 1.0) -> None:
+        model.check_guidance(guidance_scale)
         self.model, self.guidance_scale = model, float(guidance_scale)
         self.family, self.classes = model.family, model.classes
         self._images: list[np.ndarray] = []
@@ -43,12 +48,23 @@ class Bank:
 
     @property
     def key(self) -> str:
-        """What tells it from others, for the cache."""
-        return f"{self.model.key} g{self.guidance_scale:g}"
+        """What tells it from others, for the cache: how many images are there decides draws."""
+        start = f"{SAMPLES}/g{self.guidance_scale:g}-"
+        files = self.model.card["files"].items()
+        shipped = sorted(entry for entry in files if entry[0].startswith(start))
+        told = hashlib.sha256(json.dumps(shipped).encode()).hexdigest()[:8]
+        return f"{self.model.key} g{self.guidance_scale:g} {told}"
 
     def sample(self, labels: Sequence[int | None], *, seed: int) -> np.ndarray:
         """Return an image a label, uint8 [N, H, W, C], drawn by ``seed``; None: of any class."""
+        self.model.check_labels(labels)
         asked = np.array([-1 if label is None else label for label in labels])
+        for label in np.unique(asked[asked >= 0]):
+            if not self._share(label):
+                raise InputError(
+                    f"the {self.family} model has learned no image of '{self.classes[label]}'; "
+                    "leave that class out"
+                )
         chosen = np.empty(len(asked), dtype=np.int64)
         for label in np.unique(asked):
             number = int((asked == label).sum())
@@ -59,6 +75,9 @@ class Bank:
             self._undrawn[drawn] = False
         strips = np.concatenate(self._images)
         return strips[chosen]
+
+    def _share(self, label: int) -> float:
+        return sum(self.model.card["shares"][k] for k in self.model.members[label][0])
 
     def _left(self, label: int) -> np.ndarray:
         return np.flatnonzero(self._undrawn & ((label < 0) | (self._labels == label)))
@@ -97,13 +116,13 @@ def first_images(model: Generator, count: int, guidance_scale: float = 1.0) -> n
 
 def shipped_strips(model: Generator, guidance_scale: float) -> list[Path]:
     """Return the strips that come with a model."""
-    return sorted((model.folder / "samples").glob(f"g{guidance_scale:g}-*.webp"))
+    return sorted((model.folder / SAMPLES).glob(f"g{guidance_scale:g}-*.webp"))
 
 
 def strip(model: Generator, guidance_scale: float, k: int) -> np.ndarray:
     """Return strip ``k`` of a bank, uint8 [STRIP, H, W, C]."""
     name = f"g{guidance_scale:g}-{k:03d}.webp"
-    file = model.folder / "samples" / name
+    file = model.folder / SAMPLES / name
     if not file.is_file():
         key = {"bank": model.key, "guidance_scale": guidance_scale, "strip": k}
         build = partial(write_strip, model, guidance_scale, k)

@@ -34,6 +34,11 @@ from synthbook.store import atomic_write, cached, root
 
 CARD = "card.json"
 FORMAT = 1  # of the card
+NEEDED = {
+    "format", "name", "family", "seed", "data", "classes", "shares", "kinds", "recipe", "sampling",
+    "files",
+}  # fmt: skip
+WEIGHTS = "model/"  # where the network lies in a folder
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ class Generator:
     @property
     def key(self) -> str:
         """What tells it from others, for the cache: its weights and how it is sampled."""
-        told = json.dumps([self.card["files"], self.card["sampling"], self.classes], sort_keys=True)
+        files = {name: sum for name, sum in self.card["files"].items() if name.startswith(WEIGHTS)}
+        told = json.dumps([files, self.card["sampling"], self.classes], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
@@ -138,21 +144,29 @@ class Generator:
         return some[min(np.searchsorted(np.cumsum(shares), draw, side="right"), len(some) - 1)]
 
     def _check(self, labels: list[int | None], guidance_scale: float) -> None:
-        if not labels:
+        if None in labels and not self.unconditional:
+            raise InputError(
+                f"the {self.family} generator cannot sample without a class; give labels, or "
+                "train a diffusion model with condition_dropout above 0"
+            )
+        self.check_labels(labels)
+        self.check_guidance(guidance_scale)
+
+    def check_labels(self, labels: Sequence[int | None]) -> None:
+        """Raise InputError if there are none, or one that is no number of ``classes``."""
+        if not len(labels):
             raise InputError("no labels given; ask for one image at least")
-        for label in set(labels):
-            if label is None and not self.unconditional:
-                raise InputError(
-                    f"the {self.family} generator cannot sample without a class; give labels, or "
-                    "train a diffusion model with condition_dropout above 0"
-                )
-            if label is not None and not 0 <= label < len(self.classes):
+        for label in set(labels) - {None}:
+            if not 0 <= label < len(self.classes):
                 raise InputError(
                     f"class {label} is not known; the labels are 0..{len(self.classes) - 1}"
                 )
+
+    def check_guidance(self, guidance_scale: float) -> None:
+        """Raise InputError for a scale other than 1 of a model that cannot be guided."""
         if guidance_scale != 1 and not self.unconditional:
             raise InputError(
-                f"guidance_scale {guidance_scale} needs a diffusion model trained with "
+                f"guidance_scale {guidance_scale:g} needs a diffusion model trained with "
                 "condition_dropout above 0; give 1"
             )
 
@@ -172,7 +186,14 @@ def loaded(model: Generator) -> Any:
 
 @lru_cache(maxsize=4)
 def _load(family: str, folder: Path, key: str) -> Any:
-    return FAMILIES[family].load(folder / "model")
+    try:
+        return FAMILIES[family].load(folder / WEIGHTS)
+    except Exception as error:  # whatever a library says of a configuration, or of weights
+        reason = error if isinstance(error, InputError) else type(error).__name__
+        raise InputError(
+            f"{folder / WEIGHTS} holds no {family} model that this version can read ({reason}); "
+            f"{_remedy(folder)}"
+        ) from error
 
 
 # -- Folders --------------------------------------------------------------------------------------
@@ -199,7 +220,7 @@ def write(
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    FAMILIES[card["family"]].save(_halved(network), part / "model")
+    FAMILIES[card["family"]].save(_halved(network), part / WEIGHTS)
     card = {"format": FORMAT, "name": folder.name, **card}
     _write_card(part, card)
     if extras:
@@ -263,8 +284,11 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} is no model ({CARD}: {type(error).__name__}); {_remedy(folder)}"
         ) from error
-    needed = {"format", "family", "classes", "shares", "kinds", "recipe", "sampling", "files"}
-    if not isinstance(card, dict) or not needed <= card.keys():
+    if (
+        not isinstance(card, dict)
+        or not card.keys() >= NEEDED
+        or not any(name.startswith(WEIGHTS) for name in card["files"])
+    ):
         raise InputError(f"{folder / CARD} is no card of a model; {_remedy(folder)}")
     if card["format"] != FORMAT or card["family"] not in FAMILIES:
         raise InputError(
@@ -288,7 +312,7 @@ def _few(classes: Sequence[str]) -> str:
 def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the folder and card of each model that is kept, those of the book first."""
     for place in places():
-        for file in sorted(place.glob(f"*/{CARD}")):
+        for file in sorted(place.glob(f"[!.]*/{CARD}")):  # a dot: one that is being written
             yield file.parent, read_card(file.parent)
 
 
