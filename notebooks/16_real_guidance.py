@@ -588,7 +588,7 @@ page.table(
 # %% [markdown]
 # The paper's other columns are of its second setting: the same small real set trains the generator and the classifier,
 # with as many generated images as real ones (CUB, Flower) or twice as many (SDI). The gain of RG over Aug is several
-# times as large there. `--scale small_caltech` is that setting (`shots 0`, `synthetic_ratio 1`).
+# times as large there. `-p shots=0 -p synthetic_ratio=1` is that setting.
 
 # %% tags=["hide-input"]
 from synthbook.page.tables import comparison

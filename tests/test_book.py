@@ -43,7 +43,7 @@ def test_chapters_on_few_images_share_their_pretrained_networks(scale: str) -> N
     assert first == {key: other.get(key) for key in first}
 
 
-@pytest.mark.parametrize("scale", ["small", "small_cpu", "paper"])
+@pytest.mark.parametrize("scale", ["small", "paper"])
 def test_a_scale_trains_the_same_generators_in_every_chapter(scale: str) -> None:
     first, *others = (
         {key: held for key, held in scale_values(name, scale).items() if key.startswith(GENERATOR)}
