@@ -343,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     device = machine.prepare(given.device)
+    torch.backends.cudnn.benchmark = True  # of equal shapes, all steps: the fastest convolutions
     for name in given.names:
         check_choice("model", name, BOOK)
     try:
