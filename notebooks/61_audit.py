@@ -40,8 +40,8 @@ seeds: int = 5  # seeds to run: each draws its own images, and initial weights
 first_seed: int = 0  # the first of them
 extractor: str = "efficientnet_lite0"  # features to measure in; inception gives FID
 neighbours: int = 5  # k of precision, recall, density and coverage
-most_images: int = 1000  # of each set, for the measures
-train_images: int = 300  # real images to train classifiers on, at most; 0 takes all
+most_images: int = 600  # of each set, for the measures
+train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
 confidence: float = 0.8  # an image without a label gets one if the classifier is surer than this
 guidance_scale: float = 1.0  # of the diffusion model: 1 is the conditional model
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
@@ -115,7 +115,7 @@ print(f"publish: {verdict.conclusion.publish}")
 # | `data` | a data set's name, a folder of class folders, an `.npz` with `images` and `labels` (and `names`) |
 # | `samples` | `gan` or `diffusion`: the model of that family that was trained on `data` and is kept, which for photographs of your own chapter 11 makes with `minutes`; or a folder or `.npz` of images with the same class names; or one without labels (images directly in a folder, an `.npz` with `images` only), which a classifier trained on the real images then labels |
 # | `test` | a folder of class folders or an `.npz` of real images that the generator has never seen; then all of `data` are training images. Without it, a folder `test` beside `train` in `data` is taken, or else three tenths of `data` |
-# | `train_images` | how many real images classifiers are trained on at most, for the time that it takes: 0 takes all, and is what to ask before a decision. Measures of likeness and copies look at all either way |
+# | `train_images` | how many real images classifiers are trained on at most, for the time that it takes: 0 takes all, and is what to ask before a decision. Likeness and copies do not depend on it |
 # | `backbone` | the network to ask with, and the answer is its own: a small network from random weights, the default, gains from images that one with ImageNet weights does not need. For photographs ask with the one that you mean to train, such as `-p backbone=efficientnet_lite0 -p pretrained=true -p image_size=64 -p epochs=5 -p learning_rate=0.0005` (a training on 216 photographs takes 12 seconds of one core then, the audit some five minutes) |
 # | `remedies` | ways to train on both, besides mixing them: some of `Adp`, `ADDA`, `DADA`, `DANN`, `LTDA`, `A-GEM`, `PG-R+PG-F`, `RG`, `RG+PG-R`, `RG+PG-F`, `RG+PG-R+PG-F`, `sum`, `PCGrad`; or on generated images with a guide: `PG-L1`, `PG-KL` |
 #

@@ -45,8 +45,8 @@ class AuditSettings:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws its own images and initial weights
     extractor: str = "efficientnet_lite0"  # features to measure in
     neighbours: int = 5  # k of precision, recall, density and coverage
-    most_images: int = 1000  # of each set, for the measures
-    train_images: int = 300  # real images to train classifiers on, at most; 0 takes all
+    most_images: int = 600  # of each set, for the measures
+    train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
     remedies: tuple[str, ...] = ("RG",)  # ways to train on both, besides mixing
     guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
@@ -230,9 +230,8 @@ def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) 
     from synthbook.generate.clones import confident
     from synthbook.recognize.predict import predict
 
-    train = some(real.train, settings.train_images or len(real.train), "filter")
     network, device = settings.network, settings.device
-    judge, _ = network.train(train, seed=derive(settings.seeds[0], "filter"), device=device)
+    judge, _ = network.train(real.train, seed=derive(settings.seeds[0], "filter"), device=device)
     logits = predict(judge, images, **network.reading(device))
     probabilities = logits.softmax(1).cpu().numpy()
     keep, labels = confident(probabilities, settings.confidence)
