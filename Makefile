@@ -67,9 +67,8 @@ run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARG
 results: $(READY) ## make a chapter's recorded rows: make results SCALE=mini CHAPTER=12_not_mutual [DRY=1]
 	@$(BIN)/python -m synthbook.press results --scale $(SCALE) --chapter "$(CHAPTER)" --jobs $(JOBS) $(if $(DRY),--dry-run)
 
-models: $(READY) ## train the models of the book that are not kept yet: make models [NAME=caltech10-gan] [SEEDS=0,1] [DRY=1]
-	@$(BIN)/python -m synthbook.studies.models_plan $(NAME) $(if $(SEEDS),--seeds $(SEEDS))
-	@$(if $(DRY),true,$(BIN)/python -m synthbook.studies.models $(NAME) $(if $(SEEDS),--seeds $(SEEDS)))
+models: $(READY) ## train the book's models that are not kept yet: make models [NAME=caltech10-gan] [SEEDS=0,1] [DRY=1]
+	@$(BIN)/python -m synthbook.studies.all_models $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DRY),--dry-run)
 
 bench: $(READY) ## measure the speed of the library's own parts, as ratios
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -31,7 +31,7 @@
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 data: str = "caltech10"  # real images: a data set's name, a folder of class folders, or an .npz
-samples: str = "gan"  # generated images: gan or diffusion (models that are kept), a folder, or an .npz
+samples: str = "gan"  # generated images: gan or diffusion (kept models), a folder, or an .npz
 test: str = ""  # real images that the generator never saw, to test on; "" for those of the data
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size of the real images

@@ -18,6 +18,7 @@ import numpy as np
 
 from synthbook.errors import InputError
 from synthbook.page import figures
+from synthbook.page.looks import LINES, PALETTE
 from synthbook.store import cached, root
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ Card = Mapping[str, Any]
 KINDS = {
     "diffusion": "A diffusion model, trained by flow matching",
     "gan": "A GAN whose discriminator looks at features of a frozen network",
+}
+MEASURES = {  # of a training's curve and of samples, as the page calls them
+    "probe": "linear layer, % right",
+    "accuracy": "small network, % right",
+    "fd": "FD to validation",
 }
 HEAD = """\
 # The models that come with the book
@@ -42,21 +48,24 @@ of Caltech 101 {cite}`feifei2004learning` under CC BY 4.0, and come under the sa
 the same credit (`LICENSE-DATA.md`). Some of the photographs show people or trade marks; the
 licence covers what its authors published, and no right of anybody shown.
 
-**What the numbers are.** *Teaches*: the accuracy, on the validation photographs, of a small
-classifier trained on 1,000 samples. *Agreement*: of 1,000 samples, how many a classifier
-trained on all real training photographs puts into the class that they were asked for. *FD*: the
-Fréchet distance between 1,000 samples and the validation photographs in features of
-EfficientNet-Lite0. The discriminator of the GANs sees features of that network too, so their FD
-flatters them beside the diffusion models'.
+**What the numbers are.** *Linear layer* and *small network*: the accuracy on the validation
+photographs of a classifier trained on 1,000 samples: a linear one on EfficientNet-Lite0's features,
+and a small convolutional network from random weights. *FD*: the Fréchet distance between 1,000
+samples and the validation photographs in those features. The discriminator of the GANs sees
+features of the same network, so that compares a family with itself, not the two with each other.
+*Agreement*: of 1,000 samples, how many a classifier trained on all real training photographs puts
+into the class that they were asked for.
 """
 NONE = "\nThis copy of the book holds none: `make models` trains them.\n"
 
 
 def models_page() -> dict[Path, bytes]:
     """Return the page and its figures: path below the book's top -> content."""
+    files = [*sorted(root().glob("models/[!.]*/card.json")),
+             *sorted(root().glob("models/pairs/[!.]*/card.json"))]  # fmt: skip
     cards = {
-        path.parent.name: path.read_text(encoding="utf-8")
-        for path in sorted(root().glob("models/[!.]*/card.json"))
+        path.parent.relative_to(root() / "models").as_posix(): path.read_text(encoding="utf-8")
+        for path in files
     }
     place = cached("pages", {"cards": cards}, partial(_write, cards))
     files = (path for path in place.rglob("*") if path.is_file() and path.name != "key.json")
@@ -74,13 +83,81 @@ def _write(cards: Mapping[str, str], folder: Path) -> None:
             raise InputError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
     figures.style()
     text = HEAD if cards else HEAD + NONE
-    for name, content in cards.items():
-        card = json.loads(content)
-        with np.load(drawn / f"{name}.npz") as arrays:
-            samples = dict(arrays)
-        (drawn / f"{name}.npz").unlink()
-        text += _section(card, samples, drawn)
+    samples = {name: _taken(drawn / f"{name.replace('/', '-')}.npz") for name in cards}
+    read = {name: json.loads(content) for name, content in cards.items()}
+    for name, card in read.items():
+        if "/" not in name:
+            text += _section(card, samples[name], drawn)
+    if pairs := {card["name"]: card for name, card in read.items() if "/" in name}:
+        shown = {name: samples[f"pairs/{name}"]["images"] for name in pairs}
+        text += _pairs(pairs, shown, drawn)
     (folder / "models.md").write_text(text, encoding="utf-8")
+
+
+def _taken(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, and remove it."""
+    with np.load(path) as arrays:
+        held = dict(arrays)
+    path.unlink()
+    return held
+
+
+def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder: Path) -> str:
+    """Return what the page says of the pretrained pairs, and draw their figures."""
+    first = next(iter(cards.values()))
+    network, recipe = first["learned"]["network"], first["learned"]["recipe"]
+    rows = []
+    for name, card in cards.items():
+        training = card["training"]
+        distances = [point["fd"] for point in card["curve"].values()]
+        size = sum((root() / "models/pairs" / name / file).stat().st_size for file in card["files"])
+        commit, digest = (training["commit"] or "")[:12], card["files"]["generator.safetensors"]
+        rows.append([
+            name, f"{distances[0]:.0f}", f"{distances[-1]:.0f}", f"{training['minutes']:.1f}",
+            training["processor"], f"`{commit}`", f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+        ])  # fmt: skip
+    names = [
+        "pair",
+        "FD, first",
+        "FD, last",
+        "minutes",
+        "machine",
+        "commit",
+        "MB",
+        "SHA-256 of the generator",
+    ]
+    text = (
+        "\n## Pretrained pairs\n\n"
+        "Generator and discriminator of a small StyleGAN2 that learned from drawn images, or from "
+        "the photographs of all other classes than the targets of chapters 52 and 53, which go on "
+        f"from them: {recipe['steps']:,} steps of {recipe['batch_size']} images at "
+        f"{network['image_size']} pixels. The last networks are kept, as in the public code; the "
+        "curve, the Fréchet distance to images of the source, chooses nothing. The whole digests "
+        f"stand on the cards.\n\n{_table(names, rows)}"
+    )
+    text += _figure(
+        folder / "pairs-samples.png", _rows([*samples], np.stack([*samples.values()])),
+        "Images of each pretrained generator, none chosen.",
+        "A grid of generated pictures, a row for each pretrained pair.",
+    )  # fmt: skip
+    return text + _figure(
+        folder / "pairs-curve.png", _pair_curves(cards),
+        "The pretraining of the pairs: Fréchet distance to images of their own source over steps.",
+        "A curve for each pair: Fréchet distance over training steps.",
+    )  # fmt: skip
+
+
+def _pair_curves(cards: Mapping[str, Card]) -> Figure:
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(7.6, 0.2 * len(cards) + 2.6))
+    for place, (name, card) in enumerate(cards.items()):
+        steps, fd = zip(*((int(step), of["fd"]) for step, of in card["curve"].items()), strict=True)
+        color = PALETTE[place % len(PALETTE)]
+        ax.plot(steps, fd, LINES[place // len(PALETTE) % len(LINES)], color=color, label=name)
+    ax.set(xlabel="training steps", ylabel="FD to the source", yscale="log")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
 
 
 def _section(card: Card, samples: Mapping[str, np.ndarray], folder: Path) -> str:
@@ -98,8 +175,8 @@ def _section(card: Card, samples: Mapping[str, np.ndarray], folder: Path) -> str
         folder / f"{name}-curve.png", _curve(card),
         f"The training of {name}: what samples teach, and their distance to validation "
         "photographs, over minutes of training. The dotted line is where the weights are from.",
-        "Two curves over minutes of training: accuracy of a classifier trained on samples, and "
-        "the Fréchet distance of the samples.",
+        "Curves over minutes of training: accuracy of classifiers trained on samples, and the "
+        "Fréchet distance of the samples.",
     )  # fmt: skip
     if len(samples) > 1:
         rows = [of_scale[: len(classes), 0] for of_scale in samples.values()]
@@ -159,7 +236,8 @@ def _measures(card: Card) -> str:
     heads = heads if len(heads) > 1 else ["samples"]
     rows = [
         [title, *(f"{of[name]:.1f}" for of in measures.values())]
-        for title, name in (("teaches, %", "accuracy"), ("FD", "fd"))
+        for name, title in MEASURES.items()
+        if all(name in of for of in measures.values())
     ]
     classes = list(dict.fromkeys(k for of in measures.values() for k in of["class_agreement"]))
     by_class = [
@@ -221,13 +299,13 @@ def _curve(card: Card) -> Figure:
     """Draw the measurements of a training over its minutes, a panel each."""
     import matplotlib.pyplot as plt
 
-    minutes = [point["minutes"] for point in card["curve"]]
-    figure, axes = plt.subplots(1, 2, figsize=(8.0, 2.8))
+    curve = card["curve"]
+    minutes = [point["minutes"] for point in curve]
+    names = [name for name in MEASURES if all(name in point for point in curve)]
+    figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names), 2.8), squeeze=False)
     look = figures.mark(card["family"])
-    for ax, name, words in zip(
-        axes, ("accuracy", "fd"), ("teaches, percent right", "FD to validation"), strict=True
-    ):
-        ax.plot(minutes, [point[name] for point in card["curve"]], **look)
+    for ax, name in zip(axes[0], names, strict=True):
+        ax.plot(minutes, [point[name] for point in curve], **look)
         ax.axvline(card["training"]["best_minutes"], color="#777777", linestyle=":")
-        ax.set(xlabel="minutes of training", ylabel=words, xlim=(0, None))
+        ax.set(xlabel="minutes of training", ylabel=MEASURES[name], xlim=(0, None))
     return figure

@@ -3,7 +3,8 @@
     python -m synthbook.studies.model_samples FOLDER
 
 writes FOLDER/NAME.npz for each model: of each guidance scale of which images come with it, "g1" and
-so on, the first images of each class in its bank, none chosen by anybody.
+so on, the first images of each class in its bank, none chosen by anybody; and FOLDER/pairs-NAME.npz
+for each pretrained pair.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from synthbook.errors import InputError
+from synthbook.gans import networks, sampling
 from synthbook.generate import banks, models
+from synthbook.studies import pairs
 
 COLUMNS = 12  # images of a class
 
@@ -39,11 +42,19 @@ def samples(folder: Path) -> dict[str, np.ndarray]:
     return made
 
 
+def of_pair(folder: Path) -> np.ndarray:
+    """Return images of a pretrained pair's averaged generator, uint8 [COLUMNS, H, W, C]."""
+    return sampling.sample(networks.load(folder), [None] * COLUMNS, seed=0)
+
+
 def main(target: Path) -> None:
-    """Write the samples of all models of the book into a folder."""
+    """Write the samples of all models and pairs of the book into a folder."""
     for folder, card in models.cards():
         if folder.parent == models.places()[0]:
             np.savez(target / f"{card['name']}.npz", **samples(folder))
+    for folder, card in pairs.cards():
+        if folder.parent.parent == models.places()[0]:
+            np.savez(target / f"pairs-{card['name']}.npz", images=of_pair(folder))
 
 
 if __name__ == "__main__":
