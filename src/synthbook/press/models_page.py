@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Card = Mapping[str, Any]
 KINDS = {
-    "diffusion": "A diffusion model, trained by flow matching",
-    "gan": "A GAN whose discriminator looks at features of a frozen network",
+    "diffusion": "A diffusion model, which learned by flow matching from",
+    "gan": "A GAN, whose discriminator looks at features of a frozen network, which learned from",
 }
 MEASURES = {  # of a training's curve and of samples, as the page calls them
     "probe": "linear layer, % right",
@@ -111,10 +111,10 @@ def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder:
         training = card["training"]
         distances = [point["fd"] for point in card["curve"].values()]
         size = sum((root() / "models/pairs" / name / file).stat().st_size for file in card["files"])
-        commit, digest = (training["commit"] or "")[:12], card["files"]["generator.safetensors"]
+        digest = card["files"]["generator.safetensors"]
         rows.append([
             name, f"{distances[0]:.0f}", f"{distances[-1]:.0f}", f"{training['minutes']:.1f}",
-            training["processor"], f"`{commit}`", f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+            training["processor"], _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
         ])  # fmt: skip
     names = [
         "pair",
@@ -192,7 +192,7 @@ def _sentence(card: Card) -> str:
     data, kinds = card["data"], card["kinds"]
     few = f", {data['images'] // len(card['classes'])} a class," if data["images"] < 1000 else ""
     text = (
-        f"{KINDS[card['family']]} on {data['images']:,} images{few} of `{data['name']}`, at "
+        f"{KINDS[card['family']]} {data['images']:,} images{few} of `{data['name']}`, at "
         f"{data['image_size']} pixels, with seed {card['seed']}. It is told "
         f"{len(card['classes'])} classes"
     )
@@ -207,7 +207,7 @@ def _facts(card: Card) -> str:
     weights = [name for name in card["files"] if name.endswith(".safetensors")]
     drawn = sum(size for name, size in sizes.items() if name.startswith("samples/"))
     machine = ", ".join(
-        [training["device"], training["processor"], f"{training['threads']} threads",
+        [training["device"], training["processor"], f"threads: {training['threads']}",
          training["precision"], f"torch {training['torch']}"]
     )  # fmt: skip
     lines = {
@@ -217,9 +217,13 @@ def _facts(card: Card) -> str:
         "trained": f"{training['minutes']:.1f} minutes; the weights are those after "
         f"{training['best_minutes']:.1f}, {training['steps']:,} steps of "
         f"{card['recipe']['batch_size']} images",
-        "when, by": f"{training['begun'][:10]}, commit `{(training['commit'] or '')[:12]}`",
+        "when, by": f"{training['begun'][:10]}, commit {_commit(training)}",
         "machine": machine,
-        "recipe": ", ".join(f"{key} {_text(value)}" for key, value in card["recipe"].items()),
+        "recipe": ", ".join(
+            f"{key} {_text(value)}"
+            for key, value in card["recipe"].items()
+            if key != "steps"  # the budget ends a training, and no number of steps
+        ),
     }
     if steps := card["sampling"].get("num_inference_steps"):
         tried = ", ".join(f"{fd:g} with {count}" for count, fd in card["steps_tried"].items())
@@ -250,6 +254,10 @@ def _measures(card: Card) -> str:
         f"right on {card['real_classifier']:.1f} % of the validation photographs:\n\n"
         f"{_table(['class', *heads], by_class)}"
     )
+
+
+def _commit(training: Mapping[str, Any]) -> str:
+    return f"`{training['commit'][:12]}`" if training["commit"] else "unknown"
 
 
 def _percent(value: float | None) -> str:
