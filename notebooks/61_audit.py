@@ -40,7 +40,7 @@ seeds: int = 5  # seeds to run: each draws its own images, and initial weights
 first_seed: int = 0  # the first of them
 extractor: str = "efficientnet_lite0"  # features to measure in; inception gives FID
 neighbours: int = 5  # k of precision, recall, density and coverage
-most_images: int = 600  # of each set, for the measures
+most_images: int = 500  # of each set, for the measures
 train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
 confidence: float = 0.8  # an image without a label gets one if the classifier is surer than this
 guidance_scale: float = 1.0  # of the diffusion model: 1 is the conditional model
@@ -131,7 +131,7 @@ print(f"publish: {verdict.conclusion.publish}")
 # ```python
 # from synthbook.studies.audit import advise, audit
 #
-# report = audit("my_photos", "my_samples", test="my_test", image_size=32)
+# report = audit("my_photos", "my_samples", test="my_test", image_size=32, train_images=0)
 # verdict = advise(report)
 # print(verdict)  # or verdict.conclusion.use, .place, .publish
 # ```

@@ -99,7 +99,8 @@ def test_the_page_says_what_stands_on_the_card_and_shows_its_figures(kept: Gener
         "1,234 images", "`trees`", "3 classes and asked for 2 kinds", "at most 12 minutes",
         "12.0 minutes; the weights are those after 11.5, 190 steps", "2026-01-02",
         "`0123456789ab`", "A processor", "CC BY 4.0", "2 steps; FD of those tried: 60 with 2",
-        "| small network, % right | 41.0 | 44.0 |", "| FD to validation | 59.0 | 56.0 |", "| bird | 71 | 71 |",
+        "| small network, % right | 41.0 | 44.0 |", "| FD to validation | 59.0 | 56.0 |",
+        "| bird | 71 | 71 |",
         "63.0 % of the validation photographs", "guidance 4",
     ):  # fmt: skip
         assert words in text, words
