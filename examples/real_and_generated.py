@@ -2,7 +2,7 @@
 
 import sys
 
-from synthbook.data import few_shot, load
+from synthbook.data import load
 from synthbook.generate.banks import Bank
 from synthbook.generate.clones import clone
 from synthbook.generate.models import find
@@ -10,12 +10,13 @@ from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import accuracy
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import fit
+from synthbook.studies.training_sets import equal_a_class
 
 
 def main(data: str = "caltech10", count: int = 1000, epochs: int = 20) -> dict[str, float]:
     """Return the accuracy in percent on unseen real images, by what was trained on."""
     splits = load(data)  # photographs of ten kinds of things; or your folder of class folders
-    real = few_shot(splits.train, count // len(splits.classes), seed=0)
+    real = equal_a_class(splits.train, count, seed=0)
     model = find("diffusion", splits.train.fingerprint(), splits.classes, seed=0)
     if model is None:
         sys.exit(f"no model of {data}: synthbook run 11_generators -p data={data} -p minutes=30")

@@ -42,7 +42,7 @@ def test_the_readme_shows_an_example_as_it_is() -> None:
 
 def test_real_and_generated(example, keep_models, capsys: pytest.CaptureFixture[str]) -> None:
     keep_models(load("digits").train, families=["diffusion"])  # it has learned nothing
-    right = example("real_and_generated").main("digits", count=600, epochs=15)
+    right = example("real_and_generated").main("digits", count=290, epochs=30)
     assert capsys.readouterr().out.count("trained on") == 3
     assert right["real"] > 85
     assert right["generated"] < 40  # chance is 10
