@@ -114,7 +114,8 @@ def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder:
         digest = card["files"]["generator.safetensors"]
         rows.append([
             name, f"{distances[0]:.0f}", f"{distances[-1]:.0f}", f"{training['minutes']:.1f}",
-            f"{training['device']}, {training['processor']}", _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+            f"{training['device']}, {training['processor']}", _commit(training),
+            f"{size / 1e6:.1f}", f"`{digest[:16]}`",
         ])  # fmt: skip
     names = [
         "pair",
