@@ -196,10 +196,10 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The images with the least and the most loss in both directions. Least: what everybody draws. Most: look for malformed or mislabelled images among the generated ones, and for unusual views among the real ones. Above each image: the class that it is labelled with.", "name": "fig-14-extremes"}, "image": {"alt": "Rows of small images: generated images with least and most loss under the real-trained classifier, and real images with least and most loss under classifiers trained on generated images, titled with their class."}}
 from synthbook.measure.gap import extremes
 
-count = 10
+count = 7
 pairs = [("real", family) for family in families] + [(family, "real") for family in families]
 strips = [(train, test, end) for train, test in pairs for end in ("least", "most")]
-_, axes = plt.subplots(len(strips), 1, figsize=(7, 1.05 * len(strips)))
+_, axes = plt.subplots(len(strips), 1, figsize=(8, 1.35 * len(strips)))
 for ax, (train, test, end) in zip(axes, strips, strict=True):
     images = lesson.sets[test].train
     least_and_most = extremes(losses[train, test, "train"], count)

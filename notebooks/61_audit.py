@@ -40,7 +40,7 @@ seeds: int = 5  # seeds to run: each draws its own images, and initial weights
 first_seed: int = 0  # the first of them
 extractor: str = "efficientnet_lite0"  # features to measure in; inception gives FID
 neighbours: int = 5  # k of precision, recall, density and coverage
-most_images: int = 500  # of each set, for the measures
+most_images: int = 400  # of each set, for the measures
 train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
 confidence: float = 0.8  # an image without a label gets one if the classifier is surer than this
 guidance_scale: float = 1.0  # of the diffusion model: 1 is the conditional model
@@ -152,8 +152,9 @@ from synthbook.page.tables import plain
 figures.style()
 names = [str(name)[:14] for name in splits.classes[:10]]
 fig, axes = plt.subplots(1, 2, figsize=(8, 0.42 * len(names) + 0.5))
-for ax, images, title in zip(axes, (splits.train, pool), ("real", "generated"), strict=True):
-    figures.image_grid(audit.by_class(images, 8), len(names), 8, ax=ax, row_titles=names)
+shown = figures.light(audit.by_class(images, 8) for images in (splits.train, pool))
+for ax, images, title in zip(axes, np.split(shown, 2), ("real", "generated"), strict=True):
+    figures.image_grid(images, len(names), 8, ax=ax, row_titles=names)
     ax.set_title(title)
 plt.show()
 
@@ -232,7 +233,7 @@ count = min(8, len(copies.index))
 above, below = pool.images[copies.index[:count]], splits.train.images[copies.nearest[:count]]
 fig, ax = plt.subplots(figsize=(8, 2.2))
 titles = [f"{c:.2f}" for c in copies.relative[:count]]
-pairs = np.concatenate([above, below])
+pairs = figures.light([above, below])
 figures.image_grid(pairs, 2, count, titles, ax, row_titles=["generated", "training"])
 plt.show()
 
@@ -325,7 +326,7 @@ plt.show()
 highest = np.argsort(-lessons.losses, kind="stable")[:12]
 fig, ax = plt.subplots(figsize=(8, 1.4))
 titles = [str(splits.classes[k])[:9] for k in lessons.sample.labels[highest]]
-figures.image_grid(lessons.sample.images[highest], 1, len(highest), titles, ax)
+figures.image_grid(figures.light(lessons.sample.images[highest]), 1, len(highest), titles, ax)
 if max(map(len, titles)) > 3:
     ax.tick_params(axis="x", labelrotation=40)
 plt.show()

@@ -121,11 +121,13 @@ def interval_text(mean: float, low: float, high: float, decimals: int = 1) -> st
 def light(images: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     """Return uint8 images ``[N, H, W, 3]``, or several such arrays in one, in few colours.
 
-    It halves the size of a page.
+    It halves the size of a page. Grey images, ``[N, H, W, 1]``, stay as they are.
     """
     from PIL import Image
 
     sheet = images if isinstance(images, np.ndarray) else np.concatenate(list(images))
+    if sheet.shape[-1] == 1:
+        return sheet
     flat = Image.fromarray(sheet.reshape(-1, *sheet.shape[2:]))  # one below the other
     few = flat.quantize(SHEET_COLORS, dither=Image.Dither.NONE).convert("RGB")
     return np.asarray(few).reshape(sheet.shape)

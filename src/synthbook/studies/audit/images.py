@@ -45,7 +45,7 @@ class AuditSettings:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws its own images and initial weights
     extractor: str = "efficientnet_lite0"  # features to measure in
     neighbours: int = 5  # k of precision, recall, density and coverage
-    most_images: int = 500  # of each set, for the measures
+    most_images: int = 400  # of each set, for the measures
     train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
     remedies: tuple[str, ...] = ("RG",)  # ways to train on both, besides mixing
