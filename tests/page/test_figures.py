@@ -203,6 +203,7 @@ def test_a_light_sheet_has_few_colours_and_looks_the_same():
     assert light.shape == (2, 64, 64, 3)
     assert len(np.unique(light.reshape(-1, 3), axis=0)) <= 192
     assert np.abs(light[0].astype(int) - image).mean() < 8
+    np.testing.assert_array_equal(figures.light(image[None, ..., :1]), image[None, ..., :1])
 
 
 def test_a_sheet_is_a_row_of_images_for_each_name():
