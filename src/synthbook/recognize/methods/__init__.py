@@ -39,6 +39,10 @@ RANGES: list[tuple[set[str], Callable[[Any], bool], str]] = [
     ({"accumulate", "discriminator_width"}, lambda x: x >= 1, "at least 1"),
     ({"first_share"}, lambda x: 0 < x < 1, "a number between 0 and 1"),
     ({"second_stage"}, lambda x: x in ("epochs", "updates"), "epochs or updates"),
+    ({"distance"}, lambda x: x in ("cosine", "l2"), "cosine or l2"),
+    ({"similarity"}, lambda x: x in ("kl", "l1"), "kl or l1"),
+    ({"target"}, lambda x: x in ("guide", "model"), "guide or model"),
+    ({"over"}, lambda x: x in ("row", "matrix"), "row or matrix"),
     ({"momentum"}, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     ({"temperature"}, lambda x: x > 0, "a number above 0"),
 ]
