@@ -33,25 +33,13 @@ answer("12_not_mutual")
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 seeds: int = 1  # seeds to run: each draws its own samples and initial weights
 first_seed: int = 0  # the first of them
-generators: int = 1  # generators trained of each family; seed s uses generator s mod this number
+generators: int = 1  # models of each family; seed s uses number s mod this
 sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also your own
-data: str = "digits"  # a data set's name, a folder of class folders, or an .npz
+data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-set_size: int = 0  # training images of each source; 0 for as many as there are real ones
-diffusion_channels: list[int] = [16, 32]  # widths of the U-Net's levels
-diffusion_attention: list[int] = []  # its levels with self-attention, 0 is full size
-diffusion_steps: int = 500  # training steps of the diffusion model
-diffusion_batch_size: int = 64  # images a step
-diffusion_learning_rate: float = 0.003  # of Adam, at its height
-diffusion_condition_dropout: float = 0.3  # share of labels hidden while it is trained
-guidance_scale: float = 1.0  # of sampling with a class: 1 is the conditional model
-num_inference_steps: int = 12  # denoising steps a sample
-gan_channels: int = 16  # width of generator and discriminator at full size
-gan_latent: int = 32  # numbers in a latent vector
-gan_steps: int = 700  # training steps of the GAN
-gan_batch_size: int = 32  # images a step, for each of the two networks
-gan_learning_rate: float = 0.006  # of both networks
+set_size: int = 1500  # training images of each source at most, equally many a class; 0: as real ones
+guidance_scale: float = 1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
 unconditional: list[str] = ["diffusion"]  # families sampled without a class; the filter labels them
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
@@ -62,11 +50,11 @@ learning_rate: float = 0.002  # of Adam
 schedule: str = "constant"  # of the learning rate: constant or cosine
 crop_padding: int = 0  # pixels of padding for random crops; 0 for none
 flip: bool = False  # mirror half of the training images
-input_size: int = 0  # side that batches are resized to for the classifier; 0 for as they are
+input_size: int = 16  # side that batches are resized to for the classifier; 0 for as they are
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
-controls: list[str] = []  # controls to run as well: unfiltered
+controls: list[str] = []  # controls to run as well: unfiltered, guided
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import nbformat
 import pytest
@@ -127,3 +127,47 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def keep_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """(images, families, seeds) -> untrained models of these images, kept where they are found.
+
+    They are found in a place of the test's own alone, and their banks grow by 200 images.
+    """
+    from synthbook.gans.networks import create_generator
+    from synthbook.gans.recipes import GanRecipe
+    from synthbook.generate import banks, diffusion, models
+    from synthbook.generate.unet import DiffusionRecipe, build_unet
+
+    monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(models, "root", lambda: tmp_path)
+    monkeypatch.setattr(banks, "STRIP", 200)
+    models._load.cache_clear()
+
+    def network(family: str, seed: int, shape: dict[str, int]) -> tuple[Any, Any]:
+        if family == "gan":
+            made = create_generator("resnet", seed=seed, **shape | {"channels": 4, "latent": 4})
+            return made.eval(), GanRecipe(channels=4, latent=4)
+        recipe = DiffusionRecipe(channels=(8, 8), patch=2, prediction="flow")
+        unet = build_unet(recipe, seed=seed, **shape)
+        return diffusion.as_pipeline(unet, recipe), recipe
+
+    def keep(images, families=("diffusion", "gan"), seeds=(0,)):
+        kept, size = [], images.image_size
+        data = {"name": images.name, "image_size": size, "channels": images.channels}
+        data |= {"images": len(images), "fingerprints": [images.fingerprint()]}
+        shape = {"image_size": size, "num_classes": images.num_classes}
+        for family, seed in ((family, seed) for family in families for seed in seeds):
+            made, recipe = network(family, seed, shape | {"channels": images.channels})
+            card = {
+                "family": family, "seed": seed, "data": data, "classes": images.classes,
+                "shares": (images.counts() / len(images)).tolist(), "kinds": None,
+                "recipe": models.described(recipe),
+                "sampling": {"num_inference_steps": 2} if family == "diffusion" else {},
+            }  # fmt: skip
+            folder = tmp_path / "models" / f"{images.fingerprint()[:8]}-{family}-{seed}"
+            kept.append(models.write(folder, made, card))
+        return kept
+
+    return keep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,37 +10,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbook.data import ImageSet, Splits, concatenate, load
+from synthbook.data import ImageSet, Splits, concatenate, few_shot, load
 from synthbook.errors import InputError
-from synthbook.gans.recipes import GanRecipe
-from synthbook.generate import clones, generators
-from synthbook.generate.unet import DiffusionRecipe
+from synthbook.generate import banks, clones, models
 from synthbook.recognize.recipe import Recipe
-from synthbook.record.parameters import check_values, declared
+from synthbook.record.parameters import check_values
 from synthbook.studies import training_sets as studies
 
 GENERATOR = studies.generator
-CHAPTERS = ("11_generators", "12_not_mutual", "13_learned_too_fast", "14_what_an_image_teaches")
-TINY = {
-    "diffusion_channels": [8], "diffusion_steps": 20, "diffusion_batch_size": 16,
-    "num_inference_steps": 2, "gan_channels": 4, "gan_latent": 4, "gan_steps": 20,
-    "gan_batch_size": 16, "epochs": 1, "confidence": 0.0,
-}  # fmt: skip
 
 
 def parameters(chapter: str = "12_not_mutual", **values):
-    """Return a chapter's parameters with ``values`` over its defaults."""
-    return check_values(chapter, values)
+    """Return a chapter's parameters with ``values`` over its defaults, of images as they are."""
+    return check_values(chapter, {"set_size": 0, "input_size": 0, "data": "digits"} | values)
 
 
 @pytest.fixture(scope="module")
 def real() -> Splits:
     return load("digits")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_in_memory() -> None:
-    generators._load.cache_clear()
 
 
 def numbered(counts: list[int]) -> Splits:
@@ -88,7 +74,7 @@ class Printer:
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Printer]:
     """Replace generators by `Printer`s, and the filter's classifier by one that reads labels."""
-    made = {family: Printer(family) for family in generators.FAMILIES}
+    made = {family: Printer(family) for family in models.FAMILIES}
     monkeypatch.setattr(studies, "generator", lambda family, *_, **__: made[family])
     monkeypatch.setattr(studies.Network, "train", lambda *_, **__: (None, None))
 
@@ -103,55 +89,49 @@ def test_a_recipe_takes_its_own_parameters_and_no_others() -> None:
     p = parameters(
         epochs=3, batch_size=10, learning_rate=0.25, schedule="cosine", crop_padding=2, flip=True,
         input_size=16, precision="bfloat16",
-        diffusion_channels=[8, 12], diffusion_attention=[1], diffusion_steps=240,
-        diffusion_batch_size=7, diffusion_learning_rate=0.5, diffusion_condition_dropout=0.4,
-        gan_channels=3, gan_latent=5, gan_steps=60, gan_batch_size=9, gan_learning_rate=0.125,
     )  # fmt: skip
     assert studies.classifier_recipe(p) == Recipe(
         3, 10, 0.25, schedule="cosine", crop_padding=2, flip=True, input_size=16
     )
-    assert studies.generator_recipe("diffusion", p) == DiffusionRecipe(
-        channels=(8, 12), attention=(1,), steps=240, batch_size=7, learning_rate=0.5,
-        condition_dropout=0.4, flip=True, precision="bfloat16", ema_decay=1 - 12 / 240,
-    )  # fmt: skip
-    assert studies.generator_recipe("gan", p) == GanRecipe(
-        channels=3, latent=5, steps=60, batch_size=9, generator_learning_rate=0.125,
-        discriminator_learning_rate=0.125, flip=True, precision="bfloat16", ema_decay=0.9,
-    )  # fmt: skip
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-@pytest.mark.parametrize(("family", "kind"), generators.FAMILIES.items())
-def test_every_parameter_of_a_generator_reaches_its_recipe(chapter: str, family, kind) -> None:
-    names = {field.name for field in dataclasses.fields(kind.recipe)} | {"learning_rate"}
-    own = {field.name for field in declared(chapter) if field.name.startswith(f"{family}_")}
-    assert {name.removeprefix(f"{family}_") for name in own} <= names
-    recipe = studies.generator_recipe(family, parameters(chapter))
-    assert recipe.steps == parameters(chapter)[f"{family}_steps"]
+def test_seed_s_uses_the_kept_model_s_mod_their_number(real: Splits, keep_models) -> None:
+    kept = keep_models(real.train, families=["gan"], seeds=range(3))
+    p = parameters(generators=3)
+    used = [studies.generator("gan", real, p, seed=seed) for seed in range(7)]
+    assert [bank.model.folder for bank in used] == [kept[seed % 3].folder for seed in range(7)]
 
 
-def test_seed_s_uses_generator_s_mod_their_number(real, monkeypatch) -> None:
-    asked = []
+def test_models_of_other_images_are_not_taken_and_what_to_do_is_said(
+    real: Splits, keep_models
+) -> None:
+    keep_models(real.test)
+    keep_models(real.train, families=["gan"], seeds=[1])
+    for family, number, p, remedies in (
+        ("diffusion", 0, parameters(), ["11_generators -p data=digits -p minutes="]),
+        ("gan", 2, parameters(generators=3), ["set generators to 2"]),
+        ("gan", 0, {**parameters(), "data": "caltech10"}, ["make models"]),
+    ):
+        with pytest.raises(InputError, match=f"no {family} model number {number} of '") as error:
+            studies.generator(family, real, p, seed=number)
+        assert all(remedy in str(error.value) for remedy in remedies)
+        assert p["data"] in str(error.value)
 
-    def trained(family, images, recipe, **how):
-        asked.append((family, recipe.steps, how["seed"]))
-        assert images is real.train  # and no validation or test image
 
-    monkeypatch.setattr(studies, "trained", trained)
-    p = parameters(generators=3, gan_steps=9)
-    for seed in range(7):
-        studies.generator("gan", real, p, seed=seed)
-    assert asked == [("gan", 9, seed % 3) for seed in range(7)]
+def test_all_models_are_looked_for_before_anything_is_trained(
+    real: Splits, keep_models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_models(real.train, families=["diffusion"])
+    monkeypatch.setattr(studies.Network, "train", None)
+    with pytest.raises(InputError, match="no gan model"):
+        studies.training_sets(real, parameters(), seed=0)
 
 
-def test_settings_of_sampling_reach_the_family_that_has_them(printed: dict[str, Printer]) -> None:
-    p = parameters(guidance_scale=2.5, num_inference_steps=7)
-    studies.training_sets(numbered([4, 4, 4]), p, seed=0)
-    assert set(map(str, printed["gan"].settings)) == {"{}"}
-    steps = {"guidance_scale": 2.5, "num_inference_steps": 7}
-    assert all(settings == steps for settings in printed["diffusion"].settings)
-    printed["diffusion"].conditional = False  # a model without classes cannot be guided
-    assert studies.sampling(printed["diffusion"], p) == steps | {"guidance_scale": 1.0}
+def test_only_a_model_that_knows_images_without_a_class_is_guided(real, keep_models) -> None:
+    keep_models(real.train)
+    p = parameters(guidance_scale=4.0)
+    scales = {f: studies.generator(f, real, p, seed=0).guidance_scale for f in models.FAMILIES}
+    assert scales == {"diffusion": 4.0, "gan": 1.0}
 
 
 @pytest.mark.parametrize("counts", [[9, 9, 9], [4, 11, 6]])
@@ -169,13 +149,14 @@ def test_sets_are_as_large_as_the_real_one_disjoint_and_of_its_proportions(
         made = sets[family]
         assert made.train.name == made.held_out.name == family
         np.testing.assert_array_equal(made.train.counts(), counts)
-        np.testing.assert_array_equal(made.held_out.counts(), counts)
+        assert len(made.held_out) == len(real.train) // 2
+        assert (abs(made.held_out.counts() - np.array(counts) / 2) < 1).all()
         used = numbers(made.train) + numbers(made.held_out)
-        assert len(set(used)) == len(used) == 2 * len(real.train)
+        assert len(set(used)) == len(used) == len(real.train) * 3 // 2
         for part in (made.train, made.held_out):  # each image under the label it was made for
             np.testing.assert_array_equal(part.images[:, 7, 7, 0], part.labels)
         assert made.info["agreement"] is (family == "gan")
-        assert made.info["kept"] == 2 * len(real.train)
+        assert made.info["kept"] == len(used)
         assert made.info["drawn"] == printed[family].drawn
     changed = parameters(confidence=0.5, unconditional=[])
     assert studies.training_sets(real, changed, seed=0)["diffusion"].info["agreement"]
@@ -197,7 +178,7 @@ def test_a_readers_own_images_pass_the_filter_and_none_is_used_twice(
     assert made.train.name == "mine"
     np.testing.assert_array_equal(made.train.counts(), [9, 10, 3])
     used = numbers(made.train) + numbers(made.held_out)
-    assert len(set(used)) == 44
+    assert len(set(used)) == 22 + 11
     assert min(used) >= 30
     assert made.info["agreement"] is True
     assert made.info["drawn"] <= 90
@@ -206,7 +187,7 @@ def test_a_readers_own_images_pass_the_filter_and_none_is_used_twice(
     other = studies.training_sets(real, parameters(sources=sources), seed=1)["mine"]
     assert other.train.fingerprint() != made.train.fingerprint()
     with pytest.raises(InputError, match="add images to mine"):
-        studies.training_sets(numbered([16, 16, 16]), parameters(sources=sources), seed=0)
+        studies.training_sets(numbered([21, 21, 21]), parameters(sources=sources), seed=0)
 
 
 def test_set_size_draws_equally_many_a_class_and_by_seed(printed: dict[str, Printer]) -> None:
@@ -220,20 +201,21 @@ def test_set_size_draws_equally_many_a_class_and_by_seed(printed: dict[str, Prin
     assert set(numbers(first["real"].train)) < set(numbers(real.train))
     assert numbers(first["real"].train) != numbers(second["real"].train)
     assert numbers(again["real"].train) == numbers(first["real"].train)
-    with pytest.raises(InputError, match="class 'a'"):
-        studies.training_sets(real, parameters(set_size=30), seed=0)
+    more = studies.training_sets(real, parameters(set_size=60), seed=0)
+    for made in more.values():  # as many as the smallest class has
+        assert made.train.counts().tolist() == [9, 9, 9]
 
 
-@given(st.lists(st.integers(0, 4), min_size=2, max_size=40), st.data())
-def test_halves_cover_all_once_and_cut_even_classes_in_the_middle(labels, data) -> None:
-    array, count = np.array(labels), data.draw(st.integers(1, len(labels)))
-    first, second = studies._halves(array, count)
-    assert len(first) == count
-    assert sorted([*first, *second]) == list(range(len(labels)))
-    twice = np.array(data.draw(st.permutations(labels * 2)))
-    halves = studies._halves(twice, len(labels))
-    for half in halves:
-        np.testing.assert_array_equal(np.sort(twice[half]), np.sort(array))
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.data())
+def test_the_first_of_each_class_and_the_rest_are_all_once_and_in_order(labels, data) -> None:
+    array = np.array(labels)
+    counts = np.bincount(array, minlength=4)
+    wanted = np.array([data.draw(st.integers(0, int(count))) for count in counts])
+    first, rest = studies._first_of_each(array, wanted)
+    assert sorted([*first, *rest]) == list(range(len(labels)))
+    np.testing.assert_array_equal(np.bincount(array[first], minlength=4), wanted)
+    for k in range(4):
+        assert max(first[array[first] == k], default=-1) < min(rest[array[rest] == k], default=99)
 
 
 def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypatch) -> None:
@@ -263,23 +245,33 @@ def test_a_classifier_learns_and_repeats(real) -> None:
         assert all(torch.equal(*pair) for pair in pairs) is equal
 
 
-def test_real_generators_are_trained_and_filtered_once(real, monkeypatch, no_builds) -> None:
-    """The whole way, twice, with a judge that names all classes equally often."""
+@pytest.fixture
+def any_label(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Let a judge be sure of all images: of the class asked for, or of all of them in turn."""
+    asked = []
 
     def confident(probabilities, confidence, condition):
-        assert condition is None  # sampled without a class
-        return np.ones(len(probabilities), dtype=bool), np.arange(len(probabilities)) % 10
+        asked.append(condition is not None)
+        seen = np.arange(len(probabilities)) % 10 if condition is None else condition
+        return np.ones(len(probabilities), dtype=bool), seen
 
     monkeypatch.setattr(clones, "confident", confident)
-    p = parameters(sources=["real", "diffusion"], generators=2, **TINY)
+    return asked
+
+
+def test_kept_models_are_filtered_once(real, keep_models, any_label, no_builds) -> None:
+    """The whole way, twice."""
+    keep_models(real.train, families=["diffusion"], seeds=(0, 1))
+    p = parameters(sources=["real", "diffusion"], epochs=1, confidence=0.0, generators=2)
     first = studies.training_sets(real, p, seed=0)
     made = first["diffusion"]
+    assert not any(any_label)  # sampled without a class
     np.testing.assert_array_equal(made.train.counts(), real.train.counts())
-    np.testing.assert_array_equal(made.held_out.counts(), real.train.counts())
+    assert len(made.held_out) == len(real.train) // 2
     assert made.info["share"] == 1.0
-    assert made.info["drawn"] >= made.info["kept"] == 2 * len(real.train)
+    assert made.info["drawn"] >= made.info["kept"] == len(made.train) + len(made.held_out)
 
-    no_builds(generators, studies)
+    no_builds(banks, studies)
     again = studies.training_sets(real, p, seed=0)
     for part in ("train", "held_out"):
         assert getattr(again["diffusion"], part).fingerprint() == getattr(made, part).fingerprint()
@@ -290,19 +282,15 @@ def test_real_generators_are_trained_and_filtered_once(real, monkeypatch, no_bui
             studies.training_sets(real, parameters(**{**p, **changed}), seed=seed)
 
 
-def test_a_conditional_generator_gives_images_of_the_class_asked_for(real, monkeypatch) -> None:
-    """A GAN of 20 steps knows no classes, so the judge agrees with whatever was asked."""
-
-    def confident(probabilities, confidence, condition):
-        assert condition is not None
-        return np.ones(len(condition), dtype=bool), condition
-
-    monkeypatch.setattr(clones, "confident", confident)
-    p = parameters(sources=["gan"], set_size=100, **TINY | {"confidence": 0.01})
+def test_a_conditional_generator_gives_images_of_the_class_asked_for(
+    real, keep_models, any_label
+) -> None:
+    keep_models(real.train, families=["gan"])
+    p = parameters(sources=["gan"], set_size=100, epochs=1, confidence=0.01)
     made = studies.training_sets(real, p, seed=0)["gan"]
-    assert (len(made.train), len(made.held_out)) == (100, 100)
-    share = real.train.counts() / len(real.train) * 100
-    assert (abs(made.train.counts() - share) <= 1).all()
+    assert all(any_label)
+    assert made.train.counts().tolist() == [10] * 10
+    assert made.held_out.counts().tolist() == [5] * 10
     assert made.info["agreement"] is True
     assert made.train.images.shape[1:] == real.train.images.shape[1:]
     assert made.train.classes == real.classes
@@ -324,20 +312,17 @@ def test_a_filter_that_is_too_strict_is_relaxed_aloud(
     assert "0.65" in line
 
 
-def test_a_generator_of_few_images_sees_no_other(real, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    inner = studies.trained
-
-    def trained(family, images, recipe, **how):
-        seen.append((images, recipe.steps, how["seed"]))
-        return inner(family, images, recipe, **how)
-
-    monkeypatch.setattr(studies, "trained", trained)
+def test_a_generator_of_few_images_sees_no_other(real, keep_models, monkeypatch) -> None:
+    keep_models(real.train)
     monkeypatch.setattr(studies.Network, "train", None)  # no filter, and so no classifier
-    few = real.train.subset(range(20))
-    p = {**parameters(generators=1, **TINY), "few_steps": 9}
+    few, p = few_shot(real.train, 3, seed=5), parameters("14_what_an_image_teaches")
+    for seed in (0, 5):
+        with pytest.raises(InputError, match=f"no gan model number {seed} of these 30 images"):
+            studies.clone_of_few("gan", few, p, count=40, seed=seed)
+    (model,) = keep_models(few, families=["gan"], seeds=[5])
     made = studies.clone_of_few("gan", few, p, count=40, seed=5)
-    assert seen == [(few, 9, 5)]
-    np.testing.assert_array_equal(made.counts(), 2 * few.counts())
+    assert made.counts().tolist() == [4] * 10
     assert made.name == "gan"
-    assert len(concatenate(few, made)) == 60
+    bank = {image.tobytes() for image in banks.first_images(model, 400)}
+    assert {image.tobytes() for image in made.images} <= bank
+    concatenate(few, made)  # of the same classes and shape

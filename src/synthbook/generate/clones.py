@@ -95,7 +95,7 @@ def filtered_clone(
     like: ImageSet,
     label: Callable[[np.ndarray], np.ndarray],
     *,
-    count: int,
+    count: int | Sequence[int],
     confidence: float = 0.8,
     fallbacks: Sequence[float] = (),
     unconditional: bool,
@@ -110,10 +110,11 @@ def filtered_clone(
     ("agreement"). With ``confidence`` 0 there is no filter: each sample is kept, under the class
     that was asked for or, without one, under the classifier's.
 
-    Rounds are drawn until every class has its share of ``count``, in the proportions of ``like``.
-    ``most_drawn`` times ``count`` images may be drawn. From `PILOT` samples on, where the rate of
-    acceptance says that this will not do, the largest of the ``fallbacks`` takes the place of
-    ``confidence`` that will. ``sampling`` are settings of ``Generator.sample``.
+    Rounds are drawn until every class has its share of ``count``, in the proportions of ``like``,
+    or the number that ``count`` gives for it. ``most_drawn`` times as many may be drawn. From
+    `PILOT` samples on, where the rate of acceptance says that this will not do, the largest of the
+    ``fallbacks`` takes the place of ``confidence`` that will. ``sampling`` are settings of
+    ``Generator.sample``.
 
     Of the counts, ``accepted`` is by the filter, ``share`` = accepted / drawn, ``kept`` in the set,
     and ``confidence`` the one that was used.
@@ -122,7 +123,8 @@ def filtered_clone(
         InputError: if a class cannot be filled, as soon as the rate of acceptance says so.
     """
     _same_classes(generator, like)
-    wanted, limit = class_shares(like, count), most_drawn * count
+    wanted = class_shares(like, count) if isinstance(count, int) else np.array(count)
+    limit = most_drawn * int(wanted.sum())
     levels = [confidence, *sorted((c for c in fallbacks if c < confidence), reverse=True)]
     tried = np.zeros(like.num_classes, dtype=np.int64)
     batches, drawn = [], 0
@@ -160,11 +162,9 @@ def filtered_clone(
                 f"{said}; add images to {generator.family}"
                 + (f", or set confidence lower than {level:g}" if level else "")
             )
-        return InputError(
-            f"{said} from {limit:,} at most; set {generator.family}_steps higher"
-            + (f", or confidence lower than {level:g}" if level else "")
-            + (", or unconditional to [], to ask for classes" if unconditional else "")
-        )
+        remedies = [f"confidence lower than {level:g}"] * (level > 0)
+        remedies += ["unconditional to [], to ask for classes"] * unconditional
+        return InputError(f"{said} from {limit:,} at most; set {', or '.join(remedies)}")
 
     while (accepted(levels[0]) < wanted).any():
         if spent(levels[0]) or (drawn >= min(PILOT, limit) and not in_reach(levels[0])):

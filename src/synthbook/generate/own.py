@@ -134,8 +134,8 @@ class Pipeline:
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def sample(
-        self, labels: Sequence[int | None], *, seed: int, guidance_scale: float,
-        num_inference_steps: int,
+        self, labels: Sequence[int | None], *, seed: int, guidance_scale: float = 1.0,
+        num_inference_steps: int = 50,
     ) -> np.ndarray:  # fmt: skip
         """Return an image a label, uint8 [N, H, W, C]; made once, then read from the cache.
 

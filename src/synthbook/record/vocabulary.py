@@ -71,7 +71,7 @@ VOCABULARY: dict[str, Any] = {
     # how often and from which seed
     "seeds": _of(s.Count, "number of seeds", 5, le=1000),
     "first_seed": _of(int, "first seed; the others follow it", 0, ge=0, le=2**31 - 1),
-    "generators": _of(s.Count, "number of generators trained per family", 1, le=1000),
+    "generators": _of(s.Count, "models of each family; seed s uses s mod this number", 1, le=1000),
     # training
     "epochs": _of(s.Count, "passes over the largest stream of images", 20, le=100_000),
     "schedule": _of(s.Schedule, "of the learning rate", "constant"),
@@ -82,25 +82,15 @@ VOCABULARY: dict[str, Any] = {
     "batch_size": _of(Batch, "images a batch", 64),
     "learning_rate": _of(Rate, "step size of the optimiser", 0.001),
     # generators
-    "diffusion_channels": _of(list[s.Level], "widths of the U-Net's levels", [64], min_length=1),
-    "diffusion_attention": _of(
-        list[Annotated[int, Field(ge=0, le=9)]], "levels with self-attention", [1]
+    "minutes": _of(
+        float, "to train a model of each family for, if none is kept; 0: none is trained", 30.0,
+        ge=0, le=10_000,
     ),
-    "diffusion_steps": _of(s.Count, "training steps of the diffusion model", 1500),
-    "diffusion_batch_size": _of(Batch, "images a step", 64),
-    "diffusion_learning_rate": _of(Rate, "of Adam", 0.001),
-    "diffusion_condition_dropout": _of(s.Share, "share of labels hidden in training", 0.1),
-    "gan_channels": _of(s.Width, "width of both networks at full size", 64),
-    "gan_latent": _of(s.Latent, "numbers in a latent vector", 64),
-    "gan_steps": _of(s.Count, "training steps of the GAN", 1500),
-    "gan_batch_size": _of(Batch, "images a step", 32),
-    "gan_learning_rate": _of(Rate, "of both networks", 0.001),
     "unconditional": _of(
         s.Unique[Literal["diffusion"]], "families sampled without a class", ["diffusion"]
     ),
     # sampling
     "guidance_scale": _of(float, "0 without a class, 1 with, above 1 guided", 2.0, ge=0, le=100),
-    "num_inference_steps": _of(s.Count, "denoising steps", 50, le=1000),
     "synthetic_ratio": _of(float, "generated images for each real image", 1.0, gt=0, le=1000),
     "confidence": _of(s.Share, "smallest softmax probability kept", 0.8, lt=1),
     "share": _of(s.Share, "share of the images", 0.1, gt=0, lt=1),
@@ -160,7 +150,7 @@ VOCABULARY: dict[str, Any] = {
     "discriminator_steps": _of(s.Count, "discriminator's updates a step", 4, le=100),
     "standing_images": _of(Images, "images that set the statistics of batch norm", 4000, ge=2),
     # data
-    "data": _of(s.Text, "data set: a name, a folder of class folders, an .npz", "digits"),
+    "data": _of(s.Text, "data set: a name, a folder of class folders, an .npz", "caltech10"),
     "data_root": _of(str, "folder of downloaded data sets", ""),
     "skip_unreadable": _of(bool, "leave out files that cannot be read", False),
     "image_size": _of(s.Zero | s.Side, "side of the images in pixels; 0: as they are", 32),
@@ -222,13 +212,12 @@ _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 # Names whose type or range is a chapter's own.
 CHAPTERS: dict[str, dict[str, Any]] = {
     "12_not_mutual": {
-        "controls": _of(s.Unique[Literal["unfiltered"]], _CONTROLS, ["unfiltered"]),
+        "controls": _of(s.Unique[Literal["unfiltered", "guided"]], _CONTROLS, ["unfiltered"]),
     },
     "14_what_an_image_teaches": {
         "controls": _of(
-            s.Unique[Literal["unfiltered", "same_images"]], _CONTROLS, ["unfiltered"]
+            s.Unique[Literal["unfiltered", "guided", "same_images"]], _CONTROLS, ["unfiltered"]
         ),
-        "few_steps": _of(s.Count, "steps at most of generators of few images", 500),
         "equal": _of(Literal["steps", "epochs"], "what all trainings have in common", "steps"),
     },
     "15_pretrained_guidance": {

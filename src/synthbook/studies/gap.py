@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from synthbook.studies.training_sets import TrainingSet
 
 REAL = "real"
-UNFILTERED, SAME_IMAGES = "unfiltered", "same_images"  # controls
+UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
+GUIDED_UNFILTERED = "guided_unfiltered"  # a method: guided, and no filter
+SCALES = (2.0, 4.0, 7.5)  # of guidance, of that control
 FOLDS = 5  # of the cross-validation that measures appearance
 SPLITS = ("train", "test")  # images that a source's own classifier was trained on, and others
 Row = dict[str, Any]  # keywords of Run.add
@@ -80,8 +82,8 @@ def check_data(p: Mapping[str, Any]) -> Summary:
 def _needed(p: Mapping[str, Any], summary: Summary) -> int:
     """Return how many images a source of the reader's own must have at least."""
     count = training_images(p, summary)
-    # As many are held out. In chapter 11 nothing is trained on them, nor filtered.
-    return 2 * count if "confidence" in p else min(count, p["measured"])
+    # Half as many are held out. In chapter 11 nothing is trained on them, nor filtered.
+    return count + count // 2 if "confidence" in p else min(count, p["measured"])
 
 
 def training_images(p: Mapping[str, Any], summary: Summary) -> int:
@@ -135,52 +137,48 @@ def check_shots(p: Mapping[str, Any], summary: Summary, **shots: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run trains if nothing of it is kept: generators, and the classifiers of each seed.
+    """What a run trains if nothing of it is kept: the classifiers of each seed, and models.
 
-    ``generators`` are their number by name, ``steps`` what each takes; classifiers are named by
-    what they are trained on.
+    ``classifiers`` are named by what they are trained on, ``models`` by their family; these take
+    ``minutes`` each at most.
     """
 
-    generators: Mapping[str, int]
-    steps: Mapping[str, int]
     classifiers: tuple[str, ...]
     seeds: int
+    models: tuple[str, ...] = ()
+    minutes: float = 0.0
 
     def __str__(self) -> str:
         """Return the plan as one line."""
-        parts = [f"{n} x {name} ({self.steps[name]} steps)" for name, n in self.generators.items()]
         names = ", ".join(name.replace("_", " ") for name in self.classifiers)
         count = len(self.classifiers)
         classifiers, seeds = "classifier" + "s" * (count > 1), "seed" + "s" * (self.seeds > 1)
-        parts.append(f"{count} {classifiers} x {self.seeds} {seeds} ({names})")
+        parts = [f"{count} {classifiers} x {self.seeds} {seeds} ({names})"]
+        parts += [f"a {name}, {self.minutes:g} minutes at most" for name in self.models]
         return f"To train, unless it is kept from before: {'; '.join(parts)}."
 
 
 def trained_here(p: Mapping[str, Any]) -> list[str]:
-    """Return the sources of generated images whose generators the chapter trains itself."""
-    return [family for family in families_of(p) if f"{family}_steps" in p]
+    """Return the sources of generated images that are models of the book's two families."""
+    return [name for name, path in source_paths(p["sources"]).items() if name != REAL and not path]
 
 
-def _plan(p: Mapping[str, Any], classifiers: Iterable[str], *, filtered: bool = True) -> Plan:
-    families = trained_here(p)
-    steps = {family: p[f"{family}_steps"] for family in families}
-    number = min(p["seeds"], p["generators"])
-    generators = dict.fromkeys(families, number)
-    if SAME_IMAGES in p.get("controls", ()):
-        few = {f"{family} of few images": min(steps[family], p["few_steps"]) for family in families}
-        steps, generators = steps | few, generators | dict.fromkeys(few, p["seeds"])
-    judge = ["filter"] if filtered and families_of(p) else []
-    return Plan(generators, steps, (*judge, *classifiers), p["seeds"])
+def guided_families(p: Mapping[str, Any]) -> list[str]:
+    """Return the families that the control "guided" is about; [] if it is not asked for."""
+    asked = GUIDED in p.get("controls", ())
+    return [family for family in trained_here(p) if family == "diffusion" and asked]
 
 
 def plan_generators(p: Mapping[str, Any]) -> Plan:
     """Return what chapter 11 trains."""
-    return _plan(p, [REAL], filtered=False)
+    number = min(p["seeds"], p["generators"])
+    models = [f"{f} model (number {k})" for f in trained_here(p) for k in range(number)]
+    return Plan((REAL,), p["seeds"], tuple(models) if p["minutes"] else (), p["minutes"])
 
 
 def plan_of_sources(p: Mapping[str, Any]) -> Plan:
     """Return what chapters 12 and 13 train: a classifier of each source, and of the controls."""
-    return _plan(p, sources_of(p) + _without_filter(p))
+    return _plan(p, sources_of(p) + _controls(p))
 
 
 def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
@@ -190,15 +188,23 @@ def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
     for family in families:
         names += [f"real+{part}{family}" for part in ("low_loss_", "high_loss_", "")]
         names += [f"real_few+{family}"]
-    names += ["real_without_rare", "real_without_random", *_without_filter(p)]
+    names += ["real_without_rare", "real_without_random", *_controls(p)]
     if SAME_IMAGES in p.get("controls", ()):
         names += [f"real_few+{family} of few images" for family in trained_here(p)]
     return _plan(p, names)
 
 
-def _without_filter(p: Mapping[str, Any]) -> list[str]:
+def _plan(p: Mapping[str, Any], classifiers: Iterable[str]) -> Plan:
+    judge = ["filter"] if families_of(p) else []
+    return Plan((*judge, *classifiers), p["seeds"])
+
+
+def _controls(p: Mapping[str, Any]) -> list[str]:
     asked = UNFILTERED in p.get("controls", ())
-    return [f"{family} {UNFILTERED}" for family in families_of(p)] if asked else []
+    names = [f"{family} {UNFILTERED}" for family in families_of(p)] if asked else []
+    for family, scale in product(guided_families(p), SCALES):
+        names += [f"{family} {method} {scale:g}" for method in (GUIDED, GUIDED_UNFILTERED)]
+    return names
 
 
 # -- Chapter 11 ---------------------------------------------------------------------------------
@@ -270,7 +276,7 @@ def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
     """Yield the accuracy of a classifier of each source on each source (Table 1 of the study).
 
     With the control "unfiltered" everything again (method "unfiltered") on generated images that
-    no filter chose.
+    no filter chose. With "guided" both again on images of each guidance scale.
     """
     from synthbook.recognize.predict import accuracy
     from synthbook.studies.training_sets import network_of, training_sets
@@ -294,6 +300,10 @@ def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
         again = {name: network.train(some.train, **how)[0] for name, some in others.items()}
         row |= {"method": UNFILTERED, "confidence": 0}
         yield from table(sets | others, models | again, row)
+    for of_scale, guided in guided_sets(p, real, **how):
+        again = {name: network.train(some.train, **how)[0] for name, some in guided.items()}
+        pair = {REAL: sets[REAL], **guided}
+        yield from table(pair, {REAL: models[REAL], **again}, row | of_scale)
 
 
 def lowered_confidence(p: Mapping[str, Any], *sets: TrainingSet) -> Row:
@@ -329,6 +339,25 @@ def without_filter(
     return training_sets(real, {**p, "sources": chosen, "confidence": 0.0}, **how)
 
 
+def guided_sets(
+    p: Mapping[str, Any], real: Splits, **how: Any
+) -> Iterator[tuple[Row, dict[str, TrainingSet]]]:
+    """Yield images of the control "guided" with what their rows have in common.
+
+    That is for each guidance scale, as the chapter's filter chooses them ("guided"), and as they
+    are drawn for the class asked for ("guided_unfiltered").
+    """
+    from synthbook.studies.training_sets import training_sets
+
+    raw = {"confidence": 0.0, "unconditional": []}
+    for scale, family in product(SCALES, guided_families(p)):
+        for method, values in ((GUIDED, {}), (GUIDED_UNFILTERED, raw)):
+            asked = {**p, "sources": [family], "guidance_scale": scale, **values}
+            row = {"method": method, "guidance_scale": scale}
+            row |= {"confidence": 0} if values else {}
+            yield row, training_sets(real, asked, **how)
+
+
 # -- Chapter 13 ---------------------------------------------------------------------------------
 
 
@@ -358,19 +387,18 @@ def learned_too_fast(p: Mapping[str, Any], real: Splits, *, seed: int, device: s
 
 
 def mixtures(
-    real: ImageSet, generated: Mapping[str, ImageSet], losses: Mapping[str, np.ndarray],
-    features: np.ndarray, *, shots: int, share: float, seed: int,
+    real: ImageSet, few: ImageSet, generated: Mapping[str, ImageSet],
+    losses: Mapping[str, np.ndarray], features: np.ndarray, *, share: float, seed: int,
 ) -> dict[str, ImageSet]:  # fmt: skip
     """Return real images with others added, and with some left out.
 
     Of each family's images all are added, and the halves of lower and of higher loss; ``losses``
-    [N] are what each costs a classifier of real images, in nats. ``shots`` real images a class are
+    [N] are what each costs a classifier of real images, in nats. The ``few`` are
     "real_few". By the ``features`` of real images [N, D] a ``share`` of rare kinds is left out,
     and, as a control, as many of each class at random.
     """
     from synthbook.measure.gap import low_loss, random_like, rare_images
 
-    few = few_shot(real, shots, seed=seed)
     mixed = {"real": real, "real_few": few}
     for family, images in generated.items():
         low = low_loss(losses[family])
@@ -401,6 +429,7 @@ class WhatAnImageTeaches:
         self.network, self.families = network_of(p), families_of(p)
         self.read = self.network.reading(device)
         self.sets = training_sets(real, p, **self.how)
+        self.few = few_shot(real.train, p["shots"], seed=seed)  # a part of those of the set
         self.models = {name: self._trained_on(images.train) for name, images in self.sets.items()}
         self.losses = self._losses(self.sets, self.models)
 
@@ -428,7 +457,10 @@ class WhatAnImageTeaches:
         """Yield what images cost, what adding or leaving them out does, and the three gaps."""
         row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.how["seed"]}
         costs = self._costs(self.sets, self.losses, {"method": "plain"})
-        parts = (costs, self._accuracies(), self._gaps(), self._unfiltered(), self._same_images())
+        parts = (
+            costs, self._accuracies(), self._gaps(), self._unfiltered(), self._guided(),
+            self._same_images(),
+        )  # fmt: skip
         for values in chain.from_iterable(parts):
             yield row | values
 
@@ -455,10 +487,10 @@ class WhatAnImageTeaches:
 
         real = self.sets[REAL].train
         mixed = mixtures(
-            real, {family: self.sets[family].train for family in self.families},
+            real, self.few, {family: self.sets[family].train for family in self.families},
             {family: self.losses[REAL, family, "train"] for family in self.families},
             features(self.models[REAL], real, **self.read),
-            shots=self.p["shots"], share=self.p["share"], seed=self.how["seed"],
+            share=self.p["share"], seed=self.how["seed"],
         )  # fmt: skip
         for name, images in mixed.items():
             model = self.models[REAL] if name == REAL else self._trained_on(images)
@@ -512,15 +544,22 @@ class WhatAnImageTeaches:
             losses = self._losses(sets, {REAL: self.models[REAL], **models})
             yield from self._costs(sets, losses, {"method": UNFILTERED, "confidence": 0})
 
+    def _guided(self) -> Rows:
+        """Yield what images cost by guidance scale, and how often they are the easier ones."""
+        for row, guided in guided_sets(self.p, self.real, **self.how):
+            models = {name: self._trained_on(images.train) for name, images in guided.items()}
+            sets = {REAL: self.sets[REAL], **guided}
+            losses = self._losses(sets, {REAL: self.models[REAL], **models})
+            yield from self._costs(sets, losses, row)
+
     def _same_images(self) -> Rows:
         """Yield what generators add to few real images that were trained on these alone."""
         from synthbook.studies.training_sets import clone_of_few
 
         if SAME_IMAGES in self.p.get("controls", ()):
-            few = few_shot(self.sets[REAL].train, self.p["shots"], seed=self.how["seed"])
             for family in trained_here(self.p):
                 count = len(self.sets[family].train)
-                made = clone_of_few(family, few, self.p, count=count, **self.how)
-                model = self._trained_on(concatenate(few, made))
+                made = clone_of_few(family, self.few, self.p, count=count, **self.how)
+                model = self._trained_on(concatenate(self.few, made))
                 row = self._accuracy(f"real_few+{family}", model)
                 yield row | {"generator_knows": "same"}

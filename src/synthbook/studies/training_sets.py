@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthbook.data import ImageSet, Splits, few_shot
-from synthbook.gans.recipes import GanRecipe
-from synthbook.generate import own
-from synthbook.generate.clones import Sampler, clone, filtered_clone
-from synthbook.generate.generators import FAMILIES, Generator, trained
-from synthbook.generate.unet import DiffusionRecipe
+from synthbook.errors import InputError
+from synthbook.generate import models, own
+from synthbook.generate.banks import Bank
+from synthbook.generate.clones import Sampler, class_shares, clone, filtered_clone
 from synthbook.machine import say, telling
 from synthbook.randomness import derive
 from synthbook.recognize.models import create_classifier
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from synthbook.recognize.models import Classifier
 
 FALLBACKS = (0.65, 0.5, 0.0)  # confidences of the filter where the one asked for is out of reach
+MOST_DRAWN = 10  # images a wanted one that the filter may look at
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,8 @@ class Network:
 
 def classifier_recipe(p: Mapping[str, Any]) -> Recipe:
     """Return the recipe that a chapter's parameters spell out: ``epochs`` and the like."""
-    return _filled(Recipe, p)
-
-
-def _filled(kind: type, given: Mapping[str, Any]) -> Any:
-    names = (field.name for field in dataclasses.fields(kind))
-    return kind(**{name: given[name] for name in names if name in given})
+    names = (field.name for field in dataclasses.fields(Recipe))
+    return Recipe(**{name: p[name] for name in names if name in p})
 
 
 def network_of(p: Mapping[str, Any]) -> Network:
@@ -91,49 +85,42 @@ def network_of(p: Mapping[str, Any]) -> Network:
     return Network(p["backbone"], p["pretrained"], classifier_recipe(p), precision)
 
 
-def generator_recipe(family: str, p: Mapping[str, Any]) -> DiffusionRecipe | GanRecipe:
-    """Return the recipe of a family out of parameters such as ``diffusion_steps``.
-
-    The weights are averaged over about the last twelfth of the training, however long.
-    """
-    prefix, kind = f"{family}_", FAMILIES[family].recipe
-    given = {name.removeprefix(prefix): p[name] for name in p if name.startswith(prefix)}
-    given |= {name: p[name] for name in ("flip", "precision") if name in p}
-    if family == "gan" and "learning_rate" in given:  # one for both networks
-        for network in ("generator", "discriminator"):
-            given[f"{network}_learning_rate"] = given["learning_rate"]
-    given.setdefault("ema_decay", max(0.9, 1 - 12 / given["steps"]))
-    return _filled(kind, given)
-
-
 def generator(
     family: str, real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
 ) -> Sampler:
-    """Return generator number ``seed`` mod ``p["generators"]`` of a family, trained or cached.
+    """Return generator number ``seed`` mod ``p["generators"]`` of a family, as it is kept.
 
-    It is trained on the real training split only. A source of the reader's own is opened anew.
+    It was trained on the real training split only. A family that knows images without a class is
+    guided by ``p["guidance_scale"]``. A source of the reader's own is opened anew.
+
+    Raises:
+        InputError: if no such model is kept.
     """
     if path := source_paths(p["sources"]).get(family):
         return own.opened(family, path, real.train, device=device)
-    recipe = generator_recipe(family, p)
-    return _trained(family, real.train, recipe, seed=seed % p["generators"], device=device)
+    number = seed % p["generators"]
+    if model := _kept(family, real.train, number, device):
+        return Bank(model, p["guidance_scale"] if model.unconditional else 1.0)
+    remedy = "make it with make models"
+    if p["data"] != "caltech10":
+        remedy = f"train it with synthbook run 11_generators -p data={p['data']} -p minutes=30"
+    if number:
+        remedy += f", or set generators to {number}"
+    raise InputError(f"no {family} model number {number} of '{p['data']}' is kept; {remedy}")
 
 
-def _trained(
-    family: str, images: ImageSet, recipe: DiffusionRecipe | GanRecipe, **how: Any
-) -> Generator:
-    on_step = telling(f"training the {family} generator", recipe.steps)
-    return trained(family, images, recipe, on_step=on_step, **how)
+def _kept(family: str, images: ImageSet, number: int, device: str) -> models.Generator | None:
+    return models.find(family, images.fingerprint(), images.classes, seed=number, device=device)
 
 
 def sampling(model: Sampler, p: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings of ``model.sample`` that it takes; without classes, no guidance."""
-    if model.family == "gan" or isinstance(model, own.Images):
+    """Return the settings of ``model.sample``: only a reader's own pipeline takes any.
+
+    Without classes, there is no guidance.
+    """
+    if not isinstance(model, own.Pipeline):
         return {}
-    return {
-        "guidance_scale": p["guidance_scale"] if model.conditional else 1.0,
-        "num_inference_steps": p["num_inference_steps"],
-    }
+    return {"guidance_scale": p["guidance_scale"] if model.conditional else 1.0}
 
 
 @dataclass(frozen=True)
@@ -153,32 +140,40 @@ def training_sets(
 ) -> dict[str, TrainingSet]:
     """Return the images of each source in ``p["sources"]``, all with as many training images.
 
-    That is as many as there are real ones, or ``p["set_size"]`` of each source where that is set:
-    of the real ones equally many a class, drawn by ``seed``, of a generator's in the proportions
-    of all real ones. Generators and filter know all real images.
-    Real images are the training and the test split. A generator's, half of them for training,
-    half held out, are samples of which a classifier that was trained on all real images is surer
-    than ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2). Families in ``p["unconditional"]``
-    are sampled without a class and get the one that this classifier sees. A reader's own images
-    are drawn without replacement and pass the same filter. Where a class cannot be filled, the
-    confidence falls to the largest of `FALLBACKS` that fills it, and ``info`` says so.
+    These are as many of each class as of real images: all of them, or, where ``p["set_size"]`` is
+    set, equally many a class, drawn by ``seed`` and no more than the smallest class has.
+    Real images are the training and the test split. A generator's, and half as many that are held
+    out, are samples of which a classifier that was trained on all real images is surer than
+    ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2); generator and filter know all real
+    images. Families in ``p["unconditional"]`` are sampled without a class and get the one that this
+    classifier sees. All are drawn without replacement. Where a class cannot be filled by
+    `MOST_DRAWN` times as many samples, the confidence falls to the largest of `FALLBACKS` that
+    fills it, and ``info`` says so.
     """
-    chosen = real.train
-    if p.get("set_size"):
-        chosen = few_shot(real.train, max(1, p["set_size"] // chosen.num_classes), seed=seed)
+    chosen = equal_a_class(real.train, p.get("set_size", 0), seed=seed)
 
     @cache
     def judge() -> Classifier:
         return network_of(p).train(real.train, seed=derive(seed, "filter"), device=device)[0]
 
-    sets, how = {}, {"judge": judge, "seed": seed, "device": device}
-    for name in source_paths(p["sources"]):
-        if name == REAL:
-            sets[name] = TrainingSet(chosen, real.test, {})
-        else:
-            model = generator(name, real, p, seed=seed, device=device)
-            sets[name] = _filtered(model, real.train, len(chosen), p, **how)
-    return sets
+    how = {"seed": seed, "device": device}
+    names = list(source_paths(p["sources"]))
+    asked = {name: generator(name, real, p, **how) for name in names if name != REAL}
+    key = {"real": real.train.fingerprint()}
+    return {
+        name: _filtered(asked[name], chosen, p, judge=judge, key=key, **how)
+        if name in asked
+        else TrainingSet(chosen, real.test, {})
+        for name in names
+    }
+
+
+def equal_a_class(images: ImageSet, count: int, *, seed: int) -> ImageSet:
+    """Return ``count`` images, equally many a class, or the most that there are; 0: all."""
+    if not count:
+        return images
+    least = int(images.counts().min())
+    return few_shot(images, min(least, max(1, count // images.num_classes)), seed=seed)
 
 
 def clone_of_few(
@@ -186,25 +181,33 @@ def clone_of_few(
 ) -> ImageSet:
     """Return ``count`` images of a generator that has seen the ``few`` real images and no other.
 
-    It is trained for ``p["few_steps"]`` steps at most. No filter chooses among its images, because
+    It is model number ``seed`` of them, as it is kept. No filter chooses among its images, because
     the filter's classifier would know other real images; the classes are those asked for.
+
+    Raises:
+        InputError: if no such model is kept.
     """
-    steps = min(p[f"{family}_steps"], p["few_steps"])
-    recipe = generator_recipe(family, {**p, f"{family}_steps": steps})
-    model = _trained(family, few, recipe, seed=seed, device=device)
-    seed = derive(seed, "clone of few", family)
-    images = clone(model, few, count=count, seed=seed, **sampling(model, p))
+    model = _kept(family, few, seed, device)
+    if model is None:
+        raise InputError(
+            f"no {family} model number {seed} of these {len(few)} images of '{p['data']}' is kept; "
+            "the book has those of caltech10 with shots = 10 (make models): set that, or leave "
+            "same_images out of controls"
+        )
+    images = clone(Bank(model), few, count=count, seed=derive(seed, "clone of few", family))
     return ImageSet(images.images, images.labels, few.classes, family)
 
 
 def _filtered(
-    model: Sampler, like: ImageSet, count: int, p: Mapping[str, Any], *,
-    judge: Callable[[], Classifier], seed: int, device: str,
+    model: Sampler, chosen: ImageSet, p: Mapping[str, Any], *,
+    judge: Callable[[], Classifier], key: Mapping[str, Any], seed: int, device: str,
 ) -> TrainingSet:  # fmt: skip
-    network = network_of(p)
-    how = {"confidence": p["confidence"], **sampling(model, p)}
+    """Return as many images of each class as are ``chosen``, and half as many held out."""
+    network, count = network_of(p), len(chosen)
+    how = {"confidence": p["confidence"], "most_drawn": MOST_DRAWN, **sampling(model, p)}
     how["unconditional"] = model.family in p["unconditional"] or not model.conditional
-    key = {"generator": model.key, "count": count, "seed": seed}
+    shares = (chosen.counts() + class_shares(chosen, max(1, count // 2))).tolist()
+    key = {"generator": model.key, "shares": shares, "seed": seed, "fallbacks": FALLBACKS} | {**key}
     key |= {"judge": dataclasses.asdict(network)} | how
 
     def build(folder: Path) -> None:
@@ -213,7 +216,7 @@ def _filtered(
             return logits.softmax(1).cpu().numpy()
 
         kept, info = filtered_clone(
-            model, like, probabilities, count=2 * count, most_drawn=50, fallbacks=FALLBACKS,
+            model, chosen, probabilities, count=shares, fallbacks=FALLBACKS,
             seed=derive(seed, "clone", model.family), **how,
         )  # fmt: skip
         if info["confidence"] < p["confidence"]:
@@ -229,20 +232,16 @@ def _filtered(
     folder = cached("clones", key, build, device)
     with np.load(folder / "clone.npz") as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    halves = (
-        ImageSet(images[half], labels[half], like.classes, model.family)
-        for half in _halves(labels, count)
+    parts = (
+        ImageSet(images[part], labels[part], chosen.classes, model.family)
+        for part in _first_of_each(labels, chosen.counts())
     )
-    return TrainingSet(*halves, json.loads((folder / "info.json").read_text()))
+    return TrainingSet(*parts, json.loads((folder / "info.json").read_text()))
 
 
-def _halves(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices of the first half of each class, ``count`` in all, and of the rest.
-
-    Classes of even size are cut in the middle, which all are without ``set_size``; of many odd
-    ones, one may be cut two or more images off it.
-    """
-    counters = defaultdict(itertools.count)
-    place = np.array([next(counters[k]) for k in labels.tolist()])
-    order = np.argsort(place % 2, kind="stable")  # even places of a class first, then odd ones
-    return np.sort(order[:count]), np.sort(order[count:])
+def _first_of_each(labels: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of the first ``counts[k]`` images of each class k, and of the rest."""
+    first = np.zeros(len(labels), dtype=bool)
+    for k, count in enumerate(counts):
+        first[np.flatnonzero(labels == k)[:count]] = True
+    return np.flatnonzero(first), np.flatnonzero(~first)
