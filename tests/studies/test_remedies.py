@@ -74,7 +74,7 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Splits:
         return {k: SimpleNamespace(train=v) for k, v in ({"real": real.train} | made).items()}
 
     def clone_of_few(family, few, p, *, count, seed, device):
-        assert len(few) == p["shots"] * few.num_classes
+        assert len(few) == (p["shots"] * few.num_classes or 16)
         return stripes(count, 300 + seed + len(family))
 
     monkeypatch.setattr(sets, "training_sets", training_sets)
@@ -225,7 +225,7 @@ def test_a_run_takes_the_numbers_of_methods(real: Splits, trained: list[dict]) -
         ("meta_rate=9", "no method asked for has a number 'meta_rate'"),
         ("DANN.discriminator_width=wide", "discriminator_width is a int, as 64"),
         ("DANN.discriminator_width=0", "discriminator_width is 0; give at least 1"),
-        ("RG+PG-R.distance=l3", "distance is l3; give cosine or l2"),
+        ("RG+PG-R.distance=l3", "distance .l3. is not known; choose one of cosine, l2"),
     ],
 )
 def test_wrong_numbers_of_methods_are_named_before_anything_is_trained(entry, message) -> None:
