@@ -56,6 +56,7 @@ precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
+parts: list[str] = ["costs"]  # of the experiment: costs of images; adding, which trains 13 classifiers
 equal: str = "steps"  # what all trainings have in common: steps or epochs
 shots: int = 10  # real images a class where there are few
 share: float = 0.2  # of the real images left out, of rare kinds or at random

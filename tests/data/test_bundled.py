@@ -17,7 +17,7 @@ from synthbook.data import bundled, check, load
 from synthbook.data.bundled import CLASSES, FINE, FOLDER, IN_FULL, KINDS, NO_KIND, PARTS, kinds_of
 from synthbook.errors import InputError
 
-NAMES = ("caltech10", "caltech10_fine", "caltech101", "caltech3")
+NAMES = ("caltech10", "caltech10_fine", "caltech101", "caltech3", "caltech97")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,8 @@ def test_a_picture_is_in_the_same_part_of_every_set(loaded):
     extra = few["train"] - whole["train"]
     assert len(few["train"]) == len(extra) + sum(row[0] in IN_FULL for row in whole["train"])
     assert {name for name, _ in extra} == {*IN_FULL}
+    for part, images in split(loaded["caltech97"]).items():
+        assert rows(images) == {row for row in whole[part] if row[0] not in IN_FULL}
 
 
 # A bundle that is not what it was

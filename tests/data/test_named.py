@@ -16,7 +16,8 @@ from synthbook.data.named import crops, photographs
 from synthbook.errors import InputError
 
 RNG = np.random.default_rng(0)
-BUNDLED = {"digits", "mnist5k", "caltech10", "caltech10_fine", "caltech101", "caltech3"}
+BUNDLED = {"digits", "mnist5k", "caltech10", "caltech10_fine"}
+BUNDLED |= {"caltech101", "caltech97", "caltech3"}
 TEN = {
     "x_train": RNG.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8),
     "y_train": np.arange(40) % 10,

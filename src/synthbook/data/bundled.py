@@ -59,6 +59,7 @@ NO_KIND = (
 FINE = tuple(chain.from_iterable(KINDS.values()))
 CLASSES = tuple(sorted((*FINE, *NO_KIND)))
 IN_FULL = ("Faces_easy", "Motorbikes", "airplanes")  # large enough to hold many images out
+OTHERS = tuple(name for name in CLASSES if name not in IN_FULL)
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,6 +115,10 @@ _ENTRIES = (
           "2,004 faces, motorbikes and airplanes of Caltech-101, reduced to 32 x 32, bundled",
           "CC BY 4.0", _FEIFEI,
           32, 3, {"train": 1848, "val": 60, "test": 96}, bundled.IN_FULL),
+    Entry("caltech97",
+          "the 5,936 pictures of caltech101 that are not of the classes of caltech3, bundled",
+          "CC BY 4.0", _FEIFEI,
+          32, 97, {"train": 3559, "val": 893, "test": 1484}, bundled.OTHERS),
     Entry("mnist", "70,000 scans of handwritten digits, 28 x 28", "CC BY-SA 3.0", _LECUN,
           28, 10, {"train+val": 60_000, "test": 10_000}, _DIGITS,
           tuple(f"MNIST/raw/{part}-ubyte" for part in _MNIST), "MNIST", _TRAIN),
@@ -321,6 +325,7 @@ BUNDLED: dict[str, Callable[[], dict[str, Arrays]]] = {
     "caltech10_fine": partial(bundled.parts_of, bundled.FINE),
     "caltech101": partial(bundled.parts_of, bundled.CLASSES),
     "caltech3": partial(bundled.parts_of, bundled.IN_FULL, extra=True),
+    "caltech97": partial(bundled.parts_of, bundled.OTHERS),
 }
 
 

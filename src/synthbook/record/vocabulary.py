@@ -218,6 +218,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "controls": _of(
             s.Unique[Literal["unfiltered", "guided", "same_images"]], _CONTROLS, ["unfiltered"]
         ),
+        "parts": _of(s.Some[Literal["costs", "adding"]], _PARTS, ["costs", "adding"]),
         "equal": _of(Literal["steps", "epochs"], "what all trainings have in common", "steps"),
     },
     "15_pretrained_guidance": {

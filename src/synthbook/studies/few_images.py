@@ -20,7 +20,7 @@ from synthbook.gans import networks
 from synthbook.gans.batches import ImageStream
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
-from synthbook.gans.train import train
+from synthbook.gans.train import Evaluate, train
 from synthbook.gans.transfer import transfer
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import gaussian, gaussian_distance
@@ -29,32 +29,38 @@ from synthbook.store import atomic_write, cached
 from synthbook.training import OnStep
 
 KEPT = ("embeddings", "adam")  # of a pretraining, besides the other weights
-STATES = "optimizers.pt"
+STATES, CURVE = "optimizers.pt", "curve.json"
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
 
 
 def pretrained(
     source: ImageSet | ImageStream, recipe: Training, network: Mapping[str, Any], *,
     seed: int, device: str = "cpu", on_step: OnStep | None = None,
+    evaluate: Evaluate | None = None, evaluate_every: int = 0,
 ) -> Path:  # fmt: skip
     """Return the folder of a pair of networks trained on ``source``: cached, or trained now.
 
-    It holds the generator with averaged weights and with its own, the last discriminator, and the
-    states of both optimizers. ``network`` is the architecture's name under "name", and its
-    settings. A training that was stopped goes on.
+    It holds the generator with averaged weights and with its own, the last discriminator, the
+    states of both optimizers, and what was evaluated at which step (``curve.json``), which chooses
+    nothing. ``network`` is the architecture's name under "name", and its settings. A training that
+    was stopped goes on.
     """
     key = {
         "network": dict(network), "recipe": dataclasses.asdict(recipe), "seed": seed,
         "source": source.fingerprint(),
         "drawn by": source.images if isinstance(source, ImageStream) else None,
+        "evaluate": evaluate, "every": evaluate_every,
     }  # fmt: skip
 
     def build(folder: Path) -> None:
         trained = train(
             **vars(started(network, None, seed=seed)), images=source, recipe=recipe,
             seed=seed, device=device, folder=folder / "checkpoints", on_step=on_step,
+            evaluate=evaluate, evaluate_every=evaluate_every,
         )  # fmt: skip
         networks.save(trained.generator, folder, trained.discriminator, trained.unaveraged)
+        with atomic_write(folder / CURVE) as stream:
+            json.dump(dict(trained.curve), stream)
         torch.save(trained.optimizers, folder / STATES)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

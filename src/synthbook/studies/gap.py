@@ -184,12 +184,15 @@ def plan_of_sources(p: Mapping[str, Any]) -> Plan:
 def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
     """Return what chapter 14 trains."""
     families = families_of(p)
-    names = [REAL, *families, "real_few"]
+    names = [REAL, *families, *(_controls(p) if "costs" in p["parts"] else ())]
+    if "adding" not in p["parts"]:
+        return _plan(p, names)
+    names += ["real_few"]
     for family in families:
         names += [f"real+{part}{family}" for part in ("low_loss_", "high_loss_", "")]
         names += [f"real_few+{family}"]
-    names += ["real_without_rare", "real_without_random", *_controls(p)]
-    if SAME_IMAGES in p.get("controls", ()):
+    names += ["real_without_rare", "real_without_random"]
+    if SAME_IMAGES in p["controls"]:
         names += [f"real_few+{family} of few images" for family in trained_here(p)]
     return _plan(p, names)
 
@@ -294,7 +297,8 @@ def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
                 of_pair = {"train": train, "test": test, "split": split, "value": value}
                 yield lowered | row | of_pair
 
-    models = {name: network.train(some.train, **how)[0] for name, some in sets.items()}
+    watched = {"validation": real.val, **how}  # as chapter 13 trains them, with curves
+    models = {name: network.train(some.train, **watched)[0] for name, some in sets.items()}
     yield from table(sets, models, row | {"method": "plain"})
     if others := without_filter(p, real, sets, **how):
         again = {name: network.train(some.train, **how)[0] for name, some in others.items()}
@@ -438,7 +442,7 @@ class WhatAnImageTeaches:
         longer = len(self.sets[REAL].train) / len(images) if self.p["equal"] == "steps" else 1
         epochs = max(1, round(self.network.recipe.epochs * longer))
         network = replace(self.network, recipe=replace(self.network.recipe, epochs=epochs))
-        return network.train(images, **self.how)[0]
+        return network.train(images, validation=self.real.val, **self.how)[0]
 
     def _losses(
         self, sets: Mapping[str, TrainingSet], models: Mapping[str, nn.Module]
@@ -457,12 +461,13 @@ class WhatAnImageTeaches:
         """Yield what images cost, what adding or leaving them out does, and the three gaps."""
         row = {"dataset": self.p["data"], "backbone": self.p["backbone"], "seed": self.how["seed"]}
         costs = self._costs(self.sets, self.losses, {"method": "plain"})
-        parts = (
-            costs, self._accuracies(), self._gaps(), self._unfiltered(), self._guided(),
-            self._same_images(),
-        )  # fmt: skip
-        for values in chain.from_iterable(parts):
-            yield row | values
+        of_part = {
+            "costs": (costs, self._gaps(), self._unfiltered(), self._guided()),
+            "adding": (self._accuracies(), self._same_images()),
+        }
+        for part in self.p["parts"]:
+            for values in chain.from_iterable(of_part[part]):
+                yield row | values
 
     def _costs(
         self, sets: Mapping[str, TrainingSet], losses: Mapping[tuple[str, str, str], np.ndarray],

@@ -24,7 +24,7 @@ from synthbook.gans.recipes import Training, published
 from synthbook.generate.primitives import Primitives
 from synthbook.measure import features
 from synthbook.measure.objects import object_counts
-from synthbook.studies import few_images
+from synthbook.studies import few_images, pairs
 from synthbook.studies.drawn import PS, Parameters, recipes, shapes_of, visibility_rows
 from synthbook.studies.few_images import Counter, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
@@ -118,12 +118,17 @@ class FewImages:
         self.target = cache(lambda seed, name: target(name, seed=seed, **few))
 
     def pretrained(self, seed: int, source: Primitives | str) -> Path:
-        """Return the folder of the pair that learned from drawn images, or from "real" ones."""
+        """Return the folder of the pair that learned from drawn images, or from "real" ones.
+
+        One of the book's, or one that was made before, is taken; else it is trained now.
+        """
         if source == REAL and self.pair:
             return few_images.adopted(self.pair, self.device)
-        how = {"seed": seed, "device": self.device}
-        side = self.network["image_size"]
+        side, how = self.network["image_size"], {"seed": seed, "device": self.device}
         images = self.real() if source == REAL else stream(source, image_size=side, **how)
+        kept = pairs.find(images, self.pretraining, self.network, seed=seed)
+        if kept is not None:
+            return few_images.adopted(kept, self.device)
         return few_images.pretrained(images, self.pretraining, self.network, **how)
 
     def finetuned(

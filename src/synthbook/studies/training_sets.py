@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.torch import load_model, save_model
 
 from synthbook.data import ImageSet, Splits, few_shot
 from synthbook.errors import InputError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from synthbook.recognize.models import Classifier
 
 FALLBACKS = (0.65, 0.5, 0.0)  # confidences of the filter where the one asked for is out of reach
+KEPT = "small_cnn"  # the classifier that is kept; others would fill a disk
 MOST_DRAWN = 10  # images a wanted one that the filter may look at
 
 
@@ -60,8 +62,31 @@ class Network:
     ) -> tuple[Classifier, History]:  # fmt: skip
         """Return a fresh one, trained, with the last epoch's weights, and its curves.
 
-        Of several streams, every step has a batch each.
+        Of several streams, every step has a batch each. A small network trained on one set is kept
+        and read again by whoever asks for the same, as chapters 12 to 14 do.
         """
+        how = {"seed": seed, "device": device, "validation": validation}
+        if self.backbone != KEPT or not isinstance(streams, ImageSet):
+            return self._train(streams, **how)
+        key = {"network": self, "images": streams, "validation": validation, "seed": seed}
+
+        def build(folder: Path) -> None:
+            model, history = self._train(streams, **how)
+            save_model(model, str(folder / "model.safetensors"))
+            with atomic_write(folder / "history.json") as stream:
+                json.dump(dataclasses.asdict(history), stream)
+
+        folder = cached("classifiers", key, build, device)
+        model = self.fresh(streams, seed=seed)
+        load_model(model, str(folder / "model.safetensors"))
+        curves = json.loads((folder / "history.json").read_text())
+        curves = {name: tuple(x) if isinstance(x, list) else x for name, x in curves.items()}
+        return model.to(device), History(**curves)
+
+    def _train(
+        self, streams: ImageSet | Mapping[str, ImageSet], *, seed: int, device: str,
+        validation: ImageSet | None,
+    ) -> tuple[Classifier, History]:  # fmt: skip
         first = streams if isinstance(streams, ImageSet) else next(iter(streams.values()))
         model = self.fresh(first, seed=seed)
         tell = telling(f"training {self.backbone}, epochs", self.recipe.epochs)

@@ -1,0 +1,241 @@
+"""GANs that learned from drawn or real images before, kept in folders: those of chapters 52 and 53.
+
+    python -m synthbook.studies.pairs [NAME ...] [--seeds 0,1,2,3,4] [--device D]
+
+Those that come with the book lie in ``models/pairs``, others in ``pairs`` beside the models that
+were made here. A folder holds a generator with averaged and with its own weights, and the last
+discriminator, all in half precision, and ``card.json``: what they learned from and how, and a
+SHA-256 of each file. It is found by that, whatever its name is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from synthbook import machine
+from synthbook.data import ImageSet
+from synthbook.errors import InputError, check_choice
+from synthbook.gans import networks
+from synthbook.gans.batches import ImageStream
+from synthbook.gans.recipes import Training, published
+from synthbook.generate.models import CARD, places
+from synthbook.generate.primitives import POLICIES, VARIANTS, Primitives, shapes_at
+from synthbook.machine import say
+from synthbook.measure.features import extractor
+from synthbook.store import commit
+from synthbook.studies import few_images
+from synthbook.studies.targets import real_source, stream
+
+Source = ImageSet | ImageStream
+PAIRS = "pairs"  # the folder of pairs, beside models
+FORMAT = 1  # of a card
+REMEDY = "delete the folder and make it anew (make models)"
+
+
+# -- Found and written ----------------------------------------------------------------------------
+
+
+def learned_from(
+    source: Source, recipe: Training, network: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """Return what tells a pair from others, as its card says it.
+
+    An endless stream is told by its name and its first images.
+    """
+    told = source.fingerprint()
+    if isinstance(source, ImageStream):
+        first = source.images(torch.arange(16)).cpu().contiguous().numpy()
+        told += f", {hashlib.sha256(first.tobytes()).hexdigest()[:16]}"
+    learned = {"network": dict(network), "recipe": dataclasses.asdict(recipe)}
+    return json.loads(json.dumps({"source": told, "seed": seed, **learned}))
+
+
+def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the folder and the card of each kept pair, those of the book first.
+
+    Raises:
+        InputError: if a card cannot be read, or is of another format.
+    """
+    for place in places():
+        for file in sorted(place.glob(f"{PAIRS}/[!.]*/{CARD}")):  # a dot: it is being written
+            try:
+                card = json.loads(file.read_text(encoding="utf-8"))
+                usable = card["format"] == FORMAT and {"learned", "files"} <= card.keys()
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                usable = False
+            if not usable:
+                raise InputError(f"{file} is no card of a pair; {_remedy(file.parent)}")
+            yield file.parent, card
+
+
+def find(source: Source, recipe: Training, network: Mapping[str, Any], *, seed: int) -> Path | None:
+    """Return the folder of the pair that learned from ``source`` in this way; None if none is kept.
+
+    Raises:
+        InputError: if a file of it is missing, or is not as its card says.
+    """
+    wanted = None
+    for folder, card in cards():
+        wanted = wanted or learned_from(source, recipe, network, seed)
+        if card["learned"] == wanted:
+            for name, digest in card["files"].items():
+                path = folder / name
+                if not path.is_file():
+                    raise InputError(f"{path} is missing; {_remedy(folder)}")
+                if _digest(path) != digest:
+                    raise InputError(
+                        f"{path} is not the file whose SHA-256 stands in its card: cut off or "
+                        f"altered; {_remedy(folder)}"
+                    )
+            return folder
+    return None
+
+
+def write(name: str, pair: Path, learned: Mapping[str, Any], about: Mapping[str, Any]) -> Path:
+    """Keep the pair of networks in the folder ``pair`` as ``name``; return its new folder.
+
+    ``learned`` is what `learned_from` gives, ``about`` is more for the card. The folder appears
+    whole.
+    """
+    folder = places()[1] / PAIRS / name
+    part = folder.with_name(f".{name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    averaged, own = networks.load(pair).half(), networks.load_unaveraged(pair).half()
+    networks.save(averaged, part, networks.load_discriminator(pair).half(), own)
+    sums = {path.name: _digest(path) for path in sorted(part.iterdir())}
+    card = {"format": FORMAT, "name": name, "learned": learned, **about, "files": sums}
+    (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    return folder
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _remedy(folder: Path) -> str:
+    if folder.parent.parent == places()[0]:
+        return f"restore it from the repository (git checkout -- models/{PAIRS}/{folder.name})"
+    return REMEDY
+
+
+# -- Those of the book ----------------------------------------------------------------------------
+
+SIZE = 32  # pixels
+NETWORK = {
+    "name": "stylegan2", "image_size": SIZE, "mapping_layers": 2, "channels": 16, "widest": 64,
+    "latent": 64, "style": 64,
+}  # fmt: skip
+PRETRAINING = published(
+    "stylegan2", steps=1400, batch_size=16, generator_learning_rate=0.012,
+    discriminator_learning_rate=0.012, r1=0.16, path_length=0.0, ema_half_life=1000.0,
+)  # fmt: skip
+REAL = "caltech97"  # the real source: all other classes than those of the targets
+EXTRACTOR, JUDGED, EVERY = 64, 500, 200  # of the curve: side, images of a measurement, steps
+
+
+@cache
+def sources() -> dict[str, Primitives | str]:
+    """Return what a pair of the book learns from, by name: a synthesizer, or a data set.
+
+    First the four synthesizers and the real source of chapter 52, then the other policies for
+    sizes and the other numbers of shapes of chapter 53.
+    """
+    usual = shapes_at(SIZE)
+    found = {name.lower(): Primitives(name, shapes=usual) for name in VARIANTS}
+    found[REAL] = REAL
+    for policy in POLICIES:
+        if policy != "Decay":
+            name = policy.lower().replace("(1/", "-").strip(")")
+            found[f"sizes-{name}"] = Primitives(shapes=usual, size_policy=policy)
+    for count in (0, usual // 10, usual // 2, 100, 5 * usual):
+        found[f"shapes-{count}"] = Primitives(shapes=count)
+    return found
+
+
+def images_of(source: Primitives | str, seed: int) -> Source:
+    """Return the images of a source, drawn on the CPU: the same bytes on any device."""
+    if isinstance(source, Primitives):
+        return stream(source, image_size=SIZE, seed=seed)
+    return real_source(source, without=[], image_size=SIZE)
+
+
+def make(name: str, seed: int, *, device: str = "cpu") -> Path:
+    """Return the folder of the book's pair ``name`` number ``seed``: kept, or trained now.
+
+    Its curve is the Frechet distance to images of its source; it chooses nothing: the last
+    networks are kept, as in the public code.
+    """
+    check_choice("pair", name, sources())
+    images, how = images_of(sources()[name], seed), {"seed": seed, "device": device}
+    if (there := find(images, PRETRAINING, NETWORK, seed=seed)) is not None:
+        return there
+    look, begin = extractor(device=device, size=EXTRACTOR), time.monotonic()
+    judged = few_images.judge(look, {"fd": _some(images)}, JUDGED, **how)
+
+    def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
+        return {name: round(value, 1) for name, value in judged(generator).items()}
+
+    tell = machine.telling(f"{name}-{seed}", PRETRAINING.steps)
+    folder = few_images.pretrained(
+        images, PRETRAINING, NETWORK, on_step=tell if device == "cpu" else None,
+        evaluate=evaluate, evaluate_every=EVERY, **how,
+    )  # fmt: skip
+    about = {
+        "curve": json.loads((folder / few_images.CURVE).read_text()),
+        "training": {
+            "minutes": round((time.monotonic() - begin) / 60, 2), "device": device,
+            "threads": torch.get_num_threads(), "processor": machine.processor(),
+            "torch": torch.__version__, "python": platform.python_version(),
+            "commit": commit()[0],
+        },
+    }  # fmt: skip
+    return write(f"{name}-{seed}", folder, learned_from(images, PRETRAINING, NETWORK, seed), about)
+
+
+def _some(images: Source) -> ImageSet:
+    """Return the images that a curve is measured against, a thousand at most."""
+    if isinstance(images, ImageSet):
+        return images.subset(range(0, len(images), -(-len(images) // 1000)))
+    drawn = images.images(torch.arange(1000)).permute(0, 2, 3, 1).cpu().numpy()
+    return ImageSet(drawn, [0] * len(drawn), ("drawn",), "drawn")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make pairs of the book that are not kept yet."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(sources()))
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args(arguments)
+    for name in given.names:
+        check_choice("pair", name, sources())
+    try:
+        seeds = [int(seed) for seed in given.seeds.split(",")]
+    except ValueError:
+        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
+    device = machine.prepare(given.device)
+    for seed in seeds:
+        for name in given.names or sources():
+            folder = make(name, seed, device=device)
+            curve = json.loads((folder / CARD).read_text(encoding="utf-8"))["curve"]
+            say(f"{folder.name}: kept; FD {', '.join(str(x['fd']) for x in curve.values())}")
+
+
+if __name__ == "__main__":
+    main()
