@@ -74,14 +74,18 @@ def remedy(
 
     Equal seeds give equal initial weights whatever the method and the images are. ``updates`` are
     optimiser steps, the same for all methods that are compared (``updates_of``); the last one's
-    weights are kept. ``numbers`` are the method's (``keywords_of``).
+    weights are kept. ``numbers`` are the method's (``keywords_of``). Plain training for the epochs
+    of the recipe is that of chapters 12 to 14, and read again where it is kept.
 
     Raises:
         InputError: for an unknown name or number, or images or a guide that the method lacks.
         TrainingError: if a loss is not finite.
     """
-    from synthbook.recognize.methods.task import Task
+    from synthbook.recognize.methods.task import Task, updates_of
 
+    alone = [images for images in (real, synthetic) if images is not None]
+    if name == "plain" and [updates_of(images, network.recipe) for images in alone] == [updates]:
+        return network.train(alone[0], seed=seed, device=device)
     model = network.fresh(real if synthetic is None else synthetic, seed=seed)
     sets = {"real": real, "synthetic": synthetic, "guide": guide}
     how = {"device": device, "precision": network.precision}
