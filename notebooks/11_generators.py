@@ -20,9 +20,10 @@
 # (LSGM, {cite:p}`vahdat2021score`) and a GAN (StyleGAN-XL, {cite:p}`sauer2022stylegan`). They put the larger harm of
 # the GAN's images down to its poorer coverage of modes, but print no measure of it.
 #
-# **Here.** A small diffusion model and a small GAN, both told the classes, are trained on the same real training
-# images. Later chapters reuse them. This chapter shows their samples, measures fidelity and coverage apart, against real
-# images that nothing was trained on, and checks that they draw new images rather than copies.
+# **Here.** A diffusion model and a GAN come with the book. Both learned the same 2,671 photographs of ten kinds of things,
+# told the finer class of each (68 of them), for equally long. This chapter shows how they learned and what they draw,
+# measures fidelity and coverage apart, against photographs that nothing was trained on, and checks that they draw new
+# images rather than copies. Models of your own photographs can be trained here too.
 
 # %% tags=["hide-input", "nbval-check-output"]
 from synthbook.page.page import answer
@@ -36,9 +37,14 @@ generators: int = 1  # models of each family; seed s uses number s mod this
 sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also your own
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
-minutes: float = 0.0  # to train a model of each family for, if none is kept of these images; 0: never
+minutes: float = (
+    0.0  # to train a model of each family for, if none is kept of these images; 0: never
+)
+recipe: str = "book"  # of models that are trained: book, or large for days on a GPU
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-guidance_scale: float = 1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
+guidance_scale: float = (
+    1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
+)
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights
 epochs: int = 40  # passes over the training images
@@ -113,25 +119,59 @@ else:
 # %% [markdown]
 # ## The mechanism
 #
-# **Diffusion** ({cite:p}`ho2020denoising`). An image $x$ is mixed with noise $\varepsilon$,
-# $x_t = \sqrt{\bar\alpha_t}\,x + \sqrt{1-\bar\alpha_t}\,\varepsilon$, and a network learns to tell the two apart again.
-# Sampling starts from pure noise and takes it away in a few steps. In training the class is hidden now and then,
-# so that the same network also knows images without a class, and both can be mixed
-# ({cite:p}`ho2022classifier`):
+# **Diffusion**, here as flow matching ({cite:p}`lipman2023flow`). An image $x$ and noise $\varepsilon$ are the ends of a
+# straight line, $x_t = (1-t)\,x + t\,\varepsilon$, and a network learns the velocity $\varepsilon - x$ with which a point
+# moves on it. Sampling starts from pure noise, $t = 1$, and follows the velocities to $t = 0$ in a few steps. In training
+# the class is hidden now and then, so that the same network also knows images without a class, and both velocities can be
+# mixed ({cite:p}`ho2022classifier`):
 #
 # $$
-# \hat\varepsilon = \hat\varepsilon_\varnothing + g\,(\hat\varepsilon_y - \hat\varepsilon_\varnothing).
+# \hat v = \hat v_\varnothing + g\,(\hat v_y - \hat v_\varnothing).
 # $$
 #
 # The `guidance_scale` $g$ is 0 for no class, 1 for the class as it was learned, and more to press for it. Networks and
-# schedulers are diffusers' own. The loss is this function, whose networks here predict a mixture $v$ of image and noise:
+# solvers are diffusers' own. The loss is this function:
 
 # %%
 import inspect
 
-from synthbook.generate.diffusion import prediction_loss
+from synthbook.generate import diffusion
 
-print(inspect.getsource(prediction_loss))
+print(inspect.getsource(diffusion.flow_loss))
+
+# %% [markdown]
+# A tiny one, trained now for some seconds on the photographs at 8 pixels, to see it at work. Its images are in no row
+# and in no other chapter: a generator needs longer than a page has.
+
+# %%
+from synthbook.data import load
+from synthbook.generate.unet import DiffusionRecipe
+from synthbook.machine import prepare
+
+device = prepare(p.device, p.threads)
+real = load(p.data, data_root=p.data_root, image_size=p.image_size)
+tiny = load(p.data, data_root=p.data_root, image_size=8)
+recipe = DiffusionRecipe(
+    channels=(32,), layers_per_block=1, prediction="flow", steps=250, batch_size=16,
+    learning_rate=0.004, warmup_steps=20, average="warmed", ema_decay=0.97,
+)  # fmt: skip
+losses = []
+made = diffusion.train_diffusion(
+    tiny.train, recipe, seed=0, device=device, on_step=lambda _, loss: losses.append(loss["loss"])
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The demonstration: its loss by training step (left; the dashed line is what a network gets that always says zero), and what it draws from the same noise, a class a column, in more and more denoising steps (right). Nothing else in the book uses it.", "name": "fig-11-demonstration"}, "image": {"alt": "On the left a falling curve of the loss over training steps with a dashed level above it; on the right rows of small images, one row for each number of denoising steps."}}
+_, (left, right) = plt.subplots(1, 2, figsize=(8, 2.6), width_ratios=(2, 3))
+left.plot(losses, color=figures.color("diffusion"), linewidth=1)
+clean = tiny.train.images / 127.5 - 1
+left.axhline(1 + np.mean(clean**2), color="grey", linestyle="--", linewidth=0.8)
+left.set(xlabel="training step", ylabel="loss", ylim=(0, None))
+counts, how = (1, 2, 4, 16), {"guidance_scale": 1.0, "seed": 0, "device": device}
+labels = list(range(min(8, len(tiny.classes))))
+rows = [diffusion.sample(made, labels, num_inference_steps=n, **how) for n in counts]
+titles = [f"{n} steps" if n > 1 else "1 step" for n in counts]
+figures.image_grid(np.concatenate(rows), len(counts), len(labels), ax=right, row_titles=titles)
+plt.show()
 
 # %% [markdown]
 # **GAN** ({cite:p}`miyato2018cgans`). A generator turns noise and a class into an image, a discriminator $D$ tells
@@ -141,8 +181,9 @@ print(inspect.getsource(prediction_loss))
 # L_D = \mathbb{E}\,[1 - D(x, y)]_+ + \mathbb{E}\,[1 + D(G(z, y), y)]_+ , \qquad L_G = -\mathbb{E}\,D(G(z, y), y),
 # $$
 #
-# under spectral normalisation. Nothing in it asks for all kinds of real images, and that is the usual reason given
-# for dropped modes. Of both networks the moving average of the weights is kept.
+# Here $D$ is a projected one ({cite:p}`sauer2021projected`): it sees images through a frozen network with ImageNet
+# weights. Nothing in the loss asks for all kinds of real images, and that is the usual reason given for dropped modes. Of
+# the generators of both families a moving average of the weights is kept.
 
 # %%
 import torch
@@ -154,17 +195,58 @@ by_hand = (1 - of_real).clamp(min=0).mean() + (1 + of_generated).clamp(min=0).me
 by_hand, hinge_discriminator(of_real, of_generated), hinge_generator(of_generated)
 
 # %% [markdown]
+# ## The models
+#
+# How long a training takes is settled by a rule that was written down before any was run ({doc}`../book/how_to_read`): now
+# and then a classifier is trained on a thousand samples and tested on real validation photographs, and the weights of
+# the best measurement are kept. Both families have the same minutes.
+
+# %%
+for line in gap.make_models(p, real, device=device):  # only with minutes; else they are kept
+    print(line)
+cards = gap.cards(p, real, seed=p.first_seed, device=device)
+curves = gap.curves(cards)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What samples teach while a model is trained, by minutes of training: accuracy on real validation images of a linear classifier on ImageNet features (left; it decides when to stop) and of a small network from scratch (right), both trained on a thousand samples. The grey line is that network trained on all real training images. Look whether a curve still rises at its end: then more minutes would make a better generator.", "name": "fig-11-curves"}, "image": {"alt": "Two line charts of accuracy over minutes of training, one line for each generator, with a grey level for real images in the right one."}}
+_, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
+panels = {"probe": "linear, ImageNet features", "accuracy": "small network from scratch"}
+for ax, (metric, title) in zip(axes, panels.items(), strict=True):
+    for family, card in cards.items():
+        of_family = curves[(curves.family == family) & (curves.metric == metric)]
+        look = {"color": figures.color(family), "label": figures.label(family)}
+        ax.plot(of_family.minutes, of_family.value, marker="o", markersize=3, **look)
+        if metric == "accuracy":
+            ax.axhline(card["real_classifier"], color="0.6", linewidth=2, zorder=0)
+    ax.set(xlabel="minutes of training", title=title)
+axes[0].set(ylabel="accuracy on real images (%)", ylim=(0, None))
+if cards:
+    axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# What stands on their cards. *Agreement* is the share of a thousand samples in which a classifier that was trained on all
+# real images sees the class that was asked for, in percent:
+
+# %% tags=["hide-input"]
+from synthbook.page.tables import plain
+
+plain(gap.agreement_by_class(cards)) if cards else None
+
+# %% [markdown]
+# And by guidance scale: the same two accuracies, the Fréchet distance (FD) to validation images in ImageNet features, and
+# the agreement over all classes.
+
+# %% tags=["hide-input"]
+plain(gap.measures_of(cards)) if cards else None
+
+# %% [markdown]
 # ## The experiment
 #
-# Training runs once; the generator is kept, and shared by all chapters.
+# Each seed draws its own samples of the models, and trains its own classifier of all real images.
 
 # %% tags=["experiment"]
-from synthbook.data import load
-from synthbook.machine import prepare
 from synthbook.page.progress import progress
 
-device = prepare(p.device, p.threads)
-real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
 for seed in progress(p.seeds_list, "seeds"):
     for row in gap.generators(p, real, seed=seed, device=device):
@@ -177,13 +259,13 @@ page.agreement()
 # %% [markdown]
 # ## The pictures
 #
-# Each row is a class. Are the digits legible (fidelity), and do they differ from each other as much as the real ones
-# do (coverage)?
+# Each row is a class. Can you name what is drawn (fidelity), and do the images differ from each other as much as the real
+# ones do (coverage)?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Real training images (left) and samples of the two generators, one class a row. Look for wrong classes, for broken strokes, and for rows whose images all look alike.", "name": "fig-11-samples"}, "image": {"alt": "Three grids of small images side by side: real images, diffusion samples and GAN samples, one row for each class."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Real training images (left) and samples of the two generators, one class a row. Look for things that have no name, for wrong classes, and for rows whose images all look alike.", "name": "fig-11-samples"}, "image": {"alt": "Three grids of small images side by side: real images, diffusion samples and GAN samples, one row for each class."}}
 images = gap.samples(p, real, seed=seed, device=device)  # from the cache
 each, classes = 8, range(min(10, len(real.classes)))
-_, axes = plt.subplots(1, len(images), figsize=(8, 3.6))
+_, axes = plt.subplots(1, len(images), figsize=(8, 3.8))
 for ax, (name, of_source) in zip(axes, images.items(), strict=True):
     chosen = np.concatenate([np.flatnonzero(of_source.labels == k)[:each] for k in classes])
     names = [real.classes[k] for k in classes] if name == "real" else None
@@ -198,22 +280,15 @@ unseen = results[results.metric.isin(METRICS) & (results.split == "test")]
 coverage(unseen, f"{figures.seeds(results)}, this run")
 
 # %% [markdown]
-# **Guidance** trades variety for fidelity. The same starting noise, with more and more pressure towards the class:
+# **Guidance** presses for the class. The same starting noise and classes, at growing scale:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The diffusion model's samples of the first classes from the same noise at growing guidance scale. At 0 the class is ignored; the larger the scale, the more alike the images of a class become.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale from 0 to 6."}}
-from synthbook.studies.training_sets import generator
-
-if "diffusion" in images:
-    strengths = [0.0, 1.0, 2.0, 6.0]
-    labels = np.repeat(range(min(4, len(real.classes))), 5).tolist()
-    model = generator("diffusion", real, p, seed=p.first_seed, device=device)
-    how = {"seed": 0, "num_inference_steps": p.num_inference_steps}
-    without = model.sample([None] * len(labels), **how)
-    given = [model.sample(labels, guidance_scale=g, **how) for g in strengths[1:]]
-    _, ax = plt.subplots(figsize=(8, 2))
-    names = [f"g = {g:g}" for g in strengths]
-    grid = np.concatenate([without, *given])
-    figures.image_grid(grid, len(strengths), len(labels), ax=ax, row_titles=names)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same images of the diffusion model's bank at growing guidance scale g: each column starts from the same noise, four classes, five columns each. Compare within a row how much the images of a class differ.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale."}}
+guided = gap.guided_images(p, real, seed=p.first_seed, each=5, classes=4, device=device)
+if guided:
+    _, ax = plt.subplots(figsize=(8, 0.5 + 0.42 * len(guided)))
+    names = [f"g = {g:g}" for g in guided]
+    grid = np.concatenate(list(guided.values()))
+    figures.image_grid(grid, len(guided), len(grid) // len(guided), ax=ax, row_titles=names)
     plt.show()
 
 # %% [markdown]
@@ -244,6 +319,10 @@ plt.show()
 # `near_copies` the share of samples that lie nearer to a training image than all but 5 % of held-out real images do;
 # `class_agreement` is the share of samples in which a real-trained classifier sees the class that was asked for, in
 # percent. The paper prints none of these.
+#
+# Two feature spaces, because one is not neutral: the GAN's discriminator looked through EfficientNet-Lite0 with ImageNet
+# weights while it was trained, and a GAN can satisfy just those features. The classifier's features are the other space:
+# it learned from the real photographs alone, and neither generator has seen it.
 
 # %% tags=["hide-input"]
 LISTED = ["fd", "fid", "kd", "kid", *METRICS, "copying_z", "near_copies", "class_agreement"]
@@ -276,15 +355,23 @@ page.claims()
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **Mini.** 300 digits of 8 × 8 pixels. Both generators are trained for less than half a minute on one core; their
-#   recipes were settled by looking at training and validation images, before any classifier was compared.
-# - **Features.** EfficientNet-Lite0 carries ImageNet weights inside a Python package, so it is always at hand, but
-#   digits are far from ImageNet; the classifier's own features are the nearer view. With Inception weights on the
-#   machine, `-p extractor inception` gives FID and KID proper.
+# - **Mini.** 2,671 photographs of 32 × 32 pixels; the paper has 45,000 to 50,000 images. The models were trained for
+#   minutes on one GPU, not days, and have some four million weights or fewer.
+# - **Features.** With Inception weights on the machine, `-p extractor inception` gives FID and KID proper.
 # - **The paper's generators** are LSGM and StyleGAN-XL, larger by orders of magnitude. The two families are the same.
 #
 # ```bash
-# papermill notebooks/11_generators.ipynb out.ipynb -p gan_steps 2000
+# papermill notebooks/11_generators.ipynb out.ipynb -p seeds 5
 # synthbook run 11_generators --scale small -p data_root=data
-# synthbook run 11_generators -p data=my_images/ -p image_size=32
+# ```
+#
+# **Your own photographs**, a folder with one folder of images a class: with `minutes`, a model of each family is trained
+# on them by the same rule (for so many minutes at most; a training that was stopped goes on when the line is run again)
+# and kept. Chapters 12 to 16 find it by the photographs. Samples that you have already go in as they are, as a folder, an
+# `.npz` or a diffusers pipeline.
+#
+# ```bash
+# synthbook run 11_generators -p data=my_photos -p image_size=32 -p minutes=30
+# synthbook run 12_not_mutual -p data=my_photos -p image_size=32
+# synthbook run 11_generators -p 'sources=["real","mine=my_samples"]' -p data=my_photos -p image_size=32
 # ```

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from synthbook.data import ImageSet, Splits
+from synthbook.data import ImageSet, Splits, few_shot
 from synthbook.errors import InputError
 from synthbook.measure import features as measures
 from synthbook.recognize.train import History
@@ -26,7 +28,12 @@ CLASSES = ("a", "b", "c")
 
 
 def parameters(chapter: str, **values: Any) -> Mapping[str, Any]:
-    return check_values(chapter, values)
+    """Return a chapter's parameters with ``values`` over its defaults, of images as they are."""
+    plain = {"data": "digits", "set_size": 0, "input_size": 0, "parts": ["costs", "adding"]}
+    own = {field.name for field in declared(chapter)} - (
+        {"parts"} if chapter[:2] != "14" else set()
+    )
+    return check_values(chapter, {k: v for k, v in plain.items() if k in own} | values)
 
 
 def numbered(count: int, start: int = 0, name: str = "real") -> ImageSet:
@@ -52,6 +59,13 @@ RAW = {  # without a filter
     "diffusion": TrainingSet(numbered(60, 7_000), numbered(60, 8_000), {"confidence": 0.0}),
     "gan": TrainingSet(numbered(60, 9_000), numbered(60, 10_000), {"confidence": 0.0}),
 }
+GUIDED = {  # by guidance scale and confidence; of the diffusion model
+    (scale, confidence): TrainingSet(
+        numbered(60, 13_000 + 1_000 * k), numbered(60, 20_000 + 1_000 * k),
+        {"confidence": confidence},
+    )
+    for k, (scale, confidence) in enumerate(product((2.0, 4.0, 7.5), (0.8, 0.0)))
+}  # fmt: skip
 
 
 class Memory(torch.nn.Module):
@@ -95,6 +109,10 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
         return Memory(images), History(train_accuracy=curve, val_accuracy=val)
 
     def sets(real: Splits, p: Mapping[str, Any], **_: Any) -> dict[str, TrainingSet]:
+        if p["guidance_scale"] != 1:
+            assert p["sources"] == ["diffusion"]
+            assert list(p["unconditional"]) == (["diffusion"] if p["confidence"] else [])
+            return {"diffusion": GUIDED[p["guidance_scale"], p["confidence"]]}
         return {name: (SETS if p["confidence"] else RAW)[name] for name in p["sources"]}
 
     def clone_of_few(family: str, few: ImageSet, p, *, count: int, **_: Any) -> ImageSet:
@@ -112,7 +130,7 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
 
 @pytest.mark.parametrize(
     ("chapter", "needed"),
-    [("11_generators", 300), ("12_not_mutual", 600), ("15_pretrained_guidance", 600)],
+    [("11_generators", 300), ("12_not_mutual", 450), ("15_pretrained_guidance", 450)],
 )
 def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed) -> None:
     def check(count: int, **values: Any) -> str:
@@ -124,7 +142,7 @@ def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed
     assert f"mine: {needed} generated images of 10 classes" in check(needed)
     with pytest.raises(InputError, match=f"'mine' has {needed - 1} images .* {needed} are needed"):
         check(needed - 1)
-    fewer = {"measured": 100} if chapter == "11_generators" else {"set_size": 50}
+    fewer = {"measured": 100} if chapter == "11_generators" else {"set_size": 60}
     assert "mine: 100" in check(100, **fewer)
 
 
@@ -185,7 +203,7 @@ def test_unseen_images_and_their_control_are_others(test: ImageSet, count: int) 
 # -- What it will train -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("controls", [[], ["unfiltered"], ["unfiltered", "same_images"]])
+@pytest.mark.parametrize("controls", [[], ["unfiltered"], ["unfiltered", "guided", "same_images"]])
 @pytest.mark.parametrize("sources", [["real", "gan"], ["real", "diffusion", "gan"]])
 def test_a_plan_is_what_is_trained(
     controls: list[str], sources: list[str], lessons: list[Lesson], copier: None
@@ -201,7 +219,8 @@ def test_a_plan_is_what_is_trained(
             lambda p, real, seed: gap.WhatAnImageTeaches(p, real, seed=seed).rows(),
         ),
     ):
-        possible = {"12": ["unfiltered"], "14": ["unfiltered", "same_images"]}.get(chapter[:2], [])
+        possible = {"12": ["unfiltered", "guided"], "14": ["unfiltered", "guided", "same_images"]}
+        possible = possible.get(chapter[:2], [])
         asked = [control for control in controls if control in possible]
         values = {"controls": asked, "shots": 2, "neighbours": 3}
         own = {field.name for field in declared(chapter)}
@@ -215,25 +234,28 @@ def test_a_plan_is_what_is_trained(
                 names.add(f"{row['train']}{of_few}")
             elif row["method"] == "unfiltered" and row["train"] != "real":
                 names.add(f"{row['train']} unfiltered")
+            elif row["method"].startswith("guided") and row["train"] != "real":
+                names.add(f"{row['train']} {row['method']} {row['guidance_scale']:g}")
         made = plan(p)
         trained = [name for name in made.classifiers if name != "filter"]
+        if chapter[:2] == "11":  # the classifier of all real images, which is the filter's
+            names = {"real"}
         assert sorted(trained) == sorted(names)
         assert len(lessons) == len(names)
         assert ("filter" in made.classifiers) is (chapter != "11_generators")
+        assert made.models == ()
 
 
-def test_a_plan_counts_generators_once_for_seeds_that_share_them() -> None:
-    p = parameters("12_not_mutual", seeds=5, generators=2, gan_steps=70)
-    plan = gap.plan_of_sources(p)
-    assert plan.generators == {"diffusion": 2, "gan": 2}
-    text = str(plan)
-    assert "2 x gan (70 steps)" in text
+def test_a_plan_names_models_that_may_be_trained() -> None:
+    how = {"seeds": 5, "generators": 2}
+    assert "minutes" not in str(gap.plan_generators(parameters("11_generators", **how)))
+    plan = gap.plan_generators(parameters("11_generators", minutes=1.5, **how))
+    assert len(plan.models) == 4
+    assert "a gan model (number 1), 1.5 minutes at most" in str(plan)
+    own = parameters("11_generators", minutes=1.5, sources=["real", "gan"])
+    assert len(gap.plan_generators(own).models) == 1
+    text = str(gap.plan_of_sources(parameters("12_not_mutual", seeds=5)))
     assert "4 classifiers x 5 seeds (filter, real, diffusion, gan)" in text
-    chapter, controls = "14_what_an_image_teaches", ["same_images"]
-    p = parameters(chapter, seeds=5, few_steps=30, controls=controls, sources=["real", "gan"])
-    plan = gap.plan_what_an_image_teaches(p)
-    assert plan.generators == {"gan": 1, "gan of few images": 5}
-    assert plan.steps["gan of few images"] == 30
 
 
 # -- Chapter 11 ---------------------------------------------------------------------------------
@@ -323,6 +345,23 @@ def test_the_control_without_a_filter_has_a_row_for_each_of_the_others(
     assert trained == {id(some.train) for some in (*SETS.values(), *RAW.values())}
 
 
+def test_the_control_of_guidance_has_rows_of_each_scale_and_of_no_other_method(
+    lessons: list[Lesson], distinct
+) -> None:
+    rows = distinct(gap.not_mutual(parameters("12_not_mutual", controls=["guided"]), REAL, seed=0))
+    plain = distinct(gap.not_mutual(parameters("12_not_mutual"), REAL, seed=0))
+    beside = [row for row in rows if row not in plain]
+    assert len(rows) == len(plain) + len(beside)
+    assert {row["method"] for row in beside} == {"guided", "guided_unfiltered"}
+    assert {row["guidance_scale"] for row in beside} == {2.0, 4.0, 7.5}
+    assert len(beside) == 6 * 2 * 2 * 2
+    for row in beside:
+        assert row.get("confidence") == (None if row["method"] == "guided" else 0)
+        assert row["value"] == 100 * (row["train"] == row["test"] and row["split"] == "train")
+    without = parameters("12_not_mutual", controls=["guided"], sources=["real", "gan"])
+    assert {row["method"] for row in gap.not_mutual(without, REAL, seed=0)} == {"plain"}
+
+
 def test_a_confidence_that_was_lowered_is_in_the_rows(
     lessons: list[Lesson], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,9 +425,9 @@ def test_mixtures_are_what_their_names_say() -> None:
     generated = {name: SETS[name].train for name in ("diffusion", "gan")}
     losses = {"diffusion": np.arange(60.0), "gan": -np.arange(60.0)}
     features = np.random.default_rng(0).normal(size=(60, 5))
-    mixed = gap.mixtures(
-        REAL.train, generated, losses, features, shots=2, share=0.2, seed=0
-    )  # fmt: skip
+    few = few_shot(REAL.train, 2, seed=0)
+    mixed = gap.mixtures(REAL.train, few, generated, losses, features, share=0.2, seed=0)
+    assert mixed["real_few"] is few
     real, few = numbers(REAL.train), numbers(mixed["real_few"])
     assert mixed["real_few"].counts().tolist() == [2, 2, 2]
     assert set(few) < set(real)
@@ -423,17 +462,30 @@ def test_every_mixture_is_trained_for_as_many_steps_or_epochs(
 
 
 def test_controls_stand_beside_the_rows_that_they_control(lessons: list[Lesson], distinct) -> None:
-    rows = distinct(lesson_of(controls=["unfiltered", "same_images"]).rows())
-    costs = {"plain": set(), "unfiltered": set()}
+    rows = distinct(lesson_of(controls=["unfiltered", "guided", "same_images"]).rows())
+    costs = defaultdict(set)
     for row in rows:
         if row["metric"] in ("mean_cross_entropy", "share_easier"):
-            costs[row["method"]].add((row["train"], row["test"], row["split"], row["metric"]))
-    assert costs["plain"] == costs["unfiltered"]
-    assert len(costs["plain"]) == 2 * (4 + 2)
+            found = costs[row["method"], row.get("guidance_scale")]
+            found.add((row["train"], row["test"], row["split"], row["metric"]))
+    assert costs["plain", None] == costs["unfiltered", None]
+    assert len(costs["plain", None]) == 2 * (4 + 2)
+    of_diffusion = {row for row in costs["plain", None] if "gan" not in row}
+    for scale, method in product((2.0, 4.0, 7.5), ("guided", "guided_unfiltered")):
+        assert costs[method, scale] == of_diffusion
+    assert len(costs) == 2 + 6
     few = [row for row in rows if row["train"].startswith("real_few+")]
     knows = {(row["train"], row["generator_knows"]) for row in few}
     assert knows == {(f"real_few+{f}", k) for f in ("diffusion", "gan") for k in ("all", "same")}
     assert len(few) == 4
+
+
+def test_a_part_leaves_out_what_the_other_trains(lessons: list[Lesson]) -> None:
+    costs = list(lesson_of(parts=["costs"]).rows())
+    assert len(lessons) == 3
+    adding = list(lesson_of(parts=["adding"]).rows())
+    assert [*costs, *adding] == list(lesson_of().rows())
+    assert {row["metric"] for row in adding} == {"top1_accuracy"}
 
 
 def test_neither_source_is_easier_where_losses_are_alike(lessons: list[Lesson]) -> None:

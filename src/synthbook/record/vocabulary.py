@@ -86,6 +86,7 @@ VOCABULARY: dict[str, Any] = {
         float, "to train a model of each family for, if none is kept; 0: none is trained", 30.0,
         ge=0, le=10_000,
     ),
+    "recipe": _of(Literal["book", "large"], "of models that are trained", "book"),
     "unconditional": _of(
         s.Unique[Literal["diffusion"]], "families sampled without a class", ["diffusion"]
     ),

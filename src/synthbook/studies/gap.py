@@ -6,10 +6,12 @@ of them beforehand: it reads no pixels and imports no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -213,6 +215,105 @@ def _controls(p: Mapping[str, Any]) -> list[str]:
 # -- Chapter 11 ---------------------------------------------------------------------------------
 
 
+def make_models(p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> Iterator[str]:
+    """Train the models that are not kept yet, ``p["minutes"]`` each at most; yield a line each.
+
+    With 0 minutes none is trained.
+    """
+    from synthbook.studies import models
+    from synthbook.training import Budget
+
+    if not p["minutes"]:
+        return
+    learned, minutes = models.Learned.of(p["data"], real), p["minutes"]
+    budget = Budget(minutes=minutes, measure_every=min(Budget.measure_every, minutes / 5))
+    name = f"{_folder_name(p['data'])}-{real.train.fingerprint()[:6]}"
+    seeds = range(p["first_seed"], p["first_seed"] + p["seeds"])
+    numbers = sorted({seed % p["generators"] for seed in seeds})
+    for number, family in product(numbers, trained_here(p)):
+        how = {"seed": number, "budget": budget, "recipe": p["recipe"], "device": device}
+        card = models.train(family, learned, name=f"{name}-{family}", **how).card
+        yield (
+            f"{family} model number {number} of '{p['data']}' is kept as {card['name']}, after "
+            f"{card['curve'][-1]['minutes']:.1f} minutes of training"
+        )
+    size = f" -p image_size={p['image_size']}" if p["image_size"] else ""
+    yield f"Chapters 12 to 16 take them: synthbook run 12_not_mutual -p data={p['data']}{size}"
+
+
+def _folder_name(data: str) -> str:
+    return re.sub(r"\W+", "-", Path(data).stem).strip("-") or "images"
+
+
+def cards(
+    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+) -> dict[str, Mapping[str, Any]]:
+    """Return the card of each family's model: what it was trained on and how, its measures."""
+    from synthbook.studies.training_sets import generator
+
+    how = {"seed": seed, "device": device}
+    return {family: generator(family, real, p, **how).model.card for family in trained_here(p)}
+
+
+def curves(cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the curves on the cards: columns family, minutes, metric, value."""
+    import pandas as pd
+
+    rows = [
+        {"family": family, "minutes": point["minutes"], "metric": metric, "value": point[metric]}
+        for family, card in cards.items()
+        for point in card["curve"]
+        for metric in point.keys() - {"minutes", "steps"}
+    ]
+    return pd.DataFrame(rows, columns=["family", "minutes", "metric", "value"])
+
+
+def agreement_by_class(cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the agreement of a real-trained classifier, a column a family, a line a class."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {family: card["measures"]["g1"]["class_agreement"] for family, card in cards.items()}
+    )
+
+
+def measures_of(cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return what the samples on the cards teach, a line a family and guidance scale."""
+    import pandas as pd
+
+    lines = {
+        f"{family}, g = {scale[1:]}": {
+            "linear": found["probe"], "small network": found["accuracy"], "FD": found["fd"],
+            "agreement": round(float(np.mean(list(found["class_agreement"].values()))), 1),
+        }
+        for family, card in cards.items()
+        for scale, found in card["measures"].items()
+    }  # fmt: skip
+    return pd.DataFrame(lines).T
+
+
+def guided_images(
+    p: Mapping[str, Any], real: Splits, *, seed: int, each: int, classes: int, device: str = "cpu"
+) -> dict[float, np.ndarray]:
+    """Return by guidance scale images from the same noise, ``each`` of the first ``classes``.
+
+    Of the scales that come with the diffusion model; {} without one.
+    """
+    from synthbook.generate import banks
+    from synthbook.studies.training_sets import generator
+
+    if "diffusion" not in trained_here(p):
+        return {}
+    model = generator("diffusion", real, p, seed=seed, device=device).model
+    labels = banks.labels_of(model, 0)
+    chosen = [np.flatnonzero(labels == k)[:each] for k in range(min(classes, len(model.classes)))]
+    return {
+        scale: banks.strip(model, scale, 0)[np.concatenate(chosen)]
+        for scale in (1.0, *SCALES)
+        if banks.shipped_strips(model, scale)
+    }
+
+
 def samples(
     p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
 ) -> dict[str, ImageSet]:
@@ -240,14 +341,13 @@ def generators(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
     from synthbook.measure.features import extractor
     from synthbook.measure.fidelity import fidelity, floor
     from synthbook.recognize.predict import accuracy, features
-    from synthbook.studies.training_sets import network_of
+    from synthbook.studies.training_sets import classifier_of_all, network_of
 
     images = samples(p, real, seed=seed, device=device)
     reference = images.pop(REAL)
     held_out, fresh = unseen(real, len(reference))
-    network = network_of(p)
-    judge, _ = network.train(real.train, seed=seed, device=device)
-    read = network.reading(device)
+    judge = classifier_of_all(real, p, seed=seed, device=device)
+    read = network_of(p).reading(device)
     pretrained = extractor(p["extractor"], device, size=p["extractor_size"])
     spaces = {pretrained.name: pretrained.cached, "classifier": partial(features, judge, **read)}
     row = {"method": "fidelity", "dataset": p["data"], "seed": seed}

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,11 +177,8 @@ def training_sets(
     """
     chosen = equal_a_class(real.train, p.get("set_size", 0), seed=seed)
 
-    @cache
-    def judge() -> Classifier:
-        return network_of(p).train(real.train, seed=derive(seed, "filter"), device=device)[0]
-
     how = {"seed": seed, "device": device}
+    judge = cache(partial(classifier_of_all, real, p, **how))
     names = list(source_paths(p["sources"]))
     asked = {name: generator(name, real, p, **how) for name in names if name != REAL}
     key = {"real": real.train.fingerprint()}
@@ -191,6 +188,13 @@ def training_sets(
         else TrainingSet(chosen, real.test, {})
         for name in names
     }
+
+
+def classifier_of_all(
+    real: Splits, p: Mapping[str, Any], *, seed: int, device: str = "cpu"
+) -> Classifier:
+    """Return a classifier trained on all real training images: the filter's."""
+    return network_of(p).train(real.train, seed=derive(seed, "filter"), device=device)[0]
 
 
 def equal_a_class(images: ImageSet, count: int, *, seed: int) -> ImageSet:
