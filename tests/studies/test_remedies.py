@@ -44,7 +44,7 @@ P = {
 P15 = P | {
     "parts": ("scratch", "other_architecture", "sensitivity", "readings"),
     "methods": ("plain", "ASG", "CSG", "PG-L1", "PG-KL"),
-    "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
+    "large_set_size": 0, "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
     "lambda_3_kl": (1.0,), "lambda_3_l1": (10.0,),
     "scratch_epochs": 1, "scratch_learning_rate": 0.01,
 }  # fmt: skip
@@ -335,7 +335,7 @@ def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> N
     p = P15 | {
         "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
         "backbone": "resnet18_cifar", "large_input_size": 16, "scratch_learning_rate": 0.02,
-        "scratch_epochs": 2,
+        "scratch_epochs": 2, "large_set_size": 6,
     }  # fmt: skip
     rows = list(PretrainedGuidance(p, real).rows(0))
     places = {(row["guide"], row["init"], row["backbone"]) for row in rows}
@@ -346,6 +346,8 @@ def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> N
     recipes = {call["network"].backbone: call["network"].recipe for call in trained}
     scratch = recipes["small_cnn"]
     assert (scratch.input_size, scratch.learning_rate, scratch.epochs) == (16, 0.02, 2)
+    sizes = {call["network"].backbone: len(call["synthetic"]) for call in trained}
+    assert sizes == {"small_cnn": 6, "resnet18_cifar": 16}
     assert recipes["resnet18_cifar"].input_size == 0
 
 

@@ -176,6 +176,10 @@ VOCABULARY: dict[str, Any] = {
     "guide_input_size": _of(s.Side, "side of the guide's input in pixels", 32),
     "guide_pretrained": _of(bool, "false: random weights, a control", True),
     "large_input_size": _of(s.Side, "side of the large network's input", 32),
+    "large_set_size": _of(
+        s.Zero | Annotated[int, Field(ge=10, le=10**9)],
+        "training images of the large network; 0: those of the small one", 500,
+    ),
     "large_epochs": _of(s.Count, "passes of the large network over the images", 10, le=100_000),
     "large_learning_rate": _of(Rate, "of the large network, pretrained", 0.001),
     "scratch_epochs": _of(s.Count, "the same from random weights", 20, le=100_000),

@@ -294,14 +294,19 @@ class PretrainedGuidance(Experiment):
     def _train(self, seed: int) -> Train:
         from synthbook.recognize.methods.task import updates_of
         from synthbook.recognize.predict import accuracy
-        from synthbook.studies.training_sets import training_sets
+        from synthbook.studies.training_sets import equal_a_class, training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
         self._models = {}
 
+        @cache  # one object a set, of which the guide need not look at the images again
+        def of(source: str, count: int) -> ImageSet:
+            return equal_a_class(sets[source].train, count, seed=seed)
+
         def train(method: str, images: tuple[str, str], numbers: dict[str, Any]) -> Trained:
             setting, source = images
-            network, taken = self.networks[setting], sets[source].train
+            network = self.networks[setting]
+            taken = of(source, 0 if setting == OTHER else self.p["large_set_size"])
             updates = updates_of(taken, network.recipe)
             how = {"synthetic": taken, "seed": seed, "updates": updates, "guide": self.guide}
             model, result = _rated(self, network, method, **how, **numbers)
