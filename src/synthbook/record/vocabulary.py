@@ -172,18 +172,17 @@ VOCABULARY: dict[str, Any] = {
     "lambda_3_kl": _of(s.Some[s.Weight], f"{_LAMBDA} with KL; {_CHOSEN}", [1.0]),
     "lambda_3_l1": _of(s.Some[s.Weight], f"{_LAMBDA} with L1; {_CHOSEN}", [1.0]),
     "lambdas": _of(s.Some[s.Weight], "weights of a sensitivity study", [1.0]),
-    "distance": _of(Literal["cosine", "l2"], "between two feature vectors", "cosine"),
-    "similarity": _of(Literal["kl", "l1"], "between two matrices of distances", "kl"),
-    "target": _of(Literal["guide", "model"], "whose distribution the KL starts from", "guide"),
-    "over": _of(Literal["row", "matrix"], "what a distribution of the KL is over", "row"),
-    "per_layer": _of(bool, "project each tensor's gradient on its own", False),
-    "accumulate": _of(s.Count, "pieces that a batch is cut into", 1, le=65_536),
     "guide_backbone": _of(s.Text, "frozen network: a timm name", "efficientnet_lite0"),
     "guide_input_size": _of(s.Side, "side of the guide's input in pixels", 32),
     "guide_pretrained": _of(bool, "false: random weights, a control", True),
     "large_input_size": _of(s.Side, "side of the large network's input", 32),
+    "large_set_size": _of(
+        s.Zero | Annotated[int, Field(ge=10, le=10**9)],
+        "training images of the large network; 0: those of the small one", 500,
+    ),
     "large_epochs": _of(s.Count, "passes of the large network over the images", 10, le=100_000),
     "large_learning_rate": _of(Rate, "of the large network, pretrained", 0.001),
+    "scratch_epochs": _of(s.Count, "the same from random weights", 20, le=100_000),
     "scratch_learning_rate": _of(Rate, "of the large network, from random weights", 0.001),
     "method_settings": _of(
         s.Unique[s.Text], "numbers of methods, as METHOD.number=value or number=value",
@@ -237,7 +236,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
     },
     "16_real_guidance": {
         "parts": _of(
-            s.Some[Literal["methods", "real_images", "sensitivity", "readings"]],
+            s.Some[Literal["methods", "same_images", "real_images", "sensitivity", "readings"]],
             _PARTS, ["methods", "readings"],
         ),
         "methods": _of(s.Some[Literal["plain", Mixing]], _METHODS, ["Aug", "RG"]),
