@@ -131,9 +131,8 @@ def test_the_pairs_of_the_book_are_those_that_its_chapters_ask_for(
 
 
 def test_the_real_source_has_no_picture_of_a_target() -> None:
-    source = {
-        image.tobytes() for image in real_source(pairs.REAL, without=[], image_size=32).images
-    }
+    source = real_source(pairs.REAL, without=[], image_size=32)
+    pictures = {image.tobytes() for image in source.images}
     targets = load("caltech3", image_size=32, channels=3)
     whole = np.concatenate([targets.train.images, targets.val.images, targets.test.images])
     assert not pictures & {image.tobytes() for image in whole}
