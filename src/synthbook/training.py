@@ -63,6 +63,12 @@ def warmed_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor
 
     @torch.no_grad()
     def update(averages: list[Tensor], weights: list[Tensor], updates: Tensor | int) -> None:
+        if averages[0].is_cuda:  # to read the count would make the GPU wait
+            share = 1 - ((1 + updates) / (10 + updates)).clamp(max=decay)
+            steps = torch._foreach_sub(weights, averages)
+            torch._foreach_mul_(steps, share)
+            torch._foreach_add_(averages, steps)
+            return
         count = int(updates)
         torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + count) / (10 + count)))
 
@@ -102,7 +108,7 @@ class Budget:
         cooldown: share of the minutes, at their end, over which learning rates fall to zero.
     """
 
-    minutes: Annotated[float, Field(gt=0, le=1e5)] = 45.0
+    minutes: Annotated[float, Field(gt=0, le=1e5)] = 30.0
     measure_every: Annotated[float, Field(gt=0, le=1e4)] = 6.0
     patience: Count = 4
     cooldown: Share = 0.15

@@ -68,7 +68,8 @@ def test_an_exact_layer_stays_in_float32():
 def test_logits_stand_at_the_positions_of_all_scales(discriminator):
     images, labels = torch.randn(3, 3, 8, 8), torch.tensor([0, 1, 1])
     logits = discriminator(images, labels)
-    assert logits.shape == (3, 4 * 4 + 4 * 4 + 4 * 4 + 2 * 2)  # of 16, 8, 4 and 2 pixels
+    # Of the image's 8 pixels, and of maps of 16, 8, 4 and 2.
+    assert logits.shape == (3, 4 * 4 + 4 * 4 + 4 * 4 + 4 * 4 + 2 * 2)
     assert logits.std(dim=1).min() > 0
     one = discriminator(images[1:2], labels[1:2])  # an image's logits do not depend on others
     torch.testing.assert_close(one[0], logits[1], rtol=1e-3, atol=1e-3)
@@ -76,7 +77,7 @@ def test_logits_stand_at_the_positions_of_all_scales(discriminator):
     other = discriminator(images, 1 - labels)
     assert (other - logits).abs().max() > 1e-4  # the class counts
     wide = create_discriminator("projected", seed=0, **HOW | {"feature_size": 128})
-    assert wide(images, labels).shape == (3, 4 * 4 + 4 * 4 + 4 * 4 + 4 * 4)
+    assert wide(images, labels).shape == (3, 5 * 4 * 4)
 
 
 def test_an_image_gets_a_gradient_through_what_is_frozen(discriminator, monkeypatch):
@@ -120,7 +121,8 @@ def test_training_changes_all_but_what_is_frozen(precision, channels):
     ):
         prefix = "" if network is trained.unaveraged else "heads."
         for name, weight in network.named_parameters():
-            assert not torch.equal(weight, first[prefix + name]), name
+            if not name.endswith("logit.bias"):  # inside the hinge real and fake images cancel
+                assert not torch.equal(weight, first[prefix + name]), name
     made = sample(trained.generator, [0, 1], seed=0)
     assert made.shape == (2, 8, 8, channels)
 
@@ -139,7 +141,7 @@ def test_freeze_d_freezes_heads_from_the_finest_on(discriminator):
     for k, head in enumerate(discriminator.heads):
         assert head.training == (k >= 2)
         assert all(p.requires_grad == (k >= 2) for p in head.parameters())
-    assert len(discriminator.stages()) == 4
+    assert len(discriminator.stages()) == 5
 
 
 def test_what_was_mixed_at_random_is_kept_with_the_discriminator(discriminator, tmp_path):
@@ -208,3 +210,12 @@ def test_the_book_s_recipe_makes_networks_of_any_size():
         for side in (8, 32, 64):
             generator = create_generator(recipe.architecture, image_size=side, **how)
             assert sample(generator, [0, 2], seed=0).shape == (2, side, side, 3)
+
+
+def test_the_first_head_sees_colours_to_which_the_frozen_network_is_all_but_blind(discriminator):
+    grey = torch.full((1, 3, 8, 8), 0.1)
+    tinted = grey + torch.tensor([0.2, 0.0, -0.2])[None, :, None, None]
+    pixels, *maps = discriminator.heads
+    of_pixels = pixels(grey, torch.tensor([0])) - pixels(tinted, torch.tensor([0]))
+    assert of_pixels.abs().min() > 0
+    assert maps[0].body[0].in_channels > pixels.body[0].in_channels == 3

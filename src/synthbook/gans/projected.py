@@ -2,8 +2,9 @@
 
 The frozen network is EfficientNet-Lite0 with ImageNet weights, as in the public code. Its maps at
 four scales are mixed by fixed random convolutions, across channels (CCM, 1 x 1) and from coarse to
-fine (CSM, 3 x 3), and each scale has a small discriminator of its own. The generator is the
-residual one, with batch norm by class.
+fine (CSM, 3 x 3), and each scale has a small discriminator of its own. One more sees the pixels:
+the frozen network is all but blind to colour, and without it samples are pale. The generator is
+the residual one, with batch norm by class.
 """
 
 from __future__ import annotations
@@ -163,13 +164,14 @@ class Head(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Logits [N, L] of images in -1..1: the positions of all scales, side by side."""
+    """Logits [N, L] of images in -1..1: the positions of the pixels and of all scales."""
 
     def __init__(self, config: ProjectedConfig) -> None:
         super().__init__()
         self.config = config
         self.projector = Projector(config.image_channels, config.feature_size)
-        self.heads = nn.ModuleList(Head(config, *shape) for shape in self.projector.shapes)
+        shapes = [(config.image_channels, config.image_size), *self.projector.shapes]
+        self.heads = nn.ModuleList(Head(config, *shape) for shape in shapes)
 
     @property
     def fixed(self) -> Sequence[nn.Module]:
@@ -177,7 +179,7 @@ class Discriminator(nn.Module):
         return [self.projector]
 
     def stages(self) -> list[list[nn.Module]]:
-        """Return what FreezeD freezes: the heads, fine to coarse."""
+        """Return what FreezeD freezes: the heads, from that of pixels to the coarsest."""
         return [[head] for head in self.heads]
 
     def features(self, images: Tensor) -> Tensor:
@@ -185,5 +187,5 @@ class Discriminator(nn.Module):
         return torch.cat([h.mean((2, 3)) for h in self.projector(images)], 1)
 
     def forward(self, images: Tensor, condition: Condition = None) -> Tensor:
-        maps = self.projector(images)
+        maps = [images, *self.projector(images)]
         return torch.cat([head(h, condition) for head, h in zip(self.heads, maps, strict=True)], 1)

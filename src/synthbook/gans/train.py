@@ -95,11 +95,12 @@ def train(
 
     With a ``folder``, a checkpoint is kept there and training goes on from it: the weights are
     those of a run that was never stopped. ``on_step`` gets the number of steps done and what was
-    computed in the last one. ``evaluate`` gets the averaged generator before the first step, every
-    ``evaluate_every`` steps (0: never between) and after the last; the generator with the lowest
-    of the *first* number that it returns, such as an FID, is the best. ``conditions`` are a vector
-    an image, for networks with ``condition_size``. A ``watch`` measures in place of ``evaluate``;
-    it may stop the training, and its best generator is the best.
+    computed in the last one; on a GPU it is called every 50 steps. ``evaluate`` gets the averaged
+    generator before the first step, every ``evaluate_every`` steps (0: never between) and after the
+    last; the generator with the lowest of the *first* number that it returns, such as an FID, is
+    the best. ``conditions`` are a vector an image, for networks with ``condition_size``. A
+    ``watch`` measures in place of ``evaluate``; it may stop the training, and its best generator is
+    the best.
 
     Raises:
         InputError: if images, networks and recipe do not fit, or the folder is of another run.
@@ -237,7 +238,8 @@ def train(
 
         # Look, evaluate, report, keep.
         done, last = step + 1, step + 1 == recipe.steps
-        if on_step or kind != "cuda" or step % 50 == 49:  # on a GPU every look makes it wait
+        look = kind != "cuda" or done % 50 == 0  # on a GPU every look makes it wait
+        if look:
             check_finite(computed, done, folder)
         if evaluate and (last or (evaluate_every and done % evaluate_every == 0)):
             made = snapshot()
@@ -245,7 +247,7 @@ def train(
             curve.append((done, dict(evaluate(made, done))))
             if _lowest(curve) < lowest:
                 modules["best"].load_state_dict(made.state_dict())
-        if on_step:
+        if on_step and look:
             on_step(done, {name: float(value) for name, value in computed.items()})
         if watch:
             watch(done, snapshot)
