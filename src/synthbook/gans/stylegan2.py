@@ -30,6 +30,8 @@ class StyleGAN2Config(NetworkConfig):
         mapping_layers: 2 in the configurations for few images.
         mapping_rate: factor on the learning rate of the mapping network.
         style_mixing: probability that a batch takes its later layers' styles from other latents.
+        noise: whether each layer adds noise, drawn anew for an image. In small images it shows as
+            specks that a short training does not take away.
         deviation_group: images a group of the minibatch deviation; a batch is a multiple of it.
     """
 
@@ -44,6 +46,7 @@ class StyleGAN2Config(NetworkConfig):
     mapping_layers: Layers = 8
     mapping_rate: Rate = 0.01
     style_mixing: Share = 0.9
+    noise: bool = True
     deviation_group: Batch = 4
 
     def widths(self) -> list[int]:
@@ -180,21 +183,26 @@ class Mapping(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, noise, bias, activation."""
+    """Modulated convolution, noise if ``config`` has it, bias, activation."""
 
-    def __init__(self, inputs: int, outputs: int, style: int, size: int, *, up: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: int, config: StyleGAN2Config, *, up: bool
+    ) -> None:
         super().__init__()
-        self.conv = ModulatedConv(inputs, outputs, 3, style, up=up)
+        self.conv = ModulatedConv(inputs, outputs, 3, config.style, up=up)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("noise", torch.randn(1, 1, size, size))
+        self.noisy = config.noise
+        if config.noise:
+            self.strength = nn.Parameter(torch.zeros(()))
+            self.register_buffer("noise", torch.randn(1, 1, size, size))
 
     def forward(self, x: Tensor, style: Tensor, draw: Draw) -> Tensor:
         x = self.conv(x, style)
-        noise = self.noise
-        if draw is not None:
-            noise = torch.randn(len(x), 1, *x.shape[2:], generator=draw, device=x.device)
-        x = x + (noise * self.strength).to(x.dtype)
+        if self.noisy:
+            noise = self.noise
+            if draw is not None:
+                noise = torch.randn(len(x), 1, *x.shape[2:], generator=draw, device=x.device)
+            x = x + (noise * self.strength).to(x.dtype)
         return activation(x + self.bias[:, None, None].to(x.dtype))
 
 
@@ -223,13 +231,13 @@ class Generator(nn.Module):
         width, style = config.widths(), config.style
         self.mapping = Mapping(config)
         self.constant = nn.Parameter(torch.randn(1, width[0], BOTTOM, BOTTOM))
-        self.first = StyledConv(width[0], width[0], style, BOTTOM, up=False)
+        self.first = StyledConv(width[0], width[0], BOTTOM, config, up=False)
         self.first_image = ToImage(width[0], config.image_channels, style)
         self.blocks = nn.ModuleDict()
         for size, (a, b) in zip(sizes(config.image_size)[1:], pairwise(width), strict=True):
             layers = {
-                "conv0": StyledConv(a, b, style, size, up=True),
-                "conv1": StyledConv(b, b, style, size, up=False),
+                "conv0": StyledConv(a, b, size, config, up=True),
+                "conv1": StyledConv(b, b, size, config, up=False),
                 "image": ToImage(b, config.image_channels, style),
             }
             self.blocks[str(size)] = nn.ModuleDict(layers)

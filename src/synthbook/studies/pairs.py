@@ -139,7 +139,7 @@ def _remedy(folder: Path) -> str:
 SIZE = 32  # pixels
 NETWORK = {
     "name": "stylegan2", "image_size": SIZE, "mapping_layers": 2, "channels": 16, "widest": 64,
-    "latent": 64, "style": 64,
+    "latent": 64, "style": 64, "noise": False,
 }  # fmt: skip
 PRETRAINING = published(
     "stylegan2", steps=1400, batch_size=16, generator_learning_rate=0.012,
@@ -163,7 +163,7 @@ def sources() -> dict[str, Primitives | str]:
         if policy != "Decay":
             name = policy.lower().replace("(1/", "-").strip(")")
             found[f"sizes-{name}"] = Primitives(shapes=usual, size_policy=policy)
-    for count in (0, usual // 10, usual // 2, 100, 5 * usual):
+    for count in (0, usual // 10, 5 * usual):
         found[f"shapes-{count}"] = Primitives(shapes=count)
     return found
 
