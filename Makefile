@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help setup book test lint unit pairing nbval agreement verify run results notebooks bench lock clean
+.PHONY: help setup book test lint unit pairing nbval agreement verify run results models notebooks bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARG
 
 results: $(READY) ## make a chapter's recorded rows: make results SCALE=mini CHAPTER=12_not_mutual [DRY=1]
 	@$(BIN)/python -m synthbook.press results --scale $(SCALE) --chapter "$(CHAPTER)" --jobs $(JOBS) $(if $(DRY),--dry-run)
+
+models: $(READY) ## train the book's models that are not kept yet: make models [NAME=caltech10-gan] [SEEDS=0,1] [DRY=1]
+	@$(BIN)/python -m synthbook.studies.all_models $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DRY),--dry-run)
 
 bench: $(READY) ## measure the speed of the library's own parts, as ratios
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

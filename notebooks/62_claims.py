@@ -87,9 +87,9 @@ premises_table(found, scales_shown)
 # ## gap: why generated images train worse classifiers
 #
 # The checks of this study stand in `book/paper/claims_gap.yml` under `check`, next to the words
-# they come from. Verdicts at the scale of the digits speak of small generators and small
-# classifiers; they neither confirm nor refute the paper's own numbers, which belong to CIFAR-10 and
-# larger networks.
+# they come from. Verdicts at the smallest scale speak of photographs of 32 pixels, of generators
+# that learned a few thousand of them, and of small classifiers; they neither confirm nor refute the
+# paper's own numbers, which belong to CIFAR-10 and larger networks.
 
 # %% tags=["hide-input"]
 table("gap")

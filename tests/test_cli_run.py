@@ -196,16 +196,15 @@ def test_own_images_get_settings_that_fit_them_unless_they_are_given(
     no_kernel: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The kernel gets them like any others, and the reader sees them, and what will be trained."""
-    own, asked = _folder(tmp_path / "mine", (40, 40)), {"image_size": 16, "gan_steps": 77}
+    own, asked = _folder(tmp_path / "mine", (40, 40)), {"image_size": 16, "epochs": 77}
     options = [f"-p{name}={value}" for name, value in {"data": own, **asked}.items()]
     main(["run", "12", *options, "--output", str(tmp_path / "out.ipynb")])
     said = capsys.readouterr().err
-    fit = {name: value for name, value in press.fitting(6, 16).items() if name not in asked}
+    fit = {name: value for name, value in press.fitting(6).items() if name not in asked}
     for name, value in fit.items():
         assert f"-p {name}={value or ''}" in said  # a list without members is no text
-    assert "-p gan_steps" not in said
-    assert "1 x gan (77 steps)" in said
-    assert f"1 x diffusion ({fit['diffusion_steps']} steps)" in said
+    assert fit
+    assert "-p epochs" not in said
     assert len(no_kernel) == 1
 
 
@@ -216,12 +215,11 @@ def test_the_books_own_data_keep_a_chapters_defaults(
     assert "to fit" not in capsys.readouterr().err
 
 
-@given(st.integers(2, 100_000), st.integers(4, 512))
-def test_what_fits_is_allowed_and_grows_with_the_images(images: int, side: int) -> None:
-    fit, larger = press.fitting(images, side), press.fitting(2 * images, side)
+@given(st.integers(2, 100_000))
+def test_what_fits_is_allowed_and_trains_no_longer_than_it_must(images: int) -> None:
+    fit, larger = press.fitting(images), press.fitting(2 * images)
     checked = check_values("12_not_mutual", fit)
     assert {name: value for name, value in checked.as_dict().items() if name in fit} == fit
-    assert fit["diffusion_steps"] <= larger["diffusion_steps"]
     assert fit["epochs"] >= larger["epochs"]
 
 

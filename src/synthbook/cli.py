@@ -171,17 +171,16 @@ def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
     from synthbook.data import available, check
     from synthbook.press.execute import fitting
 
-    data, side = parameters.get("data"), parameters.get("image_size") or 32
+    data = parameters.get("data")
     if not data or data in {e["name"] for e in available()} or not Path(data).exists():
         return {}
     counts = check(data, image_size=parameters.get("image_size")).counts
     images = sum(number for part, number in counts.items() if "train" in part)
-    fit = {name: value for name, value in fitting(images, side).items() if name in free}
+    fit = {name: value for name, value in fitting(images).items() if name in free}
     if fit:
         written = {k: ",".join(v) if isinstance(v, list) else v for k, v in fit.items()}
         texts = " ".join(f"-p {name}={value}" for name, value in written.items())
-        text = f"to fit {images:,} training images of {side} pixels, unless given: {texts}"
-        print(text, file=sys.stderr)
+        print(f"to fit {images:,} training images, unless given: {texts}", file=sys.stderr)
     return fit
 
 

@@ -74,9 +74,9 @@ def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
         [one, two],
         [
             verdict("gap-01", "mini", "fails", -1.0, -2.0, -0.5, 5, reason="RS < SR", parts=parts),
-            verdict("gap-01", "small_cpu", "holds", 1.0, 0.5, 2.0, 3),
+            verdict("gap-01", "small", "holds", 1.0, 0.5, 2.0, 3),
             verdict("gap-07", "mini", "not run", reason="no rows of it"),
-            verdict("gap-07", "small_cpu", "not run"),
+            verdict("gap-07", "small", "not run"),
         ],
     )
     assert str(shown) == "gap-01 fails\ngap-07 not run"

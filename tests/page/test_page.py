@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import itertools
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -13,12 +15,47 @@ from nbclient import NotebookClient
 from synthbook.claims import decide
 from synthbook.errors import InputError
 from synthbook.page.page import Page, answer, matching
-from synthbook.record.chapters import scale_of, scale_values
+from synthbook.record.chapters import declared, scale_of, scale_values
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import recorded_rows
+from synthbook.record.rows import Provenance, Row, append, recorded_rows
+from synthbook.store import root
 
 CHAPTER = "12_not_mutual"
+FEW_IMAGES = "53_why_it_works"
 IDS = ("gap-09", "gap-03", "gap-01")
+SCALES = {"mini": 5, "small": 3}  # on record, with so many seeds
+TARGET = next(f.default[0] for f in declared(FEW_IMAGES) if f.name == "targets")
+BED = next(field.default for field in declared(CHAPTER) if field.name == "data")
+
+
+@pytest.fixture(autouse=True)
+def on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The book as it is, with other recorded rows: of chapter 12 at two scales, of 53 at one."""
+    top = tmp_path / "book"
+    top.mkdir()
+    for path in root().iterdir():
+        if path.name != "results":
+            (top / path.name).symlink_to(path)
+    how = Provenance(
+        time="2026-01-01T00:00:00Z", version="0", commit=None, dirty=None, device="cpu", torch="0",
+        threads=1, parameters="0", seconds=0.0,
+    )  # fmt: skip
+    same = {"metric": "top1_accuracy", "backbone": "small_cnn", "provenance": how}
+    of_sources = {"chapter": CHAPTER, "method": "plain", "setting": {"split": "test"}}
+    sources = ("real", "diffusion", "gan")
+    for scale, seeds in SCALES.items():
+        data = scale_values(CHAPTER, scale).get("data", BED)
+        grid = itertools.product(sources, sources, range(seeds))
+        rows = [
+            Row(train=train, test=test, seed=seed, value=60.0 + 5 * sources.index(test) + seed,
+                scale=scale, dataset=data, **of_sources, **same)
+            for train, test, seed in grid
+        ]  # fmt: skip
+        append(top / f"results/{scale}/{CHAPTER}.jsonl", rows)
+    one = {"train": TARGET, "test": TARGET, "dataset": TARGET, "method": "Decay"}
+    one |= {"chapter": FEW_IMAGES, "scale": "mini", "seed": 0, "value": 50.0}
+    append(top / f"results/mini/{FEW_IMAGES}.jsonl", [Row(**one, **same)])
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
 
 
 def rows_of_a_run(**more: object) -> pd.DataFrame:
@@ -47,9 +84,9 @@ def page(rows: pd.DataFrame | None = None, chapter: str = CHAPTER, **given: obje
 
 
 def test_scales_are_those_with_rows_of_the_chapter() -> None:
-    assert decide.recorded_scales("53_why_it_works") == ["mini"]
+    assert decide.recorded_scales(FEW_IMAGES) == ["mini"]
     assert decide.recorded_scales("99_nothing") == []
-    assert list(page().recorded) == ["mini", "small_cpu"]
+    assert list(page().recorded) == list(SCALES)
 
 
 def test_matching_takes_one_value_or_several_and_forgives_a_missing_column() -> None:
@@ -80,7 +117,7 @@ def test_a_table_has_the_paper_this_run_and_every_scale() -> None:
     shown = page().table(["train"], paper=paper, select=where)
     places = [
         shown.html.index(text)
-        for text in ("paper: T1", "this run: mini", "recorded: mini, 5", "recorded: small_cpu, 3")
+        for text in ("paper: T1", "this run: mini", "recorded: mini, 5", "recorded: small, 3")
     ]
     assert places == sorted(places)
     same = page().table(["train"], paper=paper, select=lambda table: matching(table, **where))
@@ -158,11 +195,11 @@ def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:
 FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
     "own images": (CHAPTER, {"data": "my_photos", "image_size": 32}, "my_photos with image_size"),
     "another data set": (CHAPTER, {"data": "mnist5k"}, "mnist5k: they"),
-    "own source": (CHAPTER, {"sources": ["real", "gan", "mine=."]}, "digits, mine: they"),
-    "another size": (CHAPTER, {"image_size": 16}, "digits with image_size = 16: they"),
-    "another network": (CHAPTER, {"backbone": "resnet18"}, "digits with backbone = resnet18: they"),
-    "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "small"), "cifar10 (small)"),
-    "own target": ("53_why_it_works", {"targets": ["china", "mine"]}, "is of mine: they"),
+    "own source": (CHAPTER, {"sources": ["real", "gan", "mine=."]}, f"{BED}, mine: they"),
+    "another size": (CHAPTER, {"image_size": 16}, f"{BED} with image_size = 16: they"),
+    "another network": (CHAPTER, {"backbone": "resnet18"}, f"{BED} with backbone = resnet18: they"),
+    "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "paper"), "cifar10 (paper)"),
+    "own target": (FEW_IMAGES, {"targets": [TARGET, "mine"]}, "is of mine: they"),
 }
 
 
@@ -189,12 +226,12 @@ def test_a_run_of_another_bed_shows_nothing_that_is_recorded(kind: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [{}, {"seeds": 3, "first_seed": 7}, {"sources": ["gan", "real"]},
-     scale_values(CHAPTER, "small_cpu")],
+     scale_values(CHAPTER, "small")],
 )  # fmt: skip
 def test_a_run_of_a_recorded_bed_stands_beside_what_is_recorded(given: dict) -> None:
     made = page(**given)
     assert made.note == ""
-    assert list(made.recorded) == ["mini", "small_cpu"]
+    assert list(made.recorded) == list(SCALES)
     assert made.shown("top1_accuracy")[1].endswith("recorded runs")
 
 

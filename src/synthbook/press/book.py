@@ -18,6 +18,7 @@ import nbformat
 from synthbook.page.evidence import published_at
 from synthbook.press.execute import executed, faults
 from synthbook.press.grids import snakemake
+from synthbook.press.models_page import models_page
 from synthbook.press.plan import coverage_page
 from synthbook.record.agreement import compare
 from synthbook.record.chapters import chapters, convert
@@ -42,7 +43,8 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     """Copy all that Jupyter Book reads into ``_build/source``; return it and its hash.
 
     A copy, so that a build leaves the clone as it was and finds no stray Markdown in it. The
-    recorded rows and the claims go along, for the links of `page.claims_page`.
+    recorded rows and the claims go along, for the links of `page.claims_page`, and the pages that
+    are made here.
     """
     target = root() / "_build" / "source"
     paths = [root() / "_config.yml", root() / "_toc.yml", *(root() / "book").rglob("*")]
@@ -52,6 +54,7 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
         files[Path("book", "_static") / published_at(path.relative_to(root()))] = path
     contents = {name: path.read_bytes() for name, path in files.items()}
     contents[Path("book", "coverage.md")] = coverage_page().encode()
+    contents |= models_page()
     shutil.rmtree(target, ignore_errors=True)
     digest = hashlib.sha256((root() / "requirements.lock").read_bytes())
     for name, content in sorted(contents.items()):

@@ -19,26 +19,13 @@ from synthbook.store import atomic_write, code_behind, key_hash, root
 SIZE_LIMIT = 400_000  # bytes that an executed notebook may have
 
 
-def fitting(images: int, side: int) -> dict[str, Any]:
-    """Return values of parameters that fit some photographs of a reader's own, by their names.
+def fitting(images: int) -> dict[str, Any]:
+    """Return values of parameters that fit ``images`` photographs of a reader's own, by name.
 
-    A generator sees as many pixels as 400 steps of 32 images of 32 pixels have (a minute or two on
-    one core), but every one of the ``images`` to train on twenty times. Samples are drawn by class:
-    the filter cannot wait for a class that comes seldom. Classifiers take some 200 steps.
-
-    Args:
-        images: number of training images.
-        side: of the images in pixels.
+    Samples are drawn by class: the filter cannot wait for a class that comes seldom. Classifiers
+    take some 200 steps.
     """
-    steps = round(max(400 * (32 / side) ** 2, 20 * images / 32), -2)
-    steps = int(min(max(steps, 200), 5000))
-    return {
-        "unconditional": [],
-        "diffusion_steps": steps,
-        "diffusion_batch_size": 32,
-        "gan_steps": steps,
-        "epochs": min(max(round(200 * 64 / images), 10), 100),
-    }
+    return {"unconditional": [], "epochs": min(max(round(200 * 64 / images), 10), 100)}
 
 
 def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool = False) -> str:

@@ -13,36 +13,26 @@ from PIL import Image
 from synthbook import data
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.record.parameters import check_values, declared
+from synthbook.record.parameters import check_values
 from synthbook.store import root
 from synthbook.studies.audit import AuditSettings, check_inputs, images, settings_of
 
 NOTEBOOKS = root() / "notebooks"
 
 
-def test_families_are_those_of_the_generators():
-    from synthbook.generate import generators
+def test_families_are_those_of_the_models():
+    from synthbook.generate import models
 
-    assert set(images.FAMILIES) == set(generators.FAMILIES)
-
-
-def test_recipes_are_those_of_the_chapter_on_the_gap():
-    """Else the cached generator would be trained twice."""
-    fields = [{field.name: field for field in declared(NOTEBOOKS / name)}
-              for name in ("61_audit.py", "12_not_mutual.py")]  # fmt: skip
-    shared = [n for n in fields[0] if n.startswith(("gan_", "diffusion_", "guidance_", "num_inf"))]
-    assert len(shared) == 13
-    assert [fields[0][n].default for n in shared] == [fields[1][n].default for n in shared]
+    assert set(images.FAMILIES) == set(models.FAMILIES)
 
 
 def test_settings_hold_what_the_chapter_was_told():
-    given = {"first_seed": 3, "seeds": 2, "gan_steps": 7, "epochs": 5, "lambda_3": 0.5}
+    given = {"first_seed": 3, "seeds": 2, "guidance_scale": 4.0, "epochs": 5, "lambda_3": 0.5}
     p = check_values(NOTEBOOKS / "61_audit.py", given)
     settings = settings_of(p, device="cuda")
     assert settings.seeds == (3, 4)
-    assert (settings.generator.steps, settings.recipe.epochs, settings.lambda_3) == (7, 5, 0.5)
+    assert (settings.guidance_scale, settings.recipe.epochs, settings.lambda_3) == (4.0, 5, 0.5)
     assert (settings.remedies, settings.device) == (p.remedies, "cuda")
-    assert settings_of({**p, "samples": "my_samples/"}).generator is None
 
 
 def test_the_defaults_from_python_are_the_chapters():
@@ -53,11 +43,11 @@ def test_the_defaults_from_python_are_the_chapters():
 
 
 def test_parameters_by_name(real):
-    settings = images.named_settings("", {"image_size": 16, "epochs": 3, "seeds": 2})
+    settings = images.named_settings({"image_size": 16, "epochs": 3, "seeds": 2})
     assert (settings.image_size, settings.recipe.epochs, settings.seeds) == (16, 3, (0, 1))
     assert settings.recipe.batch_size == AuditSettings().recipe.batch_size
     with pytest.raises(InputError, match="did you mean 'image_size'"):
-        images.named_settings("", {"image_sise": 16})
+        images.named_settings({"image_sise": 16})
 
 
 def test_check_imports_no_torch():
@@ -105,12 +95,30 @@ def test_check_names_what_is_wrong(folders, tmp_path):
     assert "drawn" not in check_inputs({"data": real, "samples": "gan"})
 
 
+def test_what_is_left_out_of_training_is_said_before_it_starts(folders):
+    real, made = folders("real", "cat", "dog"), folders("made", "cat", "dog")
+    apart = folders("apart", "cat", "dog")
+    held = len(images.load_real(real, AuditSettings()).train)
+    few, p = "trained on 2 of {} real images: -p train_images=0 takes all", {"data": real}
+    assert few.format(held) in check_inputs({**p, "samples": made, "train_images": 2})
+    assert few.format(10) in check_inputs({**p, "samples": made, "test": apart, "train_images": 2})
+    assert few.format(held) in check_inputs({**p, "samples": "gan", "test": apart,
+                                             "train_images": 2})  # fmt: skip
+    for enough in (0, held):
+        told = check_inputs({**p, "samples": made, "train_images": enough})
+        assert "classifiers are trained" not in told
+
+
 def test_test_images_of_ones_own_leave_all_others_to_train_on(folders, tmp_path):
     real, apart = folders("real", "cat", "dog"), folders("apart", "dog", "cat")
     splits = images.load_real(real, AuditSettings(test=apart))
     assert len(splits.train) == len(splits.test) == 10
     assert splits.test.classes == splits.train.classes
-    assert len(images.load_real(real, AuditSettings()).train) < 10
+    usual = images.load_real(real, AuditSettings()).train
+    assert len(usual) < 10
+    of_the_book = images.load_real(real, AuditSettings(test=apart), by_book=True)
+    assert of_the_book.train.fingerprint() == usual.fingerprint()  # which a kept model has seen
+    assert len(of_the_book.test) == 10
     assert images.is_drawn(real)
     for part in ("train", "test"):
         folders(f"whole/{part}", "cat", "dog")
@@ -118,6 +126,23 @@ def test_test_images_of_ones_own_leave_all_others_to_train_on(folders, tmp_path)
     assert not images.is_drawn(str(tmp_path / "whole"))
     assert images.is_drawn(str(tmp_path / "pool.npz"))
     assert not images.is_drawn("digits")
+
+
+def test_a_kept_model_makes_as_many_images_as_are_asked_for(keep_models, real, settings):
+    keep_models(real.train)
+    for most, few, count in ((200, 0, 200), (50, 0, 120), (50, 40, 80)):
+        chosen = settings(most_images=most, train_images=few)
+        pool = images.load_generated("gan", real, chosen)
+        assert len(pool.everything) == len(pool.labelled) == count
+        assert pool.everything.classes == real.classes
+    again = images.load_generated("gan", real, chosen)
+    np.testing.assert_array_equal(again.everything.images, pool.everything.images)
+
+
+def test_a_family_without_a_kept_model_is_refused_in_one_sentence(keep_models, real, settings):
+    keep_models(real.train, families=["diffusion"])
+    with pytest.raises(InputError, match=r"no gan model number 0 of 'noise1' is kept; [^\n]+$"):
+        images.load_generated("gan", real, settings())
 
 
 def test_generated_labels_follow_the_order_of_the_real_classes(tmp_path, noise, real, settings):

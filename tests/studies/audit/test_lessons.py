@@ -196,6 +196,10 @@ def test_what_pages_say_of_the_audit_runs(page, photographs, monkeypatch, capsys
     exec(block, {})
     assert "Do not publish them" in capsys.readouterr().out
     (line,) = re.findall(r"synthbook run 61_audit (-p data=my_photos .*)", text)
-    given = dict(re.findall(r"-p (\w+)=(\S+)", line))
-    assert check_values(CHAPTER, given | {"image_size": 32}).samples == "my_samples"
-    assert "test images: all of my_test" in audit.check_inputs(given | {"image_size": 32})
+    given = dict(re.findall(r"-p (\w+)=(\S+)", line)) | {"image_size": 32}
+    assert given.pop("train_images") == "0"
+    p = check_values(CHAPTER, given | {"train_images": 0})
+    assert p.samples == "my_samples"
+    said = audit.check_inputs(p)
+    assert "test images: all of my_test" in said
+    assert "classifiers are trained on" not in said

@@ -18,13 +18,11 @@ from synthbook.randomness import derive, numpy_generator
 from synthbook.recognize.recipe import Recipe
 
 if TYPE_CHECKING:
-    from synthbook.gans.recipes import GanRecipe
-    from synthbook.generate.unet import DiffusionRecipe
     from synthbook.studies.training_sets import Network
 
-FAMILIES = ("diffusion", "gan")  # those of generate.generators, which imports torch
+FAMILIES = ("diffusion", "gan")  # those of generate.models, which imports torch
 LEAST = 20  # generated images; with fewer no measure says anything
-RECIPE = Recipe(epochs=40, batch_size=64, learning_rate=0.002)
+RECIPE = Recipe(epochs=20, batch_size=64, learning_rate=0.002)
 KEEP_APART = (
     "If your generator was trained on them too, no accuracy counts: keep a folder 'test' of real"
     " images apart before you train one, and name it with -p test=FOLDER"
@@ -47,16 +45,14 @@ class AuditSettings:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws its own images and initial weights
     extractor: str = "efficientnet_lite0"  # features to measure in
     neighbours: int = 5  # k of precision, recall, density and coverage
-    most_images: int = 1000  # of each set, for the measures
-    train_images: int = 0  # real images to train classifiers on; 0 takes all
+    most_images: int = 500  # of each set, for the measures
+    train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
     remedies: tuple[str, ...] = ("RG",)  # ways to train on both, besides mixing
     guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
     guide_input_size: int = 32  # side in pixels that its images are resized to
     lambda_3: float = 0.1  # weight of Pretrained Guidance
-    generator: DiffusionRecipe | GanRecipe | None = None  # of the book's own; None: its defaults
     guidance_scale: float = 1.0  # of sampling from a diffusion model
-    num_inference_steps: int = 12  # denoising steps a sample
     data_root: str = ""  # where downloaded data sets lie
     skip_unreadable: bool = False  # leave out files that cannot be read
     device: str = "cpu"
@@ -83,22 +79,18 @@ def settings_of(p: Mapping[str, Any], **changes: Any) -> AuditSettings:
     if "seeds" in p:
         first = p.get("first_seed", 0)
         changes = {"seeds": tuple(range(first, first + p["seeds"]))} | changes
-    if p.get("samples") in FAMILIES and f"{p['samples']}_steps" in p:
-        from synthbook.studies.training_sets import generator_recipe
-
-        changes = {"generator": generator_recipe(p["samples"], p)} | changes
     recipe = {field.name: p.get(field.name, getattr(base.recipe, field.name))
               for field in fields(Recipe)}  # fmt: skip
     given = {field.name: p[field.name] for field in fields(AuditSettings) if field.name in p}
     return AuditSettings(**given | {"recipe": Recipe(**recipe)} | changes)
 
 
-def named_settings(samples: str, given: Mapping[str, Any]) -> AuditSettings:
+def named_settings(given: Mapping[str, Any]) -> AuditSettings:
     """Return `settings_of` parameters that a reader names; InputError for an unknown name."""
     known = {field.name for kind in (AuditSettings, Recipe) for field in fields(kind)}
     for name in given:
         check_choice("parameter", name, sorted(known | {"first_seed"}))
-    return settings_of({"samples": samples, **given})
+    return settings_of(given)
 
 
 @dataclass(frozen=True)
@@ -115,9 +107,9 @@ class Pool:
 
 
 def check_inputs(p: Mapping[str, Any]) -> str:
-    """Return in three lines what the parameters data, samples and test are, or raise InputError.
+    """Return in some lines what the parameters data, samples and test are, or raise InputError.
 
-    ``data_root``, ``image_size``, ``skip_unreadable`` and ``test`` may be missing. No pixels are
+    All but ``data`` and ``samples`` may be missing. No pixels are
     read and torch is not imported.
     """
     real, samples, test = p["data"], p["samples"], p.get("test", "")
@@ -137,7 +129,7 @@ def check_inputs(p: Mapping[str, Any]) -> str:
                 )
     path = Path(samples).expanduser()
     if samples in FAMILIES:
-        lines.append(f"samples: of the book's own {samples} model, trained on {first.name}")
+        lines.append(f"samples: of the {samples} model that was trained on {first.name}")
     elif not path.exists():
         families = " nor ".join(f"'{name}'" for name in FAMILIES)
         hint = did_you_mean(samples, FAMILIES) or "; correct the path"
@@ -157,9 +149,18 @@ def check_inputs(p: Mapping[str, Any]) -> str:
         third = data.check(test, image_size=size or None, **options)
         if first.classes and third.classes:
             same_classes(first.classes, third.classes, "test images")
-        lines.append(f"test images: all of {third.name}; to train on: all of {first.name}")
+        part = "the training images" if samples in FAMILIES else "all"
+        lines.append(f"test images: all of {third.name}; to train on: {part} of {first.name}")
     elif samples not in FAMILIES and is_drawn(real):
         lines.append(f"test images: {first.counts['test']:,} drawn from {first.name}. {KEEP_APART}")
+    held = first.counts.get("train", 0)
+    if test and samples not in FAMILIES:
+        held = sum(first.counts.values())
+    if 0 < (most := p.get("train_images", 0)) < held:
+        lines.append(
+            f"classifiers are trained on {most:,} of {held:,} real images: -p train_images=0 takes"
+            " all"
+        )
     return "\n".join(lines)
 
 
@@ -171,15 +172,20 @@ def is_drawn(real: str) -> bool:
     return "pool" in files.layout(path) if path.is_dir() else "x_test" not in headers(path)
 
 
-def load_real(real: str, settings: AuditSettings) -> Splits:
-    """Return the real images; with ``settings.test``, all of ``real`` are training images."""
+def load_real(real: str, settings: AuditSettings, *, by_book: bool = False) -> Splits:
+    """Return the real images, tested on ``settings.test`` where that is set.
+
+    Then all of ``real`` are training images; or, for a generator ``by_book``, those of the training
+    split, which it has seen.
+    """
     splits = data.load(real, image_size=settings.image_size, **settings.reading)
     if not settings.test:
         return splits
     size, channels = splits.train.image_size, splits.train.channels
     test = data.load(settings.test, image_size=size, channels=channels, **settings.reading)
     same_classes(splits.classes, test.classes, "test images")
-    return Splits(_whole(splits), splits.val, _whole(test).of_classes(splits.classes))
+    train = splits.train if by_book else _whole(splits)
+    return Splits(train, splits.val, _whole(test).of_classes(splits.classes))
 
 
 def _whole(splits: Splits) -> ImageSet:
@@ -189,20 +195,24 @@ def _whole(splits: Splits) -> ImageSet:
 def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Pool:
     """Return the generated images at the size, channels and class order of the real ones.
 
-    ``generated`` is "diffusion" or "gan" (the book's own, trained on ``real.train`` or cached, two
-    samples a training image), or a path, whose splits are put together. Images without labels get
-    those of a classifier, see `label`.
+    ``generated`` is "diffusion" or "gan" (the model of that family that was trained on
+    ``real.train`` and is kept, asked for two images a training image, and for as many as are
+    measured at least), or a path, whose splits are put together. Images without labels get those of
+    a classifier, see `label`.
+
+    Raises:
+        InputError: if no such model is kept, or the images do not fit.
     """
     if generated in FAMILIES:
         from synthbook.generate.clones import clone
-        from synthbook.generate.generators import trained
-        from synthbook.studies.training_sets import sampling
+        from synthbook.studies.training_sets import generator
 
-        device, seed = settings.device, settings.seeds[0]
-        generator = trained(generated, real.train, settings.generator, seed=0, device=device)
-        count = 2 * min(len(real.train), settings.train_images or len(real.train))
-        how = sampling(generator, vars(settings))
-        return Pool(*[clone(generator, real.train, count=count, seed=seed, **how)] * 2)
+        asked = {"sources": [generated], "generators": 1, "data": real.name,
+                 "guidance_scale": settings.guidance_scale}  # fmt: skip
+        model = generator(generated, real, asked, seed=0, device=settings.device)
+        trained_on = min(len(real.train), settings.train_images or len(real.train))
+        count = max(2 * trained_on, settings.most_images)
+        return Pool(*[clone(model, real.train, count=count, seed=settings.seeds[0])] * 2)
     path, shape = Path(generated).expanduser(), (real.train.image_size, real.train.channels)
     if is_unlabelled(path):
         images = read_unlabelled(path, *shape, skip_unreadable=settings.skip_unreadable)
@@ -220,9 +230,8 @@ def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) 
     from synthbook.generate.clones import confident
     from synthbook.recognize.predict import predict
 
-    train = some(real.train, settings.train_images or len(real.train), "filter")
     network, device = settings.network, settings.device
-    judge, _ = network.train(train, seed=derive(settings.seeds[0], "filter"), device=device)
+    judge, _ = network.train(real.train, seed=derive(settings.seeds[0], "filter"), device=device)
     logits = predict(judge, images, **network.reading(device))
     probabilities = logits.softmax(1).cpu().numpy()
     keep, labels = confident(probabilities, settings.confidence)

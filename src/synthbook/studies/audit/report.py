@@ -121,10 +121,10 @@ def audit(
 
     if settings and parameters:
         raise InputError(f"settings and {', '.join(parameters)} are given; put these into settings")
-    own = generated if isinstance(generated, str) and generated in FAMILIES else ""
-    settings = settings or named_settings(own, parameters)
-    drawn = isinstance(real, str) and not (own or settings.test) and is_drawn(real)
-    real = load_real(real, settings) if isinstance(real, str) else real
+    by_book = isinstance(generated, str) and generated in FAMILIES
+    settings = settings or named_settings(parameters)
+    drawn = isinstance(real, str) and not (by_book or settings.test) and is_drawn(real)
+    real = load_real(real, settings, by_book=by_book) if isinstance(real, str) else real
     guide = guide_for(settings, real)  # before anything is trained: its weights may be missing
     if isinstance(generated, ImageSet):
         same_classes(real.classes, generated.classes)

@@ -1,0 +1,64 @@
+"""Samples of the models that come with the book, for the page that shows them.
+
+    python -m synthbook.studies.model_samples FOLDER
+
+writes FOLDER/NAME.npz for each model: of each guidance scale of which images come with it, "g1" and
+so on, the first images of each class in its bank, none chosen by anybody; and FOLDER/pairs-NAME.npz
+for each pretrained pair.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from synthbook.errors import InputError
+from synthbook.gans import networks, sampling
+from synthbook.generate import banks, models
+from synthbook.studies import pairs
+
+COLUMNS = 12  # images of a class
+
+
+def samples(folder: Path) -> dict[str, np.ndarray]:
+    """Return a model's first images of each class, uint8 [classes, COLUMNS, H, W, C], by scale.
+
+    A class with fewer in the first thousand has white ones at the end of its row. Classes are those
+    that are asked for: of ``caltech10`` its ten kinds.
+    """
+    card = models.read_card(folder)
+    classes = (card["kinds"] or card)["classes"]
+    model = models.opened(folder, classes)
+    labels, made = banks.labels_of(model, 0), {}
+    for name in card["measures"]:
+        images = banks.strip(model, float(name.removeprefix("g")), 0)
+        rows = np.full((len(classes), COLUMNS, *images.shape[1:]), 255, np.uint8)
+        for k in range(len(classes)):
+            own = images[labels == k][:COLUMNS]
+            rows[k, : len(own)] = own
+        made[name] = rows
+    return made
+
+
+def of_pair(folder: Path) -> np.ndarray:
+    """Return images of a pretrained pair's averaged generator, uint8 [COLUMNS, H, W, C]."""
+    return sampling.sample(networks.load(folder), [None] * COLUMNS, seed=0)
+
+
+def main(target: Path) -> None:
+    """Write the samples of all models and pairs of the book into a folder."""
+    for folder, card in models.cards():
+        if folder.parent == models.places()[0]:
+            np.savez(target / f"{card['name']}.npz", **samples(folder))
+    for folder, card in pairs.cards():
+        if folder.parent.parent == models.places()[0]:
+            np.savez(target / f"pairs-{card['name']}.npz", images=of_pair(folder))
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,78 @@
+"""`make models`: what is kept is not trained again, what is not is made and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from synthbook.data import few_shot, load
+from synthbook.generate import models as folders
+from synthbook.studies import models, pairs
+from synthbook.studies.all_models import PAIR_MINUTES, main, names, plan, told
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[tuple[str, str, int]]:
+    """(family, fingerprint, seed) of what is kept: a set to add to."""
+    monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "none"))
+    found: set[tuple[str, str, int]] = set()
+
+    def find(family: str, fingerprint: str, classes: object, *, seed: int) -> object | None:
+        return SimpleNamespace() if (family, fingerprint, seed) in found else None
+
+    monkeypatch.setattr(folders, "find", find)
+    monkeypatch.setattr(pairs, "cards", lambda: iter(()))
+    return found
+
+
+def test_everything_that_is_not_kept_takes_its_minutes() -> None:
+    wanted = plan(names(), [0, 3], "cpu")
+    assert [one.name for one in wanted] == [f"{name}-{seed}" for seed in (0, 3) for name in names()]
+    minutes = {name: made.minutes("cpu") for name, made in models.BOOK.items()}
+    assert [one.minutes for one in wanted] == [
+        minutes.get(name, PAIR_MINUTES[0]) for _ in range(2) for name in names()
+    ]
+    hours = sum(one.minutes for one in wanted) / 60
+    last = told(wanted).splitlines()[-1]
+    assert last.startswith(
+        f"{len(wanted)} to train, one after the other: at most {hours:.1f} hours"
+    )
+    on_a_gpu = sum(one.minutes for one in plan(names(), [0, 3], "cuda")) / 60
+    assert on_a_gpu < hours / 2
+
+
+def test_a_model_is_known_by_its_images_and_seed(kept: set) -> None:
+    real = load("caltech10").train
+    kept.add(("gan", real.fingerprint(), 1))
+    kept.add(("gan", few_shot(real, 10, seed=0).fingerprint(), 0))
+    wanted = plan(models.BOOK, [0, 1], "cpu")
+    assert {one.name for one in wanted if not one.minutes} == {
+        "caltech10-gan-1", "caltech10-few-gan-0",
+    }  # fmt: skip
+    assert "caltech10-gan-1: kept" in told(wanted)
+
+
+def test_what_is_not_kept_is_made_once_each_but_not_in_a_dry_run(
+    kept: set, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+    monkeypatch.setattr(models, "make", lambda name, seed, **_: made.append((name, seed)))
+    monkeypatch.setattr(pairs, "make", lambda name, seed, **_: made.append((name, seed)))
+    kept.add(("gan", load("caltech10").train.fingerprint(), 2))
+    asked = ["caltech10-gan", "caltech10-diffusion", "primitives-ps", "--seeds", "1,2"]
+    main([*asked, "--dry-run", "--device", "cpu"])
+    assert made == []
+    assert "5 to train" in capsys.readouterr().out
+    main([*asked, "--device", "cpu"])
+    assert made == [
+        ("caltech10-gan", 1), ("caltech10-diffusion", 1), ("primitives-ps", 1),
+        ("caltech10-diffusion", 2), ("primitives-ps", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["caltech-gan"], ["--seeds", "a"]])
+def test_bad_names_and_seeds_are_refused_in_one_line(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^error: [^\n]+$"):
+        main(["--device", "cpu", *arguments])
