@@ -47,7 +47,10 @@ set_size: int = (
     1500  # training images of each source, equally many a class; 0: as many as real ones
 )
 guidance_scale: float = 1.0  # of the diffusion model where it is told a class; 1: unguided
-unconditional: list[str] = ["diffusion"]  # families sampled without a class; the filter labels them
+unconditional: list[str] = [
+    "diffusion",
+    "gan",
+]  # families labelled by the filter, not asked for a class
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights

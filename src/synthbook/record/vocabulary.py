@@ -88,7 +88,7 @@ VOCABULARY: dict[str, Any] = {
     ),
     "recipe": _of(Literal["book", "large"], "of models that are trained", "book"),
     "unconditional": _of(
-        s.Unique[Literal["diffusion"]], "families sampled without a class", ["diffusion"]
+        s.Unique[Literal["diffusion", "gan"]], "families labelled by the filter", ["diffusion"]
     ),
     # sampling
     "guidance_scale": _of(float, "0 without a class, 1 with, above 1 guided", 2.0, ge=0, le=100),
