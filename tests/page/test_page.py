@@ -162,7 +162,11 @@ FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
     "another size": (CHAPTER, {"image_size": 16}, "digits with image_size = 16: they"),
     "another network": (CHAPTER, {"backbone": "resnet18"}, "digits with backbone = resnet18: they"),
     "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "small"), "cifar10 (small)"),
-    "own target": ("53_why_it_works", {"targets": ["china", "mine"]}, "is of mine: they"),
+    "own target": (
+        "53_why_it_works",
+        {"targets": ["caltech3:Faces_easy", "mine"]},
+        "is of mine: they",
+    ),
 }
 
 
