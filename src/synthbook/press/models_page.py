@@ -114,12 +114,13 @@ def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder:
         digest = card["files"]["generator.safetensors"]
         rows.append([
             name, f"{distances[0]:.0f}", f"{distances[-1]:.0f}", f"{training['minutes']:.1f}",
-            training["processor"], _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+            f"{training['device']}, {training['processor']}", _commit(training),
+            f"{size / 1e6:.1f}", f"`{digest[:16]}`",
         ])  # fmt: skip
     names = [
         "pair",
-        "FD, first",
-        "FD, last",
+        "FD untrained",
+        "FD at the end",
         "minutes",
         "machine",
         "commit",
@@ -216,7 +217,7 @@ def _facts(card: Card) -> str:
         "new best",
         "trained": f"{training['minutes']:.1f} minutes; the weights are those after "
         f"{training['best_minutes']:.1f}, {training['steps']:,} steps of "
-        f"{card['recipe']['batch_size']} images",
+        f"{card['recipe']['batch_size']} images; {_ended(card)}",
         "when, by": f"{training['begun'][:10]}, commit {_commit(training)}",
         "machine": machine,
         "recipe": ", ".join(
@@ -254,6 +255,19 @@ def _measures(card: Card) -> str:
         f"right on {card['real_classifier']:.1f} % of the validation photographs:\n\n"
         f"{_table(['class', *heads], by_class)}"
     )
+
+
+def _ended(card: Card) -> str:
+    """Return what ended a training, and how far it had come: by the first measure of its curve."""
+    curve, budget = card["curve"], card["budget"]
+    first = next(name for name in MEASURES if name in curve[0])
+    best = max(range(len(curve)), key=lambda k: (curve[k][first], -k))
+    spent = curve[-1]["minutes"] >= budget["minutes"] - 0.01
+    text = "the budget ended it" if spent else "the rule ended it"
+    if best == len(curve) - 1:
+        text += ", and its last measurement was its best: more minutes might have taught it more"
+    chance = 100 / len((card["kinds"] or card)["classes"])
+    return f"{text}. {MEASURES[first]} at best: {curve[best][first]:.1f}, by chance {chance:.1f}"
 
 
 def _commit(training: Mapping[str, Any]) -> str:
