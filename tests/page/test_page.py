@@ -195,23 +195,11 @@ def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:
 FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
     "own images": (CHAPTER, {"data": "my_photos", "image_size": 32}, "my_photos with image_size"),
     "another data set": (CHAPTER, {"data": "mnist5k"}, "mnist5k: they"),
-<<<<<<< HEAD
     "own source": (CHAPTER, {"sources": ["real", "gan", "mine=."]}, f"{BED}, mine: they"),
     "another size": (CHAPTER, {"image_size": 16}, f"{BED} with image_size = 16: they"),
     "another network": (CHAPTER, {"backbone": "resnet18"}, f"{BED} with backbone = resnet18: they"),
     "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "paper"), "cifar10 (paper)"),
     "own target": (FEW_IMAGES, {"targets": [TARGET, "mine"]}, "is of mine: they"),
-=======
-    "own source": (CHAPTER, {"sources": ["real", "gan", "mine=."]}, "digits, mine: they"),
-    "another size": (CHAPTER, {"image_size": 16}, "digits with image_size = 16: they"),
-    "another network": (CHAPTER, {"backbone": "resnet18"}, "digits with backbone = resnet18: they"),
-    "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "small"), "cifar10 (small)"),
-    "own target": (
-        "53_why_it_works",
-        {"targets": ["caltech3:Faces_easy", "mine"]},
-        "is of mine: they",
-    ),
->>>>>>> 72172d1acf8b3919cb802f5bee1dac1292a92198
 }
 
 
