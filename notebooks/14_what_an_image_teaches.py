@@ -40,12 +40,15 @@ data: str = "caltech10"  # a data set's name, a folder of class folders, or an .
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
 set_size: int = (
-    1500  # training images of each source at most, equally many a class; 0: as real ones
+    1000  # training images of each source at most, equally many a class; 0: as real ones
 )
 guidance_scale: float = (
     1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
 )
-unconditional: list[str] = ["diffusion"]  # families sampled without a class; the filter labels them
+unconditional: list[str] = [
+    "diffusion",
+    "gan",
+]  # families labelled by the filter, not asked for a class
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights

@@ -343,7 +343,7 @@ page.table(
 # %% [markdown]
 # **And in small images?** A shape is at least a pixel wide, so a hundred of them cover an image of 16 pixels. The share of
 # the pixels outside the large shape that still show the ground, and of the shapes that show at all, by resolution: with a
-# hundred shapes, and with the number that this book takes at that resolution (30 below 32 pixels).
+# hundred shapes, and with the number that this book takes at that resolution (50 at 32 pixels, 30 below).
 
 # %% tags=["hide-input"]
 page.table(

@@ -39,6 +39,12 @@ def test_noise_makes_no_objects():
     assert object_counts(images).tolist() == [k for k in range(1, 7) for _ in range(5)]
 
 
+@pytest.mark.parametrize("count", range(1, 7))
+def test_the_ground_may_be_bright(count):
+    image = noisy(discs(count), count, 5)
+    assert object_counts(np.stack([image, 255 - image])).tolist() == [count, count]
+
+
 def test_little_contrast_is_no_object():
     flat = np.full((1, 16, 16, 1), 200, np.uint8)
     faint, enough = flat.copy(), flat.copy()

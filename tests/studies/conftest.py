@@ -23,6 +23,7 @@ NEEDED = {"method", "train", "test", "dataset", "metric", "value", "seed"}
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
 
 
 @pytest.fixture
@@ -53,7 +54,8 @@ def small() -> dict[str, Any]:
     return {
         "image_size": 8, "target_images": 5, "generated": 4, "real_source": "digits",
         "in_domain": ["digits:3"], "targets": ["china", "digits:3", "digits:4"],
-        "pretrain_steps": 7, "finetune_steps": 4, "evaluate_every": 2, "style_channels": 2,
+        "pretrain_steps": 7, "finetune_steps": 4, "stop_after": 0, "evaluate_every": 2,
+        "style_channels": 2,
         "style_widest": 4, "style_latent": 4,
     }  # fmt: skip
 

@@ -85,7 +85,9 @@ def test_a_hundred_shapes_hide_the_ground_of_small_images_and_the_usual_number_d
     assert grounds == sorted(grounds)
     assert grounds[0] < 0.06 < 0.2 < values["visible_ground", 16, 30]
     assert values["visible_shapes", 16, 30] > 0.6 > values["visible_shapes", 16, 100]
-    assert {(side, n) for _, side, n in values if side >= 32} == {(s, 100) for s in (32, 64, 256)}
+    assert values["visible_ground", 32, 100] < 0.2 < values["visible_ground", 32, 50]
+    assert abs(values["visible_ground", 32, 50] - values["visible_ground", 256, 100]) < 0.06
+    assert {(side, n) for _, side, n in values if side >= 64} == {(64, 100), (256, 100)}
 
 
 def test_visible_ground_is_counted_outside_the_large_shape() -> None:

@@ -176,6 +176,14 @@ def test_the_middle_generator_is_that_of_half_of_the_training(few) -> None:
     assert _equal(_weights(found.generator("middle")), _weights(shorter.generator("last")))
 
 
+def test_some_images_of_every_judged_step_are_kept(few) -> None:
+    found = _tune(few)
+    for which, step in (("middle", 2), ("last", 4)):
+        seen = judged_images(found.generator(which), few_images.SEEN, seed=0)
+        assert np.array_equal(found.images(step), seen)
+    assert not np.array_equal(found.images(0), found.images(4))
+
+
 def test_a_finetuning_starts_from_the_pretrained_pair(few) -> None:
     first = pretrained(stream(Primitives(), image_size=16, seed=0), RECIPE, NETWORK, seed=0)
     scratch, tuned = _tune(few), _tune(few, first)

@@ -125,6 +125,7 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows, transfe
     [
         ({"image_size": 12}, "image size 12 is not possible"),
         ({"evaluate_every": 5}, "give at most 4"),
+        ({"stop_after": 3}, "measured every 2 steps"),
         ({"variants": ["PinkNoise"]}, "compares with Primitives-PS"),
         ({"frozen_blocks": 3}, "the discriminator has 2 at 8 pixels"),
         ({"gan_batch_size": 6}, "multiple of 4"),
@@ -169,6 +170,20 @@ def test_a_saved_pair_stands_for_the_pretraining_on_real_images(
 def test_a_pair_of_other_networks_is_refused_before_work(values, says, checked, pair) -> None:
     with pytest.raises(InputError, match=says):
         prim.check_transfer(checked(**{"pretrain_on": str(pair)} | values))
+
+
+def test_a_training_that_is_stopped_has_the_first_part_of_the_curve(transfer) -> None:
+    how = {"targets": ["digits:4"], "parts": ["synthesizers"], "variants": ["Primitives-PS"]}
+    curves = []
+    for stop_after in (2, 0):
+        study = transfer(stop_after=stop_after, **how)
+        rows = [row for job in study.jobs for row in study.rows(*job)]
+        curves.append({(r["method"], r["step"]): r["value"] for r in rows if r["metric"] == "fd"})
+        assert ({row["metric"] for row in rows} == {"fd"}) == bool(stop_after)
+    short, whole = curves
+    assert {step for _, step in short} == {0, 2}
+    assert {step for _, step in whole} == {0, 2, 4}
+    assert short.items() <= whole.items()
 
 
 def test_the_number_of_shapes_is_by_resolution_or_as_given(transfer, all_rows, trainings) -> None:

@@ -74,6 +74,7 @@ def test_steps_are_those_of_the_share(study_of) -> None:
     ("values", "counts"),
     [
         ({}, [0, 3, 15, 30, 100, 150]),
+        ({"image_size": 32}, [0, 5, 25, 50, 100, 250]),
         ({"image_size": 64}, [0, 10, 50, 100, 500]),
         ({"counts": [4, 2]}, [4, 2]),
     ],
@@ -94,7 +95,8 @@ def test_the_variants_of_biggan_are_those_of_paper_and_public_code(study_of) -> 
 
 
 def test_what_can_be_seen_is_told_once_of_what_is_learned_from(study_of, distinct) -> None:
-    study = study_of(parts=["ablation"], policies=["Decay", "Rand"], biggan_image_size=32)
+    parts = ["ablation", "shares"]
+    study = study_of(parts=parts, policies=["Decay", "Rand"], biggan_image_size=32)
     rows = distinct(study.rows("drawn images", 0))
     grounds = [row for row in rows if row["metric"] == "visible_ground"]
     (usual,) = (row for row in grounds if row["method"] == "layers")
@@ -108,7 +110,26 @@ def test_what_can_be_seen_is_told_once_of_what_is_learned_from(study_of, distinc
         ("policy", "Rand", 30, 1.0),
     ]
     (of_biggan,) = (row for row in grounds if row["method"] == "layers for BigGAN")
-    assert (of_biggan["n_shapes"], of_biggan["resolution"]) == (100, 32)
+    assert (of_biggan["n_shapes"], of_biggan["resolution"]) == (50, 32)
+    each = [list(study_of(parts=[part]).rows("drawn images", 0)) for part in parts]
+    assert all(each)
+    assert not {row["method"] for row in each[0]} & {row["method"] for row in each[1]}
+
+
+@pytest.mark.parametrize("part", ["ablation", "shares"])
+def test_a_training_that_is_stopped_has_the_first_part_of_the_curve(
+    trainings, study_of, part
+) -> None:
+    how = {"parts": [part], "targets": ["china"], "shares": [0.1], "biggan_evaluate_every": 2}
+    study = study_of(stop_after=2, methods=["BigGAN"], **how)
+    whole = study_of(stop_after=0, methods=["BigGAN"], **how)
+    job = next(job for job in study.jobs if job[0] == part)
+    rows, longer = ([*one.rows(*job)] for one in (study, whole))
+    assert {row["metric"] for row in rows} == {"fd"}
+    assert {row["metric"] for row in longer} > {"fd", "best_fd"}
+    assert all(row in longer for row in rows)
+    steps = [more["recipe"].steps for kind, _, more in trainings if kind == "finetuned"]
+    assert steps[0] == 2 < steps[-1]
 
 
 def test_a_model_of_both_halves_of_the_ablation_is_trained_once_and_told_twice(

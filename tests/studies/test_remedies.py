@@ -15,6 +15,7 @@ import torch
 from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
+from synthbook.recognize.methods import METHODS
 from synthbook.recognize.methods.pretrained_guidance import cosine
 from synthbook.recognize.predict import features
 from synthbook.studies import remedies
@@ -39,20 +40,18 @@ P = {
     "backbone": "small_cnn", "pretrained": False, "epochs": 1, "batch_size": 8,
     "learning_rate": 0.01, "input_size": 0, "precision": "float32",
     "guide_backbone": "small_cnn", "guide_input_size": 8, "guide_pretrained": False,
-    "distance": "cosine",
 }  # fmt: skip
 P15 = P | {
     "parts": ("scratch", "other_architecture", "sensitivity", "readings"),
     "methods": ("plain", "ASG", "CSG", "PG-L1", "PG-KL"),
-    "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
-    "lambda_3_kl": (1.0,), "lambda_3_l1": (10.0,), "lambdas": (1.0, 100.0),
-    "scratch_learning_rate": 0.01,
+    "large_set_size": 0, "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
+    "lambda_3_kl": (1.0,), "lambda_3_l1": (10.0,),
+    "scratch_epochs": 1, "scratch_learning_rate": 0.01,
 }  # fmt: skip
 P16 = P | {
-    "parts": ("methods", "real_images", "sensitivity", "readings"),
+    "parts": ("methods", "same_images", "real_images", "sensitivity", "readings"),
     "methods": ("plain", "Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum", "PCGrad"),
-    "similarity": "kl", "target": "guide", "over": "row", "lambda_1": 1.0, "lambda_2": 1.0,
-    "lambda_3": (0.1,), "per_layer": False, "accumulate": 1, "lambdas": (0.1, 1.0), "shots": 2,
+    "lambda_1": 1.0, "lambda_2": 1.0, "lambda_3": (0.1,), "lambdas": (0.1, 1.0), "shots": 2,
     "n_real": (2, 4), "synthetic_ratio": 0.0,
 }  # fmt: skip
 
@@ -74,7 +73,12 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Splits:
         made = {"diffusion": stripes(16, 100 + seed), "gan": stripes(16, 200 + seed)}
         return {k: SimpleNamespace(train=v) for k, v in ({"real": real.train} | made).items()}
 
+    def clone_of_few(family, few, p, *, count, seed, device):
+        assert len(few) == (p["shots"] * few.num_classes or 16)
+        return stripes(count, 300 + seed + len(family))
+
     monkeypatch.setattr(sets, "training_sets", training_sets)
+    monkeypatch.setattr(sets, "clone_of_few", clone_of_few)
     return Splits(stripes(16, 1), stripes(30, 2), stripes(40, 3))
 
 
@@ -188,7 +192,7 @@ def test_the_weight_is_chosen_on_validation_images_and_then_taken(
 def test_numbers_are_those_that_the_method_has() -> None:
     given = RealGuidance.numbers(P16) | {"lambda_3": 5.0}
     assert numbers_of("plain", given) == numbers_of("ASG", given) == {}
-    assert numbers_of("A-GEM", given) == {"per_layer": False, "accumulate": 1}
+    assert numbers_of("A-GEM", given) == {"per_layer": False}
     assert numbers_of("Adp", given) == {"second_stage": "epochs"}
     assert numbers_of("RG+PG-R", given) == {k: given[k] for k in given if k != "second_stage"}
 
@@ -221,6 +225,7 @@ def test_a_run_takes_the_numbers_of_methods(real: Splits, trained: list[dict]) -
         ("meta_rate=9", "no method asked for has a number 'meta_rate'"),
         ("DANN.discriminator_width=wide", "discriminator_width is a int, as 64"),
         ("DANN.discriminator_width=0", "discriminator_width is 0; give at least 1"),
+        ("RG+PG-R.distance=l3", "distance .l3. is not known; choose one of cosine, l2"),
     ],
 )
 def test_wrong_numbers_of_methods_are_named_before_anything_is_trained(entry, message) -> None:
@@ -284,15 +289,29 @@ def test_rows_of_chapter_15(real: Splits, trained: list[dict], distinct) -> None
         where = {"method": "PG-KL", "train": "gan", "split": split, "guide": "same_architecture"}
         table = values(rows, part="tables", **where)
         assert table == values(rows, part="sensitivity", lambda_3=1.0, **where)
-    assert len(values(rows, part="sensitivity", split="test")) == 2 * 2 * 2 * 2
+    assert len(values(rows, part="sensitivity", split="test")) == 2 * 2 * 2
     assert len(values(rows, part="readings", split="test")) == 2 * 4
-    assert len(trained) == 2 * 9 + 2 + 2 * 2 * 3 + 2 * 4  # of 3 new weights, 1.0 of PG-KL is not
+    assert len(trained) == 2 * 9 + 2 + 2 * 4
     assert len({(call["updates"], call["seed"]) for call in trained}) == 1
     assert set(experiment.models) == {
         ("real", "plain"), ("diffusion", "plain"), ("diffusion", "PG-KL"),
         ("gan", "plain"), ("gan", "PG-KL"),
     }  # fmt: skip
     assert rows[0]["value"] == next(iter(PretrainedGuidance(P15, real).rows(5)))["value"]
+
+
+@pytest.mark.parametrize(("kind", "p"), [(PretrainedGuidance, P15), (RealGuidance, P16)])
+def test_rows_say_which_weight_was_given_and_not_which_was_chosen(kind, p) -> None:
+    def weights(p: dict) -> set[float | None]:
+        rows = [row for row in kind.plan(p).rows if row["part"] == kind.main]
+        for row in rows:
+            assert ("lambda_3" not in row) or METHODS[row["method"]].guided
+        return {row.get("lambda_3") for row in rows if METHODS[row["method"]].guided}
+
+    given = {"PG-KL": 1.0, "PG-L1": 10.0, ALL_OURS: 0.1}
+    assert weights(p) == {given[name] for name in p["methods"] if METHODS[name].guided}
+    several = dict.fromkeys(("lambda_3", "lambda_3_kl", "lambda_3_l1"), (1.0, 2.0))
+    assert weights(p | several) == {None}
 
 
 def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(real: Splits) -> None:
@@ -316,6 +335,7 @@ def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> N
     p = P15 | {
         "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
         "backbone": "resnet18_cifar", "large_input_size": 16, "scratch_learning_rate": 0.02,
+        "scratch_epochs": 2, "large_set_size": 6,
     }  # fmt: skip
     rows = list(PretrainedGuidance(p, real).rows(0))
     places = {(row["guide"], row["init"], row["backbone"]) for row in rows}
@@ -324,7 +344,10 @@ def test_each_setting_trains_its_network(real: Splits, trained: list[dict]) -> N
         ("other_architecture", "scratch", "resnet18_cifar"),
     }
     recipes = {call["network"].backbone: call["network"].recipe for call in trained}
-    assert (recipes["small_cnn"].input_size, recipes["small_cnn"].learning_rate) == (16, 0.02)
+    scratch = recipes["small_cnn"]
+    assert (scratch.input_size, scratch.learning_rate, scratch.epochs) == (16, 0.02, 2)
+    sizes = {call["network"].backbone: len(call["synthetic"]) for call in trained}
+    assert sizes == {"small_cnn": 6, "resnet18_cifar": 16}
     assert recipes["resnet18_cifar"].input_size == 0
 
 
@@ -349,6 +372,7 @@ def test_what_a_generator_knows_beside_the_classifiers_images() -> None:
         ({"set_size": 100, "shots": 20}, "shots = 20 of some 10 images a class"),
         ({"n_real": (2, 40)}, "n_real = 40"),
         ({"synthetic_ratio": 20.0}, "give at most 15"),
+        ({"sources": ("real", "mine=.")}, "the part same_images"),
     ],
 )
 def test_parameters_of_chapter_16_that_do_not_fit_are_refused(values, message) -> None:
@@ -378,13 +402,18 @@ def test_rows_of_chapter_16(real: Splits, trained: list[dict], distinct) -> None
     assert len(values(rows, part="real_images", metric="top1_accuracy")) == 2 * 5 * 2
     assert len(values(rows, part="real_images", metric="share_projected")) == 2 * 3 * 2
     assert len(values(rows, part="readings", metric="top1_accuracy")) == 2 * 4
+    assert len(values(rows, part="same_images", metric="top1_accuracy")) == 2 * 4
+    weights = [row["lambda_3"] for row in rows if row.get("varied") and "lambda_3" in row]
+    assert set(weights) == {0.1}  # where another weight is varied
     assert values(rows, method="Aug", metric="relative_cost") == [1.0, 1.0]
     angles = values(rows, method="RG", metric="mean_cosine", train=TRAIN, part="methods")
     assert angles == [np.mean(experiment.histories["RG", TRAIN, 5].extra["cosine"])]
-    assert {row.get("generator_knows") for row in rows} == {"all", None}
+    knows = {(row["part"], row.get("generator_knows")) for row in rows if "+" in row["train"]}
+    assert knows == {(part, "same" if part == "same_images" else "all") for part in P16["parts"]}
     assert {row["train"] for row in rows if "generator_knows" not in row} == {"real", "real_few"}
     # Nothing is trained twice, and all in equal time.
-    alone, both = 2 + 2, 2 * (6 + 5 + 3 + 1)  # methods, n_real 4, other weights, per layer
+    # methods, generators of the few, n_real 4, other weights, per layer
+    alone, both = 2 + 2, 2 * (6 + 4 + 5 + 3 + 1)
     assert len(trained) == alone + both
     assert {call["updates"] for call in trained} == {2}
 

@@ -27,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images float32 [N, C, H, W] in [0, 1], labels int64 [N], and their indices in the set."""
+    """Images float32 [N, C, H, W] in [0, 1], labels int64 [N], and their indices in the set.
+
+    ``pixels`` are the images before they were resized, uint8 [N, H, W, C]; None: ``images`` are.
+    """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    pixels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -138,7 +142,8 @@ class Stream:
                 pixels = crop_and_flip(self.padded, indices, *window)
             else:
                 pixels = self.padded[indices]
-            yield Batch(as_input(pixels, recipe.input_size), self.labels[indices], indices)
+            images = as_input(pixels, recipe.input_size)
+            yield Batch(images, self.labels[indices], indices, pixels)
 
 
 def steps(

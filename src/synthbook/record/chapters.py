@@ -32,7 +32,7 @@ MINI, CUSTOM = "mini", "custom"
 FREE_NAMES = frozenset({
     "seeds", "first_seed", "generators", "sources", "methods", "parts", "controls", "equal",
     "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
-    "skip_unreadable",
+    "skip_unreadable", "stop_after",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

@@ -88,7 +88,7 @@ VOCABULARY: dict[str, Any] = {
     ),
     "recipe": _of(Literal["book", "large"], "of models that are trained", "book"),
     "unconditional": _of(
-        s.Unique[Literal["diffusion"]], "families sampled without a class", ["diffusion"]
+        s.Unique[Literal["diffusion", "gan"]], "families labelled by the filter", ["diffusion"]
     ),
     # sampling
     "guidance_scale": _of(float, "0 without a class, 1 with, above 1 guided", 2.0, ge=0, le=100),
@@ -107,15 +107,17 @@ VOCABULARY: dict[str, Any] = {
     "exponent_high": _of(s.Exponent, "upper end of the spectral exponents", 3.5),
     "exponent_steps": _of(int, "spectral exponents that are checked", 7, ge=2, le=100),
     # GANs from few images
-    "targets": _of(s.Some[s.Text], "images that a GAN is to learn", ["china", "mnist5k:3"]),
-    "in_domain": _of(s.Unique[str], "targets like the real source", ["mnist5k:3"]),
-    "single_object": _of(s.Unique[str], "targets with one bright object", ["mnist5k:3"]),
-    "real_source": _of(s.Text, "real images that a GAN is pretrained on", "mnist5k"),
+    "targets": _of(s.Some[s.Text], "images that a GAN is to learn", ["caltech3:Motorbikes"]),
+    "in_domain": _of(s.Unique[str], "targets like the real source", ["caltech3:Motorbikes"]),
+    "single_object": _of(s.Unique[str], "targets of one object on plain ground", ["digits:3"]),
+    "real_source": _of(s.Text, "real images that a GAN is pretrained on", "caltech97"),
     "pretrain_on": _of(str, "folder of a pair that was pretrained; '': on real_source", ""),
     "target_images": _of(Images, "images of a target to train on", 100, ge=2),
     "style_channels": _of(s.Width, "width of StyleGAN2 at full size", 16),
     "style_widest": _of(s.Width, "most channels that a map of StyleGAN2 has", 512),
     "style_latent": _of(s.Latent, "numbers in z, and in w", 512),
+    "style_noise": _of(bool, "StyleGAN2 adds noise in each layer", False),
+    "stop_after": _of(s.Whole, "steps after which a training is stopped; 0: at its end", 150),
     "mapping_layers": _of(s.Layers, "layers from z to w", 2),
     "pretrain_steps": _of(s.Count, "training steps on the source", 300),
     "finetune_steps": _of(s.Count, "training steps on a target", 200),
@@ -172,18 +174,17 @@ VOCABULARY: dict[str, Any] = {
     "lambda_3_kl": _of(s.Some[s.Weight], f"{_LAMBDA} with KL; {_CHOSEN}", [1.0]),
     "lambda_3_l1": _of(s.Some[s.Weight], f"{_LAMBDA} with L1; {_CHOSEN}", [1.0]),
     "lambdas": _of(s.Some[s.Weight], "weights of a sensitivity study", [1.0]),
-    "distance": _of(Literal["cosine", "l2"], "between two feature vectors", "cosine"),
-    "similarity": _of(Literal["kl", "l1"], "between two matrices of distances", "kl"),
-    "target": _of(Literal["guide", "model"], "whose distribution the KL starts from", "guide"),
-    "over": _of(Literal["row", "matrix"], "what a distribution of the KL is over", "row"),
-    "per_layer": _of(bool, "project each tensor's gradient on its own", False),
-    "accumulate": _of(s.Count, "pieces that a batch is cut into", 1, le=65_536),
     "guide_backbone": _of(s.Text, "frozen network: a timm name", "efficientnet_lite0"),
     "guide_input_size": _of(s.Side, "side of the guide's input in pixels", 32),
     "guide_pretrained": _of(bool, "false: random weights, a control", True),
     "large_input_size": _of(s.Side, "side of the large network's input", 32),
+    "large_set_size": _of(
+        s.Zero | Annotated[int, Field(ge=10, le=10**9)],
+        "training images of the large network; 0: those of the small one", 500,
+    ),
     "large_epochs": _of(s.Count, "passes of the large network over the images", 10, le=100_000),
     "large_learning_rate": _of(Rate, "of the large network, pretrained", 0.001),
+    "scratch_epochs": _of(s.Count, "the same from random weights", 20, le=100_000),
     "scratch_learning_rate": _of(Rate, "of the large network, from random weights", 0.001),
     "method_settings": _of(
         s.Unique[s.Text], "numbers of methods, as METHOD.number=value or number=value",
@@ -237,7 +238,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
     },
     "16_real_guidance": {
         "parts": _of(
-            s.Some[Literal["methods", "real_images", "sensitivity", "readings"]],
+            s.Some[Literal["methods", "same_images", "real_images", "sensitivity", "readings"]],
             _PARTS, ["methods", "readings"],
         ),
         "methods": _of(s.Some[Literal["plain", Mixing]], _METHODS, ["Aug", "RG"]),

@@ -30,6 +30,7 @@ from synthbook.training import OnStep
 
 KEPT = ("embeddings", "adam")  # of a pretraining, besides the other weights
 STATES, CURVE = "optimizers.pt", "curve.json"
+SEEN = 8  # generated images that are kept of each judged step
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
 
 
@@ -183,6 +184,10 @@ class Finetuned:
         """The judged step that is nearest to half of all steps."""
         return _nearest_to_half(self.last, self.history.keys() - {0})
 
+    def images(self, step: int) -> np.ndarray:
+        """Return some generated images of a judged step, uint8 [SEEN, H, W, C]."""
+        return np.load(self.folder / f"step-{step}.npy")
+
     def generator(self, which: str = "best") -> nn.Module:
         """Return the "best", "middle" or "last" generator, averaged weights, in eval mode."""
         return networks.load(self.folder / which)
@@ -217,6 +222,8 @@ def finetuned(
         def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
             if step == halfway:
                 networks.save(generator, folder / "middle")
+            some = judged_images(generator, SEEN, seed=seed, device=device)
+            np.save(folder / f"step-{step}.npy", some)
             return judged(generator)
 
         trained = train(

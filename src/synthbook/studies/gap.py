@@ -33,6 +33,7 @@ REAL = "real"
 UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
 GUIDED_UNFILTERED = "guided_unfiltered"  # a method: guided, and no filter
 SCALES = (2.0, 4.0, 7.5)  # of guidance, of that control
+RAW = {"confidence": 0.0, "unconditional": []}  # parameters of samples as they are drawn
 FOLDS = 5  # of the cross-validation that measures appearance
 SPLITS = ("train", "test")  # images that a source's own classifier was trained on, and others
 Row = dict[str, Any]  # keywords of Run.add
@@ -434,13 +435,16 @@ def lowered(p: Mapping[str, Any], table: pd.DataFrame) -> str:
 def without_filter(
     p: Mapping[str, Any], real: Splits, sets: Mapping[str, TrainingSet], **how: Any
 ) -> dict[str, TrainingSet]:
-    """Return those of the ``sets`` that a filter chose, drawn without it; {} if not asked for."""
+    """Return those of the ``sets`` that a filter chose, drawn without it; {} if not asked for.
+
+    Their labels are the classes that the generators were asked for.
+    """
     from synthbook.studies.training_sets import training_sets
 
     if UNFILTERED not in p.get("controls", ()):
         return {}
     chosen = [source for source in p["sources"] if sets[source.partition("=")[0]].info]
-    return training_sets(real, {**p, "sources": chosen, "confidence": 0.0}, **how)
+    return training_sets(real, {**p, "sources": chosen, **RAW}, **how)
 
 
 def guided_sets(
@@ -453,9 +457,8 @@ def guided_sets(
     """
     from synthbook.studies.training_sets import training_sets
 
-    raw = {"confidence": 0.0, "unconditional": []}
     for scale, family in product(SCALES, guided_families(p)):
-        for method, values in ((GUIDED, {}), (GUIDED_UNFILTERED, raw)):
+        for method, values in ((GUIDED, {}), (GUIDED_UNFILTERED, RAW)):
             asked = {**p, "sources": [family], "guidance_scale": scale, **values}
             row = {"method": method, "guidance_scale": scale}
             row |= {"confidence": 0} if values else {}

@@ -40,7 +40,7 @@ def style_network(p: Parameters) -> dict[str, Any]:
     return {
         "name": "stylegan2", "image_size": p.image_size, "mapping_layers": p.mapping_layers,
         "channels": p.style_channels, "widest": p.style_widest,
-        "latent": p.style_latent, "style": p.style_latent,
+        "latent": p.style_latent, "style": p.style_latent, "noise": p.style_noise,
     }  # fmt: skip
 
 
@@ -61,6 +61,16 @@ def check_style(p: Parameters) -> int:
     except InputError as error:
         raise InputError(f"image_size = {p.image_size}: {error}") from None
     style_recipe(p)
+    if p.evaluate_every > p.finetune_steps:
+        raise InputError(
+            f"evaluate_every = {p.evaluate_every} and there are {p.finetune_steps} finetune_steps; "
+            f"give at most {p.finetune_steps}"
+        )
+    if p.stop_after % p.evaluate_every:
+        raise InputError(
+            f"stop_after = {p.stop_after} and a training is measured every {p.evaluate_every} "
+            "steps (evaluate_every); give a multiple of it, or 0"
+        )
     if p.gan_batch_size % config.deviation_group:
         raise InputError(
             f"gan_batch_size = {p.gan_batch_size}; give a multiple of {config.deviation_group}, "
@@ -88,7 +98,8 @@ def check_source(p: Parameters) -> str:
     if other:
         raise InputError(
             f"pretrain_on = '{p.pretrain_on}' holds networks with {'; '.join(other)}; give "
-            "image_size, style_channels, style_widest, style_latent and mapping_layers as they have"
+            "image_size, style_channels, style_widest, style_latent, style_noise and "
+            "mapping_layers as they have"
         )
     return f"{p.pretrain_on}: a pretrained pair of {ours.image_size} pixels for the real source"
 
@@ -103,6 +114,9 @@ class FewImages:
         """Unpack ``p``; targets of the real source named in ``without`` are left out of it."""
         self.device, self.network, self.recipe = device, style_network(p), style_recipe(p)
         self.pretraining = replace(self.recipe, steps=p.pretrain_steps)
+        self.stopped = 0 < p.stop_after < p.finetune_steps
+        if self.stopped:  # nothing that a step does depends on how many follow
+            self.recipe = replace(self.recipe, steps=p.stop_after)
         self.evaluate_every, self.generated = p.evaluate_every, p.generated
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
         self.drawn = Primitives(
@@ -148,6 +162,14 @@ class FewImages:
         return "inside" if name.rstrip("/") in self.inside else "outside"
 
 
+def curve_rows(learned: Finetuned, against: Sequence[str] = ("train",)) -> Rows:
+    """Yield the distances to sets of images, measurement by measurement."""
+    for step, numbers in learned.history.items():
+        for name in against:
+            if name in numbers:
+                yield {"metric": "fd", "value": numbers[name], "against": name, "step": step}
+
+
 def distance_rows(learned: Finetuned, choosing: Sequence[str] = ("train",)) -> Rows:
     """Yield the distances of the best and of the last snapshot, to both sets of images.
 
@@ -190,11 +212,6 @@ def starts(p: Parameters) -> dict[str, tuple[str, str]]:
 def check_transfer(p: Parameters) -> str:
     """Check what the parameters of chapter 52 mean together; return its images in words."""
     blocks = check_style(p)
-    if p.evaluate_every > p.finetune_steps:
-        raise InputError(
-            f"evaluate_every = {p.evaluate_every} and there are {p.finetune_steps} finetune_steps; "
-            f"give at most {p.finetune_steps}"
-        )
     if "sources" in p.parts and PS not in p.variants:
         raise InputError(
             f"the part sources compares with {PS} and variants = {list(p.variants)}; add it"
@@ -235,8 +252,14 @@ class Transfer(FewImages):
         return self.finetuned(seed, name, first, frozen_blocks=frozen_blocks, count=count)
 
     def rows(self, seed: int, name: str, model: str) -> Rows:
-        """Do a job. The last model of a target yields its rows, the last target the medians."""
-        self.learned(seed, name, model)
+        """Do a job. The last model of a target yields its rows, the last target the medians.
+
+        Of a training that is stopped early the curve is all there is.
+        """
+        learned = self.learned(seed, name, model)
+        if self.stopped:
+            yield from ({**row, **self._about(seed, name, model)} for row in curve_rows(learned))
+            return
         if model != list(self.models)[-1]:
             return
         yield from self._of_target(seed, name)
@@ -251,20 +274,21 @@ class Transfer(FewImages):
         best = {model: self.learned(seed, name, model).lowest for model in self.models}
         return {m: 1 - value / best[SCRATCH] for m, value in best.items() if m != SCRATCH}
 
+    def _about(self, seed: int, name: str, model: str) -> dict[str, Any]:
+        """Return the fields that all rows of a model have."""
+        method, source = self.models[model]
+        about = {"method": method, "train": source, "test": "", "dataset": name.rstrip("/")}
+        return about | {"backbone": "stylegan2", "seed": seed, "domain": self.domain(name)}
+
     def _of_target(self, seed: int, name: str) -> Rows:
         gains, dataset = self._gains(seed, name), name.rstrip("/")
-        common = {"test": "", "dataset": dataset, "backbone": "stylegan2", "seed": seed}
-        common["domain"] = self.domain(name)
         level = self.learned(seed, name, SCRATCH).lowest / 0.95
-        for model, (method, source) in self.models.items():
-            learned = self.learned(seed, name, model)
-            what = {"method": method, "train": source, **common}
+        for model in self.models:
+            learned, what = self.learned(seed, name, model), self._about(seed, name, model)
             for row in sorted(distance_rows(learned), key=lambda row: row["against"] != "train"):
                 yield {**row, **what}
-            curve = {step: numbers["train"] for step, numbers in learned.history.items()}
-            for step, value in curve.items():
-                yield {"metric": "fd", "value": value, "step": step, "against": "train", **what}
-            reached = [step for step, value in curve.items() if value <= level]
+            yield from ({**row, **what} for row in curve_rows(learned))
+            reached = [step for step, at in learned.history.items() if at["train"] <= level]
             steps = min(reached, default=self.recipe.steps)
             values = {"steps_to_95": steps, "share_to_95": steps / self.recipe.steps}
             if model in gains:
@@ -274,7 +298,7 @@ class Transfer(FewImages):
                 halfway = learned.history[learned.middle]
                 yield from measured(what, {name: halfway[name] for name in COUNTED})
         if dataset in self.alone:
-            what = {"method": "real images", "train": "", **common}
+            what = self._about(seed, name, SCRATCH) | {"method": "real images", "train": ""}
             yield from measured(what, objects(self.target(seed, name).train.images))
 
     def _over_targets(self, seed: int) -> Rows:

@@ -26,7 +26,14 @@ from synthbook.studies import few_images
 from synthbook.studies.drawn import PS, Parameters, shapes_of, visibility_rows
 from synthbook.studies.few_images import Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
-from synthbook.studies.prim import SCRATCH, FewImages, check_source, check_style, distance_rows
+from synthbook.studies.prim import (
+    SCRATCH,
+    FewImages,
+    check_source,
+    check_style,
+    curve_rows,
+    distance_rows,
+)
 from synthbook.studies.targets import check_target, stream
 from synthbook.training import normalise
 
@@ -56,8 +63,9 @@ def biggan_recipe(p: Parameters, steps: int, *, augmented: bool) -> Training:
 
 
 def steps_at(p: Parameters) -> dict[float, int]:
-    """Return BigGAN's training steps at each share."""
+    """Return BigGAN's training steps at each share, or those after which it is stopped."""
     steps = p.share_steps or [p.biggan_steps] * len(p.shares)
+    steps = [min(count, p.stop_after or count) for count in steps]
     return dict(zip(p.shares, steps, strict=True))
 
 
@@ -77,6 +85,11 @@ def check_reasons(p: Parameters) -> str:
     if p.biggan_augment == "" and any("DiffAug" in method for method in p.methods):
         raise InputError(
             "biggan_augment is empty; name augmentations, or leave DiffAug out of methods"
+        )
+    if p.stop_after % p.biggan_evaluate_every:
+        raise InputError(
+            f"stop_after = {p.stop_after} and BigGAN is measured every {p.biggan_evaluate_every} "
+            "steps (biggan_evaluate_every); give a multiple of it, or 0"
         )
     if p.share_steps and len(p.share_steps) != len(p.shares):
         raise InputError(
@@ -134,6 +147,7 @@ class Reasons(FewImages):
         """Unpack the parameters; the first of a job names its part, then comes the seed."""
         super().__init__(p, device, without=p.in_domain)
         self.policies, self.counts, self.data = list(p.policies), counts_of(p), p.data
+        self.parts = list(p.parts)
         self.biggan_generated, self.keeps = p.biggan_generated, list(p.biggan_keeps)
 
         def labelled(data: str) -> Labelled:
@@ -145,6 +159,7 @@ class Reasons(FewImages):
 
         self.sets = {data: labelled(data) for data in [p.data, *p.more_data]}
         self.biggan_evaluate_every = p.biggan_evaluate_every
+        self.biggan_stopped = 0 < p.stop_after < max(p.share_steps or [p.biggan_steps])
         self.biggan_recipes = {
             (share, on): biggan_recipe(p, steps, augmented=on)
             for share, steps in steps_at(p).items()
@@ -199,16 +214,18 @@ class Reasons(FewImages):
             yield {"test": "", "seed": seed, **row}
 
     def drawn_rows(self, seed: int) -> Rows:
-        """Yield what can be seen of ground and shapes in what the networks learn from."""
+        """Yield what can be seen of ground and shapes in what the networks of a part learn from."""
         where = {"resolution": self.network["image_size"], "seed": seed}
-        yield from visibility_rows(self.drawn, "layers", **where)
-        for policy, count in self.plans[1:]:
-            recipe = replace(self.drawn, shapes=count, size_policy=policy)
-            for study in self.studied(policy, count):
-                for row in visibility_rows(recipe, "layers of the ablation", **where):
-                    yield row | study
-        where["resolution"] = self.sets[self.data].network["image_size"]
-        yield from visibility_rows(self.biggan_drawn, "layers for BigGAN", **where)
+        if "ablation" in self.parts:
+            yield from visibility_rows(self.drawn, "layers", **where)
+            for policy, count in self.plans[1:]:
+                recipe = replace(self.drawn, shapes=count, size_policy=policy)
+                for study in self.studied(policy, count):
+                    for row in visibility_rows(recipe, "layers of the ablation", **where):
+                        yield row | study
+        if "shares" in self.parts:
+            where["resolution"] = self.sets[self.data].network["image_size"]
+            yield from visibility_rows(self.biggan_drawn, "layers for BigGAN", **where)
 
     def filter_rows(self, seed: int) -> Rows:
         """Yield how alike filters are: untrained, after drawn images, and after real ones."""
@@ -248,7 +265,9 @@ class Reasons(FewImages):
         if recipe:
             what |= {"method": "finetune", "train": PS}
         for study in self.studied(policy, count) if recipe else [{}]:
-            yield from ({**row, **what, **study} for row in distance_rows(learned))
+            yield from ({**row, **what, **study} for row in curve_rows(learned))
+            if not self.stopped:
+                yield from ({**row, **what, **study} for row in distance_rows(learned))
 
     def share(self, seed: int, data: str, share: float) -> ImageSet:
         """Return a share of the training images, as many of each class; the shares are nested."""
@@ -282,11 +301,15 @@ class Reasons(FewImages):
         """Yield the distances and leaks of a method on a share, and what pretraining gains.
 
         As in the public code the best snapshot is also the nearest to held-out images: the one of
-        the paper's tables. The other is the nearest to the images trained on.
+        the paper's tables. The other is the nearest to the images trained on. Of a training that is
+        stopped early the curve is all there is.
         """
         what = {"method": method, "train": PS if method.endswith("PS") else "none"}
         what |= {"dataset": data, "backbone": "biggan", "part": "shares", "share": share}
         learned, ways = self.learned_share(seed, data, share, method), ("train", "held_out")
+        yield from ({**row, **what} for row in curve_rows(learned, ways))
+        if self.biggan_stopped:
+            return
         leaks = leak_rows(self.samples(seed, data, share, method))
         yield from ({**row, **what} for row in chain(distance_rows(learned, ways), leaks))
         discriminator = networks.load_discriminator(learned.folder / "last")

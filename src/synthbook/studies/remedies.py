@@ -5,7 +5,7 @@ To import this, to check parameters and to plan needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 from synthbook.data import few_shot
 from synthbook.errors import InputError
 from synthbook.recognize.methods import GUIDE, METHODS, keywords_of, train_by
-from synthbook.studies.gap import REAL, Row, check_data, check_shots, check_sources, families_of
+from synthbook.studies.gap import (
+    REAL,
+    SAME_IMAGES,
+    Row,
+    check_data,
+    check_shots,
+    check_sources,
+    families_of,
+    trained_here,
+)
 from synthbook.studies.plans import (
     ACCURACY,
     Cell,
@@ -65,14 +74,18 @@ def remedy(
 
     Equal seeds give equal initial weights whatever the method and the images are. ``updates`` are
     optimiser steps, the same for all methods that are compared (``updates_of``); the last one's
-    weights are kept. ``numbers`` are the method's (``keywords_of``).
+    weights are kept. ``numbers`` are the method's (``keywords_of``). Plain training for the epochs
+    of the recipe is that of chapters 12 to 14, and read again where it is kept.
 
     Raises:
         InputError: for an unknown name or number, or images or a guide that the method lacks.
         TrainingError: if a loss is not finite.
     """
-    from synthbook.recognize.methods.task import Task
+    from synthbook.recognize.methods.task import Task, updates_of
 
+    alone = [images for images in (real, synthetic) if images is not None]
+    if name == "plain" and [updates_of(images, network.recipe) for images in alone] == [updates]:
+        return network.train(alone[0], seed=seed, device=device)
     model = network.fresh(real if synthetic is None else synthetic, seed=seed)
     sets = {"real": real, "synthetic": synthetic, "guide": guide}
     how = {"device": device, "precision": network.precision}
@@ -137,6 +150,12 @@ def _guided(p: Mapping[str, Any]) -> list[str]:
     return [name for name in GUIDED if name in p["methods"]]
 
 
+def _given(name: str, weights: Sequence[float]) -> Row:
+    """Return the weight of a guided method where it was given, and not chosen among several."""
+    given = METHODS[name].guided and len(weights) == 1
+    return {"lambda_3": weights[0]} if given else {}
+
+
 def _row(
     p: Mapping[str, Any], part: str, setting: str, source: str, name: str, **quantities: Any
 ) -> Row:
@@ -181,14 +200,16 @@ class PretrainedGuidance(Experiment):
         super().__init__(p, real, device=device)
         self.guide = guide_of(p, channels=real.train.channels, device=device)
         self.settings, small = _settings(p), network_of(p)
-        rates = {"scratch": p["scratch_learning_rate"], "pretrained": p["large_learning_rate"]}
-        large = {"epochs": p["large_epochs"], "input_size": p["large_input_size"]}
+        prefixes = {"scratch": "scratch", "pretrained": "large"}  # of their parameters
         self.networks = {
             setting: replace(
                 small, backbone=p["guide_backbone"], pretrained=setting == "pretrained",
-                recipe=replace(small.recipe, learning_rate=rate, **large),
+                recipe=replace(
+                    small.recipe, epochs=p[f"{prefix}_epochs"], input_size=p["large_input_size"],
+                    learning_rate=p[f"{prefix}_learning_rate"],
+                ),
             )
-            for setting, rate in rates.items()
+            for setting, prefix in prefixes.items()
         }  # fmt: skip
         self.networks[OTHER] = small
         self._models: dict[tuple[Any, ...], Classifier] = {}
@@ -196,7 +217,7 @@ class PretrainedGuidance(Experiment):
     @staticmethod
     def numbers(p: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reading of equation 1 that is taken."""
-        return {"distance": p["distance"], "target": "guide", "over": "row"}
+        return {"distance": "cosine", "target": "guide", "over": "row"}
 
     @staticmethod
     def choices(p: Mapping[str, Any]) -> list[Choice]:
@@ -223,16 +244,19 @@ class PretrainedGuidance(Experiment):
                 if name == "CSG" and setting == OTHER:
                     continue
                 metrics = metrics_of(name, "val", "test", cost=name != "plain")
-                row = _row(p, "tables", setting, source, name)
+                given = _given(name, p[GUIDED[name]]) if name in GUIDED else {}
+                row = _row(p, "tables", setting, source, name, **given)
                 yield Cell(row, Training(name, (setting, source)), metrics, plain)
                 if name == "plain":  # whether it has learned its own images
                     yield Cell(row | {"test": source}, plain, ((ACCURACY, "train"),))
-        other = {"distance": "l2" if p["distance"] == "cosine" else "cosine"}
+        other = {"distance": "l2"}
         turned = [("PG-KL", {"target": "model"}), ("PG-KL", {"over": "matrix"}), ("PG-KL", other)]
         for source in families:
             if "sensitivity" in p["parts"]:
-                for setting, name, weight in product(settings, _guided(p), p["lambdas"]):
-                    yield _weighted(p, "sensitivity", setting, source, name, weight, "val", "test")
+                for setting, name in product(settings, _guided(p)):
+                    for weight in p[GUIDED[name]]:
+                        where = ("sensitivity", setting, source, name)
+                        yield _weighted(p, *where, weight, "val", "test")
             for name, reading in [*turned, ("PG-L1", other)] if "readings" in p["parts"] else ():
                 if name in p["methods"]:
                     whole = PretrainedGuidance.numbers(p) | reading if name == "PG-KL" else reading
@@ -270,14 +294,19 @@ class PretrainedGuidance(Experiment):
     def _train(self, seed: int) -> Train:
         from synthbook.recognize.methods.task import updates_of
         from synthbook.recognize.predict import accuracy
-        from synthbook.studies.training_sets import training_sets
+        from synthbook.studies.training_sets import equal_a_class, training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
         self._models = {}
 
+        @cache  # one object a set, of which the guide need not look at the images again
+        def of(source: str, count: int) -> ImageSet:
+            return equal_a_class(sets[source].train, count, seed=seed)
+
         def train(method: str, images: tuple[str, str], numbers: dict[str, Any]) -> Trained:
             setting, source = images
-            network, taken = self.networks[setting], sets[source].train
+            network = self.networks[setting]
+            taken = of(source, 0 if setting == OTHER else self.p["large_set_size"])
             updates = updates_of(taken, network.recipe)
             how = {"synthetic": taken, "seed": seed, "updates": updates, "guide": self.guide}
             model, result = _rated(self, network, method, **how, **numbers)
@@ -298,6 +327,7 @@ ALL_OURS = "RG+PG-R+PG-F"
 TWO_STAGES = tuple(name for name, method in METHODS.items() if method.stages == "two")
 # What a part compares, as far as it is asked for; part methods takes all that are.
 METHODS_OF = {
+    SAME_IMAGES: ("Aug", "sum", "RG", "PG-R+PG-F", ALL_OURS),
     "real_images": ("Aug", "A-GEM", "RG", ALL_OURS, "sum"),
     "sensitivity": (ALL_OURS,),
     "readings": ("RG", "sum", "PCGrad", *TWO_STAGES),
@@ -315,6 +345,11 @@ def check_real_guidance(p: Mapping[str, Any]) -> object:
                 f"methods = {list(p['methods'])} has none of those of the part {part}; "
                 f"add one of {', '.join(known)}"
             )
+    if SAME_IMAGES in p["parts"] and not (p["shots"] and trained_here(p)):
+        raise InputError(
+            f"the part {SAME_IMAGES} compares on models of a family of the book that know the few "
+            "real images only; set shots = 10 and give sources diffusion or gan, or leave it out"
+        )
     summary = check_sources(p)
     count = check_shots(p, summary, **_shots(p))
     few, ratio = p["shots"] * summary.num_classes or count, p["synthetic_ratio"]
@@ -338,7 +373,8 @@ def generator_knows(p: Mapping[str, Any], family: str, shots: int | None) -> str
 
     'same': no others, as in the second setting of the paper. 'all': all there are, of which the
     classifier has ``shots`` a class, as in its CIFAR-10 columns; the samples may then tell of
-    images that the classifier was not given. 'unknown' for samples that were made elsewhere.
+    images that the classifier was not given. 'unknown' for samples that were made elsewhere. In
+    the part same_images the book's models of few images make it 'same'.
     """
     if any(source.startswith(f"{family}=") for source in p["sources"]):
         return "unknown"
@@ -350,7 +386,8 @@ class RealGuidance(Experiment):
     """Chapter 16: the methods of Table 4, on few real images and many generated ones.
 
     ``images`` of a `Training` are a generator, real images a class (0 for all, None for none of
-    them), and whether they are without generated ones. There is one `Choice`.
+    them), whether they are without generated ones, and whether the generator knows these real
+    images only. There is one `Choice`.
     """
 
     main = "methods"
@@ -366,8 +403,9 @@ class RealGuidance(Experiment):
     @staticmethod
     def numbers(p: Mapping[str, Any]) -> dict[str, Any]:
         """Return the weights of both gradients and the readings that are taken."""
-        names = ("lambda_1", "lambda_2", "distance", "similarity", "target", "over", "per_layer")
-        return {name: p[name] for name in (*names, "accumulate")} | {"second_stage": "epochs"}
+        readings = {"distance": "cosine", "similarity": "kl", "target": "guide", "over": "row"}
+        readings |= {"per_layer": False, "second_stage": "epochs"}
+        return {"lambda_1": p["lambda_1"], "lambda_2": p["lambda_2"], **readings}
 
     @staticmethod
     def choices(p: Mapping[str, Any]) -> list[Choice]:
@@ -398,6 +436,8 @@ class RealGuidance(Experiment):
             for family, method in product(families, methods):
                 shots = None if method == "plain" else few
                 yield _cell(p, "methods", method, family, shots, "test", cost="Aug" in methods)
+        for family, method in product(trained_here(p), parts.get(SAME_IMAGES, ())):
+            yield _cell(p, SAME_IMAGES, method, family, few, "test", of_few=True)
         for family in families:
             for method, n in product(parts.get("real_images", ()), p["n_real"]):
                 yield _cell(p, "real_images", method, family, n, "test", n_real=n)
@@ -414,7 +454,7 @@ class RealGuidance(Experiment):
     def _train(self, seed: int) -> Train:
         from synthbook.data import at_most
         from synthbook.recognize.methods.task import updates_of
-        from synthbook.studies.training_sets import training_sets
+        from synthbook.studies.training_sets import clone_of_few, training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
         of_real, generated = sets[REAL].train, {x: sets[x].train for x in self.families}
@@ -425,14 +465,25 @@ class RealGuidance(Experiment):
 
         @cache  # one object a number, of which the guide need not look at the images again
         def few_of(shots: int | None) -> ImageSet | None:
-            return few_shot(of_real, shots, seed=seed) if shots else of_real if shots == 0 else None
+            if shots:  # nested: a part of those of the set, and of those of more shots
+                return few_shot(self.real.train, shots, seed=seed)
+            return of_real if shots == 0 else None
+
+        @cache
+        def made(family: str, of_few: bool) -> ImageSet:
+            if not of_few:
+                return generated[family]
+            count, few = len(generated[family]), few_of(self.p["shots"])
+            how = {"count": count, "seed": seed, "device": self.device}
+            return clone_of_few(family, few, self.p, **how)
 
         def train(method: str, images: tuple[Any, ...], numbers: dict[str, Any]) -> Trained:
-            family, shots, alone = images
-            updates = updates_of(generated[family], self.network.recipe)
+            family, shots, alone, of_few = images
+            synthetic = made(family, of_few)
+            updates = updates_of(synthetic, self.network.recipe)
             how = {"updates": updates, "seed": seed, "guide": self.guide}
             how["real"] = few_of(shots)
-            how["synthetic"] = None if alone else generated[family]
+            how["synthetic"] = None if alone else synthetic
             return _rated(self, self.network, method, **how, **numbers)[1]
 
         return train
@@ -441,11 +492,12 @@ class RealGuidance(Experiment):
 def _cell(
     p: Mapping[str, Any], part: str, method: str, family: str, shots: int | None, *splits: str,
     numbers: Mapping[str, Any] | None = None, cost: bool = False, alone: str = "",
-    **quantities: Any,
+    of_few: bool = False, **quantities: Any,
 ) -> Cell:  # fmt: skip
     """Return the cell of a method on ``shots`` real images a class and those of a generator.
 
-    ``alone`` names real images where there are no others, ``quantities`` go into the row.
+    ``alone`` names real images where there are no others; ``of_few``: the generator knows these
+    real images only. ``quantities`` go into the row.
     """
     train = alone or (family if shots is None else f"real_few+{family}")
     if "n_real" in quantities:
@@ -454,9 +506,12 @@ def _cell(
         "method": method, "train": train, "test": REAL, "dataset": p["data"], "part": part,
         "backbone": p["backbone"], **quantities,
     }  # fmt: skip
+    if "lambda_3" not in (numbers or {}):
+        row |= _given(method, p["lambda_3"])
     if not alone:
-        row["generator_knows"] = generator_knows(p, family, shots)
-    training = Training(method, (family, shots, bool(alone)), tuple((numbers or {}).items()))
-    than = Training("Aug", (family, p["shots"], False)) if cost else None
+        row["generator_knows"] = "same" if of_few else generator_knows(p, family, shots)
+    images = (family, shots, bool(alone), of_few)
+    training = Training(method, images, tuple((numbers or {}).items()))
+    than = Training("Aug", (family, p["shots"], False, False)) if cost else None
     metrics = metrics_of(method, *splits, cost=cost)
     return Cell(row, training, metrics if part != "choice" else metrics[: len(splits)], than)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
-from synthbook.recognize.batches import Batch, as_input
+from synthbook.recognize.batches import Batch, Stream, as_input
 from synthbook.recognize.methods.guide import TABLES, Guide, create_guide
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.recipe import Recipe
@@ -60,12 +60,23 @@ def test_features_of_a_set_are_computed_once_and_looked_up(guide, quadrants) -> 
     assert len(frozen._tables) == TABLES
 
 
-def test_images_that_a_network_sees_resized_are_resized_for_the_guide_too(guide, quadrants) -> None:
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_guide_sees_images_as_they_are_and_not_resized_for_another_network(
+    flip: bool, guide, quadrants
+) -> None:
     frozen, images = guide(), quadrants(5, 1)
-    frozen.remember({"real": images}, replace(RECIPE, input_size=16))
-    large = as_input(torch.from_numpy(images.images), 16)
-    found = frozen.of("real", Batch(large, torch.zeros(5), torch.arange(5)))
-    torch.testing.assert_close(found, frozen.features(large), atol=1e-6, rtol=1e-5)
+    recipe = replace(RECIPE, input_size=16, flip=flip)
+    frozen.remember({"real": images}, recipe)
+    (some,) = Stream(images, recipe, name="real", seed=0).epoch(0, [0, 5])
+    assert some.images.shape[-1] == 16
+    whole = as_input(torch.from_numpy(images.images))[some.indices]
+    mirrored = [
+        not torch.equal(x, as_input(p[None])[0]) for x, p in zip(whole, some.pixels, strict=False)
+    ]
+    assert any(mirrored) == flip
+    whole = torch.stack([x.flip(2) if m else x for x, m in zip(whole, mirrored, strict=False)])
+    found = frozen.of("real", some)
+    torch.testing.assert_close(found, frozen.features(whole), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"flip": True}, {"crop_padding": 1}])

@@ -42,6 +42,10 @@ RANGES: list[tuple[set[str], Callable[[Any], bool], str]] = [
     ({"momentum"}, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     ({"temperature"}, lambda x: x > 0, "a number above 0"),
 ]
+READINGS = {  # of equation 1
+    "distance": ("cosine", "l2"), "similarity": ("kl", "l1"), "target": ("guide", "model"),
+    "over": ("row", "matrix"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,8 @@ def check_numbers(name: str, keywords: Mapping[str, Any]) -> None:
                 f"method '{name}' has no number '{keyword}'{did_you_mean(keyword, known)}; it has "
                 f"{', '.join(known) or 'none'}"
             )
+        if keyword in READINGS:
+            check_choice(keyword, value, READINGS[keyword])
         for names, allows, words in RANGES:
             if keyword in names and not allows(value):
                 raise InputError(f"{keyword} is {value}; give {words}")

@@ -31,7 +31,7 @@ from synthbook.errors import InputError
 from synthbook.randomness import seeded
 from synthbook.recognize.batches import Batch, resized
 from synthbook.recognize.methods.asg import update
-from synthbook.recognize.methods.guide import Guide
+from synthbook.recognize.methods.guide import Guide, full
 from synthbook.recognize.methods.task import Task, Together, stage
 from synthbook.recognize.models import Classifier
 from synthbook.recognize.train import Batches, History, Report, Step, report
@@ -111,7 +111,7 @@ def _frozen_features(guide: Guide, stream: str, batch: Batch, weights: Tensor | 
     """Return the frozen features [N, D], pooled by ``weights`` where there is a map."""
     if weights is None:  # average pooling, which the guide keeps
         return guide.of(stream, batch)
-    features, feature_map = with_map(guide.network, resized(batch.images, guide.input_size))
+    features, feature_map = with_map(guide.network, resized(full(batch), guide.input_size))
     return features if feature_map is None else pooled(feature_map, weights)
 
 

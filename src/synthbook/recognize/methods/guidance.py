@@ -55,7 +55,8 @@ def gradients_step(
     def backward(model: nn.Module, name: str, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradient to ``.grad``; return loss, logits [N, K] and GUIDANCE [3], detached."""
         losses, logits, guidance = [], [], []
-        cut = (x.tensor_split(accumulate) for x in (batch.images, batch.labels, batch.indices))
+        parts = (batch.images, batch.labels, batch.indices, batch.pixels)
+        cut = (x.tensor_split(accumulate) for x in parts if x is not None)
         for piece in map(Batch, *cut):
             features = model.features(piece.images)
             scores = model.head(features)

@@ -26,7 +26,8 @@ class Guide:
     """M_p: a network in evaluation mode, without gradients, whose features others are held to.
 
     ``network`` has the head that it was pretrained with, if there is one; images are resized to
-    ``input_size`` pixels before they enter; its features have the width ``width``.
+    ``input_size`` pixels before they enter, from the size that they have in their set and not from
+    that at which the network in training sees them; its features have the width ``width``.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Guide:
                 f"set guide_input_size to the size it was made for"
             ) from None
         self._kept: dict[str, Tensor] = {}
-        self._tables: dict[tuple[int, int], tuple[ImageSet, Tensor]] = {}
+        self._tables: dict[int, tuple[ImageSet, Tensor]] = {}
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Guide:
     def of(self, stream: str, batch: Batch) -> Tensor:
         """Return f_p of a batch, looked up where ``remember`` was told of its stream."""
         table = self._kept.get(stream)
-        return self.features(batch.images) if table is None else table[batch.indices]
+        return self.features(full(batch)) if table is None else table[batch.indices]
 
     def remember(self, streams: Mapping[str, ImageSet], recipe: Recipe) -> None:
         """Have the features of these streams' images ready for the next training, and no others.
@@ -65,18 +66,23 @@ class Guide:
         """
         self._kept = {}
         for name, images in streams.items() if not (recipe.crop_padding or recipe.flip) else ():
-            key = id(images), recipe.input_size  # of a set that is held, so no other has its id
+            key = id(images)  # of a set that is held, so no other has its id
             _, self._kept[name] = self._tables[key] = self._tables.pop(key, None) or (
-                images, self._table(images, recipe.input_size)
+                images, self._table(images)
             )  # fmt: skip
         for key in list(self._tables)[:-TABLES]:
             del self._tables[key]
 
-    def _table(self, images: ImageSet, input_size: int) -> Tensor:
-        """Return f_p of a set as it enters a network at ``input_size``, [N, D_p]."""
+    def _table(self, images: ImageSet) -> Tensor:
+        """Return f_p of a set, [N, D_p]."""
         place = next(self.network.parameters()).device
         parts = torch.from_numpy(np.array(images.images)).split(PART)
-        return torch.cat([self.features(as_input(part.to(place), input_size)) for part in parts])
+        return torch.cat([self.features(as_input(part.to(place))) for part in parts])
+
+
+def full(batch: Batch) -> Tensor:
+    """Return a batch's images, cropped and mirrored but not resized, float [N, C, H, W]."""
+    return batch.images if batch.pixels is None else as_input(batch.pixels)
 
 
 def create_guide(

@@ -14,7 +14,8 @@ from synthbook.recognize.train import Batches, History, Report, joined, report
 
 def plain(model: nn.Module, task: Task) -> History:
     """Cross-entropy on the one set there is: Baseline (Real) or Baseline (Fake)."""
-    return stage(model, task.streams(), task)
+    (images,) = task.streams().values()
+    return stage(model, {"train": images}, task)
 
 
 def aug(model: nn.Module, task: Task) -> History:
