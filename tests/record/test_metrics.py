@@ -11,7 +11,7 @@ from synthbook.record.metrics import METRICS, PRODUCES, Produced
 from synthbook.record.rows import recorded_rows
 from synthbook.store import root
 
-SCALES = sorted(path.name for path in (root() / "results").iterdir())
+SCALES = sorted(path.name for path in root().glob("results/*"))
 
 
 @pytest.mark.parametrize("chapter", PRODUCES)
