@@ -303,7 +303,7 @@ class Made:
         on_a_gpu = torch.device(device).type == "cuda"
         if self.shots:
             return 1.0 if on_a_gpu else 5.0
-        return 6.0 if on_a_gpu else 30.0
+        return 4.5 if on_a_gpu else 30.0
 
     def samples(self, seed: int) -> dict[float, int]:
         """Return how many images of its bank come with it, by guidance scale: most of seed 0."""
