@@ -196,7 +196,8 @@ def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
         names += [f"real_few+{family}"]
     names += ["real_without_rare", "real_without_random"]
     if SAME_IMAGES in p["controls"]:
-        names += [f"real_few+{family} of few images" for family in trained_here(p)]
+        of_few = [f"{family} of few images" for family in trained_here(p)]
+        names += [f"{start}{name}" for name in of_few for start in ("real_few+", "")]
     return _plan(p, names)
 
 
@@ -661,7 +662,10 @@ class WhatAnImageTeaches:
             yield from self._costs(sets, losses, row)
 
     def _same_images(self) -> Rows:
-        """Yield what generators add to few real images that were trained on these alone."""
+        """Yield what generators add to few real images that were trained on these alone.
+
+        And what their images teach by themselves: whether such a generator has learned anything.
+        """
         from synthbook.studies.training_sets import clone_of_few
 
         if SAME_IMAGES in self.p.get("controls", ()):
@@ -669,5 +673,6 @@ class WhatAnImageTeaches:
                 count = len(self.sets[family].train)
                 made = clone_of_few(family, self.few, self.p, count=count, **self.how)
                 model = self._trained_on(concatenate(self.few, made))
-                row = self._accuracy(f"real_few+{family}", model)
-                yield row | {"generator_knows": "same"}
+                alone = self._trained_on(made)
+                for name, one in ((f"real_few+{family}", model), (family, alone)):
+                    yield self._accuracy(name, one) | {"generator_knows": "same"}
