@@ -37,14 +37,10 @@ generators: int = 1  # models of each family; seed s uses number s mod this
 sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also your own
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
-minutes: float = (
-    0.0  # to train a model of each family for, if none is kept of these images; 0: never
-)
+minutes: float = 0.0  # to train a model of each family for, if none is kept; 0: never
 recipe: str = "book"  # of models that are trained: book, or large for days on a GPU
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-guidance_scale: float = (
-    1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
-)
+guidance_scale: float = 1.0  # of the diffusion model; 1 is as it was learned
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights
 epochs: int = 40  # passes over the training images

@@ -39,16 +39,9 @@ sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also yo
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-set_size: int = (
-    1000  # training images of each source at most, equally many a class; 0: as real ones
-)
-guidance_scale: float = (
-    1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
-)
-unconditional: list[str] = [
-    "diffusion",
-    "gan",
-]  # families labelled by the filter, not asked for a class
+set_size: int = 1000  # training images of each source, equally many a class; 0: all
+guidance_scale: float = 1.0  # of the diffusion model; 1 is as it was learned
+unconditional: list[str] = ["diffusion", "gan"]  # the filter labels them, not the class asked for
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights
@@ -276,7 +269,7 @@ page.claims()
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **Mini.** 1,460 photographs of each source at 32 × 32 pixels, which a small convolutional network from random weights
+# - **Mini.** 1,000 photographs of each source at 32 × 32 pixels, which a small convolutional network from random weights
 #   sees at 16 (a quarter of the time), and generators trained for minutes. The paper has 45,000 images at 224 pixels, a
 #   ResNet-50 with ImageNet weights and 200 epochs. The miniature can show whether the *direction* of an effect appears,
 #   not its size.

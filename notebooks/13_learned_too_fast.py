@@ -36,16 +36,9 @@ sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also yo
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-set_size: int = (
-    1000  # training images of each source at most, equally many a class; 0: as real ones
-)
-guidance_scale: float = (
-    1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
-)
-unconditional: list[str] = [
-    "diffusion",
-    "gan",
-]  # families labelled by the filter, not asked for a class
+set_size: int = 1000  # training images of each source, equally many a class; 0: all
+guidance_scale: float = 1.0  # of the diffusion model; 1 is as it was learned
+unconditional: list[str] = ["diffusion", "gan"]  # the filter labels them, not the class asked for
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights
@@ -172,7 +165,7 @@ page.claims()
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **Mini.** 1,460 photographs are learned within 40 epochs of 23 steps, so the early phase is five epochs long.
+# - **Mini.** 1,000 photographs are learned within 40 epochs of 16 steps, so the early phase is five epochs long.
 # - **Equal epochs, equal images.** Every source has as many training images, so an epoch has the same number of steps
 #   for each.
 # - **The filter** of the study keeps samples that a classifier is sure of, which makes generated images easier by

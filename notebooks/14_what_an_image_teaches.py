@@ -39,16 +39,9 @@ sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also yo
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-set_size: int = (
-    1000  # training images of each source at most, equally many a class; 0: as real ones
-)
-guidance_scale: float = (
-    1.0  # of the diffusion model: 1 is as it was learned, more presses for the class
-)
-unconditional: list[str] = [
-    "diffusion",
-    "gan",
-]  # families labelled by the filter, not asked for a class
+set_size: int = 1000  # training images of each source, equally many a class; 0: all
+guidance_scale: float = 1.0  # of the diffusion model; 1 is as it was learned
+unconditional: list[str] = ["diffusion", "gan"]  # the filter labels them, not the class asked for
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights
@@ -63,9 +56,7 @@ precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
-parts: list[str] = [
-    "costs"
-]  # of the experiment: costs of images; adding, which trains 13 classifiers
+parts: list[str] = ["costs"]  # costs, and adding, which trains 11 classifiers more
 equal: str = "steps"  # what all trainings have in common: steps or epochs
 shots: int = 10  # real images a class where there are few
 share: float = 0.2  # of the real images left out, of rare kinds or at random
@@ -220,7 +211,7 @@ plt.show()
 # half, or all of them as additional training images; and a classifier with few real images gets all of them. There the
 # generator may know real images that the classifier does not, and hand on what it saw. So with the control
 # `same_images` the few real images also get those of a generator that was trained on *these* alone (no filter chooses
-# among them, because its classifier would know other real images). These are trainings of 13 classifiers, so this page
+# among them, because its classifier would know other real images). These are trainings of 11 classifiers, so this page
 # reads them from recorded rows; `-p 'parts=["costs","adding"]'` runs them.
 
 

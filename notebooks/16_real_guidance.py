@@ -41,14 +41,9 @@ sources: list[str] = ["real", "diffusion", "gan"]  # images to train on, also yo
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
-set_size: int = (
-    1500  # training images of each source, equally many a class; 0: as many as real ones
-)
+set_size: int = 1000  # training images of each source, equally many a class; 0: all
 guidance_scale: float = 1.0  # of the diffusion model where it is told a class; 1: unguided
-unconditional: list[str] = [
-    "diffusion",
-    "gan",
-]  # families labelled by the filter, not asked for a class
+unconditional: list[str] = ["diffusion", "gan"]  # the filter labels them, not the class asked for
 confidence: float = 0.8  # a sample is kept if the filter's classifier is surer than this
 backbone: str = "small_cnn"  # the classifier: small_cnn, resnet18_cifar ..., or a timm name
 pretrained: bool = False  # start from ImageNet weights

@@ -155,7 +155,7 @@ def test_sets_are_as_large_as_the_real_one_disjoint_and_of_its_proportions(
         assert len(set(used)) == len(used) == len(real.train) * 3 // 2
         for part in (made.train, made.held_out):  # each image under the label it was made for
             np.testing.assert_array_equal(part.images[:, 7, 7, 0], part.labels)
-        assert made.info["agreement"] is (family == "gan")
+        assert made.info["agreement"] is False  # the filter's label is taken, of both families
         assert made.info["kept"] == len(used)
         assert made.info["drawn"] == printed[family].drawn
     changed = parameters(confidence=0.5, unconditional=[])
@@ -228,21 +228,42 @@ def test_equal_seeds_start_from_equal_weights_whatever_the_images(real, monkeypa
     p = parameters()
     some, others = real.train.subset(range(40)), real.test.subset(range(90))
     for streams, seed in ((some, 3), (others, 3), ({"real": some, "gan": others}, 3), (some, 4)):
-        studies.network_of(p).train(streams, seed=seed)
+        studies.network_of(p)._train(streams, seed=seed, device="cpu", validation=None)
     same = [all(map(torch.equal, starts[0], start)) for start in starts]
     assert same == [True, True, True, False]
 
 
 def test_a_classifier_learns_and_repeats(real) -> None:
-    p = parameters(epochs=4)
-    network = studies.network_of(p)
-    runs = [network.train(real.train, seed=seed, validation=real.val) for seed in (0, 0, 1)]
+    network, how = studies.network_of(parameters(epochs=4)), {"device": "cpu"}
+    runs = [network._train(real.train, seed=k, validation=real.val, **how) for k in (0, 0, 1)]
     (first, history), (again, _), (other, _) = runs
     assert len(history.val_accuracy) == 4
     assert history.val_accuracy[-1] > 50  # chance is 10
     for one, equal in ((again, True), (other, False)):
         pairs = zip(first.parameters(), one.parameters(), strict=True)
         assert all(torch.equal(*pair) for pair in pairs) is equal
+
+
+def test_a_small_classifier_is_trained_once_and_kept_as_it_was(real, no_builds) -> None:
+    network = studies.network_of(parameters(epochs=2))
+    trained, curves = network._train(real.train, seed=3, device="cpu", validation=real.val)
+    network.train(real.train, seed=3, validation=real.val)
+    no_builds(studies)
+    kept, history = network.train(real.train, seed=3, validation=real.val)
+    assert all(map(torch.equal, trained.state_dict().values(), kept.state_dict().values()))
+    assert history.train_accuracy == curves.train_accuracy
+    assert history.val_loss == curves.val_loss
+    some = real.train.subset(range(50))
+    for images, values in (
+        (some, {}),
+        (real.train, {"seed": 4}),
+        (real.train, {"validation": None}),
+    ):
+        with pytest.raises(AssertionError, match="built again"):
+            network.train(images, **{"seed": 3, "validation": real.val} | values)
+    larger = studies.network_of(parameters(epochs=1, batch_size=32))
+    with pytest.raises(AssertionError, match="built again"):
+        larger.train(real.train, seed=3, validation=real.val)
 
 
 @pytest.fixture
@@ -286,7 +307,8 @@ def test_a_conditional_generator_gives_images_of_the_class_asked_for(
     real, keep_models, any_label
 ) -> None:
     keep_models(real.train, families=["gan"])
-    p = parameters(sources=["gan"], set_size=100, epochs=1, confidence=0.01)
+    how = {"unconditional": [], "confidence": 0.01}
+    p = parameters(sources=["gan"], set_size=100, epochs=1, **how)
     made = studies.training_sets(real, p, seed=0)["gan"]
     assert all(any_label)
     assert made.train.counts().tolist() == [10] * 10

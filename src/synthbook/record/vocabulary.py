@@ -82,6 +82,8 @@ VOCABULARY: dict[str, Any] = {
     "batch_size": _of(Batch, "images a batch", 64),
     "learning_rate": _of(Rate, "step size of the optimiser", 0.001),
     # generators
+    "gan_batch_size": _of(Batch, "images a step", 32),
+    "gan_learning_rate": _of(Rate, "of both networks", 0.001),
     "minutes": _of(
         float, "to train a model of each family for, if none is kept; 0: none is trained", 30.0,
         ge=0, le=10_000,
