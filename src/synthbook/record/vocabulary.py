@@ -145,8 +145,6 @@ VOCABULARY: dict[str, Any] = {
     "biggan_latent": _of(s.Latent, "numbers in a latent vector", 128, ge=2),
     "biggan_steps": _of(s.Count, "training steps of BigGAN", 1000),
     "biggan_pretrain_steps": _of(s.Count, "training steps on drawn images", 1000),
-    "gan_batch_size": _of(Batch, "images a step", 32),
-    "gan_learning_rate": _of(Rate, "of both networks", 0.0002),
     "biggan_batch_size": _of(Batch, "images a step", 50),
     "biggan_learning_rate": _of(Rate, "of both networks", 0.0002),
     "biggan_augment": _of(s.Augmentations, "DiffAugment", "translation,cutout"),
