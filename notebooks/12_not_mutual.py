@@ -283,5 +283,7 @@ page.claims()
 # ```bash
 # papermill notebooks/12_not_mutual.ipynb out.ipynb -p seeds 5
 # synthbook run 12_not_mutual --scale small -p data_root=data
-# synthbook run 12_not_mutual -p data=my_images/ -p image_size=32
+# synthbook run 12_not_mutual -p data=my_photos -p image_size=32
 # ```
+#
+# The last line asks for models of your own photographs, which {doc}`11_generators` trains with `minutes`.
