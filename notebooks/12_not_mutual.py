@@ -129,7 +129,7 @@ non_mutual_gap(table_1, "gan")  # made-up accuracies, to show what comes out
 #
 # Where ten times as many samples would not fill a class, the bar falls to the largest of 65, 50 and 0 % that fills it,
 # and rows and the table below name it. Two controls stand beside: `unfiltered` makes every number again without a filter,
-# `guided` both on images of the diffusion model at guidance scales 2, 4 and 7.5. The claims are about neither: the paper's
+# `guided` both on images of the diffusion model at guidance scales 1, 2, 4 and 7.5. The claims are about neither: the paper's
 # models are not guided, and its samples filtered.
 
 # %% [markdown]
@@ -221,8 +221,9 @@ page.table(["split", "train"], "test", None, {"method": "unfiltered"}, headings=
 # %% [markdown]
 # ### Guidance, beside
 #
-# Pressing for the class makes images that are surer of it. What does that do to both directions? Scale 1 is the
-# table above; *filtered* is the filter of this page, *as drawn* no filter and the class that was asked for.
+# Pressing for the class makes images that are surer of it. What does that do to both directions? Every scale has to be
+# sampled anew, so the sets of all of them, scale 1 too, are a third as large as those above; *filtered* is the filter of
+# this page, *as drawn* no filter and the class that was asked for.
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The diffusion model at growing guidance scale: accuracy on real images of a classifier trained on generated ones (solid), and on generated images of a classifier trained on real ones (dashed), on images that nothing was trained on. Bands are one standard deviation over seeds. Compare how the two lines move, and where solid is highest.", "name": "fig-12-guidance"}, "image": {"alt": "Two line charts over the guidance scale, with the filter on the left and without on the right: accuracy from generated to real images and from real to generated images."}}
@@ -241,10 +242,9 @@ def by_scale(table, ax, title):
 table, whose = page.shown("top1_accuracy", split="test")
 if {"guided", "guided_unfiltered"} <= {*table.method}:
     _, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
-    rows_of = {"guided": ("plain", "filtered"), "guided_unfiltered": ("", "as drawn")}
-    for ax, (method, (at_one, title)) in zip(axes, rows_of.items(), strict=True):
-        chosen = table[table.method.isin([method, at_one])].fillna({"guidance_scale": 1.0})
-        by_scale(chosen, ax, title)
+    titles = {"guided": "filtered", "guided_unfiltered": "as drawn"}
+    for ax, (method, title) in zip(axes, titles.items(), strict=True):
+        by_scale(table[table.method == method], ax, title)
     axes[0].set_ylabel(f"accuracy (%), {whose}")
     axes[1].legend(title="trained on → tested on")
     plt.show()

@@ -317,7 +317,7 @@ def easier(table):
 page.table(["source", "split", "filter"], "metric", select=easier, decimals=3)
 
 # %% [markdown]
-# The same by guidance scale of the diffusion model, where that control was run (scale 1 is the table above; `guided` is
+# The same by guidance scale of the diffusion model, where that control was run, with sets a third as large (`guided` is
 # filtered, `guided_unfiltered` as drawn for the class asked for):
 
 

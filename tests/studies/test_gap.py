@@ -64,7 +64,7 @@ GUIDED = {  # by guidance scale and confidence; of the diffusion model
         numbered(60, 13_000 + 1_000 * k), numbered(60, 20_000 + 1_000 * k),
         {"confidence": confidence},
     )
-    for k, (scale, confidence) in enumerate(product((2.0, 4.0, 7.5), (0.8, 0.0)))
+    for k, (scale, confidence) in enumerate(product((1.0, 2.0, 4.0, 7.5), (0.8, 0.0)))
 }  # fmt: skip
 
 
@@ -353,8 +353,8 @@ def test_the_control_of_guidance_has_rows_of_each_scale_and_of_no_other_method(
     beside = [row for row in rows if row not in plain]
     assert len(rows) == len(plain) + len(beside)
     assert {row["method"] for row in beside} == {"guided", "guided_unfiltered"}
-    assert {row["guidance_scale"] for row in beside} == {2.0, 4.0, 7.5}
-    assert len(beside) == 6 * 2 * 2 * 2
+    assert {row["guidance_scale"] for row in beside} == {1.0, 2.0, 4.0, 7.5}
+    assert len(beside) == 8 * 2 * 2 * 2
     for row in beside:
         assert row.get("confidence") == (None if row["method"] == "guided" else 0)
         assert row["value"] == 100 * (row["train"] == row["test"] and row["split"] == "train")
@@ -471,9 +471,9 @@ def test_controls_stand_beside_the_rows_that_they_control(lessons: list[Lesson],
     assert costs["plain", None] == costs["unfiltered", None]
     assert len(costs["plain", None]) == 2 * (4 + 2)
     of_diffusion = {row for row in costs["plain", None] if "gan" not in row}
-    for scale, method in product((2.0, 4.0, 7.5), ("guided", "guided_unfiltered")):
+    for scale, method in product((1.0, 2.0, 4.0, 7.5), ("guided", "guided_unfiltered")):
         assert costs[method, scale] == of_diffusion
-    assert len(costs) == 2 + 6
+    assert len(costs) == 2 + 8
     few = [row for row in rows if row["train"].startswith("real_few+")]
     knows = {(row["train"], row["generator_knows"]) for row in few}
     assert knows == {(f"real_few+{f}", k) for f in ("diffusion", "gan") for k in ("all", "same")}

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 REAL = "real"
 UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
 GUIDED_UNFILTERED = "guided_unfiltered"  # a method: guided, and no filter
-SCALES = (2.0, 4.0, 7.5)  # of guidance, of that control
+SCALES = (1.0, 2.0, 4.0, 7.5)  # of guidance, of that control
+GUIDED_SHARE = 3  # its sets are smaller so many times: every scale has to be sampled
 RAW = {"confidence": 0.0, "unconditional": []}  # parameters of samples as they are drawn
 FOLDS = 5  # of the cross-validation that measures appearance
 SPLITS = ("train", "test")  # images that a source's own classifier was trained on, and others
@@ -311,7 +312,7 @@ def guided_images(
     chosen = [np.flatnonzero(labels == k)[:each] for k in range(min(classes, len(model.classes)))]
     return {
         scale: banks.strip(model, scale, 0)[np.concatenate(chosen)]
-        for scale in (1.0, *SCALES)
+        for scale in SCALES
         if banks.shipped_strips(model, scale)
     }
 
@@ -454,13 +455,15 @@ def guided_sets(
     """Yield images of the control "guided" with what their rows have in common.
 
     That is for each guidance scale, as the chapter's filter chooses them ("guided"), and as they
-    are drawn for the class asked for ("guided_unfiltered").
+    are drawn for the class asked for ("guided_unfiltered"). Sets are a third as large as the
+    chapter's, also at scale 1.
     """
     from synthbook.studies.training_sets import training_sets
 
+    fewer = max(real.train.num_classes, (p["set_size"] or len(real.train)) // GUIDED_SHARE)
     for scale, family in product(SCALES, guided_families(p)):
         for method, values in ((GUIDED, {}), (GUIDED_UNFILTERED, RAW)):
-            asked = {**p, "sources": [family], "guidance_scale": scale, **values}
+            asked = {**p, "sources": [family], "guidance_scale": scale, "set_size": fewer, **values}
             row = {"method": method, "guidance_scale": scale}
             row |= {"confidence": 0} if values else {}
             yield row, training_sets(real, asked, **how)
