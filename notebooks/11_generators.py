@@ -260,12 +260,15 @@ page.agreement()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Real training images (left) and samples of the two generators, one class a row. Look for things that have no name, for wrong classes, and for rows whose images all look alike.", "name": "fig-11-samples"}, "image": {"alt": "Three grids of small images side by side: real images, diffusion samples and GAN samples, one row for each class."}}
 images = gap.samples(p, real, seed=seed, device=device)  # from the cache
-each, classes = 8, range(min(10, len(real.classes)))
-_, axes = plt.subplots(1, len(images), figsize=(8, 3.8))
-for ax, (name, of_source) in zip(axes, images.items(), strict=True):
-    chosen = np.concatenate([np.flatnonzero(of_source.labels == k)[:each] for k in classes])
+each, classes = 4, range(min(10, len(real.classes)))
+grids = [
+    some.images[np.concatenate([np.flatnonzero(some.labels == k)[:each] for k in classes])]
+    for some in images.values()
+]
+ends = np.cumsum([len(grid) for grid in grids])[:-1]
+_, axes = plt.subplots(1, len(images), figsize=(7, 5.6))
+for ax, name, grid in zip(axes, images, np.split(figures.light(grids), ends), strict=True):
     names = [real.classes[k] for k in classes] if name == "real" else None
-    grid = of_source.images[chosen]
     figures.image_grid(grid, len(classes), each, ax=ax, row_titles=names)
     ax.set_title(figures.label(name))
 plt.show()
@@ -279,11 +282,11 @@ coverage(unseen, f"{figures.seeds(results)}, this run")
 # **Guidance** presses for the class. The same starting noise and classes, at growing scale:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same images of the diffusion model's bank at growing guidance scale g: each column starts from the same noise, four classes, five columns each. Compare within a row how much the images of a class differ.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale."}}
-guided = gap.guided_images(p, real, seed=p.first_seed, each=5, classes=4, device=device)
+guided = gap.guided_images(p, real, seed=p.first_seed, each=3, classes=4, device=device)
 if guided:
     _, ax = plt.subplots(figsize=(8, 0.5 + 0.42 * len(guided)))
     names = [f"g = {g:g}" for g in guided]
-    grid = np.concatenate(list(guided.values()))
+    grid = figures.light(guided.values())
     figures.image_grid(grid, len(guided), len(grid) // len(guided), ax=ax, row_titles=names)
     plt.show()
 
@@ -298,12 +301,15 @@ from synthbook.measure.neighbours import nearest
 
 families, reference = gap.families_of(p), images["real"].images
 _, axes = plt.subplots(len(families), 1, figsize=(6, 1.75 * len(families)), squeeze=False)
-for ax, family in zip(axes[:, 0], families, strict=True):
+pairs = []
+for family in families:
     made = images[family].images
     index, distance = nearest(made, reference)
     chosen = np.argsort(distance, kind="stable")[:8]
-    pairs = np.concatenate([made[chosen], reference[index[chosen]]])
-    figures.image_grid(pairs, 2, 8, ax=ax, row_titles=[figures.label(family), "nearest real"])
+    pairs += [made[chosen], reference[index[chosen]]]
+of_families = np.split(figures.light(pairs), len(families))
+for ax, family, grid in zip(axes[:, 0], families, of_families, strict=True):
+    figures.image_grid(grid, 2, 8, ax=ax, row_titles=[figures.label(family), "nearest real"])
 plt.show()
 
 # %% [markdown]

@@ -193,13 +193,15 @@ from synthbook.measure.gap import extremes
 count = 7
 pairs = [("real", family) for family in families] + [(family, "real") for family in families]
 strips = [(train, test, end) for train, test in pairs for end in ("least", "most")]
-_, axes = plt.subplots(len(strips), 1, figsize=(8, 1.35 * len(strips)))
-for ax, (train, test, end) in zip(axes, strips, strict=True):
-    images = lesson.sets[test].train
+shown = []
+for train, test, end in strips:
     least_and_most = extremes(losses[train, test, "train"], count)
-    shown = images.subset(least_and_most[end == "most"])
-    titles = [shown.classes[k] for k in shown.labels]
-    figures.image_grid(shown.images, 1, count, titles=titles, ax=ax)
+    shown.append(lesson.sets[test].train.subset(least_and_most[end == "most"]))
+grids = np.split(figures.light(some.images for some in shown), len(shown))
+_, axes = plt.subplots(len(strips), 1, figsize=(8, 1.35 * len(strips)))
+for ax, (train, test, end), some, grid in zip(axes, strips, shown, grids, strict=True):
+    titles = [some.classes[k] for k in some.labels]
+    figures.image_grid(grid, 1, count, titles=titles, ax=ax)
     text = f"{figures.label(test)}: {end}\nfor {figures.label(train)}"
     ax.set_ylabel(text, rotation=0, ha="right", va="center", fontsize="small")
 plt.show()

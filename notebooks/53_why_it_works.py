@@ -387,8 +387,9 @@ for method, images in made.items():
     blocks[method.removeprefix("BigGAN+")] = in_rows(lambda k, x=images: x[k :: few.num_classes])
 size = (0.95 * len(blocks), 0.33 * classes + 0.6)
 fig, axes = plt.subplots(1, len(blocks), figsize=size, squeeze=False)
-for ax, (title, images) in zip(axes[0], blocks.items(), strict=True):
-    figures.image_grid(figures.light(images), classes, across, ax=ax)
+sheets = np.split(figures.light(blocks.values()), len(blocks))
+for ax, title, sheet in zip(axes[0], blocks, sheets, strict=True):
+    figures.image_grid(sheet, classes, across, ax=ax)
     ax.set_title(title.replace("+", "\n+ "), fontsize="small")
 plt.show()
 

@@ -16,7 +16,7 @@ from synthbook.claims.decide import claims_of, deciding_chapters
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root
 
-SIZE_LIMIT = 400_000  # bytes that an executed notebook may have
+SIZE_LIMIT = 480_000  # bytes that an executed notebook may have
 
 
 def fitting(images: int) -> dict[str, Any]:
