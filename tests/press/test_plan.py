@@ -24,7 +24,7 @@ def test_a_plan_lists_the_lines_that_the_run_makes_and_what_the_others_lack() ->
     assert re.search(r"^    \[1\] in its place: a diffusion model", table, re.M)
     assert re.search(r"^        methods=DADA: 2 \(DADA\)$", table, re.M)
     assert re.search(r"^    no parameter makes 27 \(CUB, Real; .*: a subset of CUB", table, re.M)
-    assert "    data = cifar10    (mini: digits)\n" in text
+    assert "    data = cifar10    (mini: caltech10)\n" in text
     assert "    methods: plain, ADDA, RG\n" in text
     assert re.search(r"Its grid \(make results\): 5 runs, .* GPU hours \(estimate: ", text)
 

@@ -75,6 +75,7 @@ METRICS = {
     "covered": Metric("", "share of the ground that is covered"),
     "visible": Metric("", "share of the shapes that are visible"),
     "visible_ground": Metric("", "share of the ground that is visible"),
+    "visible_shapes": Metric("", "share of an image's shapes that is visible"),
     "colourfulness_of_the_ground": Metric("grey levels", "colourfulness of the ground"),
     "spread_of_the_noise": Metric("grey levels", "spread of the noise"),
     "power_across_them": Metric("points", "share of power across lines"),
@@ -100,14 +101,16 @@ PRODUCES = {
         ("fd", "kd", "precision", "recall", "density", "coverage", "copying_z", "near_copies",
          "class_agreement", "n_real", "n_fake"),
     ),
-    "12_not_mutual": Produced(("plain", "unfiltered"), ("top1_accuracy",)),
+    "12_not_mutual": Produced(
+        ("plain", "unfiltered", "guided", "guided_unfiltered"), ("top1_accuracy",)
+    ),
     "13_learned_too_fast": Produced(
         ("plain",),
         ("train_accuracy", "val_accuracy", "early_train_accuracy", "final_train_accuracy",
          "final_val_accuracy", "generalisation_gap", "epochs_to_level"),
     ),
     "14_what_an_image_teaches": Produced(
-        ("plain", "unfiltered", "taxonomy"),
+        ("plain", "unfiltered", "guided", "guided_unfiltered", "taxonomy"),
         ("top1_accuracy", "mean_cross_entropy", "median_cross_entropy", "share_loss_below_0.01",
          "share_loss_above_1", "share_easier", "appearance", "content", "quality"),
     ),
@@ -122,12 +125,12 @@ PRODUCES = {
         ("methods", "real_images", "sensitivity", "readings"),
     ),
     "51_synthesizer": Produced(
-        ("spectrum", "phase swap", "layers", "quirk"),
+        ("spectrum", "phase swap", "layers", "quirk", "visibility"),
         ("spectral_slope", "worst_slope_error", "edge_kurtosis", "edge_kurtosis_shuffled",
          "like_phase", "like_amplitude", "covered", "visible", "colourfulness_of_the_ground",
          "spread_of_the_noise", "power_across_them", "lines_down_to_the_right",
          "lines_in_the_image", "rectangles_in_the_image", "pixels_under_a_shape",
-         "images_drawn_twice"),
+         "images_drawn_twice", "visible_shapes", "visible_ground"),
     ),
     "52_transfer_to_few_images": Produced(
         ("scratch", "finetune", "TransferGAN", "FreezeD", "real images", "layers"),
