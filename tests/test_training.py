@@ -123,9 +123,12 @@ def test_a_processor_s_own_time_counts_and_a_gpu_s_clock(monkeypatch):
     monkeypatch.setattr("time.process_time", lambda: times["cpu"])
     monkeypatch.setattr("time.perf_counter", lambda: times["clock"])
     watches = {name: Watch(Budget(), lambda _: {}, name) for name in ("cpu", "cuda")}
-    times |= {"cpu": 6.0, "clock": 17.0}
     for watch in watches.values():
         watch(1, lambda: nn.Identity())
+    assert {watch.seconds for watch in watches.values()} == {0}  # the first step is a start
+    times |= {"cpu": 6.0, "clock": 17.0}
+    for watch in watches.values():
+        watch(2, lambda: nn.Identity())
     assert {name: watch.seconds for name, watch in watches.items()} == {"cpu": 1.0, "cuda": 10.0}
 
 

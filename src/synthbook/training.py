@@ -102,7 +102,8 @@ class Budget:
 
     Args:
         minutes: of training at most; of a processor its time, so that other work on the machine
-            takes none of it away, of a GPU the clock's. Measuring does not count.
+            takes none of it away, of a GPU the clock's. Neither measuring counts nor the first step,
+            in which a GPU starts up.
         measure_every: minutes between two measurements on validation images.
         patience: so many measurements without a new best one stop the training.
         cooldown: share of the minutes, at their end, over which learning rates fall to zero.
@@ -133,11 +134,11 @@ class Watch:
         self.best: nn.Module | None = None
         self.seconds = self.kept = 0.0
         self.keep = self.over = False
-        self.seen = self.now()
+        self.seen: float | None = None  # until the first step is done
 
     def __call__(self, done: int, snapshot: Callable[[], nn.Module]) -> None:
         """Take note that ``done`` steps are done; set ``keep`` and ``over``."""
-        self.seconds += self.now() - self.seen
+        self.seconds += 0.0 if self.seen is None else self.now() - self.seen
         self.keep = self.seconds - self.kept >= self.KEEP_EVERY
         spent = self.seconds >= 60 * self.budget.minutes
         if spent or self.seconds >= 60 * self.budget.measure_every * (len(self.curve) + 1):
