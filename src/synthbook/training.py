@@ -102,8 +102,8 @@ class Budget:
 
     Args:
         minutes: of training at most; of a processor its time, so that other work on the machine
-            takes none of it away, of a GPU the clock's. Neither measuring counts nor the first step,
-            in which a GPU starts up.
+            takes none of it away, of a GPU the clock's. Measuring does not count, nor does the
+            first step, in which a GPU starts up.
         measure_every: minutes between two measurements on validation images.
         patience: so many measurements without a new best one stop the training.
         cooldown: share of the minutes, at their end, over which learning rates fall to zero.
