@@ -302,7 +302,7 @@ class Made:
         """Return its budget, the same for both families: of a processor core, or of a GPU."""
         on_a_gpu = torch.device(device).type == "cuda"
         if self.shots:
-            return 2.0 if on_a_gpu else 5.0
+            return 3.5 if on_a_gpu else 5.0
         return 7.0 if on_a_gpu else 30.0
 
     def samples(self) -> dict[float, int]:
