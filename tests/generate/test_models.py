@@ -204,12 +204,20 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def reword(model, old: str, new: str) -> None:
+    card = (model.folder / "card.json").read_text()
+    assert old in card
+    (model.folder / "card.json").write_text(card.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (lambda m: weights_file(m).unlink(), r"safetensors is missing"),
         (lambda m: truncate(weights_file(m)), "cut off or altered"),
         (lambda m: flip_a_bit(weights_file(m)), "cut off or altered"),
+        (lambda m: reword(m, '"seed": 0', '"seed": 1'), "card.json is not as it was written"),
+        (lambda m: reword(m, '"sum": "', '"sum": "0'), "card.json is not as it was written"),
         (lambda m: truncate(m.folder / models.CARD), "is no model"),
         (lambda m: (m.folder / models.CARD).unlink(), "is no model"),
         (lambda m: (m.folder / models.CARD).write_bytes(b"\xff\xfe{"), "is no model"),
