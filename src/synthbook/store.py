@@ -24,9 +24,10 @@ import types
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from errno import EACCES, EDQUOT, EFBIG, EISDIR, ENOSPC, ENOTDIR, EROFS
+from errno import EACCES, EDQUOT, EFBIG, EINVAL, EISDIR, ENOSPC, ENOTDIR, EROFS
 from importlib import metadata
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NamedTuple
 
 from synthbook import machine, sums
@@ -90,7 +91,8 @@ def check_writable(path: Path, name: str) -> None:
         if path.is_dir():
             raise IsADirectoryError(EISDIR, "it is a folder")
         with suppress(FileNotFoundError):
-            path.stat()
+            if not S_ISREG(path.stat().st_mode):
+                raise OSError(EINVAL, "it is no plain file")
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(EACCES, "it may only be read")
         place = next(folder for folder in path.parents if folder.exists())

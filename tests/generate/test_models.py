@@ -22,8 +22,9 @@ SHARES = [0.1, 0.3, 0.3, 0.2, 0.1]
 
 
 def edit(folder: Path, change: Callable[[dict], object]) -> None:
-    """Change the card of a model, and leave its files."""
+    """Change the card of a model, which then has no sum as those of before, and leave its files."""
     card = json.loads((folder / models.CARD).read_text())
+    del card["sum"]
     change(card)
     (folder / models.CARD).write_text(json.dumps(card))
 
