@@ -210,8 +210,12 @@ def _writing(folder: Path) -> Iterator[None]:
     """Say in a sentence that ``folder`` cannot be written; other errors pass."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         number, file = getattr(error, "errno", None), getattr(error, "filename", None)
+        if number is None and (of_rust := re.search(r"\(os error (\d+)\)", str(error))):
+            number = int(of_rust[1])  # of safetensors
         place = next(place for place in folder.parents if place.exists())
         full = number in FULL or shutil.disk_usage(place).free < 1 << 16
         full |= number is None and type(error) is OSError  # of NumPy

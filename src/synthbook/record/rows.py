@@ -134,7 +134,7 @@ def _torn(path: Path, handle: int) -> int:
         raise _no_rows(path, "first", first)
     tail = os.pread(handle, LONGEST, max(0, size - LONGEST)).rpartition(b"\n")[2]
     if tail and not _is_row(tail):
-        if len(tail) == LONGEST or not _begins_a_row(tail):
+        if not _begins_a_row(tail):
             raise _no_rows(path, "last", tail)
         return len(tail)
     return 0
@@ -154,7 +154,7 @@ def _begins_a_row(line: bytes) -> bool:
     try:
         return BEGIN.startswith(start) and json.loads(line) is None
     except (ValueError, RecursionError):
-        return True
+        return len(line) < LONGEST
 
 
 def _no_rows(path: Path, which: str, line: bytes) -> InputError:
