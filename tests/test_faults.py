@@ -139,17 +139,28 @@ class Killer:
             self.seconds *= 0.8
 
 
-def tell(kind: str, kills: int, **counts: int) -> None:
-    """Print the numbers of the longer form."""
-    if KILLS:
-        text = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items())
-        print(f"\n{kind}: {kills} kills, {text}", file=sys.__stdout__, flush=True)
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def tell(capfd: pytest.CaptureFixture[str]) -> Tell:
+    """(what was done, kills, counts by name): prints the numbers of the longer form."""
+
+    def told(kind: str, kills: int, **counts: int) -> None:
+        if KILLS:
+            text = "".join(
+                f", {value:,} {name.replace('_', ' ')}" for name, value in counts.items()
+            )
+            with capfd.disabled():
+                print(f"\n{kind}: {kills} kills{text}", flush=True)
+
+    return told
 
 
 # ---- kills ---------------------------------------------------------------------------------------
 
 
-def test_kills_while_rows_are_written(place: Path) -> None:
+def test_kills_while_rows_are_written(place: Path, tell: Tell) -> None:
     path, killer, held = place / "rows.jsonl", Killer(0.08), 0
     path.touch()
 
@@ -193,7 +204,7 @@ def _train(folder: Path, seed: int) -> None:
     shutil.rmtree(folder / "checkpoints")
 
 
-def test_kills_while_a_network_is_trained(place: Path, said: list[str]) -> None:
+def test_kills_while_a_network_is_trained(place: Path, said: list[str], tell: Tell) -> None:
     def trained(seed: int) -> Path:
         return cached("layers", {"seed": seed}, partial(_train, seed=seed))
 
@@ -262,7 +273,7 @@ def _recorded(top: Path) -> list[tuple]:
     return sorted((one.seed, one.setting["k"]) for one in read(top / "results/mini/90_tiny.jsonl"))
 
 
-def test_kills_while_results_are_recorded(grid: Path, said: list[str]) -> None:
+def test_kills_while_results_are_recorded(grid: Path, said: list[str], tell: Tell) -> None:
     make, target = partial(grids.results, "90", "mini"), grid / "results/mini/90_tiny.jsonl"
     make()
     shutil.rmtree(grid / "_build")
@@ -315,6 +326,55 @@ def test_a_finished_cell_whose_bytes_changed_is_named_and_run_anew(
     assert path.name in line
 
 
+CHAPTER = """\
+# %% [markdown]
+# # A chapter
+
+# %% tags=["parameters"]
+seeds: int = 1
+first_seed: int = 0
+rows: str = ""
+
+# %%
+from synthbook.record.parameters import parameters
+
+p = parameters("90_tiny", globals())
+
+# %% tags=["experiment"]
+import time
+from synthbook.record.rows import Run
+
+run = Run(p)
+for k in range(4):
+    time.sleep(0.3)
+    run.add(method="m", train="", test="", dataset="d", metric="x", value=k, seed=p.first_seed, k=k)
+"""
+
+
+@pytest.mark.skipif(not KILLS, reason="minutes: make faults")
+def test_kills_of_snakemake_and_its_kernels(new_book: Callable[..., Path], tell: Tell) -> None:
+    axes = {"first_seed": [0, 1, 2]}
+    entry = {"90_tiny": {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 1}}}
+    top = new_book({"notebooks/90_tiny.py": CHAPTER, "workflow/grids.yaml": yaml.safe_dump(entry)})
+    target = top / "results/mini/90_tiny.jsonl"
+
+    def make() -> None:
+        os.execv(sys.executable, [sys.executable, "-m", "synthbook.press", "results",
+                                  "--chapter", "90", "--jobs", "2"])  # fmt: skip
+
+    killer, finished = Killer(seconds_of(make)), 0
+    while killer.kills < KILLS // 5:
+        shutil.rmtree(top / "_build")
+        target.unlink()
+        killer(make)
+        if target.is_file():
+            assert _recorded(top) == RECORDED
+        finished += len(list(top.glob("_build/grid/mini/*/*.sha256")))
+        assert ended(forked(make)) == 0
+        assert _recorded(top) == RECORDED
+    tell("recording with kernels", killer.kills, cells_kept=finished, torn=0, doubled=0, lost=0)
+
+
 @pytest.fixture
 def small_book(new_book: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A book without chapters, whose pages a stand-in for Jupyter Book writes in a while."""
@@ -335,7 +395,7 @@ def _pages(top: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (top / "_build/html").iterdir()}
 
 
-def test_kills_while_the_book_is_built(small_book: Path) -> None:
+def test_kills_while_the_book_is_built(small_book: Path, tell: Tell) -> None:
     press.book(1)  # with the page of models, which is kept
     (small_book / "_build/html.key").unlink()
     killer, wanted = Killer(seconds_of(partial(press.book, 1))), _pages(small_book)
