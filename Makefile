@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help setup book test lint unit pairing nbval agreement verify run results models notebooks bench lock clean
+.PHONY: help setup book test lint unit pairing nbval agreement verify run results models notebooks bench faults lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ models: $(READY) ## train the book's models that are not kept yet: make models [
 
 bench: $(READY) ## measure the speed of the library's own parts, as ratios
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+faults: $(READY) ## kill, fill the disk, change bytes, at length: some minutes; numbers are printed
+	@KILLS=$(or $(KILLS),50) $(BIN)/pytest -q -p no:cacheprovider tests/test_faults.py tests/studies/test_broken_cache.py
 
 lock: ## resolve requirements.lock anew from pyproject.toml
 	@test -x .uv/bin/uv || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import Field
 
-from synthbook import cli
+from synthbook import cli, store
 from synthbook.cli import main
 from synthbook.press import execute as press
 from synthbook.record.chapters import convert, find
@@ -221,6 +223,54 @@ def test_what_fits_is_allowed_and_trains_no_longer_than_it_must(images: int) -> 
     checked = check_values("12_not_mutual", fit)
     assert {name: value for name, value in checked.as_dict().items() if name in fit} == fit
     assert fit["epochs"] >= larger["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("out.ipynb", "{}", "out.ipynb"),
+        ("out.json", "{}", "out.json"),
+        ("out.json", "[1, 2]", "out.json"),
+        ("out.json", "no JSON", "out.json"),
+    ],
+)
+def test_a_file_that_no_run_wrote_is_not_replaced(
+    book: Path, no_kernel: list[Path], refused: Callable[[list[str]], str], tmp_path: Path,
+    name: str, content: str, named: str,
+) -> None:  # fmt: skip
+    (tmp_path / name).write_text(content)
+    error = refused(["run", "90", "--output", str(tmp_path / "out.ipynb")])
+    assert f"{named}', which no run wrote" in error
+    assert (tmp_path / name).read_text() == content
+    assert no_kernel == []
+
+
+def test_a_run_replaces_the_notebook_of_another_run(
+    book: Path, no_kernel: list[Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "out.ipynb"
+    for _ in range(2):
+        assert main(["run", "90", "--output", str(output)]) == 0
+        output.write_text("a notebook")
+    assert len(no_kernel) == 2
+
+
+@pytest.mark.parametrize("how", ["full at once", "full later"])
+def test_a_full_disk_ends_a_run_in_one_sentence(
+    how: str, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if how == "full at once":
+        monkeypatch.setattr(store.Path, "replace", full)
+    else:
+        monkeypatch.setattr("papermill.execute_notebook", full)
+    assert main(["run", "90", "--output", str(tmp_path / "out.ipynb")]) == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("error: ")
+    assert "No space left on device" in last
 
 
 @pytest.mark.slow

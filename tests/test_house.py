@@ -13,7 +13,8 @@ import pytest
 from synthbook.store import PACKAGE, root
 
 GROUND = {
-    "errors", "intervals", "machine", "randomness", "settings", "store", "training", "weights",
+    "errors", "intervals", "locks", "machine", "randomness", "settings", "store", "sums",
+    "training", "weights",
 }  # fmt: skip
 IMAGES = {"data", "generate", "gans", "recognize", "measure", "studies"}
 MAY = {

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
+import shutil
 import time
 from pathlib import Path
 
@@ -9,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthbook import store
 from synthbook.errors import InputError
-from synthbook.store import atomic_write, cached, check_writable, key_hash
+from synthbook.store import atomic_write, cached, check_writable, key_hash, root
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +69,114 @@ def test_what_a_build_has_caught_is_for_the_key_to_say() -> None:
 
     assert at(1) != at(2)
     assert without(1) == without(2)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was told on the console."""
+    lines: list[str] = []
+    monkeypatch.setattr("synthbook.machine.say", lines.append)
+    return lines
+
+
+def _numbers(path: Path) -> None:
+    (path / "deep").mkdir(exist_ok=True)
+    (path / "images.npy").write_bytes(bytes(range(256)))
+    (path / "deep/info.json").write_text('{"confidence": 0.8}')
+
+
+@pytest.mark.parametrize("name", ["images.npy", "deep/info.json", "key.json", "sums.json"])
+@pytest.mark.parametrize("harm", ["flipped", "emptied", "missing", "a folder"])
+def test_a_broken_entry_is_named_and_made_anew(said: list[str], name: str, harm: str) -> None:
+    folder = cached("thing", {"a": 1}, _numbers)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert cached("thing", {"a": 1}, _numbers) == folder
+    assert said == []
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if harm == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif harm == "emptied":
+        path.touch()
+    elif harm == "a folder":
+        path.mkdir()
+    assert cached("thing", {"a": 1}, _numbers) == folder
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (line,) = said
+    assert f"{folder} is broken (" in line
+    assert Path(name).name in line or name == "sums.json"
+    assert "made anew" in line
+
+
+@pytest.mark.parametrize("suffix", ["", ".part"])
+def test_a_file_in_the_place_of_a_folder_is_replaced(said: list[str], suffix: str) -> None:
+    folder = cached("thing", {"a": 1}, _numbers)
+    shutil.rmtree(folder)
+    Path(f"{folder}{suffix}").write_text("no folder")
+    assert (cached("thing", {"a": 1}, _numbers) / "images.npy").is_file()
+    assert len(said) == (suffix == "")
+
+
+def test_what_was_kept_before_there_were_sums_is_made_anew(said: list[str]) -> None:
+    folder = cached("thing", {"a": 1}, _numbers)
+    (folder / "sums.json").unlink()
+    cached("thing", {"a": 1}, _numbers)
+    assert "sums.json: No such file" in said[0]
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(folder / "file"))
+    with pytest.raises(InputError, match=r"file/thing/\w+, .* cannot be written .*SYNTHBOOK_CACHE"):
+        cached("thing", {"a": 1}, _numbers)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT, None])
+def test_a_full_disk_is_told_with_the_remedy(number: int | None) -> None:
+    def build(path: Path) -> None:
+        if number is None:  # as NumPy says it
+            raise OSError("1000 requested and 10 written")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(InputError, match=r"make room there, or set SYNTHBOOK_CACHE to another"):
+        cached("thing", {"a": 1}, build)
+    assert (cached("thing", {"a": 1}, lambda path: (path / "x").touch()) / "x").is_file()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "no file"),
+        ValueError("a bug"),
+        PermissionError(errno.EACCES, "closed", "/data/image.png"),
+    ],
+)
+def test_other_faults_of_a_build_are_its_own(error: Exception) -> None:
+    def build(path: Path) -> None:
+        raise error
+
+    with pytest.raises(type(error), match=r"no file|a bug|closed"):
+        cached("thing", {"a": 1}, build)
+
+
+def test_a_book_or_a_cache_that_is_not_there_is_told_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(folder))
+    monkeypatch.delenv("SYNTHBOOK_CACHE")
+    with pytest.raises(InputError, match=r"SYNTHBOOK_ROOT = '.*' holds no book .*; set it to"):
+        root()
+    with pytest.raises(InputError, match=r"or SYNTHBOOK_CACHE to a folder"):
+        cached("thing", {"a": 1}, _numbers)
+    monkeypatch.delenv("SYNTHBOOK_ROOT")
+    monkeypatch.setattr(store, "PACKAGE", folder / "site-packages/synthbook")
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"run inside a clone, .*, or SYNTHBOOK_CACHE to a folder"):
+        cached("thing", {"a": 1}, _numbers)
 
 
 def _slow_build(log: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from synthbook import machine
-from synthbook.training import Budget, Watch, mixed, warmed_average
+from synthbook.training import (
+    Budget,
+    Watch,
+    load_checkpoint,
+    mixed,
+    save_checkpoint,
+    warmed_average,
+)
 
 
 class Clock:
@@ -188,3 +197,56 @@ def test_mixed_precision_is_on_where_it_is_asked_for_or_fast(
     pretend(instructions)
     with mixed(precision, "cpu"):
         assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def _trained(steps: int, folder: Path | None = None, stop: int = 0) -> torch.Tensor:
+    """Return the weights after training a layer, which may stop and go on in a folder."""
+    torch.manual_seed(0)
+    network = nn.Linear(3, 1)
+    adam = torch.optim.Adam(network.parameters(), lr=0.1)
+    what = {"modules": {"network": network}, "optimizers": {"adam": adam}, "run": {"seed": 0}}
+    first = load_checkpoint(folder, **what) if folder else 0
+    for step in range(first, stop or steps):
+        adam.zero_grad()
+        network(torch.full((1, 3), step + 1.0)).sum().backward()
+        adam.step()
+        if folder and (step + 1) % 2 == 0:
+            save_checkpoint(folder, step + 1, **what)
+    return network.weight.detach().clone()
+
+
+@pytest.mark.parametrize("file", ["network.safetensors", "optimizers.pt", "run.json", "sums.json"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "missing"])
+def test_a_broken_checkpoint_is_named_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, harm: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(machine, "say", said.append)
+    _trained(6, tmp_path, stop=5)
+    (kept,) = tmp_path.glob("step-*")
+    path = kept / file
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content[:-5] if harm == "cut" else content)
+    if harm == "missing":
+        path.unlink()
+    assert torch.equal(_trained(6, tmp_path), _trained(6))
+    (line,) = said
+    assert line.startswith(f"the checkpoint {kept} is broken (")
+
+
+def test_of_two_checkpoints_a_kill_leaves_the_newest_whole_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(machine, "say", said.append)
+    _trained(6, tmp_path, stop=2)
+    (older,) = tmp_path.glob("step-*")
+    shutil.copytree(older, tmp_path / "older")
+    _trained(6, tmp_path, stop=4)
+    (tmp_path / "older").rename(older)
+    assert torch.equal(_trained(6, tmp_path), _trained(6))
+    assert said == []
+    (tmp_path / "step-00000009").write_text("no folder")
+    assert torch.equal(_trained(6, tmp_path), _trained(6))
+    assert len(said) == 1

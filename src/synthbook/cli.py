@@ -27,6 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # as in `synthbook claims | head`
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder that may only be read
+        place = f": '{error.filename}'" if error.filename else ""
+        print(f"error: {error.strerror or error}{place}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", file=sys.stderr)
         return 130
@@ -144,23 +148,46 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb" or output.is_dir():
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
+    saved = output.with_suffix(".json")
     check_writable(output, "the notebook")
+    check_writable(saved, "the record of the run")
+    if given.output:
+        _check_replaceable(output, saved)
     print(said, end="", file=sys.stderr, flush=True)
     start = time.monotonic()
+
+    def note(completed: bool) -> None:
+        record = {
+            "chapter": chapter.name,
+            "scale": given.scale,
+            "parameters": checked.as_dict(),
+            "completed": completed,
+            "seconds": round(time.monotonic() - start, 1),
+            "provenance": provenance(checked).model_dump(),
+        }
+        with atomic_write(saved) as stream:
+            json.dump(record, stream, indent=1, default=str)
+
+    note(completed=False)  # it also says that the notebook beside it is a run's
     if fault := run(chapter, values, output, bar=sys.stderr.isatty()):
         print(f"error: {chapter.name}: {fault}", file=sys.stderr)
-    record = {
-        "chapter": chapter.name,
-        "scale": given.scale,
-        "parameters": checked.as_dict(),
-        "completed": not fault,
-        "seconds": round(time.monotonic() - start, 1),
-        "provenance": provenance(checked).model_dump(),
-    }
-    with atomic_write(output.with_suffix(".json")) as stream:
-        json.dump(record, stream, indent=1, default=str)
+    note(completed=not fault)
     print(f"{'partial notebook' if fault else 'notebook'}: {output}")
     return int(bool(fault))
+
+
+def _check_replaceable(output: Path, saved: Path) -> None:
+    """Raise InputError if a notebook, or the record beside it, would replace what no run wrote."""
+    try:
+        record = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else None
+        ours = record is None or {"chapter", "provenance"} <= record.keys()
+    except (ValueError, AttributeError):
+        ours = False
+    if not ours or (record is None and output.exists()):
+        raise InputError(
+            f"--output {output} would replace '{output if ours else saved}', which no run wrote; "
+            "give another name, or remove it"
+        )
 
 
 def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:

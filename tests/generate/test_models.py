@@ -22,8 +22,9 @@ SHARES = [0.1, 0.3, 0.3, 0.2, 0.1]
 
 
 def edit(folder: Path, change: Callable[[dict], object]) -> None:
-    """Change the card of a model, and leave its files."""
+    """Change the card of a model, which then has no sum as those of before, and leave its files."""
     card = json.loads((folder / models.CARD).read_text())
+    del card["sum"]
     change(card)
     (folder / models.CARD).write_text(json.dumps(card))
 
@@ -204,12 +205,20 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def reword(model, old: str, new: str) -> None:
+    card = (model.folder / "card.json").read_text()
+    assert old in card
+    (model.folder / "card.json").write_text(card.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (lambda m: weights_file(m).unlink(), r"safetensors is missing"),
         (lambda m: truncate(weights_file(m)), "cut off or altered"),
         (lambda m: flip_a_bit(weights_file(m)), "cut off or altered"),
+        (lambda m: reword(m, '"seed": 0', '"seed": 1'), "card.json is not as it was written"),
+        (lambda m: reword(m, '"sum": "', '"sum": "0'), "card.json is not as it was written"),
         (lambda m: truncate(m.folder / models.CARD), "is no model"),
         (lambda m: (m.folder / models.CARD).unlink(), "is no model"),
         (lambda m: (m.folder / models.CARD).write_bytes(b"\xff\xfe{"), "is no model"),

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from synthbook.record.rows import (
     Row,
     Run,
     append,
+    check_rows_file,
+    check_times,
     frame,
     identity,
     latest,
@@ -144,6 +147,68 @@ def test_any_other_bad_line_is_named(tmp_path, bad, after, fault):
         read(path)
 
 
+NO_ROWS = {
+    "a table": b"name,age\nAnn,3\nBob,4",
+    "one line": b"a shopping list",
+    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 16,
+    "a picture, ended": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 16 + b"\n",
+    "other lines of JSON": b'{"chapter": "9", "x": 1}\n{"chapter": "9", "x": 2}',
+    "one other line of JSON": b'{"chapter":"9","x":1}',
+    "a notebook": b'{\n "cells": []\n}',
+    "an empty line": b"\n",
+    "a long line": b'{"chapter":"' + b"x" * (1 << 20),
+    "nested": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", NO_ROWS.values(), ids=NO_ROWS)
+def test_a_file_of_anything_else_is_left_as_it_is(tmp_path, book, content):
+    path = tmp_path / "precious"
+    path.write_bytes(content)
+    says = r"precious' is no file of rows, its (first|last) line is .*; .* give rows another name"
+    for use in (
+        lambda: append(path, [row()]), lambda: check_rows_file(path), lambda: run_of(rows=str(path))
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=says) as told:
+            use()
+        with pytest.raises(InputError, match="is not a row"):
+            read(path)
+        assert len(str(told.value)) < 400
+        assert path.read_bytes() == content
+
+
+def test_a_last_line_that_is_no_torn_row_is_left_as_it_is(tmp_path):
+    path = tmp_path / "a.jsonl"
+    append(path, [row()])
+    for tail in (b"a note", b'{"seed":1', b'{"chapter":"9"}', b"{} "):
+        content = f"{row().model_dump_json()}\n".encode() + tail
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="its last line is"):
+            append(path, [row(seed=1)])
+        assert path.read_bytes() == content
+
+
+@given(rows_drawn, st.data())
+def test_wherever_a_kill_tears_a_row_it_is_cut_off(tmp_path_factory, drawn, data):
+    path = tmp_path_factory.mktemp("rows") / "a.jsonl"
+    line = drawn.model_dump_json().encode()
+    torn = line[: data.draw(st.integers(1, len(line) - 1))]
+    for before in ([], [row()]):
+        path.unlink(missing_ok=True)
+        append(path, before)
+        with path.open("ab") as stream:
+            stream.write(torn)
+        append(path, [row(seed=2)])
+        assert read(path) == [*before, row(seed=2)]
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "fifo"])
+def test_a_device_is_no_file_of_rows(tmp_path, place):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match=r"cannot be written \(it is no plain file\)"):
+        check_rows_file(tmp_path / place)
+
+
 def test_a_missing_file_and_no_rows(tmp_path):
     with pytest.raises(InputError, match="no rows file"):
         read(tmp_path / "none.jsonl")
@@ -156,7 +221,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     append(path, [row()])
     before, write = path.read_bytes(), os.write
     monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:10]))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"could not write \d+ bytes .*disk full"):
         append(path, [row(seed=1)])
     monkeypatch.undo()
     assert path.read_bytes() == before
@@ -229,12 +294,12 @@ def test_merge_keeps_the_newest_sorted_and_is_stable(tmp_path):
     one, two, target = (tmp_path / name for name in ("1.jsonl", "2.jsonl", "out/t.jsonl"))
     append(one, [row(seed=2), row(seed=1, value=1.0)])
     append(two, [row(seed=1, value=2.0, time="2025-06-01T00:00:00Z"), row(seed=0)])
-    merge([one, two], target)
+    assert merge([one, two], target) == 1  # dropped
     first = target.read_bytes()
     assert [(r.seed, r.value) for r in read(target)] == [(0, 1.5), (1, 2.0), (2, 1.5)]
     merge([two, one], target)
     assert target.read_bytes() == first
-    merge([target], target)
+    assert merge([target], target) == 0
     assert target.read_bytes() == first
 
 
@@ -243,6 +308,19 @@ def test_a_merge_that_fails_changes_nothing(tmp_path):
     with pytest.raises(InputError):
         merge([tmp_path / "t.jsonl", tmp_path / "none.jsonl"], tmp_path / "t.jsonl")
     assert read(tmp_path / "t.jsonl") == [row()]
+
+
+def test_rows_dated_ahead_are_named_and_win_over_nothing(tmp_path):
+    now = datetime.now(UTC)
+    soon = (now + timedelta(minutes=50)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    old, new = tmp_path / "old.jsonl", tmp_path / "new.jsonl"
+    append(new, [row(value=1.0), row(value=2.0, seed=1, time=soon)])  # clocks differ somewhat
+    append(old, [row(time="2099-01-01T00:00:00Z"), row(seed=1, time="2099-05-01T00:00:00Z")])
+    check_times(read(new), new)
+    held = old.read_bytes()
+    with pytest.raises(InputError, match=r"2 rows in '.*old.jsonl' are dated ahead, up to 2099-05"):
+        merge([old, new], old)
+    assert old.read_bytes() == held
 
 
 def test_the_frame_has_settings_as_columns():

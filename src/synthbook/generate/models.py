@@ -31,6 +31,7 @@ from synthbook.generate import diffusion
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.randomness import numpy_generator
 from synthbook.store import atomic_write, cached, root
+from synthbook.sums import digest, sums_of
 
 CARD = "card.json"
 FORMAT = 1  # of the card
@@ -239,16 +240,16 @@ def _halved(network: Any) -> Any:
 
 
 def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD)
-    sums = {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+    card = {**card, "files": sums_of(folder, without=CARD)}
     with atomic_write(folder / CARD) as stream:
-        json.dump({**card, "files": sums}, stream, indent=1, ensure_ascii=False)
+        json.dump({**card, "sum": _sum(card)}, stream, indent=1, ensure_ascii=False)
         stream.write("\n")
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sum(card: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a card says."""
+    told = {name: said for name, said in card.items() if name != "sum"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = "cpu") -> Generator:
@@ -259,10 +260,10 @@ def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = 
             the model was made for other ``classes``.
     """
     card = read_card(folder)
-    for name, digest in card["files"].items():
+    for name, written in card["files"].items():
         path = folder / name
         fault = "is missing" if not path.is_file() else ""
-        if not fault and _digest(path) != digest:
+        if not fault and digest(path) != written:
             fault = "is not the file whose SHA-256 stands in its card: cut off or altered"
         if fault:
             raise InputError(f"{path} {fault}; {_remedy(folder)}")
@@ -295,6 +296,8 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"the model {folder} is of format {card['format']}, family '{card['family']}', and "
             f"this version reads format {FORMAT}, {' and '.join(FAMILIES)}; train it anew"
         )
+    if card.get("sum", _sum(card)) != _sum(card):  # older ones have none
+        raise InputError(f"{folder / CARD} is not as it was written; {_remedy(folder)}")
     return card
 
 

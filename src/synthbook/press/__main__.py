@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from synthbook.errors import InputError
 
@@ -15,9 +16,12 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("book", "notebooks", "results"):
         commands.add_parser(name).add_argument("--jobs", type=int, default=2)
-    for name in ("pairing", "agreement", "execute"):
+    for name in ("pairing", "agreement", "execute", "cell"):
         commands.add_parser(name)
     commands.choices["execute"].add_argument("chapter")
+    for name in ("chapter", "scale", "name"):
+        commands.choices["cell"].add_argument(name)
+    commands.choices["cell"].add_argument("output", type=Path)
     results = commands.choices["results"]
     results.add_argument("--chapter", required=True)
     results.add_argument("--scale", default="mini")
@@ -26,13 +30,19 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     from synthbook.press import book, execute, grids
+    from synthbook.store import root
 
     command = given.pop("command")
-    module = {"results": grids, "execute": execute}.get(command, book)
+    module = {"results": grids, "cell": grids, "execute": execute}.get(command, book)
     try:
         getattr(module, command)(**given)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk, a folder that may only be read
+        sys.exit(f"error: {error.strerror or error}: '{error.filename or root() / '_build'}'")
+    except KeyboardInterrupt:
+        print("stopped; what was finished is kept", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

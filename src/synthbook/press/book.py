@@ -11,30 +11,37 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import nbformat
 
+from synthbook.locks import alone
 from synthbook.page.evidence import published_at
 from synthbook.press.execute import executed, faults
-from synthbook.press.grids import snakemake
+from synthbook.press.grids import check_jobs, missing, snakemake
 from synthbook.press.models_page import models_page
 from synthbook.press.plan import coverage_page
 from synthbook.record.agreement import compare
 from synthbook.record.chapters import chapters, convert
-from synthbook.record.rows import latest, read, recorded_rows
+from synthbook.record.rows import check_times, latest, read, recorded_rows
 from synthbook.store import atomic_write, root
 
 
-def run_all(jobs: int) -> dict[str, Path]:
+def building(task: str) -> AbstractContextManager[int]:
+    """Return the lock of all commands that execute chapters for the book."""
+    return alone(root() / "_build" / "book.lock", task)
+
+
+def run_all(jobs: int, lock: int) -> dict[str, Path]:
     """Execute all chapters that changed, ``jobs`` at a time; return chapter -> executed notebook.
 
-    If one fails, all others are tried before the program ends.
+    If one fails, all others are tried before the program ends. ``lock`` is of `building`.
     """
     targets = {chapter.name: executed(chapter) for chapter in chapters()}
-    left = [path for path in targets.values() if not path.is_file()]
+    left = missing(path.relative_to(root()) for path in targets.values())
     print(f"{len(targets)} chapters, {len(targets) - len(left)} unchanged", flush=True)
-    if left and snakemake(left, jobs):
+    if left and snakemake(left, jobs, lock):
         sys.exit("some chapters failed: see above")
     return targets
 
@@ -66,8 +73,15 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
 
 def book(jobs: int) -> None:
     """Execute what changed and build ``_build/html``; any warning of the build is an error."""
+    check_jobs(jobs)
     start = time.monotonic()
-    source, wanted = stage(run_all(jobs))
+    with building("building the book") as lock:
+        html = _built(*stage(run_all(jobs, lock)), lock)
+    print(f"the book is at {html / 'index.html'} ({time.monotonic() - start:.0f} s)")
+
+
+def _built(source: Path, wanted: str, lock: int) -> Path:
+    """Build the staged files into ``_build/html``, if their hash is another; return the folder."""
     html, stamp = root() / "_build" / "html", root() / "_build" / "html.key"
     if not (stamp.is_file() and stamp.read_text() == wanted and (html / "index.html").is_file()):
         stamp.unlink(missing_ok=True)
@@ -77,23 +91,27 @@ def book(jobs: int) -> None:
         command += ["-n", "-W", "--keep-going", "--quiet"]
         log = root() / "_build" / "book.log"
         with log.open("w", encoding="utf-8") as stream:
-            done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT)
+            done = subprocess.run(
+                command, stdout=stream, stderr=subprocess.STDOUT, pass_fds=(lock,)
+            )
         if done.returncode:
             print(log.read_text(encoding="utf-8")[-6000:], file=sys.stderr)
             sys.exit("the book has warnings; all of the build's output is in _build/book.log")
         stamp.write_text(wanted)
-    print(f"the book is at {html / 'index.html'} ({time.monotonic() - start:.0f} s)")
+    return html
 
 
 def notebooks(jobs: int) -> None:
     """Put the executed notebooks beside their sources."""
-    targets = run_all(jobs)
-    for chapter in chapters():
-        content = targets[chapter.name].read_bytes()
-        if not chapter.notebook.is_file() or chapter.notebook.read_bytes() != content:
-            with atomic_write(chapter.notebook, "wb") as stream:
-                stream.write(content)
-            print(f"wrote notebooks/{chapter.name}.ipynb")
+    check_jobs(jobs)
+    with building("executing the notebooks") as lock:
+        targets = run_all(jobs, lock)
+        for chapter in chapters():
+            content = targets[chapter.name].read_bytes()
+            if not chapter.notebook.is_file() or chapter.notebook.read_bytes() != content:
+                with atomic_write(chapter.notebook, "wb") as stream:
+                    stream.write(content)
+                print(f"wrote notebooks/{chapter.name}.ipynb")
 
 
 def pairing() -> None:
@@ -129,6 +147,7 @@ def agreement() -> None:
             continue
         path = root() / "_build" / "rows" / f"{chapter.name}.jsonl"
         rows = [row for row in latest(read(path)) if row.scale == "mini"] if path.is_file() else []
+        check_times(rows, path)
         result = compare(rows, recorded)
         print(f"{chapter.name:28} {result.text}")
         if not (result.ok and result.compared):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from synthbook import sums
 from synthbook.claims.decide import claims_of, deciding_chapters
+from synthbook.locks import alone
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root
 
@@ -38,20 +43,44 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    with atomic_write(output) as stream:
-        nbformat.write(convert(chapter), stream)
     try:
-        papermill.execute_notebook(
-            str(output), str(output), parameters=dict(values), kernel_name="python3",
-            progress_bar=bar,
-            # Not what every kernel says on starting up (that it listens on an unencrypted port).
-            extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
+        with atomic_write(output) as stream:
+            nbformat.write(convert(chapter), stream)
+        with _quiet_interrupt():
+            papermill.execute_notebook(
+                str(output), str(output), parameters=dict(values), kernel_name="python3",
+                progress_bar=bar,
+                # Not what every kernel says on starting up (that it listens on an unencrypted
+                # port), nor the traceback of one that is stopped in the middle of a cell.
+                extra_arguments=["--log-level=CRITICAL"],
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except DeadKernelError:
         return "its kernel died, perhaps for want of memory"
+    except OSError as error:
+        place = error.filename or output
+        return f"'{place}' cannot be written ({error.strerror or error}); is the disk full?"
     return ""
+
+
+@contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end a block without what libraries log of a kernel that stops under them."""
+
+    def stop(*_: object) -> None:
+        logging.disable(logging.CRITICAL)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or somebody else's
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # ---- for the book --------------------------------------------------------------------------------
@@ -102,16 +131,22 @@ def execute(chapter: str) -> None:
     home, start = find(chapter), time.monotonic()
     target = executed(home)
     part = target.parent / "part" / f"{home.name}.ipynb"
-    fault = run(home, {}, part)
-    notebook = clean(nbformat.read(part, as_version=4))
-    if wrong := faults(notebook) or [fault] * bool(fault):
+    with alone(part.with_suffix(".lock"), f"executing {home.name}"):
+        if sums.whole(target):
+            return  # another process has just done it
+        fault = run(home, {}, part)
         reached = f"what it reached: {part.relative_to(root())}"
-        sys.exit(f"\n{home.name} FAILED: {'; '.join([*wrong, reached])}\n")
-    for older in target.parent.glob(f"{home.name}.*.ipynb"):
-        older.unlink()
-    with atomic_write(target) as stream:
-        stream.write(nbformat.writes(notebook) + "\n")
-    part.unlink()
+        try:
+            notebook = clean(nbformat.read(part, as_version=4))
+        except (OSError, ValueError):  # a full disk cut it
+            sys.exit(f"\n{home.name} FAILED: {fault or f'{part} cannot be read'}\n")
+        if wrong := faults(notebook) or [fault] * bool(fault):
+            sys.exit(f"\n{home.name} FAILED: {'; '.join([*wrong, reached])}\n")
+        for older in target.parent.glob(f"{home.name}.*.ipynb"):
+            sums.remove(older)
+        with atomic_write(part) as stream:
+            stream.write(nbformat.writes(notebook) + "\n")
+        sums.publish(part, target)
     print(f"{home.name:28} {time.monotonic() - start:5.1f} s", flush=True)
 
 

@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -22,12 +23,15 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from synthbook import sums
 from synthbook.errors import InputError, did_you_mean
+from synthbook.locks import alone
+from synthbook.machine import say
 from synthbook.press.execute import code_cells, run
 from synthbook.record.agreement import Agreement, compare
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import Row, merge, read, recorded_rows
+from synthbook.record.rows import Row, check_times, merge, read, recorded_rows
 from synthbook.store import check_writable, code_behind, key_hash, root
 
 
@@ -135,51 +139,106 @@ def _experiment(chapter: str) -> str:
     return code_behind(code_cells(notebook, "experiment"), code_cells(notebook))
 
 
-def snakemake(targets: Iterable[Path], jobs: int) -> int:
-    """Let Snakemake make all files that it can, also if some fail; return its exit code."""
+def snakemake(targets: Iterable[Path], jobs: int, lock: int) -> int:
+    """Let Snakemake make all files that it can, also if some fail; return its exit code.
+
+    It holds the caller's ``lock`` (`locks.alone`) too, and goes on holding it if the caller is
+    killed.
+    """
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     command += ["--directory", str(root()), "--rerun-triggers", "mtime", "--quiet", "all"]
     command += ["--rerun-incomplete", "--nolock", "--keep-going", "--cores", str(jobs)]
     command += [str(path.relative_to(root()) if path.is_absolute() else path) for path in targets]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SYNTHBOOK_ROOT": str(root())}
-    return subprocess.run(command, cwd=root(), env=environment).returncode
+    return subprocess.run(command, cwd=root(), env=environment, pass_fds=(lock,)).returncode
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise InputError unless there is at least one job at a time."""
+    if jobs < 1:
+        raise InputError(f"jobs = {jobs} runs nothing; give at least 1")
+
+
+def missing(paths: Iterable[Path]) -> list[Path]:
+    """Return the files that are not there; one that is not as it was written is told and removed.
+
+    Paths are relative to the book's top folder.
+    """
+    left = [path for path in paths if not sums.whole(root() / path)]
+    for path in left:
+        if (root() / path).exists():
+            say(f"{path} is not as it was written; it is made anew")
+            sums.remove(root() / path)
+    return left
 
 
 def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -> None:
     """Run what is missing of a grid and merge its rows into ``results/<scale>/<chapter>.jsonl``.
 
     A finished cell is not run again unless its parameters, or the code behind the experiment,
-    changed; after a kill the same call goes on where it was. A dry run writes nothing. If a run
-    fails, all others are tried before the program ends.
+    changed; after a kill the same call goes on where it was. Two calls for the same file wait for
+    each other. A dry run writes nothing. If a run fails, all others are tried before the program
+    ends.
     """
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs} runs nothing; give at least 1")
+    check_jobs(jobs)
     name = find(chapter).name
     targets = {cell.name: target(name, scale, cell) for cell in cells(name, scale)}
-    left = {cell: path for cell, path in targets.items() if not (root() / path).is_file()}
-    recorded = on_record(name, scale)
-    rows = sum(recorded.values())
-    known = f"{len(recorded)} on record with {rows} rows" if rows else "none on record"
-    print(
-        f"{name} at scale {scale}: {len(targets)} runs, {known}; {len(targets) - len(left)} "
-        f"finished in _build, {len(left)} to run{' anew' if rows else ''}, "
-        f"{grid(name, scale).time(len(left), jobs)}",
-        flush=True,
-    )
+    place, rows_file = next(iter(targets.values())).parent, Path("results", scale, f"{name}.jsonl")
     if dry_run:
+        left = [cell for cell, path in targets.items() if not sums.whole(root() / path)]
+        print(_plan(name, scale, jobs, len(left)))
         print("".join(f"  {cell}\n" for cell in left), end="")
         return
-    for path in (Path("results", scale, f"{name}.jsonl"), *left.values()):
+    for path in (rows_file, *targets.values()):
         check_writable(root() / path, "the file of rows")
-    if left and snakemake(left.values(), jobs):
-        failed = [cell for cell, path in left.items() if not (root() / path).is_file()]
-        faults = "".join(f"\n  {cell}: {_last_word(root() / left[cell])}" for cell in failed)
-        place = next(iter(left.values())).parent
-        sys.exit(
-            f"{len(failed)} of {len(left)} runs failed; their logs and partial notebooks are in "
-            f"{place}{faults}"
-        )
-    collect(name, scale)
+    check_times(recorded_rows(name, scale), rows_file)
+    with alone(root() / place / ".lock", f"making results of {name} at {scale}") as lock:
+        paths = missing(targets.values())
+        print(_plan(name, scale, jobs, len(paths)), flush=True)
+        if paths and snakemake(paths, jobs, lock):
+            failed = [cell for cell, path in targets.items() if not sums.whole(root() / path)]
+            faults = "".join(f"\n  {cell}: {_last_word(root() / targets[cell])}" for cell in failed)
+            sys.exit(
+                f"{len(failed)} of {len(paths)} runs failed; their logs and partial notebooks are "
+                f"in {place}{faults}"
+            )
+        collect(name, scale)
+
+
+def _plan(chapter: str, scale: str, jobs: int, left: int) -> str:
+    """Return in a line how many runs of a grid are on record, finished, and left."""
+    count, recorded = len(cells(chapter, scale)), on_record(chapter, scale)
+    rows = sum(recorded.values())
+    known = f"{len(recorded)} on record with {rows} rows" if rows else "none on record"
+    return (
+        f"{chapter} at scale {scale}: {count} runs, {known}; {count - left} finished in _build, "
+        f"{left} to run{' anew' if rows else ''}, {grid(chapter, scale).time(left, jobs)}"
+    )
+
+
+def cell(chapter: str, scale: str, name: str, output: Path) -> None:
+    """Run a cell of a grid; its rows appear as ``output`` when the run is whole.
+
+    Two calls for the same file, or one beside what a kill left running, wait for each other, and
+    the second finds it done. Each writes rows to a file of its own.
+    """
+    (given,) = (cell for cell in cells(chapter, scale) if cell.name == name)
+    with alone(output.with_suffix(".lock"), f"running {name} of {chapter} at {scale}") as lock:
+        if sums.whole(output):
+            return
+        for older in output.parent.glob(f"{output.stem}.*.part.jsonl"):
+            older.unlink()  # of runs that were killed
+        part = output.with_suffix(f".{uuid.uuid4().hex[:8]}.part.jsonl")
+        command = shlex.split(as_command(chapter, scale, given))[1:]
+        command += ["-p", f"rows={part}", "--output", str(output.with_suffix(".ipynb"))]
+        with output.with_suffix(".log").open("w", encoding="utf-8") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "synthbook.cli", *command],
+                stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,),
+            )  # fmt: skip
+        if done.returncode:
+            sys.exit(f"{name} failed: {_last_word(output)}")
+        sums.publish(part, output)
 
 
 def _last_word(path: Path) -> str:
@@ -198,8 +257,15 @@ def collect(chapter: str, scale: str) -> None:
     name = find(chapter).name
     path = root() / "results" / scale / f"{name}.jsonl"
     files = [root() / target(name, scale, cell) for cell in cells(name, scale)]
-    merge([*([path] if path.is_file() else []), *files], path)
-    print(f"the rows are in {path.relative_to(root())}")
+    for file in files:
+        if not sums.whole(file):
+            raise InputError(
+                f"'{file}' is missing, or not as it was written; make its rows anew: make results "
+                f"SCALE={scale} CHAPTER={name}"
+            )
+    dropped = merge([*([path] if path.is_file() else []), *files], path)
+    older = f"; {dropped} older ones of the same numbers were dropped" if dropped else ""
+    print(f"the rows are in {path.relative_to(root())}{older}")
 
 
 def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:

@@ -68,7 +68,7 @@ def models_page() -> dict[Path, bytes]:
         for path in files
     }
     place = cached("pages", {"cards": cards}, partial(_write, cards))
-    files = (path for path in place.rglob("*") if path.is_file() and path.name != "key.json")
+    files = (path for path in place.rglob("*") if path.is_file() and path.suffix != ".json")
     return {Path("book", path.relative_to(place)): path.read_bytes() for path in files}
 
 

@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from synthbook import __version__
 from synthbook.errors import InputError
+from synthbook.locks import alone
 from synthbook.machine import processor
 from synthbook.record.chapters import scale_of
 from synthbook.settings import STRICT
@@ -32,7 +34,7 @@ class Provenance(BaseModel):
 
     model_config = ConfigDict(**STRICT, frozen=True)
 
-    time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")  # UTC; sorts as text
+    time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")  # as `TIME`
     version: str  # of synthbook
     commit: str | None  # None: not in a git repository
     dirty: bool | None  # tracked or new files differ from the commit
@@ -50,6 +52,9 @@ IDENTITY = (
 )  # fmt: skip
 COLUMNS = (*IDENTITY, "value", *Provenance.model_fields)
 LONGEST = 1 << 20  # bytes of a line; a row has some 600
+BEGIN = b'{"chapter":"'  # of a row
+TIME = "%Y-%m-%dT%H:%M:%SZ"  # UTC; sorts as text
+AHEAD = timedelta(hours=1)  # that another machine's clock may be before this one's
 Scalar = str | int | float | bool
 
 
@@ -100,25 +105,64 @@ def _lines(rows: Iterable[Row]) -> bytes:
     return "".join(f"{row.model_dump_json()}\n" for row in rows).encode()
 
 
-def _lock(path: Path) -> Any:
-    from filelock import FileLock
-
-    return FileLock(path.with_name(f".{path.name}.lock"))
+def _lock(path: Path) -> AbstractContextManager[int]:
+    return alone(path.with_name(f".{path.name}.lock"), f"writing rows to {path}")
 
 
-def _mend_tail(handle: int) -> int:
-    """Return the length of a file after its last line is made whole: ended, or cut off if torn."""
-    size = os.fstat(handle).st_size
-    if size == 0 or os.pread(handle, 1, size - 1) == b"\n":
-        return size
-    tail = os.pread(handle, LONGEST, max(0, size - LONGEST)).rpartition(b"\n")[2]
+def check_rows_file(path: str | Path) -> None:
+    """Raise InputError unless rows can be appended to a file: it holds rows, or nothing yet."""
+    path = Path(path)
+    check_writable(path, "the file of rows")
     try:
-        Row.model_validate_json(tail)
+        with path.open("rb") as stream:
+            _torn(path, stream.fileno())
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read ({error.strerror}); give another") from None
+
+
+def _torn(path: Path, handle: int) -> int:
+    """Return how many bytes at the end of a file of rows are the beginning of one (a kill).
+
+    Raises:
+        InputError: if its first or its last line is neither a row nor the beginning of one.
+    """
+    size = os.fstat(handle).st_size
+    first = os.pread(handle, LONGEST, 0).partition(b"\n")[0]
+    if len(first) < size and not _is_row(first):
+        raise _no_rows(path, "first", first)
+    tail = os.pread(handle, LONGEST, max(0, size - LONGEST)).rpartition(b"\n")[2]
+    if tail and not _is_row(tail):
+        if not _begins_a_row(tail):
+            raise _no_rows(path, "last", tail)
+        return len(tail)
+    return 0
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        Row.model_validate_json(line)
     except ValidationError:
-        os.ftruncate(handle, size - len(tail))
-        return size - len(tail)
-    os.write(handle, b"\n")  # a whole row whose line end an editor took away
-    return size + 1
+        return False
+    return True
+
+
+def _begins_a_row(line: bytes) -> bool:
+    """Return whether a line is what a kill left of a row: it begins as one, and has no end."""
+    start = line.replace(b" ", b"")[: len(BEGIN)]
+    try:
+        return BEGIN.startswith(start) and json.loads(line) is None
+    except (ValueError, RecursionError):
+        return len(line) < LONGEST
+
+
+def _no_rows(path: Path, which: str, line: bytes) -> InputError:
+    shown = line[:60].decode("utf-8", "replace")
+    return InputError(
+        f"'{path}' is no file of rows, its {which} line is {shown!r}; rows are only appended to a "
+        "file of them, so give rows another name"
+    )
 
 
 def append(path: str | Path, rows: Iterable[Row]) -> None:
@@ -126,7 +170,7 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
 
     Safe against another writer (a lock file beside it, and one ``write`` in append mode) and
     against a kill: a line that an earlier kill left torn is cut off first. If the disk is full,
-    the file is as it was, and that is an OSError.
+    the file is as it was, and that is an InputError, as is a file that holds anything but rows.
     """
     path, data = Path(path), _lines(rows)
     if not data:
@@ -135,10 +179,22 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
     with _lock(path):
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            before = _mend_tail(handle)
-            if os.write(handle, data) != len(data):
+            before = os.fstat(handle).st_size - _torn(path, handle)
+            os.ftruncate(handle, before)
+            if before and os.pread(handle, 1, before - 1) != b"\n":
+                data = b"\n" + data  # an editor took away the end of the last line
+            try:
+                written = os.write(handle, data)
+            except OSError as error:
+                written, reason = 0, error.strerror
+            else:
+                reason = "is the disk full?"
+            if written != len(data):
                 os.ftruncate(handle, before)
-                raise OSError(f"could not write {len(data)} bytes to '{path}'; is the disk full?")
+                raise InputError(
+                    f"could not write {len(data)} bytes to '{path}' ({reason}); make room there, "
+                    "or give rows another name"
+                )
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -167,7 +223,7 @@ def read(path: str | Path) -> list[Row]:
         try:
             rows.append(Row.model_validate_json(line))
         except ValidationError as error:
-            if number == len(lines):
+            if number == len(lines) and _begins_a_row(line):
                 break
             fault = first_fault(error)
             raise InputError(f"{path}:{number} is not a row: {fault}; mend that line") from None
@@ -196,17 +252,39 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     return table
 
 
-def merge(paths: Sequence[str | Path], target: str | Path) -> None:
+def merge(paths: Sequence[str | Path], target: str | Path) -> int:
     """Write the newest row of each identity in ``paths`` to ``target``, sorted.
 
     ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too.
+    Returns how many rows were dropped, because a newer one measures the same.
+
+    Raises:
+        InputError: if rows are dated ahead (`check_times`): which is newer cannot be told.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target):
-        rows = latest(row for path in paths for row in read(path))
+        held = []
+        for path in paths:
+            held += read(path)
+            check_times(held, path)
+        rows = latest(held)
         with atomic_write(target, "wb") as stream:
             stream.write(_lines(rows))
+    return len(held) - len(rows)
+
+
+def check_times(rows: Iterable[Row], path: str | Path) -> None:
+    """Raise InputError if rows of a file are dated ahead of this machine's clock."""
+    now = datetime.now(UTC)
+    limit = (now + AHEAD).strftime(TIME)
+    ahead = [row.provenance.time for row in rows if row.provenance.time > limit]
+    if ahead:
+        raise InputError(
+            f"{len(ahead)} rows in '{path}' are dated ahead, up to {max(ahead)}, and the clock "
+            f"here says {now.strftime(TIME)}, so which of two is newer cannot be told; set the "
+            "clock right, or take these rows out"
+        )
 
 
 def recorded_rows(chapter: str, scale: str) -> list[Row]:
@@ -242,7 +320,7 @@ def provenance(parameters: Parameters | None = None, *, seconds: float = 0.0) ->
     given, torch = parameters or {}, sys.modules.get("torch")
     threads = given.get("threads") or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     return Provenance(
-        time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        time=datetime.now(UTC).strftime(TIME),
         version=__version__,
         commit=name,
         dirty=dirty,
@@ -267,7 +345,7 @@ class Run:
         self.chapter, self.parameters = parameters.chapter, parameters
         default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
         self.path = Path(parameters.get("rows") or default)
-        check_writable(self.path, "the file of rows")
+        check_rows_file(self.path)
         self.scale = scale_of(self.chapter, parameters)
         self._rows: dict[tuple[str | int, ...], Row] = {}
         self._since = time.perf_counter()

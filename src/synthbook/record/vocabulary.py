@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
@@ -12,7 +11,6 @@ from pydantic.fields import FieldInfo
 
 from synthbook import settings as s
 from synthbook.errors import InputError
-from synthbook.store import check_writable
 
 TYPES: dict[str, Any] = {
     "int": int, "float": float, "bool": bool, "str": str, "list[str]": list[str],
@@ -49,7 +47,9 @@ def _own_sources(sources: list[str]) -> list[str]:
 
 def _rows_file(path: str) -> str:
     if path:
-        check_writable(Path(path), "the file")
+        from synthbook.record.rows import check_rows_file  # which itself needs parameters
+
+        check_rows_file(path)
     return path
 
 

@@ -1,0 +1,101 @@
+"""A changed byte in a kept file of any kind: it is named, made anew, and changes no number."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from synthbook import machine, store
+from synthbook.data import load
+from synthbook.gans.networks import load as load_gan
+from synthbook.gans.recipes import published
+from synthbook.generate import banks
+from synthbook.measure.features import Extractor
+from synthbook.press.models_page import models_page
+from synthbook.record.parameters import check_values
+from synthbook.studies import few_images, training_sets
+from synthbook.studies.targets import target
+
+Read = Callable[[], Any]
+
+
+@pytest.fixture
+def readers(keep_models, new_book) -> dict[str, Read]:
+    """Kind of kept files -> a function that reads one of them, or makes it."""
+    real = load("digits")
+    (model,) = keep_models(real.train, ("gan",))
+    p = check_values(
+        "12_not_mutual",
+        {"data": "digits", "sources": ["real", "gan"], "generators": 1, "epochs": 1,
+         "set_size": 40, "input_size": 0, "unconditional": []},
+    )  # fmt: skip
+    new_book({"notebooks/.keep": ""})  # without models, whose page is drawn at once
+    pixels = Extractor("pixels", lambda x: x.reshape(len(x), -1), fingerprint="pixels")
+    few = target("mnist5k:3", count=12, image_size=16, seed=0)
+    network = {"name": "stylegan2", "image_size": 16, "channels": 2, "widest": 4, "latent": 4,
+               "style": 4, "mapping_layers": 1}  # fmt: skip
+    recipe = published("stylegan2", steps=2, batch_size=4, path_length=0.0, ema_half_life=8.0)
+
+    def tuned() -> Any:
+        look = Extractor("means", lambda x: x[:, ::8, ::8].reshape(len(x), -1), fingerprint="m")
+        made = few_images.finetuned(
+            few.train, None, recipe, network, first=None, extractor=look, generated=10,
+            evaluate_every=1, seed=0,
+        )  # fmt: skip
+        return made.history, made.images(1).tolist()
+
+    def weights(network: torch.nn.Module) -> list[np.ndarray]:
+        return [tensor.numpy() for tensor in network.state_dict().values()]
+
+    return {
+        "features": lambda: pixels.cached(real.train.images),
+        "samples": lambda: model.sample([0, 1, 2], seed=3),
+        "banks": lambda: banks.strip(model, 1.0, 0),
+        "classifiers": lambda: weights(
+            training_sets.network_of(p).train(real.train, seed=0)[0]
+        ),
+        "clones": lambda: training_sets.training_sets(real, p, seed=0)["gan"].train.images,
+        "pretrained_gans": lambda: weights(
+            load_gan(few_images.pretrained(few.train, recipe, network, seed=0))
+        ),
+        "finetuned_gans": tuned,
+        "pages": lambda: sorted(models_page().items()),
+    }  # fmt: skip
+
+
+KINDS = {
+    kind
+    for path in store.PACKAGE.rglob("*.py")
+    for kind in re.findall(r"\bcached\(\s*\"(\w+)\"", path.read_text(encoding="utf-8"))
+}
+
+
+def test_every_kind_is_tried(readers: dict[str, Read]) -> None:
+    assert readers.keys() == KINDS
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_changed_byte_changes_no_number(
+    kind: str, readers: dict[str, Read], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(machine, "say", said.append)
+    read, draw = readers[kind], random.Random(kind)
+    before = read()
+    every = [path for path in (tmp_path / "cache" / kind).glob("*/**/*") if path.is_file()]
+    for path in {path.suffix: path for path in sorted(every)}.values():  # a file of each form
+        said.clear()
+        content = bytearray(path.read_bytes())
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        path.write_bytes(content)
+        np.testing.assert_equal(read(), before)
+        broken = [line for line in said if "is broken" in line]
+        assert len(broken) == 1, path
+        assert f"/{kind}/" in broken[0]
