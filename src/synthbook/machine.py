@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -22,6 +24,8 @@ INSTRUCTIONS = (
     "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16",
 )  # fmt: skip
 
+_HAS_PAGES = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})  # not on Windows
+
 
 @cache
 def processor() -> str:
@@ -36,6 +40,28 @@ def processor() -> str:
     some = ", ".join(name for name in INSTRUCTIONS if name in has)
     name = known.get("model name") or platform.processor() or platform.machine()
     return f"{name} ({some})" if some else name
+
+
+@cache
+def memory() -> float:
+    """Return how many bytes a process may have: those of the machine, or of its container."""
+    most = [float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))] if _HAS_PAGES else []
+    for path in ("memory.max", "memory/memory.limit_in_bytes"):  # of Linux's two control groups
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            most.append(float(Path("/sys/fs/cgroup", path).read_text()))
+    return min(most, default=math.inf)
+
+
+def check_memory(needed: float, what: str, remedy: str) -> None:
+    """Raise InputError if ``what`` needs more bytes than this machine has; say what would do.
+
+    ``needed`` is meant to be a lower bound: what is refused cannot fit, what passes may still not.
+    """
+    if needed > memory():
+        raise InputError(
+            f"{what} would take {needed / 1e9:,.0f} GB of memory at least, and this machine has "
+            f"{memory() / 1e9:,.0f} GB; {remedy}"
+        )
 
 
 def checked_device(device: str | torch.device) -> torch.device:

@@ -12,7 +12,7 @@ import numpy as np
 from synthbook import data
 from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
-from synthbook.data.npz import headers, images_of, oriented
+from synthbook.data.npz import check_size, headers, images_of, oriented
 from synthbook.errors import InputError, check_choice, did_you_mean
 from synthbook.randomness import derive, numpy_generator
 from synthbook.recognize.recipe import Recipe
@@ -275,7 +275,9 @@ def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
     if path.is_dir():
         count = len(_read(path, files.header, skip_unreadable))
     else:
-        count = len(oriented(path, "images", headers(path)["images"]))
+        head = headers(path)["images"]
+        count = len(oriented(path, "images", head))
+        check_size(path, {"images": head})
     if count < LEAST:
         raise InputError(f"{path} has {count} images; give at least {LEAST} generated ones")
     return count
