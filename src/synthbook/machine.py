@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -43,8 +45,14 @@ def processor() -> str:
 
 
 @cache
-def memory() -> float:
-    """Return how many bytes a process may have: those of the machine, or of its container."""
+def memory(device: str = "cpu") -> float:
+    """Return how many bytes a run may have: the machine's, its container's, or those of its GPU.
+
+    ``device`` is as for `prepare`; what cannot be told is infinite. Needs no torch.
+    """
+    kind = device.partition(":")[0]
+    if kind == "cuda" or (kind == "auto" and shutil.which("nvidia-smi")):
+        return _gpu_memory()
     most = [float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))] if _HAS_PAGES else []
     for path in ("memory.max", "memory/memory.limit_in_bytes"):  # of Linux's two control groups
         with suppress(OSError, ValueError):  # no such file, or "max"
@@ -52,15 +60,25 @@ def memory() -> float:
     return min(most, default=math.inf)
 
 
-def check_memory(needed: float, what: str, remedy: str) -> None:
-    """Raise InputError if ``what`` needs more bytes than this machine has; say what would do.
+def _gpu_memory() -> float:
+    """Return the bytes of the largest GPU of NVIDIA's, infinite if it cannot be asked."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.check_output(command, text=True, timeout=20, stderr=subprocess.DEVNULL)
+        return max(float(line) for line in said.splitlines()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return math.inf
+
+
+def check_memory(needed: float, what: str, remedy: str, device: str = "cpu") -> None:
+    """Raise InputError if ``what`` needs more bytes than there are; say what would do.
 
     ``needed`` is meant to be a lower bound: what is refused cannot fit, what passes may still not.
     """
-    if needed > memory():
+    if needed > memory(device):
         raise InputError(
             f"{what} would take {needed / 1e9:,.0f} GB of memory at least, and this machine has "
-            f"{memory() / 1e9:,.0f} GB; {remedy}"
+            f"{memory(device) / 1e9:,.0f} GB; {remedy}"
         )
 
 

@@ -26,7 +26,8 @@ class Summary:
     ``counts`` are images a part: train, val, test where the split is known already, else the
     official parts ("train+val" becomes train and val). ``size`` is the native size in words;
     ``classes`` is empty where only reading the images tells the names. ``sources`` are lines on
-    generated images beside them.
+    generated images beside them. ``side`` is the shorter one of the largest image in pixels (0: not
+    known), ``channels`` are at most so many.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Summary:
     size: str
     skipped: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    side: int = 0
+    channels: int = 3
 
     def __str__(self) -> str:
         """Return the summary as one line, and one a source of generated images."""
@@ -78,7 +81,11 @@ def check(
     largest = (image_size or 0) ** 2 or max((high * wide for high, wide in shapes), default=0)
     check_held(found.name, sum(counts.values()), largest, channels or depth)
     terms, size = (found.origin, found.licence), files.spread(shapes)
-    return Summary(found.name, *terms, num_classes, found.classes, counts, size, skipped)
+    side = max((min(shape) for shape in shapes), default=0)
+    return Summary(
+        found.name, *terms, num_classes, found.classes, counts, size, skipped,
+        side=side, channels=channels or depth,
+    )  # fmt: skip
 
 
 def load(

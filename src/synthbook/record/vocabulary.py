@@ -68,6 +68,7 @@ Device = (
     Literal["auto", "cpu", "cuda", "mps"]
     | Annotated[str, Field(pattern=r"^cuda:\d+$", json_schema_extra={"words": "cuda:N"})]
 )
+Features = Literal["efficientnet_lite0", "inception"]
 _LAMBDA = "weight of Pretrained Guidance"
 _CHOSEN = "of several, the best on validation images"
 _POLICY = "how sizes of shapes are drawn"
@@ -170,7 +171,7 @@ VOCABULARY: dict[str, Any] = {
         "training images a source; 0: as many as real ones", 5000,
     ),
     "measured": _of(Images, "images of each source that are compared", 1000, ge=10),
-    "extractor_size": _of(s.Side, "side of the extractor's input", 64, ge=16, le=512),
+    "extractor_size": _of(s.Side, "side of the extractor's input", 64, ge=32, le=224),
     "shots": _of(Images, "real images a class", 16),
     "train_images": _of(
         s.Zero | Annotated[int, Field(ge=2, le=10**9)], "real training images; 0: all", 200
@@ -201,7 +202,7 @@ VOCABULARY: dict[str, Any] = {
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
-    "extractor": _of(s.Text, "feature extractor of the measures", "efficientnet_lite0"),
+    "extractor": _of(Features, "feature extractor of the measures", "efficientnet_lite0"),
     "neighbours": _of(s.Count, "k of the k-nearest-neighbour measures", 5, le=10_000),
     # what to run and where
     "sources": _of(Sources, "where training images come from", ["real", "gan"]),
@@ -220,7 +221,6 @@ Mixing = Literal[
 ]  # fmt: skip
 Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
-Features = Literal["efficientnet_lite0", "inception"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
@@ -268,7 +268,6 @@ CHAPTERS: dict[str, dict[str, Any]] = {
     "61_audit": {
         "samples": _of(Named, "generated images: gan, diffusion, a folder, an .npz", "gan"),
         "test": _of(Place, "real images to test on; '': those of the data", "my_test"),
-        "extractor": _of(Features, "features to measure in", "efficientnet_lite0"),
         "most_images": _of(int, "images of each set, for the measures", 1000, ge=50, le=100_000),
         "remedies": _of(
             s.Some[Literal[Mixing, "PG-L1", "PG-KL"]], "ways to train, besides mixing",
