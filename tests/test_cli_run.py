@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -273,3 +274,22 @@ def test_a_chapter_that_raises_keeps_what_it_reached(
     record = json.loads(made.with_suffix(".json").read_text())
     assert record["completed"] is False
     assert record["parameters"]["fail"] is True
+
+
+def test_no_module_beside_the_readers_images_is_run(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the kernel's own imports nor by those of the chapter."""
+    here = tmp_path / "photographs"
+    here.mkdir()
+    for name in ("mlxtend", "ipykernel_launcher", "zmq", "synthbook"):
+        (here / f"{name}.py").write_text(f"open('{name}_was_run', 'w')\nraise SystemExit")
+    source = CHAPTER.replace("import os\n", "import os, mlxtend, zmq\n", 1)
+    assert source != CHAPTER
+    (book / "notebooks/90_tiny.py").write_text(source)
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    before = {path.name for path in here.iterdir()}
+    assert main(["run", "90", "--output", str(tmp_path / "out.ipynb")]) == 0
+    assert {path.name for path in here.iterdir()} == before
+    assert "PYTHONSAFEPATH" not in os.environ

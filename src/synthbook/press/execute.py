@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from synthbook.claims.decide import claims_of, deciding_chapters
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root
 
+SAFE_PATH = "PYTHONSAFEPATH"  # asks Python to keep the working folder out of sys.path
 SIZE_LIMIT = 480_000  # bytes that an executed notebook may have
 
 
@@ -33,7 +36,7 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
 
     What is run is the ``.py`` source: an ``.ipynb`` beside it may be older. ``output`` is saved
     cell by cell, and holds what was reached. The kernel's working folder is the caller's, so that
-    relative paths of a user's data mean what they mean in the shell.
+    relative paths of a user's data mean what they mean in the shell; no Python is imported from it.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -41,17 +44,35 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
     with atomic_write(output) as stream:
         nbformat.write(convert(chapter), stream)
     try:
-        papermill.execute_notebook(
-            str(output), str(output), parameters=dict(values), kernel_name="python3",
-            progress_bar=bar,
-            # Not what every kernel says on starting up (that it listens on an unencrypted port).
-            extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
+        with _safe_path():
+            papermill.execute_notebook(
+                str(output), str(output), parameters=dict(values), kernel_name="python3",
+                progress_bar=bar,
+                # Not what every kernel says on starting (that it listens on an unencrypted port).
+                extra_arguments=["--log-level=ERROR"],
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"
     except DeadKernelError:
         return "its kernel died, perhaps for want of memory"
     return ""
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have the kernels that are started import nothing from their working folder.
+
+    There lie the reader's images, and a ``torch.py`` beside them is none of ours.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 # ---- for the book --------------------------------------------------------------------------------
