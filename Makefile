@@ -30,7 +30,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "installing the versions of requirements.lock into $(VENV) ..."
 	@.uv/bin/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m ipykernel install --sys-prefix --frozen_modules --env PYTHONSAFEPATH 1 >/dev/null 2>&1  # imports nothing that lies beside a notebook
+	@$(BIN)/python -m ipykernel install --sys-prefix --env PYTHONSAFEPATH 1 >/dev/null 2>&1  # imports nothing that lies beside a notebook
 	@touch $@
 
 book: $(READY) ## run the chapters that changed and build the book into _build/html

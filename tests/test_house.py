@@ -11,7 +11,8 @@ import pytest
 from synthbook.store import PACKAGE
 
 GROUND = {
-    "errors", "intervals", "machine", "randomness", "settings", "store", "training", "weights",
+    "errors", "intervals", "machine", "randomness", "settings", "store", "texts", "training",
+    "weights",
 }  # fmt: skip
 IMAGES = {"data", "generate", "gans", "recognize", "measure", "studies"}
 MAY = {

@@ -142,12 +142,22 @@ def run_chapter(given: argparse.Namespace) -> int | None:
         return print(plan(checked, given.scale))
     said = _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
-    if output.suffix != ".ipynb" or output.is_dir():
+    if output.suffix != ".ipynb":
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
-    check_writable(output, "the notebook")
+    for path in (output, output.with_suffix(".json")):
+        check_writable(path, "the notebook")
+        if given.output and path.exists() and not _made_here(output):
+            raise InputError(
+                f"--output would replace {path}, which is no notebook of this command; give a new "
+                "name, or move it away"
+            )
     print(said, end="", file=sys.stderr, flush=True)
     start = time.monotonic()
-    if fault := run(chapter, values, output, bar=sys.stderr.isatty()):
+    try:
+        fault = run(chapter, values, output, bar=sys.stderr.isatty())
+    except OSError as error:  # a full disk, a folder that went away
+        fault = f"{output} could not be written ({error.strerror or error}); its rows are kept"
+    if fault:
         print(f"error: {chapter.name}: {fault}", file=sys.stderr)
     record = {
         "chapter": chapter.name,
@@ -157,10 +167,23 @@ def run_chapter(given: argparse.Namespace) -> int | None:
         "seconds": round(time.monotonic() - start, 1),
         "provenance": provenance(checked).model_dump(),
     }
-    with atomic_write(output.with_suffix(".json")) as stream:
-        json.dump(record, stream, indent=1, default=str)
+    try:
+        with atomic_write(output.with_suffix(".json")) as stream:
+            json.dump(record, stream, indent=1, default=str)
+    except OSError as error:
+        print(f"error: no record beside {output} ({error.strerror or error})", file=sys.stderr)
+        return 1
     print(f"{'partial notebook' if fault else 'notebook'}: {output}")
     return int(bool(fault))
+
+
+def _made_here(output: Path) -> bool:
+    """Return whether the record beside a notebook is what an earlier run wrote there."""
+    try:
+        record = json.loads(output.with_suffix(".json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and {"chapter", "provenance", "parameters"} <= record.keys()
 
 
 def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
@@ -186,15 +209,16 @@ def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
 
 def _value(text: str, kind: str) -> Any:
     """Return the value that a text on the command line means for a parameter of a type."""
-    import yaml
+    from synthbook.texts import read_yaml
 
+    if kind == "str" and not text.startswith(("'", '"')):
+        return text  # a folder may be called 2024, or 2024-13-45
     try:
-        value = yaml.safe_load(text) if text else ""
-        if kind == "float" and isinstance(value, str):
-            return float(value)  # YAML takes 1e-3 for a text
-    except (yaml.YAMLError, ValueError):
+        value = read_yaml(text) if text else ""
+        if kind == "float" and isinstance(value, str) and value.isascii():
+            value = float(value)  # also inf and nan, which are refused by their range
+    except ValueError:
         return text
-    # A folder may be called 2024.
     return text if kind == "str" and not isinstance(value, str) else value
 
 
