@@ -227,6 +227,15 @@ def _rehearse(script: Path, values: dict[str, Any]) -> str:
 
     Any other fault is left to the kernel, which shows it whole. Returns what the cell prints.
     """
+    try:
+        return _checking_cell(script, values)
+    except InputError:
+        raise
+    except Exception:
+        return ""
+
+
+def _checking_cell(script: Path, values: dict[str, Any]) -> str:
     from contextlib import redirect_stdout
     from io import StringIO
 
@@ -234,17 +243,12 @@ def _rehearse(script: Path, values: dict[str, Any]) -> str:
 
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed = StringIO()
-    try:
-        for cell in cells(script):
-            declares = "parameters" in cell.tags
-            if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
-                with redirect_stdout(printed):
-                    exec(compile(cell.source, str(script), "exec"), namespace)
-                namespace |= values if declares else {}
-    except InputError:
-        raise
-    except Exception:
-        return ""
+    for cell in cells(script):
+        declares = "parameters" in cell.tags
+        if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
+            with redirect_stdout(printed):
+                exec(compile(cell.source, str(script), "exec"), namespace)
+            namespace |= values if declares else {}
     return printed.getvalue()
 
 

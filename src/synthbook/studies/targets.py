@@ -99,13 +99,19 @@ def check_target(text: str, *, data_root: str = "", count: int = 1) -> str:
             raise InputError(f"'{data}' has no class '{kind}'{remedy}")
         found = f"{text}: one of {summary.num_classes} classes ({summary.licence})"
         bundled = data in REGISTRY and REGISTRY[data].bundled
-        held = len(_everything(data, 0, data_root).of_classes([kind])) if bundled else count
+        held = _count(data, kind) if bundled else count
     else:
         held = len(_files(text))
         found = f"{text}: {held} images in a folder"
     if held < count:
         raise InputError(f"target_images = {count} and '{text}' has {held} images; give {held}")
     return found
+
+
+@lru_cache
+def _count(data: str, kind: str) -> int:
+    """Return how many images of a class a bundled set has."""
+    return len(_everything(data, 0, "").of_classes([kind]))
 
 
 def stream(
