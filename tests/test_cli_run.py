@@ -111,6 +111,16 @@ BAD = [
     (["-p", "sources=real,mine=./nowhere"], ["'./nowhere' of 'mine' does not exist"]),
     (["-p", "sources=[real, mine=/dev/null]"], ["'/dev/null' is a file, but no .npz"]),
     (["-p", "seeds=0", "-p", "epochs=0"], ["seeds = 0", "epochs"]),
+    (["-p", "data=2024-13-45"], ["unknown data set '2024-13-45'"]),
+    (["-p", "seeds=1:30"], ["seeds = '1:30' is not a whole number"]),
+    (["-p", "learning_rate=１"], ["learning_rate = '１' is not a number"]),
+    (["-p", "first_seed=010"], ["first_seed = '010' is not a whole number"]),
+    (["-p", f"sources={'[' * 5000}"], ["sources = '[[", " ... is not a list of texts"]),
+    (["-p", "sources={a: &x [1, 2], b: [*x, *x]}"], ["*x, *x", "some of real"]),
+    (["-p", f"data={'x' * 100_000}"], ["is no path", "File name too long"]),
+    (["-p", "data=~nobodyxyz/x"], ["~nobodyxyz/x", "is no path"]),
+    (["-p", "backbone=nonsense"], ["'nonsense' is no network"]),
+    (["--scale", "x" * 100_000], ["has no scale"]),
 ]
 
 
@@ -323,3 +333,62 @@ def test_a_chapter_that_raises_keeps_what_it_reached(
     record = json.loads(made.with_suffix(".json").read_text())
     assert record["completed"] is False
     assert record["parameters"]["fail"] is True
+
+
+def test_no_module_beside_the_readers_images_is_run(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the kernel's own imports nor by those of the chapter."""
+    here = tmp_path / "photographs"
+    here.mkdir()
+    for name in ("mlxtend", "ipykernel_launcher", "zmq", "synthbook"):
+        (here / f"{name}.py").write_text(f"open('{name}_was_run', 'w')\nraise SystemExit")
+    source = CHAPTER.replace("import os\n", "import os, mlxtend, zmq\n", 1)
+    assert source != CHAPTER
+    (book / "notebooks/90_tiny.py").write_text(source)
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    before = {path.name for path in here.iterdir()}
+    assert main(["run", "90", "--output", str(tmp_path / "out.ipynb")]) == 0
+    assert {path.name for path in here.iterdir()} == before
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["mine.ipynb", "mine.json"])
+def test_a_file_of_the_readers_own_is_not_replaced(
+    name: str, book: Path, no_kernel: list[Path], refused: Callable[[list[str]], str],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / name).write_text("{}")
+    output = str(tmp_path / "mine.ipynb")
+    assert "give a new name" in refused(["run", "90", "--output", output])
+    assert (tmp_path / name).read_text() == "{}"
+    assert no_kernel == []
+    (tmp_path / name).unlink()
+    for _ in range(2):  # what the command wrote itself it may replace
+        assert main(["run", "90", "--output", output]) == 0
+        (tmp_path / "mine.ipynb").write_text("{}")
+    assert len(no_kernel) == 2
+
+
+@pytest.mark.parametrize(
+    "output", ["/proc/x.ipynb", "/etc/passwd/x.ipynb", f"{'x' * 300}.ipynb", "a\0b.ipynb"]
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(
+    output: str, book: Path, no_kernel: list[Path], refused: Callable[[list[str]], str]
+) -> None:
+    assert "cannot be written (" in refused(["run", "90", "--output", output])
+    assert no_kernel == []
+
+
+def test_a_disk_that_fills_up_is_a_sentence(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(press, "run", full)
+    assert main(["run", "90", "--output", str(tmp_path / "out.ipynb")]) == 1
+    said = capsys.readouterr().err
+    assert "could not be written (No space left on device)" in said
+    assert "Traceback" not in said

@@ -13,7 +13,7 @@ import pytest
 from synthbook.store import PACKAGE, root
 
 GROUND = {
-    "errors", "intervals", "locks", "machine", "randomness", "settings", "store", "sums",
+    "errors", "intervals", "locks", "machine", "randomness", "settings", "store", "sums", "texts",
     "training", "weights",
 }  # fmt: skip
 IMAGES = {"data", "generate", "gans", "recognize", "measure", "studies"}
