@@ -354,23 +354,6 @@ def test_no_module_beside_the_readers_images_is_run(
     assert "PYTHONSAFEPATH" not in os.environ
 
 
-@pytest.mark.parametrize("name", ["mine.ipynb", "mine.json"])
-def test_a_file_of_the_readers_own_is_not_replaced(
-    name: str, book: Path, no_kernel: list[Path], refused: Callable[[list[str]], str],
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    (tmp_path / name).write_text("{}")
-    output = str(tmp_path / "mine.ipynb")
-    assert "give a new name" in refused(["run", "90", "--output", output])
-    assert (tmp_path / name).read_text() == "{}"
-    assert no_kernel == []
-    (tmp_path / name).unlink()
-    for _ in range(2):  # what the command wrote itself it may replace
-        assert main(["run", "90", "--output", output]) == 0
-        (tmp_path / "mine.ipynb").write_text("{}")
-    assert len(no_kernel) == 2
-
-
 @pytest.mark.parametrize(
     "output", ["/proc/x.ipynb", "/etc/passwd/x.ipynb", f"{'x' * 300}.ipynb", "a\0b.ipynb"]
 )
@@ -379,16 +362,3 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(
 ) -> None:
     assert "cannot be written (" in refused(["run", "90", "--output", output])
     assert no_kernel == []
-
-
-def test_a_disk_that_fills_up_is_a_sentence(
-    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*_: object, **__: object) -> str:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(press, "run", full)
-    assert main(["run", "90", "--output", str(tmp_path / "out.ipynb")]) == 1
-    said = capsys.readouterr().err
-    assert "could not be written (No space left on device)" in said
-    assert "Traceback" not in said
