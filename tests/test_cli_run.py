@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -362,3 +365,32 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(
 ) -> None:
     assert "cannot be written (" in refused(["run", "90", "--output", output])
     assert no_kernel == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_in_a_sentence(book: Path, tmp_path: Path) -> None:
+    """A terminal sends it to all of the command's processes, in the middle of a cell."""
+    loop = "import time\nfrom pathlib import Path\n"
+    loop += "for k in range(10_000):\n    print(k, flush=True)\n    time.sleep(0.01)\n"
+    loop += f"    Path({str(tmp_path / 'reached')!r}).touch()\n"
+    script = CHAPTER.replace('print("after")', loop)
+    (book / "notebooks/90_tiny.py").write_text(script)
+    output = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "synthbook.cli", "run", "90", "--output", str(output)]
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while not (tmp_path / "reached").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode in (130, -signal.SIGINT)
+    assert out == ""
+    assert err.splitlines()[-1] == "stopped; what was finished is kept"
+    assert "Traceback" not in err
+    assert json.loads(output.with_suffix(".json").read_text())["completed"] is False

@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from synthbook.errors import InputError
 from synthbook.press import book as press
 from synthbook.press import execute
 from synthbook.record.chapters import chapters, convert, find
@@ -96,6 +97,29 @@ def test_a_chapter_that_raises_fails_and_keeps_what_it_reached(
     assert "ValueError: broken" in capfd.readouterr().err
     assert list((book / "_build" / "executed").glob("*.ipynb")) == []
     assert "so far" in (book / "_build" / "executed" / "part" / "12_thing.ipynb").read_text()
+
+
+@pytest.mark.parametrize("command", [press.book, press.notebooks])
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs_are_refused_before_anything_is_made(command, jobs: int, book: Path) -> None:
+    with pytest.raises(InputError, match=f"jobs = {jobs} runs nothing"):
+        command(jobs)
+    assert not (book / "_build").exists()
+
+
+def test_a_notebook_that_a_full_disk_cut_is_a_failure_in_a_sentence(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_: object, __: object, output: Path) -> str:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text('{"cells": [')
+        return f"'{output}' cannot be written (No space left on device); is the disk full?"
+
+    monkeypatch.setattr(execute, "run", cut)
+    with pytest.raises(SystemExit, match=r"12_thing FAILED: .*No space left on device") as ended:
+        execute.execute("12")
+    assert str(ended.value).strip().count("\n") == 0
+    assert list((book / "_build/executed").glob("*.ipynb")) == []
 
 
 def test_pairs_that_differ_are_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
