@@ -15,6 +15,8 @@ from synthbook.errors import InputError, check_choice
 if TYPE_CHECKING:
     from synthbook.record.parameters import Parameters
 
+LONGEST = 2000  # signs of an error
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code (0 done, 1 a chapter failed, 2 bad input)."""
@@ -22,7 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return given.do(given) or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = " ".join(str(error).split())  # what was given may have lines
+        print(
+            f"error: {said if len(said) <= LONGEST else f'{said[:LONGEST]} ...'}", file=sys.stderr
+        )
         return 2
     except BrokenPipeError:  # as in `synthbook claims | head`
         sys.stderr.close()

@@ -130,7 +130,7 @@ def check_writable(path: Path, name: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{name} '{path}' cannot be written ({reason}); give another file"
+            f"{name} '{str(path)[:300]}' cannot be written ({reason}); give another file"
         ) from None
 
 

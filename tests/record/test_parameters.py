@@ -145,6 +145,7 @@ def test_the_error_has_no_traceback_in_a_notebook():
             ("sources", "list[str]", [f"a={'x' * 5000}", "a=~nobodyxyz/x"], "is no path ("),
             ("data", "str", ["x" * 5000, "~nobodyxyz/x", "a\0b"], "is no path ("),
             ("data_root", "str", ["x" * 5000, "~nobodyxyz", "\ud800"], "is no path ("),
+            ("rows", "str", ["\ud800"], "is no text that can be written"),
             ("targets", "list[str]", ["x" * 5000, "~nobodyxyz"], "is no path ("),
         (
             "sources", "list[str]", ["real=.", "gan=.", "real2=.", "a b=.", "=.", "a+b=."],

@@ -172,6 +172,8 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
         except ValidationError as error:
             schema, errors = schema_of(kind), error.errors(include_url=False)
             faults[name] = fault_text(name, value, schema, errors, _usage(name, value, schema))
+        except UnicodeError:  # half of a pair of surrogates, which no file and no page can hold
+            faults[name] = f"{name} = {shown(value)} is no text that can be written; correct it"
     if faults:
         raise InputError(all_faults(faults))
     return Parameters(chapter, typed)
