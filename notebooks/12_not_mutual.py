@@ -241,12 +241,13 @@ def by_scale(table, ax, title):
 
 table, whose = page.shown("top1_accuracy", split="test")
 if {"guided", "guided_unfiltered"} <= {*table.method}:
-    _, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
     titles = {"guided": "filtered", "guided_unfiltered": "as drawn"}
     for ax, (method, title) in zip(axes, titles.items(), strict=True):
         by_scale(table[table.method == method], ax, title)
-    axes[0].set_ylabel(f"accuracy (%), {whose}")
-    axes[1].legend(title="trained on → tested on")
+    axes[0].set_ylabel("accuracy (%)")
+    axes[1].legend(title="trained on → tested on", loc="center left", bbox_to_anchor=(1, 0.5))
+    fig.supxlabel(whose, fontsize="small")
     plt.show()
 else:
     print("The control is not on record at this scale: -p controls=guided makes it.")

@@ -344,10 +344,11 @@ LOOKS = {
     "BigGAN+PS": ("#009E73", "D", ":", "+ Primitives-PS"),
 }
 ways = {"train": "to the images trained on", "held_out": "to held-out images"}
-fig, axes = plt.subplots(1, 2, figsize=(6.6, 3.0))
-for ax, (against, title) in zip(axes, ways.items(), strict=True):
-    table, whose = page.shown("best_fd", part="shares", against=against, dataset=p.data)
-    shares = sorted({float(share) for share in table.get("share", [])})
+
+
+def shares_of(ax, table):
+    """Draw the best distances of each method over the share of the data."""
+    shares = sorted({float(share) for share in table.share})
     for place, (method, (tint, marker, line, text)) in enumerate(LOOKS.items()):
         groups = {x: matching(table, method=method, share=x).value for x in shares}
         groups = {x: values for x, values in groups.items() if len(values)}
@@ -355,13 +356,22 @@ for ax, (against, title) in zip(axes, ways.items(), strict=True):
         if groups:
             look = {"color": tint, "marker": marker, "linestyle": line, "label": text}
             figures.means_and_intervals(ax, at, list(groups.values()), **look)
-    ax.set(xscale="log", xlabel="share (%)", title=title, ylabel=f"best {FD}")
+    ax.set_xscale("log")
     ax.set_xticks([100 * x for x in shares], [f"{100 * x:g}" for x in shares])
     ax.minorticks_off()
-if whose:
+
+
+shown = {k: page.shown("best_fd", part="shares", against=k, dataset=p.data) for k in ways}
+if all(whose for _, whose in shown.values()):
+    fig, axes = plt.subplots(1, 2, figsize=(6.6, 3.0))
+    for ax, (against, (table, _)) in zip(axes, shown.items(), strict=True):
+        shares_of(ax, table)
+        ax.set(xlabel="share (%)", title=ways[against], ylabel=f"best {FD}")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-fig.supxlabel(whose or "no whole training on record; -p stop_after 0 makes them", fontsize="small")
-plt.show()
+    fig.supxlabel(shown["train"][1], fontsize="small")
+    plt.show()
+else:
+    print("No whole training is on record at this scale: -p stop_after 0 makes them here.")
 
 # %% [markdown]
 # What the networks of this run make of the smallest share, as far as they were trained. Grey squares or borders are leaks:

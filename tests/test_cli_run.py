@@ -114,6 +114,16 @@ BAD = [
     (["-p", "sources=real,mine=./nowhere"], ["'./nowhere' of 'mine' does not exist"]),
     (["-p", "sources=[real, mine=/dev/null]"], ["'/dev/null' is a file, but no .npz"]),
     (["-p", "seeds=0", "-p", "epochs=0"], ["seeds = 0", "epochs"]),
+    (["-p", "data=2024-13-45"], ["unknown data set '2024-13-45'"]),
+    (["-p", "seeds=1:30"], ["seeds = '1:30' is not a whole number"]),
+    (["-p", "learning_rate=１"], ["learning_rate = '１' is not a number"]),
+    (["-p", "first_seed=010"], ["first_seed = '010' is not a whole number"]),
+    (["-p", f"sources={'[' * 5000}"], ["sources = '[[", " ... is not a list of texts"]),
+    (["-p", "sources={a: &x [1, 2], b: [*x, *x]}"], ["*x, *x", "some of real"]),
+    (["-p", f"data={'x' * 100_000}"], ["is no path", "File name too long"]),
+    (["-p", "data=~nobodyxyz/x"], ["~nobodyxyz/x", "is no path"]),
+    (["-p", "backbone=nonsense"], ["'nonsense' is no network"]),
+    (["--scale", "x" * 100_000], ["has no scale"]),
 ]
 
 
@@ -355,3 +365,32 @@ def test_ctrl_c_ends_a_run_in_a_sentence(book: Path, tmp_path: Path) -> None:
     assert err.splitlines()[-1] == "stopped; what was finished is kept"
     assert "Traceback" not in err
     assert json.loads(output.with_suffix(".json").read_text())["completed"] is False
+
+
+def test_no_module_beside_the_readers_images_is_run(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the kernel's own imports nor by those of the chapter."""
+    here = tmp_path / "photographs"
+    here.mkdir()
+    for name in ("mlxtend", "ipykernel_launcher", "zmq", "synthbook"):
+        (here / f"{name}.py").write_text(f"open('{name}_was_run', 'w')\nraise SystemExit")
+    source = CHAPTER.replace("import os\n", "import os, mlxtend, zmq\n", 1)
+    assert source != CHAPTER
+    (book / "notebooks/90_tiny.py").write_text(source)
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    before = {path.name for path in here.iterdir()}
+    assert main(["run", "90", "--output", str(tmp_path / "out.ipynb")]) == 0
+    assert {path.name for path in here.iterdir()} == before
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+@pytest.mark.parametrize(
+    "output", ["/proc/x.ipynb", "/etc/passwd/x.ipynb", f"{'x' * 300}.ipynb", "a\0b.ipynb"]
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(
+    output: str, book: Path, no_kernel: list[Path], refused: Callable[[list[str]], str]
+) -> None:
+    assert "cannot be written (" in refused(["run", "90", "--output", output])
+    assert no_kernel == []

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from synthbook.store import PACKAGE
+from synthbook.store import PACKAGE, root
 
 GROUND = {
-    "errors", "intervals", "locks", "machine", "randomness", "settings", "store", "sums",
+    "errors", "intervals", "locks", "machine", "randomness", "settings", "store", "sums", "texts",
     "training", "weights",
 }  # fmt: skip
 IMAGES = {"data", "generate", "gans", "recognize", "measure", "studies"}
@@ -126,3 +128,13 @@ def test_no_face_hands_on_another_rooms_names() -> None:
 def test_nothing_imports_a_notebook() -> None:
     for path in modules().values():
         assert "import notebooks" not in path.read_text(encoding="utf-8")
+
+
+def test_a_clone_of_the_last_version_takes_60_mb_at_most() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root(), capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a clone")
+    files = [(root() / name).read_bytes() for name in listed.stdout.split("\0") if name]
+    tree = sum(map(len, files))
+    objects = sum(len(zlib.compress(content, 6)) for content in files)
+    assert tree + objects < 60e6, f"{tree / 1e6:.1f} MB of files and {objects / 1e6:.1f} MB of .git"

@@ -146,7 +146,7 @@ def run_chapter(given: argparse.Namespace) -> int | None:
         return print(plan(checked, given.scale))
     said = _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
-    if output.suffix != ".ipynb" or output.is_dir():
+    if output.suffix != ".ipynb":
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
     saved = output.with_suffix(".json")
     check_writable(output, "the notebook")
@@ -213,15 +213,16 @@ def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
 
 def _value(text: str, kind: str) -> Any:
     """Return the value that a text on the command line means for a parameter of a type."""
-    import yaml
+    from synthbook.texts import read_yaml
 
+    if kind == "str" and not text.startswith(("'", '"')):
+        return text  # a folder may be called 2024, or 2024-13-45
     try:
-        value = yaml.safe_load(text) if text else ""
-        if kind == "float" and isinstance(value, str):
-            return float(value)  # YAML takes 1e-3 for a text
-    except (yaml.YAMLError, ValueError):
+        value = read_yaml(text) if text else ""
+        if kind == "float" and isinstance(value, str) and value.isascii():
+            value = float(value)  # also inf and nan, which are refused by their range
+    except ValueError:
         return text
-    # A folder may be called 2024.
     return text if kind == "str" and not isinstance(value, str) else value
 
 
@@ -230,6 +231,15 @@ def _rehearse(script: Path, values: dict[str, Any]) -> str:
 
     Any other fault is left to the kernel, which shows it whole. Returns what the cell prints.
     """
+    try:
+        return _checking_cell(script, values)
+    except InputError:
+        raise
+    except Exception:
+        return ""
+
+
+def _checking_cell(script: Path, values: dict[str, Any]) -> str:
     from contextlib import redirect_stdout
     from io import StringIO
 
@@ -237,17 +247,12 @@ def _rehearse(script: Path, values: dict[str, Any]) -> str:
 
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed = StringIO()
-    try:
-        for cell in cells(script):
-            declares = "parameters" in cell.tags
-            if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
-                with redirect_stdout(printed):
-                    exec(compile(cell.source, str(script), "exec"), namespace)
-                namespace |= values if declares else {}
-    except InputError:
-        raise
-    except Exception:
-        return ""
+    for cell in cells(script):
+        declares = "parameters" in cell.tags
+        if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
+            with redirect_stdout(printed):
+                exec(compile(cell.source, str(script), "exec"), namespace)
+            namespace |= values if declares else {}
     return printed.getvalue()
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -22,6 +26,8 @@ INSTRUCTIONS = (
     "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16",
 )  # fmt: skip
 
+_HAS_PAGES = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})  # not on Windows
+
 
 @cache
 def processor() -> str:
@@ -36,6 +42,44 @@ def processor() -> str:
     some = ", ".join(name for name in INSTRUCTIONS if name in has)
     name = known.get("model name") or platform.processor() or platform.machine()
     return f"{name} ({some})" if some else name
+
+
+@cache
+def memory(device: str = "cpu") -> float:
+    """Return how many bytes a run may have: the machine's, its container's, or those of its GPU.
+
+    ``device`` is as for `prepare`; what cannot be told is infinite. Needs no torch.
+    """
+    kind = device.partition(":")[0]
+    if kind == "cuda" or (kind == "auto" and shutil.which("nvidia-smi")):
+        return _gpu_memory()
+    most = [float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))] if _HAS_PAGES else []
+    for path in ("memory.max", "memory/memory.limit_in_bytes"):  # of Linux's two control groups
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            most.append(float(Path("/sys/fs/cgroup", path).read_text()))
+    return min(most, default=math.inf)
+
+
+def _gpu_memory() -> float:
+    """Return the bytes of the largest GPU of NVIDIA's, infinite if it cannot be asked."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.check_output(command, text=True, timeout=20, stderr=subprocess.DEVNULL)
+        return max(float(line) for line in said.splitlines()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return math.inf
+
+
+def check_memory(needed: float, what: str, remedy: str, device: str = "cpu") -> None:
+    """Raise InputError if ``what`` needs more bytes than there are; say what would do.
+
+    ``needed`` is meant to be a lower bound: what is refused cannot fit, what passes may still not.
+    """
+    if needed > memory(device):
+        raise InputError(
+            f"{what} would take {needed / 1e9:,.0f} GB of memory at least, and this machine has "
+            f"{memory(device) / 1e9:,.0f} GB; {remedy}"
+        )
 
 
 def checked_device(device: str | torch.device) -> torch.device:

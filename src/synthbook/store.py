@@ -24,7 +24,18 @@ import types
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from errno import EACCES, EDQUOT, EFBIG, EINVAL, EISDIR, ENOSPC, ENOTDIR, EROFS
+from errno import (
+    EACCES,
+    EDQUOT,
+    EFBIG,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOSPC,
+    ENOTDIR,
+    EROFS,
+)  # fmt: skip
 from importlib import metadata
 from pathlib import Path
 from stat import S_ISREG
@@ -83,6 +94,24 @@ def commit() -> tuple[str | None, bool | None]:
         return None, None
     status = _git("status", "--porcelain", "--", ":/", *(f":(exclude,top){p}" for p in PRODUCTS))
     return name.strip(), None if status is None else bool(status)
+
+
+def path_of(text: str | Path) -> Path:
+    """Return the path that a text from outside names, "~" as the home folder.
+
+    Raises:
+        InputError: for a text that no file system has as a path, or "~" of nobody.
+    """
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno not in (ENAMETOOLONG, ELOOP):
+            return path  # it does not exist, or may not be read: for the caller to say
+        shown = f"{str(text)[:100]!r}{' ...' if len(str(text)) > 100 else ''}"
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
+        raise InputError(f"{shown} is no path ({reason}); correct it") from None
+    return path
 
 
 def check_writable(path: Path, name: str) -> None:

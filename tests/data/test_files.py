@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from itertools import chain
 from pathlib import Path
 from unittest.mock import Mock
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from synthbook.data import check, load
+from synthbook.data import check, files, load
 from synthbook.data.files import conform, plain, square
 from synthbook.errors import InputError
 
@@ -266,3 +268,64 @@ def test_arrays_and_files_of_the_same_pixels_are_the_same():
     small = [np.asarray(square(Image.fromarray(one), 6)) for one in grey]
     assert (conform(noise, 6, 1)[..., 0] == small).all()
     assert conform(conform(noise, 0, 1), 6, 3).shape == (5, 6, 6, 3)
+
+
+def test_what_is_no_regular_file_is_named_and_not_waited_for(pool):
+    place = pool / "cat" / "pipe.png"
+    os.mkfifo(place)
+    for path in (place, pool / "cat" / "link.png"):
+        if path != place:
+            path.symlink_to(place)
+        with pytest.raises(InputError, match=r"\.png \(it is no regular file\)"):
+            check(str(pool))
+    (pool / "cat" / "link.png").unlink()
+    place.unlink()
+    place.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="no regular file"):
+        load(str(pool))
+
+
+@pytest.mark.parametrize("size", [(8001, 8000), (100_000, 1000)])
+def test_images_of_too_many_pixels_are_refused_by_their_heads(pool, size):
+    Image.new("1", size).save(pool / "cat" / "huge.png")
+    for ask in (check, load):
+        with pytest.raises(InputError, match=r"huge\.png \((it has \d+ x \d+ pixels|Image size)"):
+            ask(str(pool), image_size=16)
+
+
+def test_large_images_are_read_one_at_a_time(pool, monkeypatch):
+    """Eight threads of them would take eight times the memory."""
+    monkeypatch.setattr(files, "LARGE_PIXELS", 0)
+    reading, most = [], []
+
+    def pixels(image, *wanted, of=files.pixels):
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.002)
+        reading.pop()
+        return of(image, *wanted)
+
+    monkeypatch.setattr(files, "pixels", pixels)
+    load(str(pool), image_size=4)
+    assert max(most) == 1
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.heic", "x.EPS"])
+def test_images_of_other_kinds_are_named_and_not_passed_over(pool, name):
+    Image.new("L", (8, 8)).save(pool / "cat" / name, "GIF")
+    with pytest.raises(InputError, match=rf"{name} \(it is no PNG, JPEG"):
+        check(str(pool))
+    assert check(str(pool), skip_unreadable=True).skipped
+
+
+def test_animations_are_named(pool):
+    frames = [Image.new("L", (8, 8), value) for value in (0, 200)]
+    frames[0].save(pool / "cat" / "moving.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"moving\.png \(it is an animation; save one picture"):
+        check(str(pool))
+
+
+def test_class_folders_whose_name_is_no_text_are_refused(pool):
+    os.rename(pool / "cat", os.fsencode(pool) + b"/\xff")
+    with pytest.raises(InputError, match=r"class folder '.*\\udcff' is no text; rename it"):
+        check(str(pool))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from synthbook import machine
 from synthbook.data import check, load, npz
 from synthbook.errors import InputError
 
@@ -89,7 +92,7 @@ def without(key: str) -> dict:
         ({**PARTS, "x_train": IMAGES[..., :2]}, r"'x_train' .* shape \[40, 8, 8, 2\]"),
         ({**PARTS, "x_train": IMAGES.reshape(40, -1)}, r"shape \[40, 192\]; save it as"),
         ({**PARTS, "x_train": IMAGES.astype(object)}, "'x_train' .* is object; save it as uint8"),
-        ({**PARTS, "y_train": LABELS.astype(object)}, "'y_train' .* cannot be read"),
+        ({**PARTS, "y_train": LABELS.astype(object)}, "'y_train' .* is object .*; save an integer"),
         ({**PARTS, "y_train": LABELS * 1.0}, "'y_train' .* is float64 .*; save an integer"),
         ({**PARTS, "y_train": LABELS.astype(str)}, "save an integer"),
         ({**PARTS, "y_train": np.eye(2, dtype=int)[LABELS]}, r"\[40, 2\].*argmax"),
@@ -101,8 +104,14 @@ def without(key: str) -> dict:
             "run from 1 to 2; number them from 0 to 1",
         ),
         ({**PARTS, "y_train": LABELS * 2, "y_test": LABELS[:10] * 2}, "class '1' .* no image"),
-        ({**PARTS, "names": ["only"]}, "run from 0 to 1; number them from 0 to 0"),
-        ({**PARTS, "names": np.array(["a", None])}, "'names' .* cannot be read"),
+        ({**PARTS, "names": ["only"]}, "from 0 to 0, as it names 1 classes, or name them all"),
+        ({**PARTS, "names": np.array(["a", None])}, r"'names' .* is object \[2\]; save a text"),
+        ({**PARTS, "names": ["a", "a"]}, "'names' .* or one twice; give each class a name"),
+        ({**PARTS, "names": ["a", " "]}, "'names' .* has an empty name"),
+        ({**PARTS, "names": np.array([b"a", b"\xff"])}, "'names' .* holds bytes that are no ASCII"),
+        ({**PARTS, "y_train": LABELS * 10**12}, "run from 0 to 1000000000000; number them 0, 1, 2"),
+        ({**PARTS, "y_train": LABELS * 2**62}, "number them 0, 1, 2"),
+        ({**PARTS, "x_train": IMAGES[:, :0]}, r"shape \[40, 0, 8, 3\], images without pixels"),
         ({**PARTS, "y_train": LABELS * 0, "y_test": LABELS[:10] * 0}, "one class only, '0'"),
         ({**PARTS, "y_test": LABELS[:10] + 1}, "class '2' of 'x' has no image in train"),
     ],
@@ -129,6 +138,78 @@ def test_files_that_are_no_archive_or_damaged(tmp_path):
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
     with pytest.raises(InputError, match=r"'x_train' in .* cannot be read \(Bad CRC"):
         load(str(path))
+
+
+def claiming(path: Path, **shapes: tuple[int, ...]) -> str:
+    """Write an archive whose headers claim arrays of some shapes; it holds a few zeros of them."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape in shapes.items():
+            kind = "|u1" if name.startswith(("x", "images")) else "<i8"
+            with archive.open(f"{name}.npy", "w") as stream:
+                head = {"descr": kind, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, head)
+                stream.write(bytes(1000))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"images": (10**9, 32, 32, 3), "labels": (10**9,)}, "'images' .* would take .* GB"),
+        ({"images": (10**13, 1, 1), "labels": (10**13,)}, "would take .*; save fewer"),
+        ({"images": (40, 10**7, 10**7), "labels": (40,)}, "would take .* GB of memory"),
+        ({"images": (40, 8, 8), "labels": (10**10,)}, r"'labels' .*\[10000000000\]; save an int"),
+        ({"images": (40, 8, 8), "labels": (40,), "names": (10**10,)}, "'names' .* save a text"),
+    ],
+)
+def test_what_headers_claim_is_weighed_before_anything_is_unpacked(
+    tmp_path, shapes, message, monkeypatch
+):
+    path = claiming(tmp_path / "x.npz", **shapes)
+    unpacked = []
+
+    def array(path, key):
+        assert math.prod(shapes[key]) <= 40, key
+        unpacked.append(key)
+        return np.arange(40) % 2
+
+    monkeypatch.setattr(npz, "array", array)
+    for ask in (load, check):
+        with pytest.raises(InputError, match=message):
+            ask(path)
+    assert "images" not in unpacked
+
+
+def test_images_that_would_not_fit_when_resized_are_refused_before_they_are_read(
+    tmp_path, monkeypatch
+):
+    path = save(tmp_path / "x.npz", **PARTS)
+    monkeypatch.setattr(machine, "memory", lambda: 50 * 64**2 * 3.0)
+    monkeypatch.setattr(npz, "images_of", None)
+    with pytest.raises(InputError, match=r"50 images of 'x' would take .*smaller image_size"):
+        check(path, image_size=64)
+    with pytest.raises(InputError, match=r"50 images of 'x' would take .*smaller image_size"):
+        load(path, image_size=64, channels=3)
+    assert check(path, image_size=16).counts["test"] == 10
+
+
+def test_archives_that_are_packed_in_ways_that_nobody_reads(tmp_path):
+    path = tmp_path / "x.npz"
+    save(path, **PARTS)
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"PK\x01\x02")
+    for place, value in ((8, 1), (10, 99)):  # of the directory: encrypted, an unknown method
+        bad = bytearray(whole)
+        bad[at + place] = value
+        path.write_bytes(bad)
+        with pytest.raises(InputError, match=r"no readable \.npz archive \("):
+            check(str(path))
+    with zipfile.ZipFile(path, "w") as archive:
+        fields = np.zeros(3, dtype=[("ł", np.uint8)])
+        with archive.open("images.npy", "w") as stream, pytest.warns(match="format 3.0"):
+            np.lib.format.write_array(stream, fields, version=None)
+    with pytest.raises(InputError, match=r"npy format 3\.0.*; save plain arrays"):
+        check(str(path))
 
 
 def test_sizes_in_archives(tmp_path):

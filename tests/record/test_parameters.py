@@ -141,7 +141,11 @@ def test_the_error_has_no_traceback_in_a_notebook():
         ("lambdas", "list[float]", [[math.nan], [math.inf], "nan", [-1.0], [1, 1]], "lambdas"),
         ("sources", "list[str]", [[], "", "rael", ["gan", "gan"], [1]], "sources"),
         ("sources", "list[str]", [["difusion"]], "did you mean 'diffusion'?"),
-        ("sources", "list[str]", ["mine=", "mine=./nowhere", f"a={'x' * 5000}"], "does not exist"),
+        ("sources", "list[str]", ["mine=", "mine=./nowhere"], "does not exist"),
+            ("sources", "list[str]", [f"a={'x' * 5000}", "a=~nobodyxyz/x"], "is no path ("),
+            ("data", "str", ["x" * 5000, "~nobodyxyz/x", "a\0b"], "is no path ("),
+            ("data_root", "str", ["x" * 5000, "~nobodyxyz", "\ud800"], "is no path ("),
+            ("targets", "list[str]", ["x" * 5000, "~nobodyxyz"], "is no path ("),
         (
             "sources", "list[str]", ["real=.", "gan=.", "real2=.", "a b=.", "=.", "a+b=."],
             "cannot name images of your own",

@@ -454,6 +454,11 @@ def _load(path: Path, stamp: int, kind: type[Claim] | type[Premise]) -> list[Any
         entries = TypeAdapter(list[kind]).validate_python(entries)
     except ValidationError as error:
         raise InputError(f"'{path}', entry (from 0) {first_fault(error)}; mend it there") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"'{path}' is no YAML ({said}); mend it there") from None
     known = premises() if kind is Claim else {entry.id: entry for entry in entries}
     for entry in entries:
         try:
@@ -473,7 +478,7 @@ def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
         made = PRODUCES.get(wanted["chapter"], Produced((), ()))._asdict()
         for key, listed in made.items():
             if (value := wanted.get(key)) is not None and value not in listed:
-                where = f"is in chapter {wanted['chapter']}{did_you_mean(value, listed)}"
+                where = f"is in chapter {wanted['chapter']}{did_you_mean(str(value), listed)}"
                 raise InputError(f"{name}: no {key} '{value}' {where}")
     others = [one for item in (*check.trend, *check.beside) for one in item.expressions]
     inline = [text for text in check.premises if text not in check.named]

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,7 @@ from synthbook.errors import InputError
 Fields = dict[str, str | int | float | bool]
 Over = Literal["all", "any", "most", "mean"]
 
+MOST_BINDINGS = 10_000  # combinations of the values of placeholders
 REQUIRED = ("chapter", "method", "train", "test", "metric")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _NAME = re.compile(r"^[a-z][a-z0-9_-]*$")  # of a premise
@@ -301,6 +303,8 @@ class Check(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Check:
+        if (count := math.prod(map(len, self.each.values()))) > MOST_BINDINGS:
+            raise ValueError(f"'each' has {count:,} combinations; give {MOST_BINDINGS:,} at most")
         asked = (*self.require, *self.trend)
         if not (asked or self.include):
             raise ValueError("a check needs 'require', 'trend' or 'include'")

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from stat import S_ISREG
+from threading import Lock
 from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -24,6 +27,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # no other is tried: some start other programs
+# Images too, which are named as unreadable and not passed over in silence.
+OTHERS = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".tga", ".ppm", ".pgm", ".eps"))
+MOST_PIXELS = 64_000_000  # of an image, which then takes up to a gigabyte while it is read
+LARGE_PIXELS = 10_000_000  # of an image that is read alone, and not one a thread
+_ALONE = Lock()
 PARTS = ("train", "val", "test")
 
 
@@ -61,7 +69,10 @@ class Unread:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the image files at any depth below ``folder``, hidden ones left out, in no order."""
+    """Yield the image files at any depth below ``folder``, hidden ones left out, in no order.
+
+    By their names alone: also those that are not read, or are no images.
+    """
     seen = set()
     for top, folders, files in os.walk(folder, onerror=_cannot_read, followlinks=True):
         real = os.path.realpath(top)
@@ -71,7 +82,7 @@ def image_files(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = filter(_visible, folders)
         for name in filter(_visible, files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
+            if os.path.splitext(name)[1].lower() in SUFFIXES | OTHERS:
                 yield Path(top, name)
 
 
@@ -120,6 +131,10 @@ def classes_of(folder: Path, *, without: str = "") -> dict[str, list[Path]]:
             "of each class into a folder named after it"
         )
     for name, files in classes.items():
+        if name != name.encode(errors="replace").decode():  # no figure could write it
+            raise InputError(
+                f"the name of class folder {str(folder / name)!a} is no text; rename it"
+            )
         if not files:
             raise InputError(
                 f"class folder {folder / name} has no image ({', '.join(sorted(SUFFIXES))}); "
@@ -175,8 +190,19 @@ def header(path: Path) -> tuple[int, int] | Unreadable:
 
 def _opened(path: Path, work: Callable[[Image.Image], R]) -> R | Unreadable:
     try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+            raise ValueError("it is no regular file")
         with Image.open(path, formats=FORMATS) as image:
-            return work(image)
+            size = image.width * image.height
+            if size > MOST_PIXELS:
+                raise ValueError(
+                    f"it has {image.width} x {image.height} pixels, and {MOST_PIXELS:,} are read "
+                    "at most"
+                )
+            if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+                raise ValueError("it is an animation; save one picture of it")
+            with _ALONE if size > LARGE_PIXELS else nullcontext():
+                return work(image)
     except Exception as error:  # decoders of damaged files raise nearly anything
         return Unreadable(str(path), reason(error))
 

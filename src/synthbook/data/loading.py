@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from synthbook.data.named import REGISTRY, Entry, entry_of, find_named, read_nam
 from synthbook.data.npz import open_npz
 from synthbook.data.splits import plan
 from synthbook.errors import InputError
+from synthbook.machine import check_memory
+from synthbook.settings import shown
+from synthbook.store import path_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Summary:
     ``counts`` are images a part: train, val, test where the split is known already, else the
     official parts ("train+val" becomes train and val). ``size`` is the native size in words;
     ``classes`` is empty where only reading the images tells the names. ``sources`` are lines on
-    generated images beside them.
+    generated images beside them. ``side`` is the shorter one of the largest image in pixels (0: not
+    known), ``channels`` are at most so many.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Summary:
     size: str
     skipped: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    side: int = 0
+    channels: int = 3
 
     def __str__(self) -> str:
         """Return the summary as one line, and one a source of generated images."""
@@ -64,15 +69,23 @@ def check(
     found = _find(data, data_root, image_size or 0, channels)
     if isinstance(found, Entry):
         num_classes, counts, skipped = found.num_classes, dict(found.counts), ()
+        depth = found.channels
         shapes = {(found.image_size, found.image_size)} if found.image_size else set()
     else:
         num_classes = len(found.classes)
         chosen, shapes, skipped = _split(found, None, skip_unreadable)
         counts = {split: len(labels) for split, (_, labels) in chosen.items()}
+        depth = getattr(chosen["train"][0][0], "shape", (0, 0, 3))[2]  # heads of files have none
     if image_size == 0:
         files.one_size(shapes, found.name)
+    largest = (image_size or 0) ** 2 or max((high * wide for high, wide in shapes), default=0)
+    check_held(found.name, sum(counts.values()), largest, channels or depth)
     terms, size = (found.origin, found.licence), files.spread(shapes)
-    return Summary(found.name, *terms, num_classes, found.classes, counts, size, skipped)
+    side = max((min(shape) for shape in shapes), default=0)
+    return Summary(
+        found.name, *terms, num_classes, found.classes, counts, size, skipped,
+        side=side, channels=channels or depth,
+    )  # fmt: skip
 
 
 def load(
@@ -99,7 +112,10 @@ def load(
     """
     found = _find(data, data_root, image_size, channels)
     if isinstance(found, Entry):
+        check_held(found.name, sum(found.counts.values()), image_size**2, channels or 1)
         found = read_named(found, data_root, image_size, channels)
+    else:
+        check_held(found.name, sum(map(len, found.labels.values())), image_size**2, channels or 1)
     chosen, shapes, skipped = _split(found, (image_size, channels), skip_unreadable)
     files.one_size(shapes, found.name)
     most = max(image.shape[2] for images, _ in chosen.values() for image in images)
@@ -108,6 +124,15 @@ def load(
         for split, (images, labels) in chosen.items()
     }
     return Splits(**sets, skipped=skipped)
+
+
+def check_held(name: str, count: int, pixels: int, channels: int) -> None:
+    """Raise InputError if images of so many pixels cannot be held in this machine's memory."""
+    check_memory(
+        2 * count * pixels * channels,  # one by one, and stacked
+        f"the {count:,} images of '{name}'",
+        "give a smaller image_size, or fewer images",
+    )
 
 
 def check_generated(path: str, classes: Sequence[str]) -> np.ndarray:
@@ -181,7 +206,7 @@ def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Un
             f"channels is {channels!r}; give 1 (grey), 3 (RGB) or 0 (as the images are)"
         )
     text = str(data)
-    path = Path(text).expanduser()
+    path = path_of(text)
     if text in REGISTRY or not text:
         return find_named(entry_of(text), data_root)
     if path.is_dir():
@@ -189,8 +214,9 @@ def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Un
     if path.suffix == ".npz" and path.is_file():
         return open_npz(path)
     if path.exists() or path.suffix == ".npz" or text[0] in ".~" or len(path.parts) > 1:
+        fault = "is a file, but no .npz" if path.exists() else "does not exist"
         raise InputError(
-            f"data '{text}' {'is a file, but no .npz' if path.exists() else 'does not exist'}; "
+            f"data {shown(text)} {fault}; "
             f"correct the path to a folder or .npz, or give a known name ({', '.join(REGISTRY)})"
         )
     return find_named(entry_of(text), data_root)  # which raises and says what names there are

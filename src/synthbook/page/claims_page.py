@@ -72,7 +72,8 @@ def _fields(fields: Mapping[str, Any]) -> str:
 def _static(path: Path) -> str:
     """Return a link to a file of the book that its build puts below ``_static``, as HTML."""
     place = published_at(path).as_posix()
-    return f'<a href="../_static/{place}"><code>{path.as_posix()}</code></a>'
+    place, name = html.escape(place), html.escape(path.as_posix())
+    return f'<a href="../_static/{place}"><code>{name}</code></a>'
 
 
 def _way_back(claim: Claim, verdicts: Sequence[Verdict]) -> str:
@@ -91,10 +92,13 @@ def _way_back(claim: Claim, verdicts: Sequence[Verdict]) -> str:
                 if found.get(name)
             ]
             where = f"; lines {html.escape('; '.join(at))}" if at else ""
-            lines.append(f"<code>{name}</code>: {_fields(fields)}{where}")
+            lines.append(f"<code>{html.escape(name)}</code>: {_fields(fields)}{where}")
         for name, values in check.each.items():
-            lines.append(f"<code>{{{name}}}</code> is each of {html.escape(', '.join(values))}.")
-        included = (f'<a href="62_claims.html#{name}">{name}</a>' for name in check.include)
+            lines.append(
+                f"<code>{{{html.escape(name)}}}</code> is each of {html.escape(', '.join(values))}."
+            )
+        others = map(html.escape, check.include)
+        included = (f'<a href="62_claims.html#{name}">{name}</a>' for name in others)
         lines += [f"Also the parts of {', '.join(included)}."] if check.include else []
     if files:
         lines.append(
@@ -111,7 +115,7 @@ def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     name = f'<a href="62_claims.html#{claim.id}">{claim.id}</a>'
     lines = [f"<b>{name}</b> {html.escape(claim.statement)} {where}"]
     for one in run:
-        lines.append(f"{verdict_html(one.verdict)} <b>{one.scale}</b> {effect(one)}")
+        lines.append(f"{verdict_html(one.verdict)} <b>{html.escape(one.scale)}</b> {effect(one)}")
         lines += [says(one)] if says(one) else []
     summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
     folded = parts(run) + _way_back(claim, verdicts)
@@ -148,7 +152,7 @@ def _linked(claim: Claim) -> str:
     written = _written(claim)
     links = ", ".join(
         [f'<a href="{c.name}.html#{claim.id}">{html.escape(c.title)}</a>' for c in written]
-        + [name for name in chapters_of(claim) if Chapter(name) not in written]
+        + [html.escape(name) for name in chapters_of(claim) if Chapter(name) not in written]
     )
     where = "; ".join(filter(None, (html.escape(claim.where), links)))
     note = f"<br><small>Note: {html.escape(claim.note)}</small>" if claim.note else ""

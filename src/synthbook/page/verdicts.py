@@ -12,7 +12,8 @@ from synthbook.page.tables import MISSING, Display, plain, verdict_html
 
 def effect(verdict: Verdict) -> str:
     """Return an effect with its interval, unit and number of seeds; "" if there is none."""
-    return f"{verdict.effect_text}, {seeds_text([verdict.seeds])}" if verdict.effect_text else ""
+    text = html.escape(verdict.effect_text)
+    return f"{text}, {seeds_text([verdict.seeds])}" if text else ""
 
 
 def says(verdict: Verdict) -> str:
@@ -41,9 +42,9 @@ def parts(verdicts: Sequence[Verdict]) -> str:
     import pandas as pd
 
     def line(part: Part, scale: str) -> dict[str, str]:
-        texts = (html.escape(part.inequality), html.escape(part.cell), scale)
+        texts = (html.escape(part.inequality), html.escape(part.cell), html.escape(scale))
         because = part.because or "one of those in the mean"
-        texts = (*texts, verdict_html(part.verdict), part.effect_text or MISSING)
+        texts = (*texts, verdict_html(part.verdict), html.escape(part.effect_text) or MISSING)
         if not part.decides:
             texts = (f"{texts[0]}<br><small>beside: {html.escape(because)}</small>", *texts[1:])
             texts = tuple(f'<span class="book-beside">{text}</span>' for text in texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import signal
 import sys
@@ -21,6 +22,7 @@ from synthbook.locks import alone
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root
 
+SAFE_PATH = "PYTHONSAFEPATH"  # asks Python to keep the working folder out of sys.path
 SIZE_LIMIT = 480_000  # bytes that an executed notebook may have
 
 
@@ -38,7 +40,7 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
 
     What is run is the ``.py`` source: an ``.ipynb`` beside it may be older. ``output`` is saved
     cell by cell, and holds what was reached. The kernel's working folder is the caller's, so that
-    relative paths of a user's data mean what they mean in the shell.
+    relative paths of a user's data mean what they mean in the shell; no Python is imported from it.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -46,7 +48,7 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
     try:
         with atomic_write(output) as stream:
             nbformat.write(convert(chapter), stream)
-        with _quiet_interrupt():
+        with _safe_path(), _quiet_interrupt():
             papermill.execute_notebook(
                 str(output), str(output), parameters=dict(values), kernel_name="python3",
                 progress_bar=bar,
@@ -81,6 +83,23 @@ def _quiet_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have the kernels that are started import nothing from their working folder.
+
+    There lie the reader's images, and a ``torch.py`` beside them is none of ours.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 # ---- for the book --------------------------------------------------------------------------------

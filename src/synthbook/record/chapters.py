@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbook.errors import InputError, did_you_mean
 from synthbook.record.vocabulary import help_of, type_name
-from synthbook.settings import source_paths
+from synthbook.settings import shown, source_paths
 from synthbook.store import root
+from synthbook.texts import read_yaml
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -99,7 +100,7 @@ def find(name: str | Path) -> Chapter:
         if stem in (chapter.name, chapter.name.partition("_")[0]):
             return chapter
     hint = did_you_mean(stem, known) or f"; the chapters are {', '.join(known)}"
-    raise InputError(f"there is no chapter '{name}'{hint}")
+    raise InputError(f"there is no chapter {shown(str(name))}{hint}")
 
 
 def cells(script: Path) -> list[Cell]:
@@ -152,24 +153,21 @@ def scale_values(chapter: str, scale: str) -> dict[str, Any]:
 
     Whether the values pass is for `parameters.check_values` to say.
     """
-    import yaml
-
     home = find(chapter)
     if scale not in home.scales:
         raise InputError(
-            f"chapter '{chapter}' has no scale '{scale}'{did_you_mean(scale, home.scales)}; "
+            f"chapter '{chapter}' has no scale {shown(scale)}{did_you_mean(scale, home.scales)}; "
             f"it has {', '.join(home.scales)}"
         )
     if scale == MINI:
         return {}
     path = root() / "params" / home.name / f"{scale}.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        where = " ".join(str(error).split())
-        raise InputError(f"'{path}' is no YAML ({where}); mend that line") from None
+        values = read_yaml(path.read_text(encoding="utf-8")) or {}
+    except (InputError, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is no YAML ({error}); mend it") from None
     if not isinstance(values, dict):
-        raise InputError(f"'{path}' holds {values!r}; write lines 'name: value'")
+        raise InputError(f"'{path}' holds {shown(values)}; write lines 'name: value'")
     return values
 
 

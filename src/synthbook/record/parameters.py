@@ -208,6 +208,7 @@ def _unpacked(value: Any, kind: Any) -> Any:
 
 
 def _member(text: str, kind: type) -> Any:
-    with suppress(ValueError):
-        return kind(text)
+    if text.isascii() or kind is str:  # other scripts have digits too
+        with suppress(ValueError):
+            return kind(text)
     return text

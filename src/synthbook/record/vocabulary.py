@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from synthbook import settings as s
 from synthbook.errors import InputError
+from synthbook.store import path_of
 
 TYPES: dict[str, Any] = {
     "int": int, "float": float, "bool": bool, "str": str, "list[str]": list[str],
@@ -37,12 +37,17 @@ def _own_sources(sources: list[str]) -> list[str]:
             )
         if names.count(name) > 1:
             raise InputError(f"two sources are called '{name}'; give each a name of its own")
-        if not path or not os.path.exists(os.path.expanduser(path)):
+        if not path or not path_of(path).exists():
             raise InputError(
                 f"the path '{path}' of '{name}' does not exist; correct it: a folder of class "
                 "folders, an .npz, or the folder of a diffusers pipeline"
             )
     return sources
+
+
+def _place(text: str) -> str:
+    path_of(text)
+    return text
 
 
 def _rows_file(path: str) -> str:
@@ -53,6 +58,8 @@ def _rows_file(path: str) -> str:
     return path
 
 
+Place = Annotated[str, AfterValidator(_place)]  # a path, or the name of a data set
+Named = Annotated[s.Text, AfterValidator(_place)]  # likewise, and not empty
 Source = BookSource | Annotated[str, Field(pattern="=", json_schema_extra={"words": "NAME=PATH"})]
 Sources = Annotated[s.Some[Source], AfterValidator(_own_sources)]
 Batch = Annotated[s.Batch, Field(ge=2)]
@@ -62,6 +69,7 @@ Device = (
     Literal["auto", "cpu", "cuda", "mps"]
     | Annotated[str, Field(pattern=r"^cuda:\d+$", json_schema_extra={"words": "cuda:N"})]
 )
+Features = Literal["efficientnet_lite0", "inception"]
 _LAMBDA = "weight of Pretrained Guidance"
 _CHOSEN = "of several, the best on validation images"
 _POLICY = "how sizes of shapes are drawn"
@@ -109,11 +117,11 @@ VOCABULARY: dict[str, Any] = {
     "exponent_high": _of(s.Exponent, "upper end of the spectral exponents", 3.5),
     "exponent_steps": _of(int, "spectral exponents that are checked", 7, ge=2, le=100),
     # GANs from few images
-    "targets": _of(s.Some[s.Text], "images that a GAN is to learn", ["caltech3:Motorbikes"]),
-    "in_domain": _of(s.Unique[str], "targets like the real source", ["caltech3:Motorbikes"]),
-    "single_object": _of(s.Unique[str], "targets of one object on plain ground", ["digits:3"]),
-    "real_source": _of(s.Text, "real images that a GAN is pretrained on", "caltech97"),
-    "pretrain_on": _of(str, "folder of a pair that was pretrained; '': on real_source", ""),
+    "targets": _of(s.Some[Named], "images that a GAN is to learn", ["caltech3:Motorbikes"]),
+    "in_domain": _of(s.Unique[Place], "targets like the real source", ["caltech3:Motorbikes"]),
+    "single_object": _of(s.Unique[Place], "targets of one object on plain ground", ["digits:3"]),
+    "real_source": _of(Named, "real images that a GAN is pretrained on", "caltech97"),
+    "pretrain_on": _of(Place, "folder of a pair that was pretrained; '': on real_source", ""),
     "target_images": _of(Images, "images of a target to train on", 100, ge=2),
     "style_channels": _of(s.Width, "width of StyleGAN2 at full size", 16),
     "style_widest": _of(s.Width, "most channels that a map of StyleGAN2 has", 512),
@@ -134,7 +142,7 @@ VOCABULARY: dict[str, Any] = {
     "counts": _of(s.Unique[s.Shapes], "numbers of shapes; []: by resolution", [100]),
     "shares": _of(s.Some[Annotated[s.Share, Field(gt=0)]], "shares of a data set", [0.1]),
     "share_steps": _of(list[s.Count], "training steps at each share; []: biggan_steps", [1000]),
-    "more_data": _of(s.Unique[s.Text], "further labelled sets", ["cifar100"]),
+    "more_data": _of(s.Unique[Named], "further labelled sets", ["cifar100"]),
     "biggan_variant": _of(Literal["public", "paper"], "which BigGAN", "public"),
     "biggan_keeps": _of(
         s.Unique[Literal["embeddings", "adam"]], "kept of pretraining, besides weights", ["adam"]
@@ -155,8 +163,8 @@ VOCABULARY: dict[str, Any] = {
     "discriminator_steps": _of(s.Count, "discriminator's updates a step", 4, le=100),
     "standing_images": _of(Images, "images that set the statistics of batch norm", 4000, ge=2),
     # data
-    "data": _of(s.Text, "data set: a name, a folder of class folders, an .npz", "caltech10"),
-    "data_root": _of(str, "folder of downloaded data sets", ""),
+    "data": _of(Named, "data set: a name, a folder of class folders, an .npz", "caltech10"),
+    "data_root": _of(Place, "folder of downloaded data sets", ""),
     "skip_unreadable": _of(bool, "leave out files that cannot be read", False),
     "image_size": _of(s.Zero | s.Side, "side of the images in pixels; 0: as they are", 32),
     "set_size": _of(
@@ -164,7 +172,7 @@ VOCABULARY: dict[str, Any] = {
         "training images a source; 0: as many as real ones", 5000,
     ),
     "measured": _of(Images, "images of each source that are compared", 1000, ge=10),
-    "extractor_size": _of(s.Side, "side of the extractor's input", 64, ge=16, le=512),
+    "extractor_size": _of(s.Side, "side of the extractor's input", 64, ge=32, le=224),
     "shots": _of(Images, "real images a class", 16),
     "train_images": _of(
         s.Zero | Annotated[int, Field(ge=2, le=10**9)], "real training images; 0: all", 200
@@ -195,7 +203,7 @@ VOCABULARY: dict[str, Any] = {
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
-    "extractor": _of(s.Text, "feature extractor of the measures", "efficientnet_lite0"),
+    "extractor": _of(Features, "feature extractor of the measures", "efficientnet_lite0"),
     "neighbours": _of(s.Count, "k of the k-nearest-neighbour measures", 5, le=10_000),
     # what to run and where
     "sources": _of(Sources, "where training images come from", ["real", "gan"]),
@@ -214,7 +222,6 @@ Mixing = Literal[
 ]  # fmt: skip
 Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
-Features = Literal["efficientnet_lite0", "inception"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
@@ -260,9 +267,8 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "methods": _of(s.Some[Big], _METHODS, ["BigGAN", "BigGAN+DiffAug"]),
     },
     "61_audit": {
-        "samples": _of(s.Text, "generated images: gan, diffusion, a folder, an .npz", "gan"),
-        "test": _of(str, "real images to test on; '': those of the data", "my_test"),
-        "extractor": _of(Features, "features to measure in", "efficientnet_lite0"),
+        "samples": _of(Named, "generated images: gan, diffusion, a folder, an .npz", "gan"),
+        "test": _of(Place, "real images to test on; '': those of the data", "my_test"),
         "most_images": _of(int, "images of each set, for the measures", 1000, ge=50, le=100_000),
         "remedies": _of(
             s.Some[Literal[Mixing, "PG-L1", "PG-KL"]], "ways to train, besides mixing",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
+from synthbook import machine
 from synthbook.data import check, load
 from synthbook.data.named import crops, photographs
 from synthbook.errors import InputError
@@ -31,12 +32,15 @@ from synthbook.generate.primitives import (
     tops,
 )
 from synthbook.generate.primitives.shapes import LINE, RECTANGLE
+from synthbook.machine import check_memory
 from synthbook.measure import spectra
 from synthbook.randomness import numpy_generator
 from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.needs import check_device
 
 Parameters = Any  # a chapter's checked parameters, asked by attribute
 PS = "Primitives-PS"
+GREY = 24  # bytes of a grey pixel and its Fourier transform
 SHAPE_COUNTS = (0, 10, 50, 100, 500)  # whose coverage is measured
 SIDES = (16, 32, 64, 256)  # at which it is measured what can be seen
 
@@ -63,6 +67,18 @@ def check_synthesizer(p: Parameters) -> str:
         raise InputError(
             f"resolution = {p.resolution}; give 64 or more, or rings of a spectrum are few"
         )
+    if p.exponent_low >= p.exponent_high:
+        raise InputError(
+            f"exponent_low = {p.exponent_low:g} and exponent_high = {p.exponent_high:g}; give a "
+            "lower one that is below the higher"
+        )
+    image = p.resolution**2 * (3 * (1 + len(p.variants)) + GREY)
+    check_memory(
+        p.measured * image,
+        f"measured = {p.measured:,} images of {p.resolution} pixels",
+        f"give {machine.memory() // image // 2:,.0f} at most, or a smaller resolution",
+    )
+    check_device(p.device)
     lines = [str(recipe) for recipe in recipes(p, p.resolution).values()]
     if p.data != "photographs":
         lines.append(str(check(p.data, data_root=p.data_root, image_size=p.resolution)))

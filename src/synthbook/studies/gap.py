@@ -19,8 +19,10 @@ import numpy as np
 from synthbook.data import ImageSet, Splits, Summary, at_most, check, concatenate, few_shot
 from synthbook.errors import InputError
 from synthbook.generate import own
+from synthbook.machine import check_memory
 from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import source_paths
+from synthbook.studies import needs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +82,26 @@ def check_data(p: Mapping[str, Any]) -> Summary:
         for name, path in source_paths(p["sources"]).items()
         if path
     ]
+    needs.check_classifiers(p, summary)
+    _check_sets(p, summary)
     return replace(summary, sources=tuple(lines))
+
+
+def _check_sets(p: Mapping[str, Any], summary: Summary) -> None:
+    """Raise InputError if sets are too small for the classes, or too large for the memory."""
+    count, side = training_images(p, summary), p["image_size"] or summary.side
+    if count < summary.num_classes:
+        raise InputError(
+            f"set_size = {count} and '{summary.name}' has {summary.num_classes} classes; give an "
+            f"image for each, {summary.num_classes} at least, or 0 for all"
+        )
+    one = side**2 * summary.channels
+    held = 2 * sum(summary.counts.values()) + len(families_of(p)) * count
+    check_memory(
+        held * one,
+        f"the images of '{summary.name}' and of {len(families_of(p))} generators at {side} pixels",
+        "give a smaller image_size or set_size",
+    )
 
 
 def _needed(p: Mapping[str, Any], summary: Summary) -> int:
@@ -114,6 +135,8 @@ def check_generators(p: Mapping[str, Any]) -> Summary:
             f"{count} test images are too few to measure in two halves, the images to compare with"
             f" and their control, with neighbours = {p['neighbours']}; give {least} at least"
         )
+    if "extractor" in p:
+        needs.check_extractor(p)
     return summary
 
 

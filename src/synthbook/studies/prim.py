@@ -24,7 +24,7 @@ from synthbook.gans.recipes import Training, published
 from synthbook.generate.primitives import Primitives
 from synthbook.measure import features
 from synthbook.measure.objects import object_counts
-from synthbook.studies import few_images, pairs
+from synthbook.studies import few_images, needs, pairs
 from synthbook.studies.drawn import PS, Parameters, recipes, shapes_of, visibility_rows
 from synthbook.studies.few_images import Counter, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
@@ -76,6 +76,12 @@ def check_style(p: Parameters) -> int:
             f"gan_batch_size = {p.gan_batch_size}; give a multiple of {config.deviation_group}, "
             "the group of the minibatch deviation"
         )
+    needs.check_gan(
+        config.widths(), p.image_size, p.gan_batch_size,
+        latent=p.style_latent, mapping=p.mapping_layers, name="style_", device=p.device,
+    )  # fmt: skip
+    needs.check_generated(p.generated, p.image_size, "generated")
+    needs.check_device(p.device)
     # Tells now whether its weights are there.
     features.extractor(p.extractor, size=p.extractor_size)
     return len(config.widths())
@@ -221,7 +227,7 @@ def check_transfer(p: Parameters) -> str:
             f"frozen_blocks = {p.frozen_blocks} and the discriminator has {blocks} at "
             f"{p.image_size} pixels; give at most {blocks}"
         )
-    lines = [check_target(name, data_root=p.data_root) for name in p.targets]
+    lines = [check_target(name, data_root=p.data_root, count=p.target_images) for name in p.targets]
     if "sources" in p.parts:
         lines.append(check_source(p))
     return "\n".join(lines)

@@ -22,7 +22,7 @@ from synthbook.gans.recipes import Training, published
 from synthbook.gans.residual import CIFAR
 from synthbook.measure.leaks import cutout_like, shift_like
 from synthbook.measure.similarity import layer_similarities
-from synthbook.studies import few_images
+from synthbook.studies import few_images, needs
 from synthbook.studies.drawn import PS, Parameters, shapes_of, visibility_rows
 from synthbook.studies.few_images import Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
@@ -111,16 +111,23 @@ def check_reasons(p: Parameters) -> str:
                     "more"
                 )
         try:
-            networks.create_config(**biggan_network(p, classes))
+            config = networks.create_config(**biggan_network(p, classes))
         except InputError as error:
             raise InputError(
                 f"biggan_image_size = {p.biggan_image_size}, biggan_latent = {p.biggan_latent}: "
                 f"{error}"
             ) from None
+        needs.check_gan(
+            config.widths(p.biggan_channels), p.biggan_image_size, p.biggan_batch_size,
+            latent=p.biggan_latent, mapping=0, name="biggan_", device=p.device,
+        )  # fmt: skip
         lines.append(str(summary))
+    needs.check_generated(p.biggan_generated, p.biggan_image_size, "biggan_generated")
+    needs.check_generated(p.standing_images, p.biggan_image_size, "standing_images")
     biggan_recipe(p, p.biggan_steps, augmented=True)
     if "ablation" in p.parts:
-        lines += [check_target(name, data_root=p.data_root) for name in p.targets]
+        how = {"data_root": p.data_root, "count": p.target_images}
+        lines += [check_target(name, **how) for name in p.targets]
     if "filters" in p.parts:
         lines.append(check_source(p))
     return "\n".join(lines)

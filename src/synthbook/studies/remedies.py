@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthbook.data import few_shot
 from synthbook.errors import InputError
+from synthbook.recognize.backbones import check_backbone
 from synthbook.recognize.methods import GUIDE, METHODS, keywords_of, train_by
+from synthbook.studies import needs
 from synthbook.studies.gap import (
     REAL,
     SAME_IMAGES,
@@ -23,6 +25,7 @@ from synthbook.studies.gap import (
     check_sources,
     families_of,
     trained_here,
+    training_images,
 )
 from synthbook.studies.plans import (
     ACCURACY,
@@ -39,7 +42,7 @@ from synthbook.studies.plans import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from synthbook.data import ImageSet, Splits
+    from synthbook.data import ImageSet, Splits, Summary
     from synthbook.recognize.methods.guide import Guide
     from synthbook.recognize.models import Classifier
     from synthbook.recognize.train import History
@@ -138,8 +141,21 @@ def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
             f"backbone = '{p['backbone']}' is the guide's own; for part other_architecture set "
             "another"
         )
+    needs.check_guide(p)
+    _check_large(p, summary)
     method_settings(p)
     return summary
+
+
+def _check_large(p: Mapping[str, Any], summary: Summary) -> None:
+    """Raise InputError if the network of the guide's kind cannot be trained as it is asked for."""
+    if {"scratch", "pretrained"} & {*p["parts"]}:
+        check_backbone(
+            p["guide_backbone"], pretrained="pretrained" in p["parts"], parameter="guide_backbone",
+            switch="",
+        )  # fmt: skip
+        count = min(p["batch_size"], p["large_set_size"] or training_images(p, summary))
+        needs.check_batch(p, p["guide_backbone"], p["large_input_size"], count, "large_input_size")
 
 
 def _settings(p: Mapping[str, Any]) -> list[str]:
@@ -358,6 +374,8 @@ def check_real_guidance(p: Mapping[str, Any]) -> object:
             f"synthetic_ratio = {ratio:g} asks for {ratio * few:,.0f} generated images and there "
             f"are {count:,}; give at most {count / few:.4g}, or 0 for all"
         )
+    if any(GUIDE in METHODS[name].needs for name in p["methods"]):
+        needs.check_guide(p)
     method_settings(p)
     return summary
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthbook.data import ImageSet, check, concatenate, load
 from synthbook.data.files import Unreadable, decode, image_files, in_threads, refuse, stack
-from synthbook.data.named import PHOTOGRAPHS, crops, photographs
+from synthbook.data.named import PHOTOGRAPHS, REGISTRY, crops, photographs
 from synthbook.errors import InputError, did_you_mean
 from synthbook.gans.batches import ImageStream
 from synthbook.generate.primitives import Primitives, render
@@ -83,8 +83,11 @@ def real_source(
     return _unlabelled(pool.of_classes(kept).images, text)
 
 
-def check_target(text: str, *, data_root: str = "") -> str:
-    """Return in words what a target is, without reading pixels; InputError if there is none."""
+def check_target(text: str, *, data_root: str = "", count: int = 1) -> str:
+    """Return in words what a target is; InputError if there is none, or it has fewer images.
+
+    Only of bundled sets pixels are read, which takes some tenths of a second.
+    """
     if text in PHOTOGRAPHS:
         return f"{text}: squares of a photograph of scikit-learn's"
     data, colon, kind = text.partition(":")
@@ -94,9 +97,21 @@ def check_target(text: str, *, data_root: str = "") -> str:
             few = ", ".join(summary.classes[:12])
             remedy = did_you_mean(kind, summary.classes) or f"; it has {few}"
             raise InputError(f"'{data}' has no class '{kind}'{remedy}")
-        return f"{text}: one of {summary.num_classes} classes ({summary.licence})"
-    count = len(_files(text))
-    return f"{text}: {count} images in a folder"
+        found = f"{text}: one of {summary.num_classes} classes ({summary.licence})"
+        bundled = data in REGISTRY and REGISTRY[data].bundled
+        held = _count(data, kind) if bundled else count
+    else:
+        held = len(_files(text))
+        found = f"{text}: {held} images in a folder"
+    if held < count:
+        raise InputError(f"target_images = {count} and '{text}' has {held} images; give {held}")
+    return found
+
+
+@lru_cache
+def _count(data: str, kind: str) -> int:
+    """Return how many images of a class a bundled set has."""
+    return len(_everything(data, 0, "").of_classes([kind]))
 
 
 def stream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ import numpy as np
 from synthbook import data
 from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
-from synthbook.data.npz import headers, images_of, oriented
+from synthbook.data.npz import check_size, headers, images_of, oriented
 from synthbook.errors import InputError, check_choice, did_you_mean
 from synthbook.randomness import derive, numpy_generator
+from synthbook.recognize.methods import GUIDE, METHODS
 from synthbook.recognize.recipe import Recipe
+from synthbook.studies import needs
 
 if TYPE_CHECKING:
     from synthbook.studies.training_sets import Network
@@ -116,6 +119,8 @@ def check_inputs(p: Mapping[str, Any]) -> str:
     options = {name: p[name] for name in ("data_root", "skip_unreadable") if name in p}
     size = p.get("image_size", 0)
     first = data.check(real, image_size=size, **options)
+    if "backbone" in p:
+        _check_training(p, first)
     lines = [str(first)]
     paths = {"data": real, "samples": samples} | ({"test": test} if test else {})
     for name, path in paths.items():
@@ -162,6 +167,20 @@ def check_inputs(p: Mapping[str, Any]) -> str:
             " all"
         )
     return "\n".join(lines)
+
+
+def _check_training(p: Mapping[str, Any], real: data.Summary) -> None:
+    """Raise InputError if the classifiers or measures that the parameters name cannot be had."""
+    needs.check_classifiers(p, real, p["train_images"])
+    needs.check_extractor(p)
+    if any(GUIDE in METHODS[name].needs for name in p["remedies"]):
+        needs.check_guide(p)
+    halves = min(p["most_images"], *(real.counts.get(part, inf) for part in ("train", "test"))) // 2
+    if halves <= p["neighbours"]:
+        raise InputError(
+            f"neighbours = {p['neighbours']} and halves of the smallest set have {halves} images; "
+            f"give {halves - 1} at most, or more images"
+        )
 
 
 def is_drawn(real: str) -> bool:
@@ -275,7 +294,9 @@ def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
     if path.is_dir():
         count = len(_read(path, files.header, skip_unreadable))
     else:
-        count = len(oriented(path, "images", headers(path)["images"]))
+        head = headers(path)["images"]
+        count = len(oriented(path, "images", head))
+        check_size(path, {"images": head})
     if count < LEAST:
         raise InputError(f"{path} has {count} images; give at least {LEAST} generated ones")
     return count

@@ -1,0 +1,123 @@
+"""What a run asks of this machine: networks that exist, weights that are here, enough memory.
+
+A checking cell asks before anything is trained, without torch. Amounts of memory are lower bounds:
+what is refused cannot fit, and what passes may still not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any
+
+from synthbook import machine
+from synthbook.data import Summary
+from synthbook.errors import InputError
+from synthbook.machine import check_memory
+from synthbook.recognize.backbones import BUNDLED, check_backbone
+
+# Bytes that a step of training keeps for each pixel of a batch, in float32, rounded down.
+PER_PIXEL = {
+    "small_cnn": 300, "resnet18_cifar": 4600, "resnet34_cifar": 4600, "resnet50_cifar": 25_000,
+    BUNDLED: 1500,
+}  # fmt: skip
+OTHERS = 200  # of any other network
+FLOAT, MAPS = 4, 4  # bytes of a number; copies of a feature map that training a GAN keeps
+KEPT_OF_GENERATOR, KEPT_OF_DISCRIMINATOR = 5, 4  # weights, gradients, two of Adam, an average
+FEATURES = 1280  # numbers that an extractor gives an image, at least
+
+
+def check_classifiers(p: Mapping[str, Any], summary: Summary, images: int = 0) -> None:
+    """Raise InputError if classifiers cannot be trained on the data as a chapter's parameters say.
+
+    A batch holds ``images`` at most; 0: all training images.
+    """
+    side = p.get("image_size") or summary.side
+    training = sum(count for part, count in summary.counts.items() if part != "test")
+    check_backbone(p["backbone"], pretrained=p["pretrained"])
+    check_device(p.get("device", "cpu"))
+    if p["crop_padding"] >= (side or inf):
+        raise InputError(
+            f"crop_padding = {p['crop_padding']} and images have {side} pixels a side: windows "
+            f"would show nothing of them; give at most {side - 1}"
+        )
+    check_memory(
+        training * (side + 2 * p["crop_padding"]) ** 2 * summary.channels,
+        f"crop_padding = {p['crop_padding']} around {training:,} images of {side} pixels",
+        "give less",
+    )
+    check_batch(
+        p, p["backbone"], p["input_size"] or side, min(p["batch_size"], images or training),
+        "input_size" if p["input_size"] else "image_size",
+    )  # fmt: skip
+
+
+def check_batch(p: Mapping[str, Any], network: str, side: int, count: int, size: str) -> None:
+    """Raise InputError if a step on ``count`` images of a ``side``, the ``size``, cannot fit."""
+    device = p.get("device", "cpu")
+    image = PER_PIXEL.get(network, OTHERS) * side**2 / (1 + (p.get("precision") == "bfloat16"))
+    remedy = f"give a smaller {size}"
+    if image and 4 * image <= machine.memory(device) < inf:  # with room for all else
+        remedy = (
+            f"give a batch_size of {machine.memory(device) // image // 2:.0f}, or a smaller {size}"
+        )
+    what = f"a batch of {count:,} images of {side} pixels in {network}"
+    check_memory(image * count, what, remedy, device)
+
+
+def check_guide(p: Mapping[str, Any]) -> None:
+    """Raise InputError if the frozen network of Pretrained Guidance cannot be had."""
+    pretrained = p.get("guide_pretrained", True)
+    check_backbone(
+        p["guide_backbone"], pretrained=pretrained, parameter="guide_backbone",
+        switch="guide_pretrained" if "guide_pretrained" in p else "",
+    )  # fmt: skip
+
+
+def check_device(device: str) -> None:
+    """Raise InputError for a device that this machine lacks; torch is asked of no CPU."""
+    if device not in ("auto", "cpu"):
+        machine.checked_device(device)
+
+
+def check_extractor(p: Mapping[str, Any]) -> None:
+    """Raise InputError if the features of the measures cannot be had."""
+    if p["extractor"] == BUNDLED:
+        return
+    from synthbook.measure.features import extractor
+
+    extractor(p["extractor"], size=p.get("extractor_size", 64))
+
+
+def check_gan(
+    widths: Sequence[int], side: int, batch: int, *, latent: int, mapping: int, name: str,
+    device: str = "cpu",
+) -> None:  # fmt: skip
+    """Raise InputError if a GAN cannot be trained in this machine's memory.
+
+    ``widths`` are the channels of its maps at 4, 8, ..., ``side`` pixels; ``mapping`` layers lead
+    from z to w. ``name`` begins the names of its parameters.
+    """
+    inner = list(zip(widths, [*widths[1:], widths[-1]], strict=True))
+    layers = sum(9 * wide * (wide + other) for wide, other in inner)
+    weights = layers * (KEPT_OF_GENERATOR + KEPT_OF_DISCRIMINATOR)
+    weights += (mapping * latent**2 + latent * widths[0]) * KEPT_OF_GENERATOR
+    check_memory(
+        weights * FLOAT,
+        f"a GAN of up to {max(widths):,} channels with latent vectors of {latent:,} numbers",
+        f"give less of {name}channels or {name}latent",
+        device,
+    )
+    maps = sum(wide * (4 * 2**k) ** 2 for k, wide in enumerate(widths)) * MAPS * FLOAT
+    left = machine.memory(device) - weights * FLOAT
+    remedy = f"give a batch size of {left // maps // 2:.0f}" if left < inf else ""
+    remedy = remedy if left > 8 * maps else f"give less of {name}channels"
+    what = f"a batch of {batch:,} images of {side} pixels in a GAN of {max(widths):,} channels"
+    check_memory(weights * FLOAT + maps * batch, what, remedy, device)
+
+
+def check_generated(count: int, side: int, name: str) -> None:
+    """Raise InputError if so many generated RGB images and their features cannot be held."""
+    one = 3 * side**2 + FEATURES * FLOAT
+    what = f"{name} = {count:,} images of {side} pixels"
+    check_memory(count * one, what, f"give {machine.memory() // one // 2:,.0f} at most")
