@@ -114,7 +114,7 @@ def _other_seed(book: Book) -> Row:
     return row
 
 
-def _await(condition, seconds: float = 120) -> None:
+def _await(condition, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"
