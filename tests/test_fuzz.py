@@ -30,7 +30,7 @@ from synthbook.settings import choices, schema_of
 
 NAMES = [chapter.name for chapter in chapters()]
 ASKED = int(os.environ.get("SYNTHBOOK_FUZZ", "0"))
-EXAMPLES = int(os.environ.get("SYNTHBOOK_EXAMPLES", "150"))  # a chapter
+EXAMPLES = int(os.environ.get("SYNTHBOOK_EXAMPLES", "80"))  # a chapter
 SECONDS, KILOBYTES, SIGNS = 6, 1_000_000, 2500  # that a refusal may take, and that it may have
 
 TRICKS = [

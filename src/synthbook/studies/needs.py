@@ -32,18 +32,18 @@ def check_classifiers(p: Mapping[str, Any], summary: Summary, images: int = 0) -
 
     A batch holds ``images`` at most; 0: all training images.
     """
-    side = p.get("image_size") or summary.side
+    side, padding = p.get("image_size") or summary.side, p.get("crop_padding", 0)
     training = sum(count for part, count in summary.counts.items() if part != "test")
-    check_backbone(p["backbone"], pretrained=p["pretrained"])
+    check_backbone(p["backbone"], pretrained=p.get("pretrained", False))
     check_device(p.get("device", "cpu"))
-    if p["crop_padding"] >= (side or inf):
+    if padding >= (side or inf):
         raise InputError(
-            f"crop_padding = {p['crop_padding']} and images have {side} pixels a side: windows "
+            f"crop_padding = {padding} and images have {side} pixels a side: windows "
             f"would show nothing of them; give at most {side - 1}"
         )
     check_memory(
-        training * (side + 2 * p["crop_padding"]) ** 2 * summary.channels,
-        f"crop_padding = {p['crop_padding']} around {training:,} images of {side} pixels",
+        training * (side + 2 * padding) ** 2 * summary.channels,
+        f"crop_padding = {padding} around {training:,} images of {side} pixels",
         "give less",
     )
     check_batch(
