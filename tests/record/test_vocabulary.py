@@ -49,9 +49,9 @@ def test_every_name_is_a_parameter_of_a_chapter() -> None:
 
 
 def test_a_chapters_own_type_goes_before_the_shared_one() -> None:
-    assert kind_of("61_audit", "extractor", "str") is CHAPTERS["61_audit"]["extractor"]
-    assert kind_of("52_transfer_to_few_images", "extractor", "str") is VOCABULARY["extractor"]
-    assert help_of("61_audit", "extractor") != help_of("", "extractor")
+    assert kind_of("16_real_guidance", "lambda_3", "str") is CHAPTERS["61_audit"]["extractor"]
+    assert kind_of("61_audit", "lambda_3", "str") is VOCABULARY["extractor"]
+    assert help_of("16_real_guidance", "lambda_3") != help_of("", "extractor")
     assert help_of("", "no such name") == ""
 
 

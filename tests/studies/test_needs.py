@@ -30,7 +30,7 @@ BAD = [
     ("targets", {"target_images": 500}, "52", "'caltech3:Faces_easy' has 433 images; give 433"),
     ("targets", {"target_images": 500, "parts": ["ablation"]}, "53", "has 433 images"),
     ("exponents", {"exponent_low": 3.5}, "51", "give a lower one that is below the higher"),
-    ("exponents", {"exponent_low": 4.0}, "51", "exponent_low = 4 and exponent_high = 3.5"),
+    ("exponents", {"exponent_low": 4.0}, "51", "lower end first"),
 ]  # fmt: skip
 LARGE = [
     ({"image_size": 1024}, "11 12 13 14 15 16 61", "4,459 images of 'caltech10' would take 28 GB"),

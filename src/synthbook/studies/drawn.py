@@ -67,7 +67,7 @@ def check_synthesizer(p: Parameters) -> str:
         raise InputError(
             f"resolution = {p.resolution}; give 64 or more, or rings of a spectrum are few"
         )
-    if p.exponent_low >= p.exponent_high:
+    if p.exponent_low == p.exponent_high:  # recipes refuse what is above
         raise InputError(
             f"exponent_low = {p.exponent_low:g} and exponent_high = {p.exponent_high:g}; give a "
             "lower one that is below the higher"

@@ -38,12 +38,12 @@ def check_classifiers(p: Mapping[str, Any], summary: Summary, images: int = 0) -
     check_device(p.get("device", "cpu"))
     if padding >= (side or inf):
         raise InputError(
-            f"crop_padding = {p['crop_padding']} and images have {side} pixels a side: windows "
+            f"crop_padding = {padding} and images have {side} pixels a side: windows "
             f"would show nothing of them; give at most {side - 1}"
         )
     check_memory(
         training * (side + 2 * padding) ** 2 * summary.channels,
-        f"crop_padding = {p['crop_padding']} around {training:,} images of {side} pixels",
+        f"crop_padding = {padding} around {training:,} images of {side} pixels",
         "give less",
     )
     check_batch(
