@@ -11,7 +11,7 @@ import yaml
 
 from synthbook.errors import InputError
 from synthbook.press import grids
-from synthbook.record.chapters import chapters
+from synthbook.record.chapters import chapters, scale_of
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import recorded_rows
 from synthbook.store import root
@@ -89,3 +89,21 @@ def test_every_chapter_with_a_paper_scale_has_its_grid_priced_in_gpu_hours() -> 
             words = grids.estimate(chapter.name, "paper")
             assert "none of them on record" in words
             assert re.search(r"about [\d,]+ GPU hours \(estimate: .{20}", words)
+
+
+def _of_the_book() -> list[tuple[str, str]]:
+    text = (root() / "workflow/grids.yaml").read_text(encoding="utf-8")
+    return [
+        (chapter, scale) for chapter, scales in yaml.safe_load(text).items() for scale in scales
+    ]
+
+
+@pytest.mark.parametrize(("chapter", "scale"), _of_the_book())
+def test_rows_of_a_grid_are_of_its_scale(chapter: str, scale: str) -> None:
+    for cell in grids.cells(chapter, scale):
+        assert scale_of(chapter, check_values(chapter, cell.parameters, scale)) == scale, cell.name
+
+
+@pytest.mark.parametrize("path", sorted((root() / "results").glob("*/*.jsonl")), ids=str)
+def test_recorded_rows_are_of_the_scale_that_their_folder_names(path: Path) -> None:
+    assert {row.scale for row in recorded_rows(path.stem, path.parent.name)} == {path.parent.name}

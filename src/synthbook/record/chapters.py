@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 MINI, CUSTOM = "mini", "custom"
 
 # What a scale may vary without becoming another: which part of its grid is run, how often, and
-# where, and what rows tell apart themselves. The other parameters decide what a row means.
+# where, which weights are tried, and what rows tell apart themselves. The other parameters decide
+# what a row means.
 FREE_NAMES = frozenset({
     "seeds", "first_seed", "generators", "sources", "methods", "parts", "controls", "equal",
     "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
-    "skip_unreadable", "stop_after",
+    "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")
