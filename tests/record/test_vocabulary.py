@@ -49,9 +49,10 @@ def test_every_name_is_a_parameter_of_a_chapter() -> None:
 
 
 def test_a_chapters_own_type_goes_before_the_shared_one() -> None:
-    assert kind_of("16_real_guidance", "lambda_3", "str") is CHAPTERS["61_audit"]["extractor"]
-    assert kind_of("61_audit", "lambda_3", "str") is VOCABULARY["extractor"]
-    assert help_of("16_real_guidance", "lambda_3") != help_of("", "extractor")
+    own, shared = "16_real_guidance", "61_audit"
+    assert kind_of(own, "lambda_3", "str") is CHAPTERS[own]["lambda_3"]
+    assert kind_of(shared, "lambda_3", "str") is VOCABULARY["lambda_3"]
+    assert help_of(own, "lambda_3") != help_of("", "lambda_3")
     assert help_of("", "no such name") == ""
 
 
