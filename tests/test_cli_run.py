@@ -378,8 +378,10 @@ def test_ctrl_c_ends_a_run_in_a_sentence(book: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "synthbook.cli", "run", "90", "--output", str(output)]
     process = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Where the tests run in the background it is ignored, and that is handed on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     try:
         while not (tmp_path / "reached").exists():
             assert process.poll() is None

@@ -184,7 +184,7 @@ def test_images_that_would_not_fit_when_resized_are_refused_before_they_are_read
     tmp_path, monkeypatch
 ):
     path = save(tmp_path / "x.npz", **PARTS)
-    monkeypatch.setattr(machine, "memory", lambda: 50 * 64**2 * 3.0)
+    monkeypatch.setattr(machine, "memory", lambda *_: 50 * 64**2 * 3.0)
     monkeypatch.setattr(npz, "images_of", None)
     with pytest.raises(InputError, match=r"50 images of 'x' would take .*smaller image_size"):
         check(path, image_size=64)

@@ -32,6 +32,8 @@ METRICS = {
     "mean_cosine": Metric("", "cosine of real and generated gradient"),
     "share_projected": Metric("", "share of steps that Real Guidance projects"),
     "relative_cost": Metric("", "time relative to plain training"),
+    "lambda_3": Metric("", "weight of the guidance that is chosen"),
+    "guidance_gradient_share": Metric("", "gradient of the guidance, relative to the loss's"),
     # sets of images
     "fd": Metric("FD", "Fréchet distance"),
     "best_fd": Metric("FD", "Fréchet distance of the best snapshot"),
@@ -116,13 +118,14 @@ PRODUCES = {
     ),
     "15_pretrained_guidance": Produced(
         (*get_args(Guided), "plain-eval"),
-        ("top1_accuracy", "relative_cost"),
-        ("tables", "sensitivity", "readings"),
+        ("top1_accuracy", "relative_cost", "lambda_3", "guidance_gradient_share"),
+        ("tables", "choice", "sensitivity", "readings"),
     ),
     "16_real_guidance": Produced(
         ("plain", *get_args(Mixing)),
-        ("top1_accuracy", "relative_cost", "mean_cosine", "share_projected"),
-        ("methods", "real_images", "sensitivity", "readings"),
+        ("top1_accuracy", "relative_cost", "mean_cosine", "share_projected", "lambda_3",
+         "guidance_gradient_share"),
+        ("methods", "real_images", "choice", "sensitivity", "readings"),
     ),
     "51_synthesizer": Produced(
         ("spectrum", "phase swap", "layers", "quirk", "visibility"),
