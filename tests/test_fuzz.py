@@ -45,7 +45,7 @@ TRICKS = [
 ]  # fmt: skip
 PLACES = [
     "/dev/null", "/dev/zero", "/dev/stdin", "/etc/passwd", "/proc/self/mem", "/proc/self",
-    "/root/x", "~nobody_xyz/x", "./missing", "missing.npz", "caltech10", "digits", "mnist",
+    "/no_such_place/x", "~nobody_xyz/x", "./missing", "missing.npz", "caltech10", "digits", "mnist",
     "caltech3:Motorbikes", "caltech3:", ":", "digits:3", "digits:３", "china", "photographs",
     "cifar10", "mine=/dev/null",
     "mine=./missing", "=", "real=.", "a=b=c", "resnet18", "small_cnn", "hf-hub:timm/resnet18",
