@@ -48,22 +48,23 @@ image_size: int = 32  # side in pixels, a power of two
 shapes: int = -1  # shapes in a drawn image; -1: by resolution, 50 at 32 pixels
 size_policy: str = "Decay"  # sizes of the shapes: Decay, Rand, Fix(1/10), Fix(1/5), Fix(1/2)
 quirks: list[str] = []  # oddities of the public drawing code, of chapter 51
-style_channels: int = 16  # width of StyleGAN2 at full image size
-style_widest: int = 64  # most channels of a feature map
-style_latent: int = 64  # numbers in z, and in w
-style_noise: bool = False  # noise in each layer of its generator
-mapping_layers: int = 2  # layers from z to w
-pretrain_steps: int = 1400  # training steps on drawn or real source images
-finetune_steps: int = 700  # training steps on a target
+architecture: str = "sngan"  # the GAN: sngan, biggan or stylegan2
+network_settings: list[str] = [
+    "channels=32",
+    "discriminator_channels=32",
+    "latent=64",
+]  # of both networks
+training_settings: list[str] = [  # over the published ones
+    "batch_size=16", "discriminator_steps=2", "generator_learning_rate=0.001",
+    "discriminator_learning_rate=0.001", "schedule=constant", "ema_half_life=1000", "ema_start=20",
+    "standing_images=250",
+]  # fmt: skip
+pretrain_steps: int = 1600  # training steps on drawn or real source images
+finetune_steps: int = 2400  # training steps on a target
 stop_after: int = 100  # of them this run does so many, a multiple of evaluate_every; 0: all
-gan_batch_size: int = 16  # images a step, for each of the two networks
-gan_learning_rate: float = 0.012  # of both networks
-r1: float = 0.16  # gamma of the gradient penalty
-path_length: float = 0.0  # weight of the path length penalty; 0: none
-ema_half_life: float = 1000.0  # of the averaged generator, in images
-augment: str = "color,translation,cutout"  # DiffAugment; "" for none
+augment: str = "translation,cutout"  # DiffAugment, also color; "" for none
 frozen_blocks: int = 2  # blocks of the discriminator that FreezeD keeps
-evaluate_every: int = 50  # steps between two measurements
+evaluate_every: int = 100  # steps between two measurements
 generated: int = 200  # generated images a measurement
 extractor: str = "efficientnet_lite0"  # features of the distance; with inception it is FID
 extractor_size: int = 64  # side that its images are resized to; inception has its own
@@ -181,21 +182,18 @@ for recipe in dict.fromkeys((of_paper, study.drawn)):
 # %% [markdown]
 # ### A GAN for few images
 #
-# Discriminator $D$ and generator $G$ play the non-saturating game of {cite:t}`goodfellow2014generative`. With logits
-# $D$ and $s(u) = \log(1 + e^u)$,
+# Discriminator $D$ and generator $G$ play the hinge game of {cite:t}`miyato2018spectral`. With logits $D$,
 #
 # $$
-# L_D = \mathrm{E}\, s\big(D(T(G(z)))\big) + \mathrm{E}\, s\big({-D(T(x))}\big) + \frac{\gamma}{2}\, \mathrm{E}\, \| \nabla_x D(T(x)) \|^2,
+# L_D = \mathrm{E}\, \max\big(0, 1 + D(T(G(z)))\big) + \mathrm{E}\, \max\big(0, 1 - D(T(x))\big), \qquad
+# L_G = -\mathrm{E}\, D(T(G(z))) .
 # $$
 #
-# $$
-# L_G = \mathrm{E}\, s\big({-D(T(G(z)))}\big) .
-# $$
-#
-# The last term of $L_D$ is the R1 penalty {cite:p}`mescheder2018which`; at the paper's scale $G$ has the path length
-# penalty of StyleGAN2 besides. With a hundred images $D$ soon knows each of them by heart. So it never sees one as it is: $T$ is DiffAugment
-# {cite:p}`zhao2020differentiable`, new colours, a shift and a grey square with fresh draws every time, on real and
-# generated images alike. $G$ learns through $T$, which is differentiable. All models of this chapter use it.
+# (At the larger scales, with StyleGAN2, it is the non-saturating game of {cite:t}`goodfellow2014generative` with the R1
+# penalty {cite:p}`mescheder2018which`.) With a hundred images $D$ soon knows each of them by heart. So it never sees one as
+# it is: $T$ is DiffAugment {cite:p}`zhao2020differentiable`, a shift and a grey square, at the larger scales new colours too,
+# with fresh draws every time, on real and generated images alike. $G$ learns through $T$, which is differentiable. All
+# models of this chapter use it.
 #
 # These are the lines of the library that are the formula:
 
@@ -211,17 +209,18 @@ from synthbook.training import normalise
 generator = create_generator(seed=p.first_seed, **study.network)
 discriminator = create_discriminator(seed=p.first_seed, **study.network)
 draw = torch_generator(p.first_seed, "an example")
-loss, T = LOSSES["non_saturating"], augmentation(p.augment)
+recipe = study.recipe
+loss, T = LOSSES[recipe.loss], augmentation(recipe.augment)
 
 few = study.target(p.first_seed, p.targets[0]).train.images[:8]
 x = normalise(torch.from_numpy(few).permute(0, 3, 1, 2)).requires_grad_()
 with torch.no_grad():
-    fake = generator(torch.randn(len(x), p.style_latent, generator=draw))
+    fake = generator(torch.randn(len(x), generator.config.latent, generator=draw))
 real_logits, fake_logits = discriminator(T(torch.cat([x, fake]), draw)).chunk(2)
-penalty = r1_penalty(real_logits, x)
-L_D = loss.discriminator(real_logits, fake_logits) + p.r1 / 2 * penalty
-L_G = loss.generator(fake_logits)
-print(f"L_D {L_D.item():.2f}, L_G {L_G.item():.2f} of untrained networks (log 4 and log 2: even)")
+L_D, L_G = loss.discriminator(real_logits, fake_logits), loss.generator(fake_logits)
+if recipe.r1:
+    L_D = L_D + recipe.r1 / 2 * r1_penalty(real_logits, x)
+print(f"L_D {L_D.item():.2f}, L_G {L_G.item():.2f} of untrained networks")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What the discriminator sees of a target: its images (top row) and three draws of DiffAugment for each. Grey is zero, the value of what is cut out or shifted in.", "name": "fig-52-augment"}, "image": {"alt": "Eight small images in a row, and below each three versions with other colours, shifted, and with a grey square."}}
 rows_of = {"as they are": x.detach()} | {f"draw {k}": T(x.detach(), draw) for k in (1, 2, 3)}

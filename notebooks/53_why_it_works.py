@@ -41,25 +41,26 @@ in_domain: list[str] = ["caltech3:Motorbikes"]  # targets that are of the domain
 real_source: str = "caltech97"  # real images to pretrain on; classes of in_domain are left out
 pretrain_on: str = ""  # folder of a pair of networks that stands for the pretraining on them
 target_images: int = 100  # images of a target to train on
-image_size: int = 32  # side in pixels of the images of StyleGAN2
+image_size: int = 32  # side in pixels of the images of targets
 data_root: str = ""  # where downloaded data sets lie
-style_channels: int = 16  # StyleGAN2: width of both networks at full size
-style_widest: int = 64  # most channels that a map has
-style_latent: int = 64  # numbers in z, and in w
-style_noise: bool = False  # noise in each layer of its generator
-mapping_layers: int = 2  # layers from z to w
-pretrain_steps: int = 1400  # training steps on drawn, or other real, images
-finetune_steps: int = 700  # training steps on the target
+architecture: str = "sngan"  # the GAN of targets and filters: sngan, biggan or stylegan2
+network_settings: list[str] = [
+    "channels=32",
+    "discriminator_channels=32",
+    "latent=64",
+]  # of both networks
+training_settings: list[str] = [  # over the published ones
+    "batch_size=16", "discriminator_steps=2", "generator_learning_rate=0.001",
+    "discriminator_learning_rate=0.001", "schedule=constant", "ema_half_life=1000", "ema_start=20",
+    "standing_images=250",
+]  # fmt: skip
+pretrain_steps: int = 1600  # training steps on drawn, or other real, images
+finetune_steps: int = 2400  # training steps on the target
 stop_after: int = (
     100  # steps that this run does of any training, a multiple of both evaluate_every; 0: all
 )
-gan_batch_size: int = 16  # images a step
-gan_learning_rate: float = 0.012  # of both networks
-r1: float = 0.16  # gamma of the R1 penalty
-path_length: float = 0.0  # weight of the path length penalty; 0: none
-ema_half_life: float = 1000.0  # of the averaged generator, in images
-augment: str = "color,translation,cutout"  # DiffAugment of StyleGAN2
-evaluate_every: int = 50  # steps between two snapshots of StyleGAN2
+augment: str = "translation,cutout"  # DiffAugment of targets, also color
+evaluate_every: int = 100  # steps between two snapshots on a target
 generated: int = 200  # images of a snapshot that are measured
 extractor: str = "efficientnet_lite0"  # features of the distance; inception makes it FID
 extractor_size: int = 64  # side that its images are resized to

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_type_hints
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -137,6 +137,37 @@ def _faults(cls: Any, values: Sequence[Any], named: dict[str, Any], error: Valid
             unknown = f"{cls.__name__} has no setting '{name}'{did_you_mean(name, names)}"
             told[name] = str(found[0].get("ctx", {}).get("error", unknown))
     return all_faults(told)
+
+
+def from_texts(
+    cls: type, texts: Iterable[str], parameter: str, own: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the fields of a class of `settings` that texts such as "channels=32" give, typed.
+
+    ``parameter`` is where the texts come from; fields in ``own`` have a parameter of their own.
+
+    Raises:
+        InputError: for an entry of another form, an unknown field, or a value that it cannot have.
+    """
+    kinds = get_type_hints(cls, include_extras=True)
+    names = [field.name for field in fields(cls) if field.name not in own]
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        said = f"{parameter} holds '{text}'"
+        if not equals:
+            raise InputError(f"{said}; write NAME=VALUE, with one of {', '.join(names)}")
+        if name not in names:
+            hint = f"{name} is a parameter of its own" if name in own else "there is none such"
+            near = did_you_mean(name, names)
+            raise InputError(f"{said}, and {hint}{near}; there are {', '.join(names)}")
+        try:
+            found[name] = TypeAdapter(kinds[name]).validate_strings(value)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+            sentence = fault_text(name, value, schema_of(kinds[name]), errors)
+            raise InputError(f"{parameter}: {sentence}") from None
+    return found
 
 
 def all_faults(told: Mapping[str, str]) -> str:

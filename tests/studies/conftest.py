@@ -55,8 +55,11 @@ def small() -> dict[str, Any]:
         "image_size": 8, "target_images": 5, "generated": 4, "real_source": "digits",
         "in_domain": ["digits:3"], "targets": ["china", "digits:3", "digits:4"],
         "pretrain_steps": 7, "finetune_steps": 4, "stop_after": 0, "evaluate_every": 2,
-        "style_channels": 2,
-        "style_widest": 4, "style_latent": 4,
+        "architecture": "stylegan2",
+        "network_settings": [
+            "channels=2", "widest=4", "latent=4", "style=4", "mapping_layers=2", "noise=false",
+        ],
+        "training_settings": ["batch_size=16", "path_length=0", "r1=0.16", "ema_half_life=1000"],
     }  # fmt: skip
 
 

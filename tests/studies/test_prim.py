@@ -128,7 +128,11 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows, transfe
         ({"stop_after": 3}, "measured every 2 steps"),
         ({"variants": ["PinkNoise"]}, "compares with Primitives-PS"),
         ({"frozen_blocks": 3}, "the discriminator has 2 at 8 pixels"),
-        ({"gan_batch_size": 6}, "multiple of 4"),
+        ({"training_settings": ["batch_size=6"]}, "multiple of 4"),
+        ({"training_settings": ["batch_sise=8"]}, "did you mean 'batch_size'"),
+        ({"training_settings": ["steps=8"]}, "steps is a parameter of its own"),
+        ({"network_settings": ["latent"]}, "write NAME=VALUE"),
+        ({"network_settings": ["latent=0"]}, "network_settings: latent = '0'"),
         ({"targets": ["chima"]}, "no target 'chima'"),
         ({"real_source": "digit"}, "digits"),
     ],
@@ -162,7 +166,10 @@ def test_a_saved_pair_stands_for_the_pretraining_on_real_images(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"style_latent": 8}, "latent 4, not 8; style 4, not 8"),
+        (
+            {"network_settings": ["channels=2", "widest=4", "latent=8", "style=8"]},
+            "latent 4, not 8; style",
+        ),
         ({"image_size": 16}, "image_size 8, not 16"),
         ({"pretrain_on": "nowhere"}, "nowhere holds no pair of networks"),
     ],

@@ -227,7 +227,7 @@ def test_leaks_are_found_in_images_with_grey_squares() -> None:
     [
         ({"biggan_latent": 5}, "latent 5 .* multiple of 2"),
         ({"biggan_image_size": 12}, "image size 12"),
-        ({"gan_batch_size": 6}, "multiple of 4"),
+        ({"training_settings": ["batch_size=6"]}, "multiple of 4"),
         ({"biggan_augment": ""}, "leave DiffAug out"),
         ({"shares": [0.001]}, "classes without any"),
         ({"share_steps": [3, 4]}, "give a number of steps for each share"),

@@ -129,7 +129,7 @@ def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder:
     ]
     text = (
         "\n## Pretrained pairs\n\n"
-        "Generator and discriminator of a small StyleGAN2 that learned from drawn images, or from "
+        "Generator and discriminator of a small SNGAN that learned from drawn images, or from "
         "the photographs of all other classes than the targets of chapters 52 and 53, which go on "
         f"from them: {recipe['steps']:,} steps of {recipe['batch_size']} images at "
         f"{network['image_size']} pixels. The last networks are kept, as in the public code; the "

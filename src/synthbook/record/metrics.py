@@ -38,6 +38,7 @@ METRICS = {
     "fd": Metric("FD", "Fréchet distance"),
     "best_fd": Metric("FD", "Fréchet distance of the best snapshot"),
     "last_fd": Metric("FD", "Fréchet distance of the last snapshot"),
+    "late_gain": Metric("", "share of the best distance saved in the last third of the steps"),
     "kd": Metric("KD", "kernel distance"),
     "precision": Metric("", "precision"),
     "recall": Metric("", "recall"),

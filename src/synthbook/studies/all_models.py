@@ -20,7 +20,7 @@ from synthbook.errors import InputError, check_choice
 from synthbook.machine import say
 from synthbook.studies import models, pairs
 
-PAIR_MINUTES = 5.0, 2.0  # of a pair's 1,400 steps: one processor core, a GPU; as seen
+PAIR_MINUTES = 6.0, 3.0  # of a pair's 1,600 steps: one processor core, a GPU; as seen
 
 
 class Wanted(NamedTuple):

@@ -138,12 +138,12 @@ def _remedy(folder: Path) -> str:
 
 SIZE = 32  # pixels
 NETWORK = {
-    "name": "stylegan2", "image_size": SIZE, "mapping_layers": 2, "channels": 16, "widest": 64,
-    "latent": 64, "style": 64, "noise": False,
+    "name": "sngan", "image_size": SIZE, "channels": 32, "discriminator_channels": 32, "latent": 64,
 }  # fmt: skip
 PRETRAINING = published(
-    "stylegan2", steps=1400, batch_size=16, generator_learning_rate=0.012,
-    discriminator_learning_rate=0.012, r1=0.16, path_length=0.0, ema_half_life=1000.0,
+    "sngan", steps=1600, batch_size=16, discriminator_steps=2, generator_learning_rate=0.001,
+    discriminator_learning_rate=0.001, schedule="constant", ema_half_life=1000.0, ema_start=20,
+    standing_images=250, augment="translation,cutout",
 )  # fmt: skip
 REAL = "caltech97"  # the real source: all other classes than those of the targets
 EXTRACTOR, JUDGED, EVERY = 64, 500, 200  # of the curve: side, images of a measurement, steps

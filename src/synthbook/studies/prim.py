@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from synthbook.data import check
 from synthbook.errors import InputError
@@ -24,6 +25,7 @@ from synthbook.gans.recipes import Training, published
 from synthbook.generate.primitives import Primitives
 from synthbook.measure import features
 from synthbook.measure.objects import object_counts
+from synthbook.settings import from_texts
 from synthbook.studies import few_images, needs, pairs
 from synthbook.studies.drawn import PS, Parameters, recipes, shapes_of, visibility_rows
 from synthbook.studies.few_images import Counter, Finetuned
@@ -32,35 +34,33 @@ from synthbook.studies.targets import check_target, real_source, stream, target
 
 SCRATCH = "scratch"
 
-# ---- StyleGAN2 on few images: chapters 52 and 53 -------------------------------------------------
+# ---- a GAN on few images: chapters 52 and 53 -----------------------------------------------------
+
+OF_NETWORKS = ("image_size", "image_channels", "num_classes", "condition_size")
+OF_TRAINING = ("steps", "augment", "precision", "frozen_blocks")  # parameters, not in the settings
 
 
-def style_network(p: Parameters) -> dict[str, Any]:
-    """Return the settings of the chapters' StyleGAN2, for ``gans.networks.create_generator``."""
-    return {
-        "name": "stylegan2", "image_size": p.image_size, "mapping_layers": p.mapping_layers,
-        "channels": p.style_channels, "widest": p.style_widest,
-        "latent": p.style_latent, "style": p.style_latent, "noise": p.style_noise,
-    }  # fmt: skip
+def network_of(p: Parameters) -> dict[str, Any]:
+    """Return the settings of the chapters' GAN, for ``gans.networks.create_generator``."""
+    config = networks.ARCHITECTURES[p.architecture].config
+    given = from_texts(config, p.network_settings, "network_settings", OF_NETWORKS)
+    return {"name": p.architecture, "image_size": p.image_size, **given}
 
 
-def style_recipe(p: Parameters) -> Training:
-    """Return how StyleGAN2 is finetuned; only the steps of its pretraining are others."""
-    return published(
-        "stylegan2", steps=p.finetune_steps, batch_size=p.gan_batch_size,
-        generator_learning_rate=p.gan_learning_rate,
-        discriminator_learning_rate=p.gan_learning_rate, r1=p.r1, path_length=p.path_length,
-        ema_half_life=p.ema_half_life, augment=p.augment, precision=p.precision,
-    )  # fmt: skip
+def recipe_of(p: Parameters) -> Training:
+    """Return how the GAN is finetuned; only the steps of its pretraining are others."""
+    given = from_texts(Training, p.training_settings, "training_settings", OF_TRAINING)
+    how = {"steps": p.finetune_steps, "augment": p.augment, "precision": p.precision}
+    return published(p.architecture, **how, **given)
 
 
-def check_style(p: Parameters) -> int:
-    """Check the parameters of StyleGAN2; return the number of its discriminator's blocks."""
+def check_gan(p: Parameters) -> int:
+    """Check the parameters of the GAN; return the number of its discriminator's blocks."""
     try:
-        config = networks.create_config(**style_network(p))
+        config = networks.create_config(**network_of(p))
     except InputError as error:
         raise InputError(f"image_size = {p.image_size}: {error}") from None
-    style_recipe(p)
+    recipe = recipe_of(p)
     if p.evaluate_every > p.finetune_steps:
         raise InputError(
             f"evaluate_every = {p.evaluate_every} and there are {p.finetune_steps} finetune_steps; "
@@ -71,20 +71,28 @@ def check_style(p: Parameters) -> int:
             f"stop_after = {p.stop_after} and a training is measured every {p.evaluate_every} "
             "steps (evaluate_every); give a multiple of it, or 0"
         )
-    if p.gan_batch_size % config.deviation_group:
+    group = getattr(config, "deviation_group", 1)
+    if recipe.batch_size % group:
         raise InputError(
-            f"gan_batch_size = {p.gan_batch_size}; give a multiple of {config.deviation_group}, "
+            f"training_settings: batch_size = {recipe.batch_size}; give a multiple of {group}, "
             "the group of the minibatch deviation"
         )
     needs.check_gan(
-        config.widths(), p.image_size, p.gan_batch_size,
-        latent=p.style_latent, mapping=p.mapping_layers, name="style_", device=p.device,
+        _widths(config), p.image_size, recipe.batch_size, latent=config.latent,
+        mapping=getattr(config, "mapping_layers", 0), name="", device=p.device,
     )  # fmt: skip
     needs.check_generated(p.generated, p.image_size, "generated")
     needs.check_device(p.device)
     # Tells now whether its weights are there.
     features.extractor(p.extractor, size=p.extractor_size)
-    return len(config.widths())
+    with torch.device("meta"):  # shapes alone
+        return len(networks.ARCHITECTURES[p.architecture].discriminator(config).stages())
+
+
+def _widths(config: networks.NetworkConfig) -> list[int]:
+    """Return the widths of the wider of both networks at 4, 8, ... pixels."""
+    wide = getattr(config, "discriminator_channels", None)
+    return config.widths() if wide is None else config.widths(max(config.channels, wide))
 
 
 def check_source(p: Parameters) -> str:
@@ -93,7 +101,7 @@ def check_source(p: Parameters) -> str:
         single = ":" in p.real_source or Path(p.real_source).expanduser().is_dir()
         look, size = (check_target, {}) if single else (check, {"image_size": p.image_size})
         return str(look(p.real_source, data_root=p.data_root, **size))
-    ours = networks.create_config(**style_network(p))
+    ours = networks.create_config(**network_of(p))
     theirs = networks.check_pair(Path(p.pretrain_on).expanduser())
     wanted, given = ({"architecture": c.architecture, **asdict(c)} for c in (ours, theirs))
     other = [
@@ -104,21 +112,20 @@ def check_source(p: Parameters) -> str:
     if other:
         raise InputError(
             f"pretrain_on = '{p.pretrain_on}' holds networks with {'; '.join(other)}; give "
-            "image_size, style_channels, style_widest, style_latent, style_noise and "
-            "mapping_layers as they have"
+            "architecture, image_size and network_settings as they have"
         )
     return f"{p.pretrain_on}: a pretrained pair of {ours.image_size} pixels for the real source"
 
 
 class FewImages:
-    """What chapters 52 and 53 train StyleGAN2 on: targets, and what it learned from before.
+    """What chapters 52 and 53 train a GAN on: targets, and what it learned from before.
 
     Everything is in the cache: asked again, it is read.
     """
 
     def __init__(self, p: Parameters, device: str, without: Sequence[str]) -> None:
         """Unpack ``p``; targets of the real source named in ``without`` are left out of it."""
-        self.device, self.network, self.recipe = device, style_network(p), style_recipe(p)
+        self.device, self.network, self.recipe = device, network_of(p), recipe_of(p)
         self.pretraining = replace(self.recipe, steps=p.pretrain_steps)
         self.stopped = 0 < p.stop_after < p.finetune_steps
         if self.stopped:  # nothing that a step does depends on how many follow
@@ -180,7 +187,8 @@ def distance_rows(learned: Finetuned, choosing: Sequence[str] = ("train",)) -> R
     """Yield the distances of the best and of the last snapshot, to both sets of images.
 
     The best to a set in ``choosing`` is the nearest to that set, to another the nearest to the
-    images trained on; ``selected`` says which. With it comes how far it is into the training.
+    images trained on; ``selected`` says which. With it comes how far it is into the training, and
+    which share of the distance only the last third of the training saved.
     """
     for against in (name for name in ("train", "held_out") if name in learned.history[0]):
         selected = against if against in choosing else "train"
@@ -191,6 +199,9 @@ def distance_rows(learned: Finetuned, choosing: Sequence[str] = ("train",)) -> R
         if against == selected:
             share = step / learned.last
             yield {"metric": "best_step_share", "value": share, "against": against}
+            early = [at[against] for k, at in learned.history.items() if 3 * k <= 2 * learned.last]
+            late = max(0.0, 1 - value / min(early))
+            yield {"metric": "late_gain", "value": late, "against": against}
 
 
 # ---- from drawn images to a hundred photographs: chapter 52 --------------------------------------
@@ -217,7 +228,7 @@ def starts(p: Parameters) -> dict[str, tuple[str, str]]:
 
 def check_transfer(p: Parameters) -> str:
     """Check what the parameters of chapter 52 mean together; return its images in words."""
-    blocks = check_style(p)
+    blocks = check_gan(p)
     if "sources" in p.parts and PS not in p.variants:
         raise InputError(
             f"the part sources compares with {PS} and variants = {list(p.variants)}; add it"
@@ -284,7 +295,7 @@ class Transfer(FewImages):
         """Return the fields that all rows of a model have."""
         method, source = self.models[model]
         about = {"method": method, "train": source, "test": "", "dataset": name.rstrip("/")}
-        return about | {"backbone": "stylegan2", "seed": seed, "domain": self.domain(name)}
+        return about | {"backbone": self.network["name"], "seed": seed, "domain": self.domain(name)}
 
     def _of_target(self, seed: int, name: str) -> Rows:
         gains, dataset = self._gains(seed, name), name.rstrip("/")
@@ -315,6 +326,11 @@ class Transfer(FewImages):
         for model, (method, source) in list(self.models.items())[1:]:
             values = [of_target[model] for of_target in gains]
             what = {"method": method, "train": source, "test": "", "dataset": "all outside"}
-            what |= {"backbone": "stylegan2", "domain": "outside", "against": "train", "seed": seed}
+            what |= {
+                "backbone": self.network["name"],
+                "domain": "outside",
+                "against": "train",
+                "seed": seed,
+            }
             extremes = {"median_gain": np.median(values), "lowest_gain": min(values)}
             yield from measured(what, extremes)

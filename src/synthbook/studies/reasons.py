@@ -29,8 +29,8 @@ from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.prim import (
     SCRATCH,
     FewImages,
+    check_gan,
     check_source,
-    check_style,
     curve_rows,
     distance_rows,
 )
@@ -81,7 +81,7 @@ def counts_of(p: Parameters) -> list[int]:
 
 def check_reasons(p: Parameters) -> str:
     """Check what the parameters of chapter 53 mean together; return its images in words."""
-    check_style(p)
+    check_gan(p)
     if p.biggan_augment == "" and any("DiffAug" in method for method in p.methods):
         raise InputError(
             "biggan_augment is empty; name augmentations, or leave DiffAug out of methods"
@@ -241,7 +241,12 @@ class Reasons(FewImages):
         for train, source in ((PS, self.drawn), (REAL, REAL)):
             folder = self.pretrained(seed, source)
             pairs[train] = networks.load(folder), networks.load_discriminator(folder)
-        common = {"method": "filters", "dataset": "", "backbone": "stylegan2", "part": "filters"}
+        common = {
+            "method": "filters",
+            "dataset": "",
+            "backbone": self.network["name"],
+            "part": "filters",
+        }
         signed: dict[tuple[str, str], list[float]] = {}
         for train, pair in pairs.items():
             for network, module in zip(("generator", "discriminator"), pair, strict=True):
@@ -267,7 +272,7 @@ class Reasons(FewImages):
         recipe = replace(self.drawn, shapes=count, size_policy=policy) if policy else None
         first = self.pretrained(seed, recipe) if recipe else None
         learned = self.finetuned(seed, name, first)
-        what = {"dataset": name.rstrip("/"), "backbone": "stylegan2", "part": "ablation"}
+        what = {"dataset": name.rstrip("/"), "backbone": self.network["name"], "part": "ablation"}
         what |= {"domain": self.domain(name), "method": SCRATCH, "train": "none"}
         if recipe:
             what |= {"method": "finetune", "train": PS}
