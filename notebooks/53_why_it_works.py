@@ -604,14 +604,15 @@ page.claims()
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **Sizes and steps.** StyleGAN2 and BigGAN are small, the images 32 pixels wide, and a training takes a minute or two.
+# - **Sizes and steps.** A small SNGAN stands in for StyleGAN2, as in {doc}`52_transfer_to_few_images`, BigGAN is small, and
+#   the images are 32 pixels wide.
 # - **Numbers of shapes.** 50 are usual at 32 pixels, so that as much ground stays visible as a hundred leave at 256. What
 #   the paper compares, 0, 10, 50, 100 and 500, is in rows as parts and multiples of the usual number (`relative_n`).
 # - **The distance** is taken in features of EfficientNet-Lite0 and of few images, and is called FD. Against training
 #   images it rewards copies; rows against held-out images are kept too.
 # - **Data.** Ten kinds of things out of Caltech-101 stand in for CIFAR, with a fifteenth of its images: a tenth of them is 33
 #   a kind. 97 of the classes stand in for the faces of the real source.
-# - **Settings of StyleGAN2** are those of {doc}`52_transfer_to_few_images`, and its pretrained pairs, which come with the book
+# - **Settings of the SNGAN** are those of {doc}`52_transfer_to_few_images`, and its pretrained pairs, which come with the book
 #   or are trained when asked for.
 # - **BigGAN's variant** is that of its paper here. The larger scales have the public code's variant, with its settings.
 # - **Batch norm** takes standing statistics where the public code takes those of the batch. What is transferred is the last
