@@ -34,18 +34,21 @@ def test_shapes_at_every_size(name, size, pair):
     condition = conditions(config, 2)
     images = generator(torch.randn(2, config.latent), condition)
     assert images.shape == (2, config.image_channels, size, size)
-    assert name == "stylegan2" or images.abs().max() <= 1
+    assert name.startswith("stylegan2") or images.abs().max() <= 1
     logits = discriminator(images, condition)
     assert logits.shape == ((2, logits.shape[-1]) if name == "projected" else (2,))
     assert discriminator.features(images).dim() == 2
 
 
-@pytest.mark.parametrize("name", ["sngan", "biggan", "stylegan2"])
+CONDITIONED = [name for name in ARCHITECTURES if name not in ("resnet", "projected")]
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
 @pytest.mark.parametrize("settings", [{"num_classes": 3}, {"condition_size": 7}])
 def test_every_condition_changes_images_and_logits(name, settings, pair):
     generator, discriminator = pair(name, 16, **LATENT, **settings)
-    if name == "sngan":  # its gains start small
-        torch.nn.init.normal_(generator.blocks[0].norm1.gain.weight)
+    if name.startswith("sngan"):  # its gains start small
+        torch.nn.init.normal_([*generator.blocks[0].norm1.gain.parameters()][-1])
     generator.eval(), discriminator.eval()
     latents = torch.randn(1, generator.config.latent).repeat(2, 1)
     condition = conditions(generator.config, 2)
@@ -141,6 +144,35 @@ def test_conditional_norm_is_plain_without_a_vector():
     plain = ConditionalBatchNorm(4, None)
     zero = ConditionalBatchNorm(4, lambda channels: torch.nn.Linear(2, channels, bias=False))
     torch.testing.assert_close(plain(x, None), zero(x, torch.zeros(6, 2)))
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
+@pytest.mark.parametrize("settings", [{"num_classes": 3}, {"condition_size": 7}, {}])
+def test_from_embedding_is_what_forward_does_after_embed(name, settings, pair):
+    generator, _ = pair(name, 16, **LATENT, **settings)
+    if not name.startswith("stylegan2"):  # gains that start small would hide the condition
+        for p in generator.parameters():
+            torch.nn.init.normal_(p, std=0.3)
+    generator.eval()
+    latents = torch.randn(3, generator.config.latent)
+    condition = conditions(generator.config, 3)
+    embedded = None if condition is None else generator.embed(condition)
+    images = generator(latents, condition)
+    assert torch.equal(generator.from_embedding(latents, embedded), images)
+    if name.startswith("stylegan2"):
+        draws = [torch.Generator().manual_seed(0) for _ in range(2)]
+        mixed = generator(latents, condition, draws[0])
+        assert torch.equal(generator.from_embedding(latents, embedded, draws[1]), mixed)
+    if embedded is None:
+        return
+    each = embedded[:, None].repeat(1, generator.num_blocks, 1)
+    scale = images.abs().max().item()
+    apart = generator.from_embedding(latents, each)
+    torch.testing.assert_close(apart, images, rtol=1e-4, atol=1e-4 * scale)
+    for k in range(generator.num_blocks):  # every block takes its own
+        other = each.clone()
+        other[:, k] = torch.randn_like(other[:, k])
+        assert (generator.from_embedding(latents, other) - images).abs().max() > 1e-3 * scale
 
 
 @pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])

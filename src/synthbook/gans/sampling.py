@@ -49,17 +49,22 @@ def sample(
     conditions: Sequence[int | None] | Tensor,
     *,
     seed: int,
+    embedded: bool = False,
     batch_size: int = 256,
     device: str = "cpu",
 ) -> np.ndarray:
     """Return one image a condition, uint8 [N, H, W, C].
 
     Conditions are labels, vectors (a float tensor [N, condition_size]), or None each for a
-    generator that takes nothing. Image k comes from the random stream (seed, "sample", k): it does
-    not depend on the batch size or on the other images, up to float rounding. Noise inside the
-    network is the fixed one.
+    generator that takes nothing. With ``embedded`` they are vectors as ``generator.embed`` makes
+    them, [N, E] or [N, num_blocks, E] (`from_embedding`). Image k comes from the random stream
+    (seed, "sample", k): it does not depend on the batch size or on the other images, up to float
+    rounding. Noise inside the network is the fixed one.
     """
-    known = _known_conditions(generator, conditions)
+    check = _embedded if embedded else _known_conditions
+    known, images_of = check(generator, conditions), generator
+    if embedded:
+        images_of = generator.from_embedding
     generator.to(device).eval()
     latent, batches = generator.config.latent, []
     for start in range(0, len(conditions), batch_size):
@@ -68,10 +73,35 @@ def sample(
             torch.randn(latent, generator=torch_generator(seed, "sample", k)) for k in chosen
         ]
         condition = None if known is None else known[start : start + batch_size].to(device)
-        images = generator(torch.stack(latents).to(device), condition)
+        images = images_of(torch.stack(latents).to(device), condition)
         pixels = ((images + 1) * 127.5).round().clamp(0, 255)
         batches.append(pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(batches)
+
+
+def _embedded(generator: nn.Module, vectors: Sequence[int | None] | Tensor) -> Tensor:
+    """Return vectors in the space of the generator's G_emb, or raise InputError."""
+    size = embedding_size(generator)
+    shapes = [(len(vectors), size), (len(vectors), generator.num_blocks, size)]
+    floats = isinstance(vectors, Tensor) and vectors.is_floating_point()
+    if not len(vectors) or not floats or tuple(vectors.shape) not in shapes:
+        raise InputError(
+            f"embedded conditions must be a float tensor [N, {size}] or [N, "
+            f"{generator.num_blocks}, {size}], N above 0; give what this generator's embed makes"
+        )
+    return vectors.float()
+
+
+def embedding_size(generator: nn.Module) -> int:
+    """Return E, how many numbers ``generator.embed`` makes; InputError if it has no such layer."""
+    embed = getattr(generator, "embed", None)
+    if embed is None:
+        raise InputError(
+            f"this '{generator.config.architecture}' has no layer that embeds its condition; make "
+            "an 'sngan', a 'biggan' (both shared True) or a 'stylegan2_mlp' with condition_size"
+        )
+    config = generator.config
+    return config.embedding if hasattr(config, "embedding") else config.style
 
 
 def _known_conditions(
