@@ -150,11 +150,14 @@ class Generator(nn.Module):
         """Return images of vectors that G_emb (``embed``) gave, or that lie among them.
 
         ``embedded`` is [N, embedding], or [N, num_blocks, embedding] with a vector a block.
-        Without ``embed`` it is the condition itself.
+        Without ``embed`` it is the condition itself; where self-modulation is the only condition,
+        it is what each block takes in the place of z, [N, num_blocks, latent].
         """
         first, *parts = latents.split(self.part, dim=1)
         if self.config.self_modulation:
             parts = [latents] * len(self.blocks)
+            if self.embed is None and embedded is not None:
+                parts, embedded = embedded.unbind(1), None
         h = self.first(first).unflatten(1, (-1, BOTTOM, BOTTOM))
         for k, block in enumerate(self.blocks):
             apart = embedded is not None and embedded.dim() == 3

@@ -74,9 +74,14 @@ def sample(
         ]
         condition = None if known is None else known[start : start + batch_size].to(device)
         images = images_of(torch.stack(latents).to(device), condition)
-        pixels = ((images + 1) * 127.5).round().clamp(0, 255)
-        batches.append(pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+        batches.append(as_pixels(images))
     return np.concatenate(batches)
+
+
+def as_pixels(images: Tensor) -> np.ndarray:
+    """Return images [N, C, H, W] in -1..1 as uint8 [N, H, W, C]."""
+    pixels = ((images + 1) * 127.5).round().clamp(0, 255)
+    return pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _embedded(generator: nn.Module, vectors: Sequence[int | None] | Tensor) -> Tensor:
