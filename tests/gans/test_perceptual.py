@@ -16,6 +16,7 @@ from synthbook.gans.perceptual import (
     layers_of,
     network_maps,
 )
+from synthbook.weights import MEAN, STD, efficientnet_lite0
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,13 @@ def test_equal_images_are_no_distance_apart_and_each_counts_by_itself(lite0):
     torch.testing.assert_close(kept, layers)
     grey = torch.rand(2, 1, 16, 16)
     torch.testing.assert_close(lite0(grey)[2:], lite0(grey.expand(-1, 3, -1, -1))[2:])
+
+
+def test_the_maps_are_those_of_efficientnet():
+    x, network = torch.rand(2, 3, 32, 32), efficientnet_lite0(0)
+    want = network.forward_intermediates((x - MEAN) / STD, intermediates_only=True)
+    for made, map_ in zip(network_maps("efficientnet_lite0")(x), want, strict=True):
+        torch.testing.assert_close(made, map_, rtol=1e-3, atol=1e-3)
 
 
 def test_nothing_in_it_is_trained_and_images_get_a_gradient(lite0):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -25,20 +26,33 @@ def set_standing_statistics(
     statistics", Brock et al. 2019, Appendix), with conditions as frequent as in training.
     Networks without batch norm are left alone.
     """
+    device = next(generator.parameters()).device
+    with taking_statistics(generator) as needed:
+        for k, start in enumerate(range(0, images if needed else 0, BATCH)):
+            count = min(BATCH, images - start)
+            draw = torch_generator(seed, "standing statistics", k)
+            condition = conditions(count, draw)
+            latents = torch.randn(count, generator.config.latent, generator=draw)
+            generator(latents.to(device), condition)
+
+
+@contextmanager
+def taking_statistics(generator: nn.Module) -> Iterator[bool]:
+    """Take the batch norm statistics anew: those of all batches that run inside, each as heavy.
+
+    Gives whether there are any; without batch norm, the network is left alone. It is in training
+    mode inside and after.
+    """
     norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
     if not norms:
+        yield False
         return
-    momentum, device = norms[0].momentum, next(generator.parameters()).device
+    momentum = norms[0].momentum
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     generator.train()
-    for k, start in enumerate(range(0, images, BATCH)):
-        count = min(BATCH, images - start)
-        draw = torch_generator(seed, "standing statistics", k)
-        condition = conditions(count, draw)
-        latents = torch.randn(count, generator.config.latent, generator=draw)
-        generator(latents.to(device), condition)
+    yield True
     for norm in norms:
         norm.momentum = momentum
 

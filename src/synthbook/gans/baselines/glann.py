@@ -18,6 +18,7 @@ from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.baselines.wrapped import Wrapped, pixels_for, read_front
 from synthbook.gans.perceptual import Perceptual, distance, layers_of
+from synthbook.gans.sampling import BATCH, taking_statistics
 from synthbook.gans.stylegan2 import unit
 from synthbook.randomness import seeded, torch_generator
 from synthbook.settings import Batch, Count, Latent, Listed, Rate, Share, Width, settings
@@ -57,7 +58,7 @@ class Glann(Wrapped):
 
     A code is all that the generator takes, its z and its embedded condition, and has the length of
     so many numbers from N(0, I) (`unit`, of each of the two), which the generator was trained on;
-    the authors' codes have length one. Batch norm stays at the statistics that it has.
+    the authors' codes have length one.
     """
 
     def __init__(self, generator: nn.Module, noise: int, hidden: int, *, seed: int = 0) -> None:
@@ -128,7 +129,7 @@ def fit_codes(
     """Minimise the mean of d(G(e_i), x_i) over generator and codes (step 1; Eq. 7 with features).
 
     ``pixels`` are the images in -1..1. Returns the codes [N, E] and the objective of each epoch,
-    over its steps.
+    over its steps. Batch norm works on batches, and in the end has the statistics of all codes.
     """
     size, device = sum(model.sizes), pixels.device
     with seeded(seed, "init", "codes"):
@@ -143,7 +144,7 @@ def fit_codes(
     def codes(which: Tensor) -> Tensor:
         return free[which] if features is None else embed(inputs[which])
 
-    model.generator.requires_grad_(True)
+    model.generator.train().requires_grad_(True)
     trained += model.generator.parameters()
     wanted = layers_of(perceptual, pixels)
     optimizer = torch.optim.Adam(trained, lr=recipe.learning_rate, betas=recipe.betas)
@@ -160,7 +161,12 @@ def fit_codes(
             total += float(loss.detach()) * len(which) / len(pixels)
         _look(curve, total, "perceptual distance", on_step)
     with torch.no_grad():
-        return model.normed(codes(torch.arange(len(pixels), device=device))), curve
+        ends = model.normed(codes(torch.arange(len(pixels), device=device)))
+        with taking_statistics(model.generator) as needed:
+            for part in ends.split(BATCH) if needed else ():
+                model.of_codes(part)
+    model.generator.eval()
+    return ends, curve
 
 
 def fit_sampler(
