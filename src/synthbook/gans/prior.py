@@ -132,7 +132,7 @@ class Elements:
     """Vectors of training images [n, d], drawn with replacement: the full set D_prior."""
 
     vectors: Tensor
-    embedded: ClassVar[bool] = False
+    embedded: bool = False
 
     def sample(self, count: int, seed: int) -> Tensor:
         """Return ``count`` of the vectors."""
@@ -142,10 +142,13 @@ class Elements:
 
 @dataclass(frozen=True, eq=False)
 class Interpolations:
-    """l p_1 + (1 - l) p_2 of two vectors of training images [n, d], l ~ U[0, 1] (Eq. 5)."""
+    """l p_1 + (1 - l) p_2 of two vectors of training images [n, d], l ~ U[0, 1] (Eq. 5).
+
+    Those of classes that have an embedding each are interpolated by ``generator.embed.weight``.
+    """
 
     vectors: Tensor
-    embedded: ClassVar[bool] = False
+    embedded: bool = False
 
     def sample(self, count: int, seed: int) -> Tensor:
         """Return ``count`` interpolated vectors."""
@@ -261,16 +264,18 @@ def embedded_rows(
 
 
 def _k_means(points: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return centres float32 [K, E] and labels [N] of mini-batch k-means, from random points."""
-    from sklearn.cluster import MiniBatchKMeans
+    """Return centres float32 [K, E] and labels [N] of k-means.
 
-    found = MiniBatchKMeans(
-        clusters,
-        init="random",
-        n_init=3,
-        batch_size=max(1024, clusters),
-        random_state=derive(seed, "k-means") % 2**32,
-    ).fit(points)
+    Mini-batch k-means from random points, whose centres still lean to where they came from; then
+    two rounds of Lloyd's on all points.
+    """
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+
+    state = derive(seed, "k-means") % 2**32
+    size = max(1024, clusters)
+    rough = MiniBatchKMeans(clusters, init="random", n_init=3, batch_size=size, random_state=state)
+    start = rough.fit(points).cluster_centers_
+    found = KMeans(clusters, init=start, n_init=1, max_iter=2, random_state=state).fit(points)
     return found.cluster_centers_.astype(np.float32), found.labels_
 
 
