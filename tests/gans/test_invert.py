@@ -101,20 +101,26 @@ def test_more_freedom_draws_better(generator, start, outside):
     assert not torch.equal(blocks.embedded[:, 0], blocks.embedded[:, 1])
 
 
-def test_a_generator_without_conditions_gets_the_same_freedom(outside):
-    modulated = create_generator("sngan_self_modulated", seed=1, **TINY)
+@pytest.mark.parametrize("name", ["sngan_self_modulated", "stylegan2"])
+def test_a_generator_without_conditions_gets_the_same_freedom(name, outside, pair):
+    sizes = TINY if name.startswith("sngan") else {"latent": 12}
+    modulated, _ = pair(
+        name, **{"size": SIZE} | {k: v for k, v in sizes.items() if k != "image_size"}
+    )
     set_standing_statistics(modulated, lambda count, draw: None, seed=0, images=500)
     z, blocks = (
         invert(modulated, outside, seed=0, steps=60, freedom=freedom) for freedom in ("z", "blocks")
     )
-    assert blocks.embedded.shape == (5, modulated.num_blocks, TINY["latent"])
+    assert blocks.embedded.shape == (5, modulated.num_blocks, 12)
     np.testing.assert_allclose(z.history[0], blocks.history[0], rtol=1e-5)
     assert blocks.ivom < z.ivom
     # The vectors that all start at z give the images of z.
-    latents = torch.randn(3, TINY["latent"])
+    latents = torch.randn(3, 12)
     same = latents[:, None].expand(-1, modulated.num_blocks, -1)
-    drawn = modulated.from_embedding(latents, same)
-    torch.testing.assert_close(drawn, modulated(latents))
+    torch.testing.assert_close(modulated.from_embedding(latents, same), modulated(latents))
+
+
+def test_where_z_is_cut_into_parts_it_is_all(outside):
     parts = create_generator("biggan", seed=1, **TINY)
     assert invert(parts, outside, seed=0, steps=2).embedded is None
 

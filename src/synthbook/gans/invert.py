@@ -53,8 +53,9 @@ def invert(
 
     z starts at N(0, I) from the stream (seed, "invert", q), and all C_i, one a block, at row q of
     ``embedded`` [N, E]: G_emb(C(x_q)), by ``generator.embed``. A generator without G_emb is given
-    the same freedom where blocks have something of their own: where they are modulated by z, each
-    has a vector in the place of z that starts there; where z is cut into parts (BigGAN), z is all.
+    the same freedom where blocks have something of their own: where they are modulated by z (also
+    StyleGAN2), each has a vector in the place of z that starts there; where z is cut into parts
+    (BigGAN), z is all.
     Each image is found by itself, whatever the batch.
 
     Args:
@@ -84,7 +85,8 @@ def invert(
         streams = (torch_generator(seed, "invert", q) for q in chosen)
         z = torch.stack([torch.randn(config.latent, generator=draw) for draw in streams]).to(like)
         first = None if embedded is None else embedded[chosen.start : chosen.stop].to(like)
-        if first is None and getattr(config, "self_modulation", False):
+        modulated = getattr(config, "self_modulation", False) or hasattr(generator, "styles")
+        if first is None and modulated and freedom != "z":
             first = z.clone()
         found.append(
             _descend(generator, targets / 255, z, first, steps=steps, rate=rate, freedom=freedom)
@@ -127,8 +129,10 @@ def _descend(
         now.append(None if condition is None else condition.detach().clone())
         best = _better(best, now) if best else now
         if step < steps:
-            # The sum, so that no image's gradient depends on the others; Adam works by element.
-            for tensor, gradient in zip(free, torch.autograd.grad(error.sum(), free), strict=True):
+            # The sum, so that no image's gradient depends on the others; Adam works by element. z
+            # has no gradient where each block has a vector in its place.
+            gradients = torch.autograd.grad(error.sum(), free, materialize_grads=True)
+            for tensor, gradient in zip(free, gradients, strict=True):
                 tensor.grad = gradient
             optimizer.step()
     return *best, torch.stack(history)

@@ -317,8 +317,12 @@ class Generator(nn.Module):
         """Return images of vectors that G_emb (``embed``) gave, or that lie among them.
 
         ``embedded`` is [N, style], or [N, num_blocks, style] with a vector for the two styles of
-        each size.
+        each size. Without ``embed`` it is what each size takes in the place of z, [N, num_blocks,
+        latent].
         """
+        if self.embed is None and embedded is not None:
+            w = self.mapping(embedded.flatten(0, 1), None).unflatten(0, (-1, self.num_blocks))
+            return self.synthesis(w.repeat_interleave(2, dim=1), draw)
         return self.synthesis(self.styles(latents, embedded, draw, embedded=True), draw)
 
     def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
