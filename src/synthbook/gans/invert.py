@@ -52,11 +52,11 @@ def invert(
     """Find z*, C_1*, .., C_k* = argmin ||G(z | C_1, .., C_k) - x_q||^2 by Adam (Appendix C).
 
     z starts at N(0, I) from the stream (seed, "invert", q), and all C_i, one a block, at row q of
-    ``embedded`` [N, E]: G_emb(C(x_q)), by ``generator.embed``. A generator without G_emb is given
-    the same freedom where blocks have something of their own: where they are modulated by z (also
-    StyleGAN2), each has a vector in the place of z that starts there; where z is cut into parts
-    (BigGAN), z is all.
-    Each image is found by itself, whatever the batch.
+    ``embedded`` [N, E]: G_emb(C(x_q)), by ``generator.embed``, or where conditions are labels,
+    which x_q has not, at `sampling.mean_embedding`. Without G_emb a generator has the same freedom
+    if its blocks have something of their own: where they are modulated by z (StyleGAN2 too), each
+    has a vector in the place of z that starts there; where z is cut into parts (BigGAN), and in a
+    plain one, z is all. Each image is found by itself, whatever the batch.
 
     Args:
         generator: its weights and batch statistics are left as they are.

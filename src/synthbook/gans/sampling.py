@@ -123,6 +123,21 @@ def embedding_size(generator: nn.Module) -> int:
     return config.embedding if hasattr(config, "embedding") else config.style
 
 
+@torch.no_grad()
+def mean_embedding(generator: nn.Module) -> Tensor:
+    """Return the mean of G_emb over classes, or G_emb at a condition vector of zeros: [1, E].
+
+    A generator that embeds nothing has [1, 0].
+    """
+    config, like = generator.config, next(generator.parameters())
+    if generator.embed is None:
+        return like.new_zeros(1, 0)
+    if config.num_classes:
+        labels = torch.arange(config.num_classes, device=like.device)
+        return generator.embed(labels).mean(0, keepdim=True)
+    return generator.embed(like.new_zeros(1, config.condition_size))
+
+
 def _known_conditions(
     generator: nn.Module, conditions: Sequence[int | None] | Tensor
 ) -> Tensor | None:

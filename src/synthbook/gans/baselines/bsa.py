@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from synthbook.errors import InputError
 from synthbook.gans import networks
-from synthbook.gans.baselines.minegan import center
 from synthbook.gans.baselines.wrapped import Wrapped, pixels_for, read_front
 from synthbook.gans.blocks import BOTTOM, ConditionalBatchNorm
 from synthbook.gans.perceptual import Perceptual, distance, layers_of
+from synthbook.gans.sampling import mean_embedding
 from synthbook.randomness import torch_generator
 from synthbook.settings import Batch, Count, Rate, Weight, settings
 from synthbook.training import OnStep, check_finite, learning_rate_factor
@@ -64,7 +64,7 @@ class Adapted(Wrapped):
         width = generator.first.out_features // BOTTOM**2
         self.first_map = FirstMap(width)
         self.codes = nn.Parameter(torch.zeros(images, self.sizes[0]))
-        self.condition = nn.Parameter(center(generator).clone())
+        self.condition = nn.Parameter(mean_embedding(generator).clone())
         generator.first.register_forward_hook(self.first_map.adapt)
         self.train()
 

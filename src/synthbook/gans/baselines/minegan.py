@@ -17,6 +17,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.baselines.wrapped import Wrapped, read_front
+from synthbook.gans.sampling import mean_embedding
 from synthbook.gans.train import Trained, train
 from synthbook.gans.transfer import transfer
 from synthbook.randomness import seeded
@@ -44,7 +45,7 @@ class Mined(Wrapped):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.miner = nn.Sequential(first, nn.ReLU(), last)
-        self.register_buffer("center", center(generator))
+        self.register_buffer("center", mean_embedding(generator))
         self.mining = False
 
     def forward(self, latents: Tensor, condition: Any = None, draw: Any = None) -> Tensor:
@@ -67,21 +68,6 @@ class Mined(Wrapped):
                 if isinstance(module, ParametrizationList):
                     module.eval()
         return self
-
-
-@torch.no_grad()
-def center(generator: nn.Module) -> Tensor:
-    """Return the mean of G_emb over classes, or at the mean of condition vectors, zero: [1, E].
-
-    A generator without conditions has [1, 0].
-    """
-    config, like = generator.config, next(generator.parameters())
-    if generator.embed is None:
-        return like.new_zeros(1, 0)
-    if config.num_classes:
-        labels = torch.arange(config.num_classes, device=like.device)
-        return generator.embed(labels).mean(0, keepdim=True)
-    return generator.embed(like.new_zeros(1, config.condition_size))
 
 
 def discriminator_of(pretrained: nn.Module) -> nn.Module:
