@@ -86,14 +86,14 @@ def data_copying(
     train: np.ndarray, held_out: np.ndarray, generated: Sequence[np.ndarray], *,
     cells: int = 5, least: int = LEAST, seed: int = 0,
 ) -> DataCopying:  # fmt: skip
-    """Return the data-copying statistic C_T (Meehan et al. 2020, Sec. 3), its mean over trials.
+    """Return the data-copying statistic C_T (Meehan et al. 2020), its mean over trials.
 
         C_T = sum_p P_n(p) Z_p / sum_p P_n(p)   over the cells p with Q_m(p) > ``least`` / m
 
     The cells are those of k-means on the training set; Z_p is `mann_whitney` of the distances of a
     cell's generated images to the cell's nearest training image against those of its held-out
     images, P_n(p) the share of held-out images in the cell and Q_m(p) that of the m generated ones.
-    So cells that the generator all but leaves out count for nothing (that it leaves them out is
+    The rules of weight and threshold are those of the authors' code. Cells that the generator all but leaves out count for nothing (that it leaves them out is
     for recall to say), and ``used`` tells how much is left. C_T << 0: copying, >> 0: underfitting;
     one cell gives ``copying_z`` of `copying`.
 

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 @settings
 class BSARecipe:
-    """How scales, shifts and embeddings are trained; the defaults are those of the public code.
+    """How scales, shifts and embeddings are trained.
 
-    The learning rate falls linearly to zero.
+    Steps, batch, first learning rate and ``normal`` are those of the public code. The rate falls
+    linearly to zero, and scales and shifts have no penalty.
 
     Args:
-        noise: deviation of what is added to an embedding in each step.
+        noise: deviation of what is added to an embedding in each step (a choice).
         normal: weight of the distance between the embeddings and N(0, I) (`to_normal`).
     """
 
@@ -135,7 +136,7 @@ def train_bsa(
 
         min  E_i [d(G(z_i + e), x_i)] + normal * `to_normal`(z),   e ~ N(0, noise^2)
 
-    over scales, shifts, z_i and one condition, d the perceptual distance (Eq. 3). All other tensors
+    over scales, shifts, z_i and one condition, d the perceptual distance. All other tensors
     stay as they are. A batch is drawn without replacement.
     """
     pixels = pixels_for(generator, images, device)

@@ -1,7 +1,7 @@
 """MineGAN (Wang et al. 2020): a small network finds where a pretrained generator is near the data.
 
 A miner M before the generator maps its noise to z, and to the embedded condition where it takes
-one. First M is trained alone, against the discriminator; then all three are (Sec. 4.1 and 4.3).
+one. First M is trained alone, against the discriminator; then all three are.
 """
 
 from __future__ import annotations
