@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans import prior as priors
+from synthbook.gans.networks import create_discriminator, create_generator
 from synthbook.gans.prior import (
     Components,
     Elements,
@@ -20,6 +22,9 @@ from synthbook.gans.prior import (
     noisy,
     prior,
 )
+from synthbook.gans.recipes import Training
+from synthbook.gans.sampling import sample
+from synthbook.gans.train import train
 
 
 def features(count: int = 40, length: int = 6) -> np.ndarray:
@@ -28,11 +33,12 @@ def features(count: int = 40, length: int = 6) -> np.ndarray:
 
 
 def identity(length: int) -> nn.Module:
-    """Return a G_emb that changes nothing."""
-    layer = nn.Linear(length, length)
-    nn.init.eye_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
+    """Return a generator whose G_emb changes nothing."""
+    settings = {"condition_size": length, "embedding": length, "channels": 4, "image_size": 8}
+    generator = create_generator("sngan", **settings)
+    nn.init.eye_(generator.embed.weight)
+    nn.init.zeros_(generator.embed.bias)
+    return generator
 
 
 def groups(*sizes: int) -> np.ndarray:
@@ -78,8 +84,8 @@ def test_a_feature_that_does_not_vary_but_by_rounding_keeps_its_scale(spread):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (features(1), "a prior of 1 image"),
-        (features(0), "a prior of 0 image"),
+        (features(1), "two images or more, and 1 was given"),
+        (features(0), "two images or more, and 0 was given"),
         (np.repeat(features(1), 5, axis=0), "the 5 training images have the same features"),
         (features()[0], r"float32 \[6\]; give floats"),
         (np.ones((3, 2), int), r"int64 \[3, 2\]"),
@@ -144,10 +150,11 @@ def test_components_come_by_weight_with_their_own_spread():
 
 
 def test_centroids_are_means_of_the_embedded_groups_with_unit_noise():
-    rows, embed = groups(200, 50, 100), nn.Linear(2, 2)
-    found = centroids(raw(rows), embed, clusters=3, seed=0)
+    rows, generator = groups(200, 50, 100), identity(2)
+    nn.init.normal_(generator.embed.weight)
+    found = centroids(raw(rows), generator, clusters=3, seed=0)
     with torch.no_grad():
-        embedded = embed(torch.from_numpy(rows))
+        embedded = generator.embed(torch.from_numpy(rows))
     expected = torch.stack([part.mean(0) for part in embedded.split([200, 50, 100])])
     nearest = torch.cdist(expected, found.means).min(1)
     assert sorted(nearest.indices.tolist()) == [0, 1, 2]
@@ -179,15 +186,15 @@ def test_a_mixture_of_as_many_components_as_images_has_no_spread_of_0():
 
 def test_only_so_many_random_vectors_are_embedded_and_in_blocks(monkeypatch):
     monkeypatch.setattr(priors, "ROWS", 8)
-    embed, seen = identity(1), []
-    embed.register_forward_hook(lambda module, inputs, _: seen.append(len(inputs[0])))
+    generator, seen = identity(1), []
+    generator.embed.register_forward_hook(lambda module, inputs, _: seen.append(len(inputs[0])))
     given = raw(np.arange(100, dtype=np.float32)[:, None])
-    points = embedded_rows(given, embed, clusters=3, most=30, seed=0)
+    points = embedded_rows(given, generator, clusters=3, most=30, seed=0)
     assert seen == [8, 8, 8, 6]
     assert len(set(points[:, 0].tolist())) == 30
     assert points.max() > 70  # not the first ones
-    assert not np.array_equal(points, embedded_rows(given, embed, clusters=3, most=30, seed=1))
-    assert len(embedded_rows(given, embed, clusters=3, seed=0)) == 100
+    assert not np.array_equal(points, embedded_rows(given, generator, clusters=3, most=30, seed=1))
+    assert len(embedded_rows(given, generator, clusters=3, seed=0)) == 100
 
 
 NAMES = {centroids: "clusters", mixture: "components"}
@@ -205,6 +212,20 @@ NAMES = {centroids: "clusters", mixture: "components"}
 def test_fewer_images_than_clusters(fit, rows, clusters, says):
     with pytest.raises(InputError, match=says):
         fit(raw(rows), identity(2), **{NAMES[fit]: clusters}, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("sngan", {"condition_size": 3}, "takes vectors of 3 numbers, and the prior has 2"),
+        ("sngan", {}, "no layer that embeds its condition"),
+        ("sngan", {"condition_size": 2, "shared": False}, "no layer that embeds"),
+        ("stylegan2_mlp", {"num_classes": 2}, "takes vectors of 0 numbers"),
+    ],
+)
+def test_generators_of_another_prior_or_of_none(name, settings, says, pair):
+    with pytest.raises(InputError, match=says):
+        centroids(raw(groups(5)), pair(name, **settings)[0], clusters=2, seed=0)
 
 
 def test_mixup_takes_each_number_from_one_of_both():
@@ -225,3 +246,25 @@ def test_noise_has_the_deviation_asked_for():
     assert (made - 3).mean().item() == pytest.approx(0, abs=0.04)
     assert torch.equal(noisy(vectors[:5], deviation=0.5, seed=0), made[:5])
     assert torch.equal(noisy(vectors, deviation=0.0, seed=0), vectors)
+
+
+def test_a_trained_pair_makes_what_the_features_of_unseen_images_say():
+    """The features are the brightness of the two halves and a number that means nothing."""
+    draw = np.random.default_rng(0)
+    bright = draw.integers(20, 236, (60, 2))
+    pixels = np.repeat(bright, 4, axis=1)[:, None, :, None].repeat(8, 1).astype(np.uint8)
+    images = ImageSet(pixels, np.zeros(60, int), ("all",), "halves")
+    seen = np.concatenate([bright, draw.normal(size=(60, 1))], axis=1)
+    made = prior(seen[:40].astype(np.float32))
+    settings = {"image_size": 8, "image_channels": 1, "condition_size": 3, "latent": 8}
+    networks = [
+        create("sngan", channels=16, discriminator_channels=16, embedding=8, **settings)
+        for create in (create_generator, create_discriminator)
+    ]
+    recipe = Training(steps=150, batch_size=16, ema_decay=0.9)
+    generator = train(
+        *networks, images.subset(range(40)), recipe, seed=0, conditions=made.vectors
+    ).generator
+    halves = sample(generator, made.of(seen[40:]), seed=0).reshape(20, 8, 2, 4).mean((1, 3))
+    for side in (0, 1):
+        assert np.corrcoef(halves[:, side], bright[40:, side])[0, 1] > 0.8

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from synthbook.errors import InputError
+from synthbook.gans.sampling import embedding_size
 from synthbook.randomness import derive, numpy_generator, torch_generator
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def prior(features: ArrayLike) -> Prior:
 
     rows = _rows(features)
     if len(rows) < 2:
-        raise InputError(f"a prior of {len(rows)} image has no spread; give two images or more")
+        raise InputError(f"a prior needs two images or more, and {len(rows)} was given")
     moments = StandardScaler()
     for block in _blocks(rows):
         moments.partial_fit(block)
@@ -185,23 +186,24 @@ class Components:
 
 
 def centroids(
-    given: Prior, embed: nn.Module, *, clusters: int = 10_000, most: int = MOST, seed: int
+    given: Prior, generator: nn.Module, *, clusters: int = 10_000, most: int = MOST, seed: int
 ) -> Components:
     """Return k-means' centres of G_emb(D_prior), all as likely, with unit noise (Eq. 6).
 
-    Mini-batch k-means (Sculley 2010) on ``most`` random vectors. ``embed`` is that of a generator.
+    Mini-batch k-means (Sculley 2010) on ``most`` random vectors.
 
     Raises:
-        InputError: if there are fewer different images than clusters.
+        InputError: if there are fewer different images than clusters, or the generator embeds no
+            vectors of the prior's length.
     """
-    points = embedded_rows(given, embed, clusters=clusters, most=most, seed=seed)
+    points = embedded_rows(given, generator, clusters=clusters, most=most, seed=seed)
     means = torch.from_numpy(_k_means(points, clusters, seed)[0])
     weights = torch.full((clusters,), 1 / clusters)
     return Components(weights, means, torch.ones_like(means))
 
 
 def mixture(
-    given: Prior, embed: nn.Module, *, components: int = 1000, most: int = MOST, seed: int
+    given: Prior, generator: nn.Module, *, components: int = 1000, most: int = MOST, seed: int
 ) -> Components:
     """Return a Gaussian mixture with diagonal covariances fitted to G_emb(D_prior) (Eq. 6).
 
@@ -209,12 +211,12 @@ def mixture(
     holds a few arrays of ``most`` times ``components`` numbers.
 
     Raises:
-        InputError: if there are fewer different images than components.
+        InputError: as ``centroids``.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    points = embedded_rows(given, embed, clusters=components, most=most, seed=seed)
+    points = embedded_rows(given, generator, clusters=components, most=most, seed=seed)
     center = points.mean(axis=0)
     points -= center  # sums of squares in float32 cancel less
     means, labels = _k_means(points, components, seed)
@@ -241,10 +243,17 @@ def mixture(
 
 @torch.no_grad()
 def embedded_rows(
-    given: Prior, embed: nn.Module, *, clusters: int, most: int = MOST, seed: int
+    given: Prior, generator: nn.Module, *, clusters: int, most: int = MOST, seed: int
 ) -> np.ndarray:
     """Return G_emb of ``most`` random vectors, or of all, float32 [N, E], embedded in blocks."""
-    rows = np.arange(len(given))
+    wanted, length = generator.config.condition_size, len(given.mean)
+    embedding_size(generator)  # there is a G_emb
+    if wanted != length:
+        raise InputError(
+            f"the generator takes vectors of {wanted} numbers, and the prior has {length}; give "
+            "the prior that it was trained with"
+        )
+    rows, embed = np.arange(len(given)), generator.embed
     if len(rows) > most:
         draw = numpy_generator(seed, "rows of the prior")
         rows = np.sort(draw.choice(len(given), most, replace=False))
@@ -266,14 +275,13 @@ def embedded_rows(
 def _k_means(points: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return centres float32 [K, E] and labels [N] of k-means.
 
-    Mini-batch k-means from random points, whose centres still lean to where they came from; then
-    two rounds of Lloyd's on all points.
+    Mini-batch k-means, whose centres still lean to where they came from; then two rounds of
+    Lloyd's on all points.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     state = derive(seed, "k-means") % 2**32
-    size = max(1024, clusters)
-    rough = MiniBatchKMeans(clusters, init="random", n_init=3, batch_size=size, random_state=state)
+    rough = MiniBatchKMeans(clusters, batch_size=max(1024, clusters), random_state=state)
     start = rough.fit(points).cluster_centers_
     found = KMeans(clusters, init=start, n_init=1, max_iter=2, random_state=state).fit(points)
     return found.cluster_centers_.astype(np.float32), found.labels_
