@@ -93,9 +93,9 @@ def data_copying(
     The cells are those of k-means on the training set; Z_p is `mann_whitney` of the distances of a
     cell's generated images to the cell's nearest training image against those of its held-out
     images, P_n(p) the share of held-out images in the cell and Q_m(p) that of the m generated ones.
-    The rules of weight and threshold are those of the authors' code. Cells that the generator all but leaves out count for nothing (that it leaves them out is
-    for recall to say), and ``used`` tells how much is left. C_T << 0: copying, >> 0: underfitting;
-    one cell gives ``copying_z`` of `copying`.
+    Weights and threshold are those of the authors' code. Cells that the generator all but leaves
+    out count for nothing (that it leaves them out is for recall to say), and ``used`` tells how
+    much is left. C_T << 0: copying, >> 0: underfitting; one cell gives ``copying_z`` of `copying`.
 
     A trial is one sample of generated images, with a k-means of its own: the interval covers what
     the draw of images and the partition change, and not another training or held-out set. The
