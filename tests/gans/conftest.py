@@ -19,9 +19,11 @@ def _same_random_numbers():
 def tiny():
     """Return settings of small networks: architecture -> settings."""
     sngan = {"channels": 4, "discriminator_channels": 4, "latent": 4, "embedding": 6}
+    stylegan2 = {"channels": 4, "widest": 8, "latent": 4, "style": 6, "mapping_layers": 2}
     return {
         "resnet": {"channels": 4, "latent": 4, "num_classes": 2},
         "sngan": sngan,
+        "sngan_self_modulated": sngan,
         "biggan": {**sngan, "channels": 8, "discriminator_channels": 8, "init": "normal"},
         "projected": {
             "channels": 4,
@@ -30,7 +32,8 @@ def tiny():
             "feature_size": 32,
             "head_width": 8,
         },
-        "stylegan2": {"channels": 4, "widest": 8, "latent": 4, "style": 6, "mapping_layers": 2},
+        "stylegan2": stylegan2,
+        "stylegan2_mlp": stylegan2,
     }
 
 

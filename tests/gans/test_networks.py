@@ -13,6 +13,7 @@ from synthbook.gans import networks
 from synthbook.gans.blocks import ConditionalBatchNorm, SelfAttention, widths
 from synthbook.gans.networks import ARCHITECTURES, create_generator
 from synthbook.gans.residual import CIFAR
+from synthbook.gans.transfer import transfer
 
 SIZES = {name: (8, 16, 32, 64, 128) for name in ARCHITECTURES}
 SIZES["stylegan2"] += (256,)
@@ -34,18 +35,21 @@ def test_shapes_at_every_size(name, size, pair):
     condition = conditions(config, 2)
     images = generator(torch.randn(2, config.latent), condition)
     assert images.shape == (2, config.image_channels, size, size)
-    assert name == "stylegan2" or images.abs().max() <= 1
+    assert name.startswith("stylegan2") or images.abs().max() <= 1
     logits = discriminator(images, condition)
     assert logits.shape == ((2, logits.shape[-1]) if name == "projected" else (2,))
     assert discriminator.features(images).dim() == 2
 
 
-@pytest.mark.parametrize("name", ["sngan", "biggan", "stylegan2"])
+CONDITIONED = [name for name in ARCHITECTURES if name not in ("resnet", "projected")]
+
+
+@pytest.mark.parametrize("name", CONDITIONED)
 @pytest.mark.parametrize("settings", [{"num_classes": 3}, {"condition_size": 7}])
 def test_every_condition_changes_images_and_logits(name, settings, pair):
     generator, discriminator = pair(name, 16, **LATENT, **settings)
-    if name == "sngan":  # its gains start small
-        torch.nn.init.normal_(generator.blocks[0].norm1.gain.weight)
+    if name.startswith("sngan"):  # its gains start small
+        torch.nn.init.normal_([*generator.blocks[0].norm1.gain.parameters()][-1])
     generator.eval(), discriminator.eval()
     latents = torch.randn(1, generator.config.latent).repeat(2, 1)
     condition = conditions(generator.config, 2)
@@ -143,6 +147,35 @@ def test_conditional_norm_is_plain_without_a_vector():
     torch.testing.assert_close(plain(x, None), zero(x, torch.zeros(6, 2)))
 
 
+@pytest.mark.parametrize("name", CONDITIONED)
+@pytest.mark.parametrize("settings", [{"num_classes": 3}, {"condition_size": 7}, {}])
+def test_from_embedding_is_what_forward_does_after_embed(name, settings, pair):
+    generator, _ = pair(name, 16, **LATENT, **settings)
+    if not name.startswith("stylegan2"):  # gains that start small would hide the condition
+        for p in generator.parameters():
+            torch.nn.init.normal_(p, std=0.3)
+    generator.eval()
+    latents = torch.randn(3, generator.config.latent)
+    condition = conditions(generator.config, 3)
+    embedded = None if condition is None else generator.embed(condition)
+    images = generator(latents, condition)
+    assert torch.equal(generator.from_embedding(latents, embedded), images)
+    if name.startswith("stylegan2"):
+        draws = [torch.Generator().manual_seed(0) for _ in range(2)]
+        mixed = generator(latents, condition, draws[0])
+        assert torch.equal(generator.from_embedding(latents, embedded, draws[1]), mixed)
+    if embedded is None:
+        return
+    each = embedded[:, None].repeat(1, generator.num_blocks, 1)
+    scale = images.abs().max().item()
+    apart = generator.from_embedding(latents, each)
+    torch.testing.assert_close(apart, images, rtol=1e-4, atol=1e-4 * scale)
+    for k in range(generator.num_blocks):  # every block takes its own
+        other = each.clone()
+        other[:, k] = torch.randn_like(other[:, k])
+        assert (generator.from_embedding(latents, other) - images).abs().max() > 1e-3 * scale
+
+
 @pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])
 def test_spectral_norm_makes_the_largest_singular_value_one(name, pair):
     generator, discriminator = pair(name, 8, num_classes=3)
@@ -178,6 +211,59 @@ def test_logit_is_psi_plus_the_inner_product_with_the_class(pair):
             + h @ discriminator.embed.weight[label]
         )
         torch.testing.assert_close(logits, expected)
+
+
+@pytest.mark.parametrize("name", ["sngan", "biggan", "stylegan2", "stylegan2_mlp"])
+def test_logit_of_a_vector_is_equation_4(name, pair):
+    """D(x, y) = <D_emb(y), D_f(x)> + D_l(D_f(x)); StyleGAN2's product is over sqrt(D)."""
+    _, discriminator = pair(name, condition_size=5)
+    discriminator.eval()
+    images, vectors = torch.randn(4, 3, 8, 8), torch.randn(4, 5)
+    h = discriminator.features(images)
+    if name.startswith("stylegan2"):
+        d_l, d_emb, scale = discriminator.last, discriminator.embed, h.shape[1] ** -0.5
+        weights = [layer.weight * layer.scale for layer in (d_l, d_emb)]
+    else:
+        d_l, d_emb, scale = discriminator.psi, discriminator.embed, 1.0
+        weights = [layer.weight for layer in (d_l, d_emb)]
+    torch.nn.init.normal_(d_emb.bias)
+    embedded = torch.einsum("nc,dc->nd", vectors, weights[1]) + d_emb.bias
+    expected = [
+        scale * e @ f + weights[0][0] @ f + d_l.bias[0] for e, f in zip(embedded, h, strict=True)
+    ]
+    torch.testing.assert_close(
+        discriminator(images, vectors), torch.stack(expected), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["sngan", "biggan"])
+def test_with_a_g_emb_of_zero_the_conditional_norm_is_the_plain_one(name, pair):
+    how = {"hierarchical": False} if name == "biggan" else {}
+    conditional, _ = pair(name, 16, condition_size=5, **how)
+    plain, _ = pair(name, 16, seed=1, **how)
+    for p in conditional.embed.parameters():
+        torch.nn.init.zeros_(p)
+    kept = transfer(plain, conditional)
+    assert {part.rsplit(".", 1)[1] for part in kept} == {"weight", "bias"}  # of norms: 1 and 0
+    assert all("norm" in part for part in kept)
+    latents, vectors = torch.randn(6, plain.config.latent), torch.randn(6, 5)
+    torch.testing.assert_close(conditional(latents, vectors), plain(latents))
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_classes": 2}, {"condition_size": 5}])
+def test_self_modulation_gives_each_latent_gains_of_its_own(settings, pair):
+    """Chen et al. 2019, Eq. 3: 1 + V max(0, U z + b), with the embedded condition beside z."""
+    generator, _ = pair("sngan_self_modulated", **settings)
+    condition, latents = conditions(generator.config, 3), torch.randn(3, 4)
+    norm, seen = generator.blocks[0].norm1, []
+    norm.register_forward_hook(lambda module, inputs, out: seen.append((inputs[0], out)))
+    generator(latents, condition)
+    z = latents if condition is None else torch.cat([generator.embed(condition), latents], 1)
+    (u, _, v), (x, out) = norm.gain, seen[0]
+    gain = 1 + (u(z).clamp(min=0)) @ v.weight.T
+    expected = norm.norm(x) * gain[:, :, None, None] + norm.bias(z)[:, :, None, None]
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    assert v.weight.shape[1] == u.weight.shape[0] == 32
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
@@ -256,6 +342,7 @@ def test_files_of_another_network_are_refused(tmp_path, pair):
         ("biggan", {"latent": 130}, r"latent 130 cannot be cut into 4 .* multiple of 4"),
         ("biggan", {"attention": 12}, "attention at 12"),
         ("biggan", {"shared": False}, "hierarchical True needs shared True"),
+        ("sngan_self_modulated", {"shared": False}, "gives all of z to each block"),
         ("stylegan2", {"wide": 3}, "did you mean 'widest'"),
     ],
 )

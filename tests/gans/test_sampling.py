@@ -64,6 +64,34 @@ def test_a_saved_generator_gives_the_same_images(name, conditions, tmp_path, mad
     np.testing.assert_array_equal(sample(load(tmp_path / "model"), conditions, seed=0), before)
 
 
+@pytest.mark.parametrize("name", ["sngan", "stylegan2"])
+def test_embedded_conditions_make_the_images_of_the_conditions(name, pair):
+    generator, _ = pair(name, condition_size=3)
+    vectors = torch.randn(7, 3)
+    images = sample(generator, vectors, seed=0)
+    with torch.no_grad():
+        embedded = generator.embed(vectors)
+    each = embedded[:, None].repeat(1, generator.num_blocks, 1)
+    for given in (embedded, each):
+        made = sample(generator, given, seed=0, embedded=True, batch_size=3)
+        assert np.abs(made.astype(int) - images).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "vectors", "says"),
+    [
+        ({"condition_size": 3}, torch.ones(2, 3), r"a float tensor \[N, 6\] or \[N, 1, 6\]"),
+        ({"condition_size": 3}, torch.ones(2, 2, 6), "must be a float tensor"),
+        ({"condition_size": 3}, torch.ones(0, 6), "N above 0"),
+        ({"condition_size": 3}, [0, 1], "must be a float tensor"),
+        ({}, torch.ones(2, 6), "no layer that embeds its condition"),
+    ],
+)
+def test_embedded_conditions_that_do_not_fit(settings, vectors, says, pair):
+    with pytest.raises(InputError, match=says):
+        sample(pair("sngan", **settings)[0], vectors, seed=0, embedded=True)
+
+
 @pytest.mark.parametrize(
     ("name", "conditions", "says"),
     [

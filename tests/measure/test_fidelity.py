@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from synthbook.errors import InputError
 from synthbook.measure.fidelity import (
+    DIP_NEIGHBOURS,
     density_coverage,
     fidelity,
     floor,
@@ -135,6 +136,18 @@ def test_precision_recall_density_coverage_agree_with_brute_force(k):
     assert precision_recall(real, fake, k) + density_coverage(real, fake, k) == pytest.approx(
         expected, abs=1e-6
     )
+
+
+def test_precision_and_recall_may_count_different_neighbours():
+    real, fake = normal(40, 60, 4), 1.2 * normal(41, 70, 4)
+    near, far = DIP_NEIGHBOURS
+    both = precision_recall(real, fake, DIP_NEIGHBOURS)
+    assert both == (precision_recall(real, fake, near)[0], precision_recall(real, fake, far)[1])
+    assert precision_recall(real[:11], fake[:41], DIP_NEIGHBOURS)[1] <= 1
+    with pytest.raises(InputError, match="fake has 40 rows where at least 41"):
+        precision_recall(real, fake[:40], DIP_NEIGHBOURS)
+    with pytest.raises(InputError, match="real has 10 rows where at least 11"):
+        precision_recall(real[:10], fake, DIP_NEIGHBOURS)
 
 
 @pytest.mark.parametrize("copies", [False, True])

@@ -30,12 +30,18 @@ class Architecture(NamedTuple):
 ARCHITECTURES = {
     "resnet": Architecture(resnet.ResnetConfig, resnet.Generator, resnet.Discriminator),
     "sngan": Architecture(residual.SNGANConfig, residual.Generator, residual.Discriminator),
+    "sngan_self_modulated": Architecture(
+        residual.SelfModulatedConfig, residual.Generator, residual.Discriminator
+    ),
     "biggan": Architecture(residual.BigGANConfig, residual.Generator, residual.Discriminator),
     "projected": Architecture(
         projected.ProjectedConfig, projected.Generator, projected.Discriminator
     ),
     "stylegan2": Architecture(
         stylegan2.StyleGAN2Config, stylegan2.Generator, stylegan2.Discriminator
+    ),
+    "stylegan2_mlp": Architecture(
+        stylegan2.StyleGAN2MLPConfig, stylegan2.Generator, stylegan2.Discriminator
     ),
 }
 

@@ -71,7 +71,10 @@ class GanRecipe(Training):
 
     channels: fields.Width = 16
     latent: fields.Latent = 32
-    architecture: Literal["resnet", "sngan", "biggan", "projected", "stylegan2"] = "resnet"
+    architecture: Literal[
+        "resnet", "sngan", "sngan_self_modulated", "biggan", "projected", "stylegan2",
+        "stylegan2_mlp",
+    ] = "resnet"  # fmt: skip
 
 
 # What the papers or their public code say; steps are the user's.

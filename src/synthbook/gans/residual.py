@@ -1,7 +1,7 @@
 """SNGAN (Miyato et al. 2018) and BigGAN (Brock et al. 2019): one residual family.
 
 Conditioning works through batch normalisation in the generator and through the projection in the
-discriminator. The two architectures are two sets of defaults, and every part has a switch.
+discriminator. The architectures are sets of defaults, and every part has a switch.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class SNGANConfig(NetworkConfig):
     """
 
     architecture: ClassVar[str] = "sngan"
+    self_modulation: ClassVar[bool] = False  # gains and biases take z too
 
     channels: Width = 256
     discriminator_channels: Width = 128
@@ -64,10 +65,27 @@ class SNGANConfig(NetworkConfig):
             )
         if self.hierarchical and not self.shared:
             raise InputError("hierarchical True needs shared True; give both, or neither")
+        if self.self_modulation and (self.hierarchical or not self.shared):
+            raise InputError(
+                f"'{self.architecture}' gives all of z to each block; leave hierarchical False and "
+                "shared True"
+            )
 
     def widths(self, channels: int) -> list[int]:
         """Return the widths at 4, 8, ..., ``image_size`` pixels."""
         return blocks.widths(channels, self.image_size, 1 if self.image_size <= 32 else 16)
+
+
+@settings
+class SelfModulatedConfig(SNGANConfig):
+    """SNGAN with self-modulation (Chen et al. 2019, "On self modulation", Eqs. 2 and 3).
+
+    Gain and bias of each batch norm come from z, and the embedded condition where there is one,
+    through a hidden layer of ``MODULATION`` units with ReLU.
+    """
+
+    architecture: ClassVar[str] = "sngan_self_modulated"
+    self_modulation: ClassVar[bool] = True
 
 
 @settings
@@ -87,6 +105,7 @@ class BigGANConfig(SNGANConfig):
     init: Literal["xavier", "orthogonal", "normal"] = "orthogonal"
 
 
+MODULATION = 32
 CIFAR = {"shared": False, "hierarchical": False, "init": "normal"}
 
 
@@ -102,10 +121,13 @@ class Generator(nn.Module):
         width = config.widths(config.channels)
         self.part = config.latent // len(width) if config.hierarchical else config.latent
         self.embed = own(config.embedding) if config.shared else None
-        vector = self.part if config.hierarchical else 0
+        vector = self.part if config.hierarchical or config.self_modulation else 0
         vector += 0 if self.embed is None else config.embedding
 
         def gains(channels: int) -> nn.Module:
+            if config.self_modulation:
+                layers = nn.Linear(vector, MODULATION), nn.Linear(MODULATION, channels, bias=False)
+                return nn.Sequential(finish(layers[0]), nn.ReLU(), finish(layers[1]))
             return finish(nn.Linear(vector, channels, bias=False)) if vector else own(channels)
 
         plain = not (vector or config.num_classes or config.condition_size)
@@ -117,19 +139,40 @@ class Generator(nn.Module):
         self.norm = nn.BatchNorm2d(width[-1])
         self.last = finish(nn.Conv2d(width[-1], config.image_channels, 3, padding=1))
 
-    def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
-        """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
+    @property
+    def num_blocks(self) -> int:
+        """How many vectors an image may take, one a block."""
+        return len(self.blocks)
+
+    def from_embedding(
+        self, latents: Tensor, embedded: Condition = None, draw: Draw = None
+    ) -> Tensor:
+        """Return images of vectors that G_emb (``embed``) gave, or that lie among them.
+
+        ``embedded`` is [N, embedding], or [N, num_blocks, embedding] with a vector a block.
+        Without ``embed`` it is the condition itself; where self-modulation is the only condition,
+        it is what each block takes in the place of z, [N, num_blocks, latent].
+        """
         first, *parts = latents.split(self.part, dim=1)
-        vector = condition if self.embed is None else self.embed(condition)
+        if self.config.self_modulation:
+            parts = [latents] * len(self.blocks)
+            if self.embed is None and embedded is not None:
+                parts, embedded = embedded.unbind(1), None
         h = self.first(first).unflatten(1, (-1, BOTTOM, BOTTOM))
         for k, block in enumerate(self.blocks):
-            if self.config.hierarchical:
-                h = block(h, parts[k] if vector is None else torch.cat([vector, parts[k]], dim=1))
-            else:
-                h = block(h, vector)
+            apart = embedded is not None and embedded.dim() == 3
+            vector = embedded[:, k] if apart else embedded
+            if parts:
+                vector = parts[k] if vector is None else torch.cat([vector, parts[k]], dim=1)
+            h = block(h, vector)
             if self.attention is not None and h.shape[2] == self.config.attention:
                 h = self.attention(h)
         return torch.tanh(self.last(relu(self.norm(h))))
+
+    def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
+        """Return images [N, C, H, W] in -1..1; the network draws nothing of its own."""
+        embedded = condition if self.embed is None else self.embed(condition)
+        return self.from_embedding(latents, embedded, draw)
 
 
 class Discriminator(blocks.ProjectionDiscriminator):

@@ -37,6 +37,7 @@ class StyleGAN2Config(NetworkConfig):
 
     architecture: ClassVar[str] = "stylegan2"
     largest: ClassVar[int] = 256
+    embedding_layers: ClassVar[int] = 1
 
     image_size: Whole = 256
     channels: Width = 128
@@ -53,6 +54,14 @@ class StyleGAN2Config(NetworkConfig):
         """Return the widths at 4, 8, ..., ``image_size`` pixels."""
         all_wide = widths(self.channels, self.image_size, self.image_size)
         return [min(width, self.widest) for width in all_wide]
+
+
+@settings
+class StyleGAN2MLPConfig(StyleGAN2Config):
+    """StyleGAN2 whose G_emb is an MLP of two layers with ReLU (Data Instance Prior, Appendix A)."""
+
+    architecture: ClassVar[str] = "stylegan2_mlp"
+    embedding_layers: ClassVar[int] = 2
 
 
 def activation(x: Tensor) -> Tensor:
@@ -167,16 +176,21 @@ class Mapping(nn.Module):
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
         self.embed = embedding(config, config.style, EqualLinear)
+        if self.embed is not None and config.embedding_layers > 1:
+            self.embed = nn.Sequential(
+                self.embed, nn.ReLU(), EqualLinear(config.style, config.style)
+            )
         lengths = [config.latent + (0 if self.embed is None else config.style)]
         lengths += [config.style] * config.mapping_layers
         self.layers = nn.ModuleList(
             EqualLinear(a, b, rate=config.mapping_rate) for a, b in pairwise(lengths)
         )
 
-    def forward(self, latents: Tensor, condition: Condition) -> Tensor:
+    def forward(self, latents: Tensor, condition: Condition, *, embedded: bool = False) -> Tensor:
+        """Return w; with ``embedded`` the condition is what G_emb (``embed``) gives."""
         w = unit(latents)
         if self.embed is not None:
-            w = torch.cat([w, unit(self.embed(condition))], dim=1)
+            w = torch.cat([w, unit(condition if embedded else self.embed(condition))], dim=1)
         for layer in self.layers:
             w = activation(layer(w))
         return w
@@ -243,19 +257,46 @@ class Generator(nn.Module):
             self.blocks[str(size)] = nn.ModuleDict(layers)
         self.num_styles = 2 * len(width)
 
-    def styles(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
+    @property
+    def embed(self) -> nn.Module | None:
+        """G_emb: from the condition to what is concatenated with z, before its norm is taken."""
+        return self.mapping.embed
+
+    @property
+    def num_blocks(self) -> int:
+        """How many vectors an image may take, one a size from 4 pixels on."""
+        return self.num_styles // 2
+
+    def styles(
+        self,
+        latents: Tensor,
+        condition: Condition = None,
+        draw: Draw = None,
+        *,
+        embedded: bool = False,
+    ) -> Tensor:
         """Return the styles of all layers [N, num_styles, style]; with ``draw`` they may be mixed.
 
         Mixing (Karras et al. 2019, Sec. 3.1): from a random layer on, all images of the batch
-        take the styles of other latents.
+        take the styles of other latents. With ``embedded`` the condition is what ``embed`` gives,
+        and may be [N, num_blocks, style].
         """
-        styles = self.mapping(latents, condition)[:, None].expand(-1, self.num_styles, -1)
+
+        def of_layers(latents: Tensor) -> Tensor:
+            if not (embedded and condition is not None and condition.dim() == 3):
+                w = self.mapping(latents, condition, embedded=embedded)
+                return w[:, None].expand(-1, self.num_styles, -1)
+            each = latents.repeat_interleave(self.num_blocks, dim=0)
+            w = self.mapping(each, condition.flatten(0, 1), embedded=True)
+            return w.unflatten(0, (-1, self.num_blocks)).repeat_interleave(2, dim=1)
+
+        styles = of_layers(latents)
         if draw is None or not self.config.style_mixing:
             return styles
         how = {"generator": draw, "device": latents.device}
         mixes = torch.rand((), **how) < self.config.style_mixing
         cut = torch.randint(1, self.num_styles, (), **how)
-        others = self.mapping(torch.randn(latents.shape, **how), condition)[:, None]
+        others = of_layers(torch.randn(latents.shape, **how))
         late = torch.arange(self.num_styles, device=latents.device) >= cut
         return torch.where((late & mixes)[:, None], others, styles)
 
@@ -269,6 +310,20 @@ class Generator(nn.Module):
             x = block["conv1"](x, w[2 * k + 2], draw)
             image = upsample(image) + block["image"](x, w[2 * k + 3])
         return image
+
+    def from_embedding(
+        self, latents: Tensor, embedded: Condition = None, draw: Draw = None
+    ) -> Tensor:
+        """Return images of vectors that G_emb (``embed``) gave, or that lie among them.
+
+        ``embedded`` is [N, style], or [N, num_blocks, style] with a vector for the two styles of
+        each size. Without ``embed`` it is what each size takes in the place of z, [N, num_blocks,
+        latent].
+        """
+        if self.embed is None and embedded is not None:
+            w = self.mapping(embedded.flatten(0, 1), None).unflatten(0, (-1, self.num_blocks))
+            return self.synthesis(w.repeat_interleave(2, dim=1), draw)
+        return self.synthesis(self.styles(latents, embedded, draw, embedded=True), draw)
 
     def forward(self, latents: Tensor, condition: Condition = None, draw: Draw = None) -> Tensor:
         """Return images [N, C, H, W]; ``draw``, on the network's device, mixes and makes noise."""

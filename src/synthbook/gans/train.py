@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from synthbook.errors import InputError
 from synthbook.gans.augment import augmentation
 from synthbook.gans.batches import ImageStream, Real
+from synthbook.gans.extra import Extra
 from synthbook.gans.losses import LOSSES, PathLength, lazy_adam, r1_penalty
 from synthbook.gans.networks import ARCHITECTURES, create_config
 from synthbook.gans.recipes import GanRecipe, Training
@@ -78,6 +79,7 @@ def train(
     *,
     seed: int,
     conditions: Tensor | None = None,
+    extra: Extra | None = None,
     average: nn.Module | None = None,
     optimizers: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "cpu",
@@ -98,9 +100,9 @@ def train(
     computed in the last one; on a GPU it is called every 50 steps. ``evaluate`` gets the averaged
     generator before the first step, every ``evaluate_every`` steps (0: never between) and after the
     last; the generator with the lowest of the *first* number that it returns, such as an FID, is
-    the best. ``conditions`` are a vector an image, for networks with ``condition_size``. A
-    ``watch`` measures in place of ``evaluate``; it may stop the training, and its best generator is
-    the best.
+    the best. ``conditions`` are a vector an image, for networks with ``condition_size``. An
+    ``extra`` adds to the losses or changes the conditions, such as `baselines.ssgan`. A ``watch``
+    measures in place of ``evaluate``; it may stop the training, and its best generator is the best.
 
     Raises:
         InputError: if images, networks and recipe do not fit, or the folder is of another run.
@@ -110,6 +112,9 @@ def train(
     config = generator.config
     _check_networks(recipe, generator, discriminator)
     real_images = Real(images, config, conditions, device)
+    if extra:
+        extra.train().requires_grad_(True).to(device).begin(real_images)
+    given = generator, discriminator, average, conditions, optimizers, extra
     run = {  # what a checkpoint must agree with
         "architecture": config.architecture,
         "configs": [asdict(config), asdict(discriminator.config)],
@@ -117,8 +122,10 @@ def train(
         "evaluated every": evaluate_every if evaluate else None,
         "recipe": asdict(recipe),
         "seed": seed,
-        "weights at the start": _digest(generator, discriminator, average, conditions, optimizers),
+        "weights at the start": _digest(*given),
     }
+    if extra:
+        run["extra"] = extra.settings()
     kind = torch.device(device).type
     fast = kind == "cuda" or config.channels_last
     layout = torch.channels_last if fast else torch.contiguous_format
@@ -134,6 +141,7 @@ def train(
         averaged.module.load_state_dict(average.state_dict())
         averaged.n_averaged.fill_(1)  # 0: the first update copies
     trainable = [p for p in discriminator.parameters() if p.requires_grad]
+    trainable += extra.parameters() if extra else []
     g_rate, d_rate = recipe.generator_learning_rate, recipe.discriminator_learning_rate
     g_betas = d_betas = recipe.betas
     if recipe.path_length:
@@ -164,6 +172,8 @@ def train(
     states = {"generator": g_optimizer, "discriminator": d_optimizer, "curve": curve}
     if recipe.path_length:
         modules["path_length"] = path_length.to(device)
+    if extra:
+        modules["extra"] = extra
     if watch:
         modules["best"], states["watch"] = watch.started(snapshot()), watch
     elif evaluate:
@@ -181,6 +191,8 @@ def train(
         factor *= watch.rate_factor if watch else 1.0
         g_optimizer.param_groups[0]["lr"] = g_rate * factor
         d_optimizer.param_groups[0]["lr"] = d_rate * factor
+        if extra:
+            extra.renew(step, discriminator)
 
         # The discriminator's steps. Fake images take the conditions of the real ones.
         for parameter in trainable:
@@ -201,6 +213,8 @@ def train(
                 if recipe.consistency:
                     change = discriminator(real, condition).float() - logits
                     d_loss = d_loss + recipe.consistency * change.square().mean()
+                if extra:
+                    d_loss = d_loss + extra.discriminator_loss(discriminator, *both.chunk(2), draw)
             _update(d_optimizer, d_loss)
         computed = {"discriminator loss": d_loss.detach()}
 
@@ -219,6 +233,8 @@ def train(
         with mixed(recipe.precision, device):
             fake = augment(generator(latents, condition, inner), draw)
             g_loss = loss.generator(discriminator(fake, condition).float())
+            if extra:
+                g_loss = g_loss + extra.generator_loss(discriminator, fake, draw)
         _update(g_optimizer, g_loss)
         computed["generator loss"] = g_loss.detach()
 

@@ -16,6 +16,8 @@ import torch
 from synthbook.measure.neighbours import ball_counts, checked
 from synthbook.randomness import derive, numpy_generator
 
+DIP_NEIGHBOURS = (10, 40)  # of precision and recall in the Data Instance Prior's Tables 1 and 3
+
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Return the Frechet distance of Gaussians fitted to both sets (Heusel et al. 2017, Eq. 6).
@@ -89,16 +91,22 @@ def kernel_distance(
 
 
 def precision_recall(
-    real: np.ndarray, fake: np.ndarray, neighbours: int = 3
+    real: np.ndarray, fake: np.ndarray, neighbours: int | tuple[int, int] = 3
 ) -> tuple[float, float]:
     """Return (precision, recall) in [0, 1] (Kynkaanniemi et al. 2019, Eq. 1 and 2).
 
     Precision: share of generated images inside a ball around some real image, whose radius is
     the distance to that image's ``neighbours``-th nearest real one. Recall: the same with the
-    parts exchanged. Both are rounded to single precision, as torch-fidelity does.
+    parts exchanged. Two ``neighbours`` are that of precision and that of recall, such as
+    `DIP_NEIGHBOURS`; with more of them a ball is larger, and so is the number. Both are rounded to
+    single precision, as torch-fidelity does.
     """
-    real, fake = checked(neighbours + 1, real=real, fake=fake)
-    inside = [ball_counts(*pair, neighbours)[1] > 0 for pair in ((real, fake), (fake, real))]
+    two = neighbours if isinstance(neighbours, tuple) else (neighbours, neighbours)
+    real, fake = checked(real=real, fake=fake)
+    checked(two[0] + 1, real=real)
+    checked(two[1] + 1, fake=fake)
+    around = zip(((real, fake), (fake, real)), two, strict=True)
+    inside = [ball_counts(*pair, k)[1] > 0 for pair, k in around]
     precision, recall = (float(share.mean(dtype=np.float32)) for share in inside)
     return precision, recall
 
