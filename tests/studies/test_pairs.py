@@ -23,7 +23,7 @@ from synthbook.studies.targets import real_source
 @pytest.fixture
 def short(monkeypatch):
     """Let the book's pairs be trained for a moment, on small networks."""
-    small = pairs.NETWORK | {"channels": 2, "widest": 4, "latent": 4, "style": 4}
+    small = pairs.NETWORK | {"channels": 2, "discriminator_channels": 2, "latent": 4}
     monkeypatch.setattr(pairs, "NETWORK", small)
     monkeypatch.setattr(pairs, "PRETRAINING", replace(pairs.PRETRAINING, steps=3, batch_size=4))
     monkeypatch.setattr(pairs, "JUDGED", 4)

@@ -139,13 +139,13 @@ PRODUCES = {
     "52_transfer_to_few_images": Produced(
         ("scratch", "finetune", "TransferGAN", "FreezeD", "real images", "layers"),
         ("fd", "best_fd", "last_fd", "gain", "median_gain", "lowest_gain", "steps_to_95",
-         "share_to_95", "objects_per_image", "share_with_several", "visible_ground"),
+         "share_to_95", "late_gain", "objects_per_image", "share_with_several", "visible_ground"),
     ),
     "53_why_it_works": Produced(
         (*get_args(Big), "scratch", "finetune", "filters", "real images", "layers"),
-        ("best_fd", "last_fd", "gain", "cutout_like", "shift_like", "filter_similarity",
-         "filter_similarity_abs", "mean_filter_similarity", "last_layer_similarity",
-         "largest_other_similarity", "layers_lower", "visible_ground"),
+        ("best_fd", "last_fd", "late_gain", "gain", "cutout_like", "shift_like",
+         "filter_similarity", "filter_similarity_abs", "mean_filter_similarity",
+         "last_layer_similarity", "largest_other_similarity", "layers_lower", "visible_ground"),
         ("ablation", "shares", "filters"),
     ),
 }  # fmt: skip
