@@ -23,7 +23,7 @@ from synthbook.studies.targets import real_source
 @pytest.fixture
 def short(monkeypatch):
     """Let the book's pairs be trained for a moment, on small networks."""
-    small = pairs.NETWORK | {"channels": 2, "discriminator_channels": 2, "latent": 4}
+    small = pairs.NETWORK | {"channels": 8, "discriminator_channels": 8, "latent": 4}
     monkeypatch.setattr(pairs, "NETWORK", small)
     monkeypatch.setattr(pairs, "PRETRAINING", replace(pairs.PRETRAINING, steps=3, batch_size=4))
     monkeypatch.setattr(pairs, "JUDGED", 4)
@@ -55,8 +55,9 @@ def test_a_kept_pair_has_the_weights_that_were_trained_in_half_the_bytes(short) 
     (trained,) = (file.parent for file in cache.glob(f"pretrained_gans/*/{few_images.STATES}"))
     for load_ in (networks.load, networks.load_unaveraged, networks.load_discriminator):
         kept, whole = load_(folder).state_dict(), load_(trained).state_dict()
-        assert all(weight.dtype == torch.float32 for weight in kept.values())
-        assert all(torch.equal(kept[name], whole[name].half().float()) for name in whole)
+        floats = [name for name, weight in whole.items() if weight.is_floating_point()]
+        assert all(kept[name].dtype == torch.float32 for name in floats)
+        assert all(torch.equal(kept[name], whole[name].half().float()) for name in floats)
     for name in ("generator", "discriminator", "unaveraged"):
         sizes = [(f / f"{name}.safetensors").stat().st_size for f in (folder, trained)]
         assert sizes[0] < 0.75 * sizes[1]
