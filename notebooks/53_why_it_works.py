@@ -50,9 +50,9 @@ network_settings: list[str] = [
     "latent=64",
 ]  # of both networks
 training_settings: list[str] = [  # over the published ones
-    "batch_size=16", "discriminator_steps=2", "generator_learning_rate=0.001",
-    "discriminator_learning_rate=0.001", "schedule=constant", "ema_half_life=1000", "ema_start=20",
-    "standing_images=250",
+    "batch_size: 16", "discriminator_steps: 2", "generator_learning_rate: 0.001",
+    "discriminator_learning_rate: 0.001", "schedule: constant", "ema_half_life: 1000",
+    "ema_start: 20", "standing_images: 250",
 ]  # fmt: skip
 pretrain_steps: int = 1600  # training steps on drawn, or other real, images
 finetune_steps: int = 2400  # training steps on the target

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from synthbook import settings as s
 from synthbook.errors import InputError
-from synthbook.settings import describe, noun, settings
+from synthbook.gans.recipes import Training
+from synthbook.settings import describe, from_texts, noun, settings
 
 
 @settings
@@ -173,3 +174,27 @@ def test_recipes_are_made_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_fields_are_read_from_texts_with_their_types() -> None:
+    texts = ["batch_size: 16", "r1=0.5", "flip = true", "schedule: constant"]
+    read = from_texts(Training, texts, "training_settings")
+    assert read == {"batch_size": 16, "r1": 0.5, "flip": True, "schedule": "constant"}
+    assert {name: type(value) for name, value in read.items()}["r1"] is float
+    assert Training(**read).batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("batch_size", "write NAME=VALUE"),
+        ("batch_sise=4", "did you mean 'batch_size'"),
+        ("steps=4", "steps is a parameter of its own"),
+        ("batch_size=0", "training_settings: batch_size = '0'"),
+        ("batch_size=four", "training_settings: batch_size = 'four'"),
+        ("schedule=slow", "constant"),
+    ],
+)
+def test_a_text_that_gives_no_field_is_told_with_its_parameter(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        from_texts(Training, [text], "training_settings", own=["steps"])

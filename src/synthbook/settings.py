@@ -7,6 +7,7 @@ share with the parameters of chapters (``record/vocabulary.py``), so that a rang
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_type_hints
@@ -142,8 +143,9 @@ def _faults(cls: Any, values: Sequence[Any], named: dict[str, Any], error: Valid
 def from_texts(
     cls: type, texts: Iterable[str], parameter: str, own: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the fields of a class of `settings` that texts such as "channels=32" give, typed.
+    """Return the fields of a class of `settings` that texts such as "channels: 32" give, typed.
 
+    "channels=32" is the same; in a notebook's cell papermill passes over a line with a second "=".
     ``parameter`` is where the texts come from; fields in ``own`` have a parameter of their own.
 
     Raises:
@@ -153,10 +155,11 @@ def from_texts(
     names = [field.name for field in fields(cls) if field.name not in own]
     found: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
+        name, *values = (part.strip() for part in re.split("[:=]", text, maxsplit=1))
         said = f"{parameter} holds '{text}'"
-        if not equals:
+        if not values:
             raise InputError(f"{said}; write NAME=VALUE, with one of {', '.join(names)}")
+        (value,) = values
         if name not in names:
             hint = f"{name} is a parameter of its own" if name in own else "there is none such"
             near = did_you_mean(name, names)
