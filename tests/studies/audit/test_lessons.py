@@ -67,7 +67,7 @@ def test_fewer_generated_images_get_as_many_updates(seen, real, noise, settings)
 def test_images_without_labels_have_those_of_the_filter(seen, noise, settings):
     real = data.load("digits")
     shown = np.concatenate([real.test.images[:200], noise(100).images])
-    chosen = settings(epochs=20, confidence=0.9)
+    chosen = settings(epochs=20, confidence=0.9, train_images=200)
     pool = images.label(shown, "mine", real, chosen)
     learn(real, pool.labelled, chosen, seeds=(0,))
     given = seen[1]["synthetic"]

@@ -49,7 +49,7 @@ class AuditSettings:
     extractor: str = "efficientnet_lite0"  # features to measure in
     neighbours: int = 5  # k of precision, recall, density and coverage
     most_images: int = 400  # of each set, for the measures
-    train_images: int = 200  # real images to train classifiers on, at most; 0 takes all
+    train_images: int = 160  # real images to train classifiers on, at most; 0 takes all
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
     remedies: tuple[str, ...] = ("RG",)  # ways to train on both, besides mixing
     guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
