@@ -83,6 +83,18 @@ def real_source(
     return _unlabelled(pool.of_classes(kept).images, text)
 
 
+def labelled_source(
+    text: str, *, without: Sequence[str], image_size: int, data_root: str = ""
+) -> ImageSet:
+    """Return the same with the labels that it has, for a GAN that is conditioned on them."""
+    plain = real_source(text, without=without, image_size=image_size, data_root=data_root)
+    if ":" in text or Path(text).expanduser().is_dir():
+        return plain
+    pool = _everything(text, image_size, data_root)
+    taken = {one.partition(":")[2] for one in without if one.partition(":")[0] == text}
+    return pool.of_classes([name for name in pool.classes if name not in taken])
+
+
 def check_target(text: str, *, data_root: str = "", count: int = 1) -> str:
     """Return in words what a target is; InputError if there is none, or it has fewer images.
 
