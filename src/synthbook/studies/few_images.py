@@ -257,7 +257,7 @@ class Asked:
 
     def digests(self) -> list[str]:
         """Return what tells two of them apart."""
-        return [_digest(self.of_images), _digest(self.judged)]
+        return [digest_of(self.of_images), digest_of(self.judged)]
 
 
 def asked_images(
@@ -321,7 +321,7 @@ def conditioned(
     return Finetuned(folder, {int(step): numbers for step, numbers in history.items()})
 
 
-def _digest(given: Sequence[int | None] | Tensor | None) -> str:
+def digest_of(given: Sequence[int | None] | Tensor | None) -> str:
     """Return a hash of conditions."""
     if isinstance(given, Tensor):
         numbers = given.detach().cpu().contiguous().numpy()
