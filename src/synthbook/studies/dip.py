@@ -89,7 +89,7 @@ class Model:
         """Return what a row says of it."""
         source = REAL if self.method in FROM_OTHERS else NONE
         labels = "features" if self.prior != NONE else self.labels
-        return asdict(self) | {"train": source, "test": "", "labels": labels}
+        return asdict(self) | {"train": REAL, "test": "", "source": source, "labels": labels}
 
     def __str__(self) -> str:
         how = f"{self.method}, {self.labels if self.prior == NONE else f'DIP of {self.prior}'}"
@@ -434,7 +434,7 @@ class FewShot:
         """Yield what a part is read beside: replayed images, and how alike images are."""
         plain = self.models[part][0]
         few = self.images(seed, part, name, plain)
-        about = about | plain.fields() | {"train": NONE, "prior": NONE, "labels": NONE}
+        about = about | plain.fields() | {"source": NONE, "prior": NONE, "labels": NONE}
         if part == "methods" and few.held_out:
             base, held = (self.extractor.cached(one.images) for one in (few.train, few.held_out))
             again = gaussian(replayed(base, self.p.generated, seed=seed))
