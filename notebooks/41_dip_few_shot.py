@@ -244,9 +244,10 @@ f"{len(between)} conditions of {between.shape[1]} numbers; variance {between.var
 # controls have no condition at all, or gains and biases from $z$ alone {cite:p}`chen2019self`, or, after Logo-GAN
 # {cite:p}`sage2018logo`, 5 or 10 labels by k-means of the prior's features.
 #
-# Two rivals have no discriminator. {term}`Batch statistics adaptation <BSA>` {cite:p}`noguchi2019image` trains scales and
-# shifts of a pretrained generator, {term}`GLANN` {cite:p}`hoshen2019non` the generator and a code an image, by a perceptual
-# distance; with the prior GLANN's codes are $G_{emb}(C(x))$ (Eq. 7).
+# With DiffAugment, $D$ is also asked to say the same of a real image and its augmented copy {cite:p}`zhang2020consistency`, with
+# and without the prior. Two rivals have no discriminator. Batch statistics adaptation (BSA) {cite:p}`noguchi2019image` trains
+# scales and shifts of a pretrained generator, GLANN {cite:p}`hoshen2019non` the generator and a code an image, by a
+# perceptual distance; with the prior GLANN's codes are $G_{emb}(C(x))$ (Eq. 7).
 #
 # ### What is measured
 #

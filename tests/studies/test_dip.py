@@ -23,7 +23,9 @@ SMALL: dict[str, Any] = {
     "amount_targets": ["digits:3"], "amounts": [4, 6, 8], "real_source": "digits",
     "target_images": 6, "image_size": 8,
     "network_settings": ["channels=4", "discriminator_channels=4", "latent=4", "embedding=5"],
-    "training_settings": ["batch_size=4", "standing_images=8", "discriminator_steps=1"],
+    "training_settings": [
+        "batch_size=4", "standing_images=8", "discriminator_steps=1", "schedule=constant",
+    ],
     "pretrain_steps": 2, "finetune_steps": 4, "evaluate_every": 2, "stop_after": 0,
     "generated": 8, "measured": 45, "glann_epochs": 2, "bsa_steps": 2, "frozen_blocks": 1,
     "stylegan2_targets": ["digits:3"], "stylegan2_real_source": "digits:4",
@@ -149,7 +151,7 @@ def test_judged_conditions_lie_between_two_training_images_features(study) -> No
 
 
 def test_clusters_and_controls_take_the_place_of_embeddings(study) -> None:
-    made = study(parts=["labels", "controls"])
+    made = study(parts=["labels", "controls"], target_images=12)
     by_labels = {job[3].labels: made.given(*job) for job in made.jobs if job[3].prior == "none"}
     assert by_labels["5"][1]["num_classes"] == 5
     assert set(by_labels["5"][2].judged) <= set(range(5))
@@ -187,7 +189,8 @@ def test_losses_are_those_that_are_named(study) -> None:
 
 
 def test_rows_are_unique_listed_and_say_what_chose_them(study, asked, distinct) -> None:
-    rows = distinct(every_row(study(parts=["methods", "labels", "losses", "amount", "controls"])))
+    parts = ["methods", "labels", "losses", "amount", "controls"]
+    rows = distinct(every_row(study(parts=parts, target_images=12)))
     listed = PRODUCES[CHAPTER]
     assert {row["metric"] for row in rows} <= set(listed.metric)
     assert {row["method"] for row in rows} <= set(listed.method)
