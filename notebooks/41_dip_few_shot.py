@@ -210,14 +210,14 @@ few = study.images(seed, part, target, compared[0]).train.images
 C = dip.PRIORS["lite0"](device, p.prior_size)
 D_prior = prior(C.cached(few))  # standardised: each number has mean 0 and variance 1
 network = study.network("methods") | {"condition_size": D_prior.vectors.shape[1]}
-G, D = create_generator(seed=seed, **network), create_discriminator(seed=seed, **network)
+G, D = create_generator(seed=seed, **network), create_discriminator(seed=seed, **network).eval()
 
 draw = torch_generator(seed, "an example")
 x, y = normalise(torch.from_numpy(few[:8]).permute(0, 3, 1, 2)), D_prior.vectors[:8]
 with torch.no_grad():
     fake = G(torch.randn(len(x), G.config.latent, generator=draw), y)
     D_f = D.features(x)
-    by_hand = (D.embed(y) * D_f).sum(1) + D.last(D_f).squeeze(1)
+    by_hand = (D.embed(y) * D_f).sum(1) + D.psi(D_f).squeeze(1)
     L_D = LOSSES["hinge"].discriminator(D(x, y), D(fake, y))
     L_G = LOSSES["hinge"].generator(D(fake, y))
 print(f"D(x, y) of 8 images: {D(x, y).mean().item():.4f}, by hand {by_hand.mean().item():.4f}")

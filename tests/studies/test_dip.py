@@ -211,7 +211,7 @@ def test_replayed_images_are_compared_as_generated_ones_are(study, asked) -> Non
 
 def test_a_small_run_is_whole_and_the_same_again(study, distinct, monkeypatch, tmp_path) -> None:
     values = {"methods": ["scratch", "GLANN", "BSA"], "perceptual": "efficientnet_lite0"}
-    monkeypatch.setattr(dip, "network_maps", lambda name: lambda x: [x])
+    monkeypatch.setattr(few_images, "network_maps", lambda name: lambda x: [x])
     rows = distinct(every_row(study(**values)))
     held = {(r["method"], r["prior"]) for r in rows if r["metric"] == "precision"}
     assert held == {

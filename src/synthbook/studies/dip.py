@@ -7,7 +7,6 @@ condition of each image. Alone it learns one embedding an image, or is another c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -17,15 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from synthbook.data import at_most
 from synthbook.errors import InputError
-from synthbook.gans import networks
 from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.baselines.labels import instances, logo
 from synthbook.gans.invert import walk
-from synthbook.gans.perceptual import Perceptual, network_maps
 from synthbook.gans.prior import Interpolations, Prior, prior
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
@@ -35,10 +31,9 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
 from synthbook.measure.neighbours import nearest, pairwise, radii
 from synthbook.randomness import derive
-from synthbook.store import atomic_write, cached
 from synthbook.studies import few_images
 from synthbook.studies.drawn import Parameters
-from synthbook.studies.few_images import Asked, Finetuned
+from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.prim import (
     check_gan,
@@ -51,7 +46,6 @@ from synthbook.studies.prim import (
 from synthbook.studies.targets import Target, check_target, labelled_source, target
 
 ADVERSARIAL = ("scratch", "TransferGAN", "FreezeD", "DiffAugment")
-WITHOUT = {"GLANN": glann.load, "BSA": bsa.load}  # without an adversary, and how they are read
 FROM_OTHERS = ("TransferGAN", "FreezeD", "GLANN", "BSA")  # start from a GAN of other images
 STUDIED = ("FreezeD", "DiffAugment")  # what the paper's Tables 6, 7 and 8 are about
 LOSSES = ("hinge", "non_saturating", "wasserstein")
@@ -162,52 +156,6 @@ def check_few_shot(p: Parameters) -> str:
     for name in p.priors:
         PRIORS[name]("cpu", p.prior_size)  # tells now whether its weights are there
     return "\n".join(dict.fromkeys(lines))
-
-
-@dataclass(frozen=True)
-class Fitted(Finetuned):
-    """A generator that was fitted without an adversary; its only snapshot is the last."""
-
-    method: str = "GLANN"
-
-    def generator(self, which: str = "best") -> nn.Module:
-        """Return it; it takes noise alone."""
-        return WITHOUT[self.method](self.folder / "best")
-
-
-def fitted(
-    method: str, few: Target, first: Path, recipe: Any, vectors: Tensor | None, *,
-    perceptual: str, extractor: Extractor, generated: int, seed: int, device: str,
-) -> Fitted:  # fmt: skip
-    """Return GLANN, with the prior's ``vectors`` or free codes, or BSA: cached, or fitted now."""
-    sets = {"train": few.train, "held_out": few.held_out}
-    key = {
-        "method": method, "recipe": asdict(recipe), "seed": seed, "first": first.name,
-        "sets": {name: some.fingerprint() for name, some in sets.items() if some},
-        "vectors": few_images.digest_of(vectors), "perceptual": perceptual,
-        "extractor": [extractor.name, extractor.fingerprint], "generated": generated,
-    }  # fmt: skip
-
-    def build(folder: Path) -> None:
-        seen, start = Perceptual(network_maps(perceptual)), networks.load(first)
-        how = {"seed": seed, "device": device}
-        if method == "BSA":
-            model = bsa.train_bsa(start, few.train, seen, recipe, **how)
-        else:
-            model = glann.train_glann(start, few.train, seen, recipe, features=vectors, **how).model
-        model.save(folder / "best")
-        made = gaussian(extractor(few_images.judged_images(model, generated, **how)))
-        distances = {
-            name: gaussian_distance(gaussian(extractor.cached(some.images)), made)
-            for name, some in sets.items()
-            if some
-        }
-        with atomic_write(folder / "history.json") as stream:
-            json.dump(distances, stream)
-
-    folder = cached("fitted_generators", key, build, device)
-    steps = recipe.epochs if method == "GLANN" else recipe.steps
-    return Fitted(folder, {steps: json.loads((folder / "history.json").read_text())}, method)
 
 
 class FewShot:
@@ -335,7 +283,8 @@ class FewShot:
                 if model.prior != NONE:
                     vectors = self.prior(seed, part, name, model).vectors
             how |= {"perceptual": p.perceptual, "generated": p.generated}
-            return fitted(model.method, few, first, recipe, vectors, **how)
+            how |= {"first": first}
+            return few_images.fitted(model.method, few.train, few.held_out, recipe, vectors, **how)
         few, network, asked = self.given(seed, part, name, model)
         against = "held_out" if few.held_out and part != "stylegan2" else "train"
         every = of_bed(p, part).evaluate_every

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans import networks
+from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.batches import ImageStream
+from synthbook.gans.perceptual import Perceptual, network_maps
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
 from synthbook.gans.train import Evaluate, train
@@ -32,6 +34,7 @@ from synthbook.training import OnStep
 KEPT = ("embeddings", "adam")  # of a pretraining, besides the other weights
 STATES, CURVE = "optimizers.pt", "curve.json"
 SEEN = 8  # generated images that are kept of each judged step
+WITHOUT = {"GLANN": glann.load, "BSA": bsa.load}  # without an adversary, and how they are read
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
 
 
@@ -319,6 +322,53 @@ def conditioned(
     folder = cached("conditioned_gans", key, build, device)
     history = json.loads((folder / "history.json").read_text())
     return Finetuned(folder, {int(step): numbers for step, numbers in history.items()})
+
+
+@dataclass(frozen=True)
+class Fitted(Finetuned):
+    """A generator that was fitted without an adversary; its only snapshot is the last."""
+
+    method: str = "GLANN"
+
+    def generator(self, which: str = "best") -> nn.Module:
+        """Return it; it takes noise alone."""
+        return WITHOUT[self.method](self.folder / "best")
+
+
+def fitted(
+    method: str, images: ImageSet, held_out: ImageSet | None, recipe: Any,
+    vectors: Tensor | None, *, first: Path,
+    perceptual: str, extractor: Extractor, generated: int, seed: int, device: str,
+) -> Fitted:  # fmt: skip
+    """Return GLANN, with the prior's ``vectors`` or free codes, or BSA: cached, or fitted now."""
+    sets = {"train": images, "held_out": held_out}
+    key = {
+        "method": method, "recipe": dataclasses.asdict(recipe), "seed": seed, "first": first.name,
+        "sets": {name: some.fingerprint() for name, some in sets.items() if some},
+        "vectors": digest_of(vectors), "perceptual": perceptual,
+        "extractor": [extractor.name, extractor.fingerprint], "generated": generated,
+    }  # fmt: skip
+
+    def build(folder: Path) -> None:
+        seen, start = Perceptual(network_maps(perceptual)), networks.load(first)
+        how = {"seed": seed, "device": device}
+        if method == "BSA":
+            model = bsa.train_bsa(start, images, seen, recipe, **how)
+        else:
+            model = glann.train_glann(start, images, seen, recipe, features=vectors, **how).model
+        model.save(folder / "best")
+        made = gaussian(extractor(judged_images(model, generated, **how)))
+        distances = {
+            name: gaussian_distance(gaussian(extractor.cached(some.images)), made)
+            for name, some in sets.items()
+            if some
+        }
+        with atomic_write(folder / "history.json") as stream:
+            json.dump(distances, stream)
+
+    folder = cached("fitted_generators", key, build, device)
+    steps = recipe.epochs if method == "GLANN" else recipe.steps
+    return Fitted(folder, {steps: json.loads((folder / "history.json").read_text())}, method)
 
 
 def digest_of(given: Sequence[int | None] | Tensor | None) -> str:
