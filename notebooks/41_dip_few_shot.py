@@ -60,8 +60,8 @@ training_settings: list[str] = [  # over the published ones
     "standing_images=250",
 ]  # fmt: skip
 pretrain_steps: int = 1600  # training steps on the real source
-finetune_steps: int = 1000  # training steps on a target
-stop_after: int = 100  # of them this run does so many, a multiple of evaluate_every; 0: all
+finetune_steps: int = 1600  # training steps on a target
+stop_after: int = 200  # of them this run does so many, a multiple of evaluate_every; 0: all
 augment: str = "translation,cutout"  # of DiffAugment, also color
 consistency: float = 10.0  # weight of DiffAugment's consistency
 frozen_blocks: int = 2  # blocks of the discriminator that FreezeD keeps
@@ -73,10 +73,10 @@ stylegan2_real_source: str = "caltech97"  # what its FreezeD and GLANN saw befor
 stylegan2_image_size: int = 32  # pixels
 stylegan2_network_settings: list[str] = ["channels=16", "widest=64", "latent=64", "style=64"]
 stylegan2_training_settings: list[str] = ["path_length=0", "r1=0.16", "ema_half_life=1000"]
-stylegan2_finetune_steps: int = 1000  # training steps
-stylegan2_evaluate_every: int = 100  # steps between two measurements
+stylegan2_finetune_steps: int = 1600  # training steps
+stylegan2_evaluate_every: int = 200  # steps between two measurements
 stylegan2_frozen_blocks: int = 2  # blocks of its discriminator that FreezeD keeps
-evaluate_every: int = 100  # steps between two measurements
+evaluate_every: int = 200  # steps between two measurements
 generated: int = 200  # generated images a measurement
 measured: int = 300  # generated images for precision, recall and copying
 extractor: str = "efficientnet_lite0"  # features of the distance; with inception it is FID
@@ -473,8 +473,10 @@ page.claims()
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **Size and budget.** 1,000 steps with batches of 16 and two steps of $D$ at 32 pixels, not 30,000 with 25 and four at
-#   128. Learning rates are those that chapter {doc}`52_transfer_to_few_images` chose by a training from random weights.
+# - **Size and budget.** 1,600 steps with batches of 16 and two steps of $D$ at 32 pixels, not 30,000 with 25 and four at
+#   128. Learning rates are those that chapter {doc}`52_transfer_to_few_images` chose by a training from random weights. On a
+#   seed that no recorded run uses, the model from scratch without the prior came to a distance of 2,494 from unseen faces in
+#   1,500 steps, where a picture of the mean of all faces has 2,530: it still got better. Whether it does is a premise.
 # - **Another frozen network.** EfficientNet-Lite0 at 64 pixels for VGG-16 at its own size: 1,280 numbers, not 4,096. They
 #   are standardised by the training images, of which the paper says nothing.
 # - **Another source.** The 97 classes stand for ImageNet. Embeddings of its classes are not kept, as they mean other

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import create_discriminator, create_generator, save
@@ -16,6 +17,7 @@ from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
 from synthbook.studies import dip, few_images
 from synthbook.studies.few_images import Asked, conditioned
+from synthbook.studies.targets import labelled_source
 
 CHAPTER = "41_dip_few_shot"
 SMALL: dict[str, Any] = {
@@ -121,6 +123,21 @@ def test_the_gan_of_other_images_knows_their_classes_and_not_the_target(study, a
     assert source.num_classes == more["network"]["num_classes"] == 9
     threes = {image.tobytes() for image in made.images(0, *made.jobs[0][1:]).train.images}
     assert not threes & {image.tobytes() for image in source.images}
+
+
+@pytest.mark.parametrize("classed", [True, False])
+def test_a_folder_has_the_classes_of_its_folders(tmp_path, classed) -> None:
+    for k in range(24):
+        home = (
+            tmp_path / "images" / ("odd" if k % 2 else "even") if classed else tmp_path / "images"
+        )
+        home.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 10 * k, np.uint8)).save(home / f"{k}.png")
+    found = labelled_source(str(tmp_path / "images"), without=[], image_size=8)
+    assert len(found) == 24
+    assert found.num_classes == 1 + classed
+    brightness = found.images[:, 0, 0, 0] // 10
+    assert not classed or np.array_equal(found.labels, brightness % 2)
 
 
 def test_a_pair_with_a_prior_differs_in_nothing_else(study, asked) -> None:
