@@ -220,13 +220,13 @@ class FewShot:
         """Return so many images of a target.
 
         Fewer images are some of more. Those that are alike are the nearest, in the features of the
-        first prior, of the image that has the nearest ones, among twice as many.
+        first prior, of the image that has the nearest ones, among twice as many; then fewer are
+        held out.
         """
-        most = max(one.images for one in self.models[part])
-        several = any(one.chosen == "alike" for one in self.models[part])
+        most = max(one.images for one in self.models[part]) * (1 + (chosen == "alike"))
         side = self.network(part)["image_size"]
         how = {"image_size": side, "seed": seed, "data_root": self.p.data_root}
-        few = target(name, count=most * (1 + several), **how)
+        few = target(name, count=most, **how)
         if chosen == "random":
             return replace(few, train=at_most(few.train, images, seed=seed))
         rows = self.unit(few.train.images)
