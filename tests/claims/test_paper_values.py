@@ -111,6 +111,30 @@ def prim_rows(figure: Any) -> Iterator[Row]:
         yield row | where | {"method": method, "share": float(figure.split.rstrip("%")) / 100}
 
 
+LABELS = {"kmeans5(Vgg16@ImageNet)": "5", "kmeans10(Vgg16@ImageNet)": "10"}
+PRIORS = {"Vgg16": "lite0", "SimCLR": "simclr"}  # what stands for them here
+PARTS = {"T1": "methods", "text": "methods", "T6": "stylegan2", "T7": "labels", "T8": "losses"}
+
+
+def dip_rows(figure: Any) -> Iterator[Row]:
+    """Yield the row of chapter 41 that a figure of the study dip stands for."""
+    if figure.table not in PARTS or figure.metric not in ("fid", "precision", "recall"):
+        return
+    method, _, prior = figure.method.partition(" + DIP-")
+    row = {"chapter": "41_dip_few_shot", "train": "real", "test": "", "dataset": figure.dataset}
+    row |= {"backbone": figure.backbone, "part": PARTS[figure.table], "metric": figure.metric}
+    row |= {"method": method.removesuffix(" + Logo-GAN").replace("From scratch", "scratch")}
+    row |= {"prior": PRIORS.get(prior, "none"), "labels": "features" if prior else "instances"}
+    row |= {"loss": (figure.loss or "hinge").replace("-", "_"), "images": 100, "chosen": "random"}
+    if figure.labels:
+        row["labels"] = LABELS[figure.labels]
+    if method.startswith("Training images"):
+        row |= {"method": "replayed", "labels": "none"}
+    if figure.metric == "fid":
+        row |= {"metric": "best_fd", "against": "train" if figure.table == "T6" else "held_out"}
+    yield row
+
+
 def summaries(rows: list[Row]) -> Iterator[Row]:
     """Yield what the chapters' own rows say beside their figures: gains, and layers compared."""
     best = {
@@ -153,7 +177,7 @@ def printed(paper: str, **cells: list[Any]) -> Rows:
     table = published(paper)
     for name, values in cells.items():
         table = table[table[name].astype(str).isin(map(str, values))]
-    make = gap_rows if paper == "gap" else prim_rows
+    make = {"gap": gap_rows, "prim": prim_rows, "dip": dip_rows}[paper]
     rows = [row | {"value": figure.value} for figure in table.itertuples() for row in make(figure)]
     if paper == "prim":
         rows += summaries(rows)
@@ -184,12 +208,13 @@ FED["prim-14"] = {"diffaug_helps"}
 # Claims whose evidence is a figure, a sentence, or no sweep: nothing to feed.
 IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
-    "prim-09", "prim-10", "prim-21", "prim-22",
+    "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-28", "dip-31",
 }  # fmt: skip
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
 BY_FAMILY = {"gap-09", "gap-20"}
-CHECKED = [claim for paper in ("gap", "prim") for claim in claims(paper) if claim.check]
+STUDIES = ("gap", "prim", "dip")
+CHECKED = [claim for paper in STUDIES for claim in claims(paper) if claim.check]
 PRINTED = [claim for claim in CHECKED if not isinstance(claim.check.evidence, str)]
 
 
@@ -253,7 +278,7 @@ def test_claims_hold_on_the_figures_that_are_their_evidence(claim: Claim) -> Non
 def test_claims_without_figures_say_so_and_have_none() -> None:
     worded = {claim.id: claim for claim in CHECKED if isinstance(claim.check.evidence, str)}
     assert set(worded) == IN_WORDS
-    everything = {paper: printed(paper) for paper in ("gap", "prim")}
+    everything = {paper: printed(paper) for paper in STUDIES}
     for claim in worded.values():
         items = (*claim.check.require, *claim.check.trend)
         asked = [has_rows(claim.check, names_of(item), everything[claim.paper]) for item in items]
@@ -296,6 +321,18 @@ EXCHANGED = {
     "prim-18": [("decay", "tenth")],
     "prim-19": [("decay", "rand")],
     "prim-20": [("n100", "n10")],
+    "dip-01": [("DIP", "alone")],
+    "dip-02": [("Transfer_DIP", "Transfer")],
+    "dip-03": [("DIP", "alone")],
+    "dip-04": [("DIP", "alone")],
+    "dip-05": [("scratch_DIP", "scratch")],
+    "dip-06": [("Aug", "scratch")],
+    "dip-07": [("GLANN_DIP", "BSA")],
+    "dip-08": [("Aug", "DIP")],
+    "dip-21": [("DIP", "alone")],
+    "dip-23": [("DIP", "clusters")],
+    "dip-24": [("DIP", "alone")],
+    "dip-25": [("Freeze_W", "Freeze_H")],
 }
 # The sides of gap-02 are a difference and a number: the other direction takes the place of its own.
 EXCHANGED["gap-02"] = EXCHANGED["gap-01"]
@@ -313,7 +350,7 @@ def exchange(rows: Rows, check: Check, one: str, other: str) -> Rows:
         if (place := tuple(held[name] for name in sorted(shared))) in done:
             continue
         asked = [check.quantity(name, held) for name in (one, other)]
-        fixed = set(asked[0]) | set(asked[1])
+        fixed = set(asked[0]) | set(asked[1]) | {"labels"}  # which follow from the prior
         columns: list[dict[Any, Row]] = [{}, {}]
         for wanted, column in zip(asked, columns, strict=True):
             for row in found.get((wanted["chapter"], wanted["metric"]), []):

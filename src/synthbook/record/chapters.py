@@ -34,7 +34,8 @@ MINI, CUSTOM = "mini", "custom"
 FREE_NAMES = frozenset({
     "seeds", "first_seed", "generators", "sources", "methods", "parts", "controls", "equal",
     "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
-    "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1",
+    "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1", "priors",
+    "study_targets", "amount_targets", "amount_methods", "stylegan2_targets",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

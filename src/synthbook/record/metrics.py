@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from synthbook.record.vocabulary import Big, Guided, Mixing
+from synthbook.record.vocabulary import Big, FewShot, Guided, Mixing
 
 
 class Metric(NamedTuple):
@@ -39,6 +39,7 @@ METRICS = {
     "best_fd": Metric("FD", "Fréchet distance of the best snapshot"),
     "last_fd": Metric("FD", "Fréchet distance of the last snapshot"),
     "late_gain": Metric("", "share of the best distance saved in the last third of the steps"),
+    "best_step_share": Metric("", "share of the steps to the best snapshot"),
     "kd": Metric("KD", "kernel distance"),
     "precision": Metric("", "precision"),
     "recall": Metric("", "recall"),
@@ -56,6 +57,10 @@ METRICS = {
     "shift_like": Metric("", "share of images like shifted ones"),
     "objects_per_image": Metric("objects", "objects an image"),
     "share_with_several": Metric("", "share of images with several objects"),
+    "c_t": Metric("", "data-copying statistic C_T"),
+    "interpolated_fd": Metric("FD", "Fréchet distance of images between two conditions"),
+    "nearest_distance": Metric("FD^1/2", "distance to the nearest training image"),
+    "prior_spread": Metric("", "distance between two images' features of length one"),
     # transfer to few images
     "gain": Metric("", "gain over training from scratch, relative"),
     "median_gain": Metric("", "median gain over targets"),
@@ -128,6 +133,12 @@ PRODUCES = {
          "guidance_gradient_share"),
         ("methods", "real_images", "choice", "sensitivity", "readings"),
     ),
+    "41_dip_few_shot": Produced(
+        (*get_args(FewShot), "replayed", "prior"),
+        ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "precision", "recall", "c_t",
+         "interpolated_fd", "nearest_distance", "gain", "prior_spread"),
+        ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike"),
+    ),
     "51_synthesizer": Produced(
         ("spectrum", "phase swap", "layers", "quirk", "visibility"),
         ("spectral_slope", "worst_slope_error", "edge_kurtosis", "edge_kurtosis_shuffled",
@@ -138,13 +149,14 @@ PRODUCES = {
     ),
     "52_transfer_to_few_images": Produced(
         ("scratch", "finetune", "TransferGAN", "FreezeD", "real images", "layers"),
-        ("fd", "best_fd", "last_fd", "gain", "median_gain", "lowest_gain", "steps_to_95",
-         "share_to_95", "late_gain", "objects_per_image", "share_with_several", "visible_ground"),
+        ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "gain", "median_gain",
+         "lowest_gain", "steps_to_95", "share_to_95", "objects_per_image", "share_with_several",
+         "visible_ground"),
     ),
     "53_why_it_works": Produced(
         (*get_args(Big), "scratch", "finetune", "filters", "real images", "layers"),
-        ("best_fd", "last_fd", "late_gain", "gain", "cutout_like", "shift_like",
-         "filter_similarity", "filter_similarity_abs", "mean_filter_similarity",
+        ("best_fd", "last_fd", "late_gain", "best_step_share", "gain", "cutout_like",
+         "shift_like", "filter_similarity", "filter_similarity_abs", "mean_filter_similarity",
          "last_layer_similarity", "largest_other_similarity", "layers_lower", "visible_ground"),
         ("ablation", "shares", "filters"),
     ),

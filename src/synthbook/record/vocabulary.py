@@ -155,6 +155,31 @@ VOCABULARY: dict[str, Any] = {
     "biggan_evaluate_every": _of(s.Count, "steps between two measurements", 500),
     "discriminator_steps": _of(s.Count, "discriminator's updates a step", 4, le=100),
     "standing_images": _of(Images, "images that set the statistics of batch norm", 4000, ge=2),
+    # the Data Instance Prior
+    "priors": _of(s.Unique[Literal["lite0"]], "networks whose features are the prior", ["lite0"]),
+    "prior_size": _of(
+        s.Side, "side of the images that the prior's network gets", 64, ge=32, le=224
+    ),
+    "consistency": _of(s.Weight, "weight of DiffAugment's consistency", 10.0),
+    "study_targets": _of(s.Some[Named], "targets of the studies", ["caltech3:Faces_easy"]),
+    "amount_targets": _of(s.Some[Named], "targets to learn by amount", ["caltech3:airplanes"]),
+    "amounts": _of(
+        s.Some[Annotated[Images, Field(ge=2)]], "numbers of images to learn from", [25, 100]
+    ),
+    "perceptual": _of(
+        Literal["efficientnet_lite0", "vgg16"], "network of the perceptual distance",
+        "efficientnet_lite0",
+    ),
+    "glann_epochs": _of(s.Count, "passes of GLANN over the images", 4000),
+    "bsa_steps": _of(s.Count, "training steps of BSA", 10_000),
+    "stylegan2_targets": _of(s.Some[Named], "targets of Table 6", ["caltech3:Faces_easy"]),
+    "stylegan2_real_source": _of(Named, "real images that it is pretrained on", "caltech97"),
+    "stylegan2_image_size": _of(s.Side, "side of its images in pixels", 32, le=256),
+    "stylegan2_network_settings": _of(s.Unique[s.Text], "of its networks", ["channels=32"]),
+    "stylegan2_training_settings": _of(s.Unique[s.Text], "of its training", ["batch_size=16"]),
+    "stylegan2_finetune_steps": _of(s.Count, "its training steps on a target", 200),
+    "stylegan2_evaluate_every": _of(s.Count, "its steps between two measurements", 50),
+    "stylegan2_frozen_blocks": _of(int, "its blocks that FreezeD keeps", 4, ge=0, le=16),
     # data
     "data": _of(Named, "data set: a name, a folder of class folders, an .npz", "caltech10"),
     "data_root": _of(Place, "folder of downloaded data sets", ""),
@@ -215,6 +240,8 @@ Mixing = Literal[
 ]  # fmt: skip
 Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
+Adversarial = Literal["scratch", "TransferGAN", "FreezeD", "DiffAugment"]
+FewShot = Literal[Adversarial, "GLANN", "BSA"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
@@ -248,6 +275,20 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
         "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
         "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),
+    },
+    "41_dip_few_shot": {
+        "parts": _of(
+            s.Some[
+                Literal[
+                    "methods", "stylegan2", "labels", "losses", "amount", "controls", "alike"
+                ]
+            ], _PARTS, ["methods"],
+        ),
+        "methods": _of(s.Some[FewShot], _METHODS, ["scratch", "DiffAugment"]),
+        "amount_methods": _of(
+            s.Some[Adversarial], "methods to learn other numbers of images by", ["DiffAugment"]
+        ),
+        "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "52_transfer_to_few_images": {
         "parts": _of(s.Some[Literal["synthesizers", "sources"]], _PARTS, ["synthesizers"]),

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from synthbook.data import ImageSet
+from synthbook.errors import InputError
 from synthbook.gans import networks
+from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.batches import ImageStream
+from synthbook.gans.perceptual import Perceptual, network_maps
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
 from synthbook.gans.train import Evaluate, train
@@ -31,6 +34,7 @@ from synthbook.training import OnStep
 KEPT = ("embeddings", "adam")  # of a pretraining, besides the other weights
 STATES, CURVE = "optimizers.pt", "curve.json"
 SEEN = 8  # generated images that are kept of each judged step
+WITHOUT = {"GLANN": glann.load, "BSA": bsa.load}  # without an adversary, and how they are read
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
 
 
@@ -240,6 +244,139 @@ def finetuned(
     folder = cached("finetuned_gans", key, build, device)
     history = json.loads((folder / "history.json").read_text())
     return Finetuned(folder, {int(step): numbers for step, numbers in history.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a GAN on few images is conditioned on (`conditioned`).
+
+    ``of_images`` float [images, d] are a vector a training image, for networks with
+    ``condition_size``; None for those that take the images' labels, or nothing. ``judged`` are the
+    conditions of the images that are judged, one each, as `sampling.sample` takes them.
+    """
+
+    of_images: Tensor | None
+    judged: Sequence[int | None] | Tensor
+
+    def digests(self) -> list[str]:
+        """Return what tells two of them apart."""
+        return [digest_of(self.of_images), digest_of(self.judged)]
+
+
+def asked_images(
+    generator: nn.Module, judged: Sequence[int | None] | Tensor, *, seed: int, device: str = "cpu"
+) -> np.ndarray:
+    """Return the images that are judged, of conditions as `Asked` has, uint8 [count, H, W, C]."""
+    return sample(generator, judged, seed=derive(seed, "judged"), device=device)
+
+
+def conditioned(
+    images: ImageSet, held_out: ImageSet | None, recipe: Training, network: Mapping[str, Any],
+    asked: Asked, *,
+    first: Path | None, extractor: Extractor, evaluate_every: int, seed: int,
+    choosing: str = "train", keeps: Sequence[str] = (), device: str = "cpu",
+    on_step: OnStep | None = None,
+) -> Finetuned:  # fmt: skip
+    """Return a GAN trained on ``images`` and their conditions: cached, or trained now.
+
+    As ``finetuned``, but that the judged images have the conditions of ``asked``, that the distance
+    to the set ``choosing``, "train" or "held_out", chooses the best, and that no embeddings of
+    another GAN's classes are kept. (``finetuned`` stays as it is: its code is in its keys.)
+    """
+    sets = {"train": images, "held_out": held_out}
+    sets = {name: sets[name] for name in sorted(sets, key=lambda name: name != choosing)}
+    if not sets[choosing]:
+        raise InputError(f"'{images.name}' has no {choosing} images to choose the best by")
+    key = {
+        "network": dict(network), "recipe": dataclasses.asdict(recipe), "seed": seed,
+        "sets": {name: some.fingerprint() for name, some in sets.items() if some},
+        "first": first.name if first else None, "keeps": sorted(keeps), "choosing": choosing,
+        "extractor": [extractor.name, extractor.fingerprint],
+        "asked": asked.digests(), "every": evaluate_every,
+    }  # fmt: skip
+
+    def build(folder: Path) -> None:
+        known = {k: gaussian(extractor.cached(some.images)) for k, some in sets.items() if some}
+        between = range(evaluate_every, recipe.steps, evaluate_every) if evaluate_every else ()
+        halfway = _nearest_to_half(recipe.steps, {*between, recipe.steps})
+
+        def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
+            if step == halfway:
+                networks.save(generator, folder / "middle")
+            made = asked_images(generator, asked.judged, seed=seed, device=device)
+            np.save(folder / f"step-{step}.npy", made[:SEEN])
+            of_made = gaussian(extractor(made))
+            return {name: gaussian_distance(real, of_made) for name, real in known.items()}
+
+        trained = train(
+            **vars(started(network, first, seed=seed, keeps=keeps)), images=images, recipe=recipe,
+            seed=seed, conditions=asked.of_images, device=device, folder=folder / "checkpoints",
+            on_step=on_step, evaluate=evaluate, evaluate_every=evaluate_every,
+        )  # fmt: skip
+        networks.save(trained.best, folder / "best")
+        networks.save(trained.generator, folder / "last", trained.discriminator)
+        with atomic_write(folder / "history.json") as stream:
+            json.dump(dict(trained.curve), stream)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+    folder = cached("conditioned_gans", key, build, device)
+    history = json.loads((folder / "history.json").read_text())
+    return Finetuned(folder, {int(step): numbers for step, numbers in history.items()})
+
+
+@dataclass(frozen=True)
+class Fitted(Finetuned):
+    """A generator that was fitted without an adversary; its only snapshot is the last."""
+
+    method: str = "GLANN"
+
+    def generator(self, which: str = "best") -> nn.Module:
+        """Return it; it takes noise alone."""
+        return WITHOUT[self.method](self.folder / "best")
+
+
+def fitted(
+    method: str, images: ImageSet, held_out: ImageSet | None, recipe: Any,
+    vectors: Tensor | None, *, first: Path,
+    perceptual: str, extractor: Extractor, generated: int, seed: int, device: str,
+) -> Fitted:  # fmt: skip
+    """Return GLANN, with the prior's ``vectors`` or free codes, or BSA: cached, or fitted now."""
+    sets = {"train": images, "held_out": held_out}
+    key = {
+        "method": method, "recipe": dataclasses.asdict(recipe), "seed": seed, "first": first.name,
+        "sets": {name: some.fingerprint() for name, some in sets.items() if some},
+        "vectors": digest_of(vectors), "perceptual": perceptual,
+        "extractor": [extractor.name, extractor.fingerprint], "generated": generated,
+    }  # fmt: skip
+
+    def build(folder: Path) -> None:
+        seen, start = Perceptual(network_maps(perceptual)), networks.load(first)
+        how = {"seed": seed, "device": device}
+        if method == "BSA":
+            model = bsa.train_bsa(start, images, seen, recipe, **how)
+        else:
+            model = glann.train_glann(start, images, seen, recipe, features=vectors, **how).model
+        model.save(folder / "best")
+        made = gaussian(extractor(judged_images(model, generated, **how)))
+        distances = {
+            name: gaussian_distance(gaussian(extractor.cached(some.images)), made)
+            for name, some in sets.items()
+            if some
+        }
+        with atomic_write(folder / "history.json") as stream:
+            json.dump(distances, stream)
+
+    folder = cached("fitted_generators", key, build, device)
+    steps = recipe.epochs if method == "GLANN" else recipe.steps
+    return Fitted(folder, {steps: json.loads((folder / "history.json").read_text())}, method)
+
+
+def digest_of(given: Sequence[int | None] | Tensor | None) -> str:
+    """Return a hash of conditions."""
+    if isinstance(given, Tensor):
+        numbers = given.detach().cpu().contiguous().numpy()
+        return hashlib.sha256(repr(numbers.shape).encode() + numbers.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(repr(None if given is None else [*given]).encode()).hexdigest()[:16]
 
 
 def _nearest_to_half(last: int, steps: set[int]) -> int:

@@ -83,6 +83,25 @@ def real_source(
     return _unlabelled(pool.of_classes(kept).images, text)
 
 
+def labelled_source(
+    text: str, *, without: Sequence[str], image_size: int, data_root: str = ""
+) -> ImageSet:
+    """Return the same with the labels that it has, for a GAN that is conditioned on them.
+
+    A folder has some if there are folders in it, which are its classes.
+    """
+    folder = Path(text).expanduser()
+    flat = folder.is_dir() and not any(one.is_dir() for one in folder.iterdir())
+    if ":" in text or flat:
+        return real_source(text, without=without, image_size=image_size, data_root=data_root)
+    pool = _everything(text, image_size, data_root)
+    taken = {one.partition(":")[2] for one in without if one.partition(":")[0] == text}
+    kept = [name for name in pool.classes if name not in taken]
+    if not kept:
+        raise InputError(f"every class of '{text}' is a target; choose another source")
+    return pool.of_classes(kept)
+
+
 def check_target(text: str, *, data_root: str = "", count: int = 1) -> str:
     """Return in words what a target is; InputError if there is none, or it has fewer images.
 

@@ -1,0 +1,425 @@
+"""GANs on few images with the Data Instance Prior: chapter 41.
+
+Mangla et al., Data Instance Prior for Transfer Learning in GANs (2022), Tables 1, 6, 7 and 8. Each
+method learns a hundred images alone and with the prior: features C(x) of a frozen network as the
+condition of each image. Alone it learns one embedding an image, or is another control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from synthbook.data import at_most
+from synthbook.errors import InputError
+from synthbook.gans.baselines import bsa, glann
+from synthbook.gans.baselines.labels import instances, logo
+from synthbook.gans.invert import walk
+from synthbook.gans.prior import Interpolations, Prior, prior
+from synthbook.gans.recipes import Training
+from synthbook.gans.sampling import sample
+from synthbook.measure import features
+from synthbook.measure.copying import LEAST, data_copying, replayed
+from synthbook.measure.features import Extractor
+from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
+from synthbook.measure.neighbours import nearest, pairwise, radii
+from synthbook.randomness import derive
+from synthbook.studies import few_images
+from synthbook.studies.drawn import Parameters
+from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
+from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.prim import (
+    check_gan,
+    check_source,
+    curve_rows,
+    distance_rows,
+    network_of,
+    recipe_of,
+)
+from synthbook.studies.targets import Target, check_target, labelled_source, target
+
+ADVERSARIAL = ("scratch", "TransferGAN", "FreezeD", "DiffAugment")
+FROM_OTHERS = ("TransferGAN", "FreezeD", "GLANN", "BSA")  # start from a GAN of other images
+STUDIED = ("FreezeD", "DiffAugment")  # what the paper's Tables 6, 7 and 8 are about
+LOSSES = ("hinge", "non_saturating", "wasserstein")
+CLUSTERS = ("5", "10")  # of Logo-GAN
+PARTS = ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike")
+NONE = "none"
+PRIORS: dict[str, Callable[..., Extractor]] = {  # C by name: (device, size) -> its features
+    "lite0": lambda device, size: features.extractor("efficientnet_lite0", device, size=size),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One way to learn few images.
+
+    ``labels`` are what takes the prior's place without it: an embedding an image ("instances"),
+    Logo-GAN's clusters ("5", "10"), no condition ("none"), or z itself ("self-modulated").
+    ``chosen`` says which images: "random", or "alike" ones; ``images`` how many.
+    """
+
+    method: str
+    prior: str = NONE
+    labels: str = "instances"
+    loss: str = "hinge"
+    chosen: str = "random"
+    images: int = 100
+
+    @property
+    def between(self) -> bool:
+        """Whether images have conditions that can be interpolated."""
+        conditioned = self.prior != NONE or self.labels == "instances"
+        return self.method in ADVERSARIAL and conditioned
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a row says of it."""
+        source = REAL if self.method in FROM_OTHERS else NONE
+        labels = "features" if self.prior != NONE else self.labels
+        return asdict(self) | {"train": REAL, "test": "", "source": source, "labels": labels}
+
+    def __str__(self) -> str:
+        how = f"{self.method}, {self.labels if self.prior == NONE else f'DIP of {self.prior}'}"
+        return f"{how}, {self.loss}, {self.images} {self.chosen} images"
+
+
+def models(p: Parameters) -> dict[str, list[Model]]:
+    """Return what each part of the chapter compares."""
+    plain, both = partial(Model, images=p.target_images), (NONE, *p.priors)
+    one = both[:2]  # the studies of Tables 7 and 8 and Figure 6 have one prior
+    given = [(m, c) for m, c in product(p.methods, both) if m != "BSA" or c == NONE]
+    found = {
+        "methods": [plain(m, c) for m, c in given],
+        "stylegan2": [
+            plain(m, c, loss="non_saturating")
+            for m, c in product((*STUDIED, "GLANN"), one)
+            if (m, c) != ("GLANN", NONE)
+        ],
+        "labels": [
+            model
+            for m in STUDIED
+            for model in (*(plain(m, c) for c in one), *(plain(m, labels=k) for k in CLUSTERS))
+        ],
+        "losses": [plain(m, c, loss=x) for m, x, c in product(STUDIED, LOSSES, one)],
+        "amount": [
+            Model(m, c, images=n) for m, n, c in product(p.amount_methods, p.amounts, one)
+        ],
+        "controls": [plain(labels=k, method="scratch") for k in
+                     ("instances", NONE, "self-modulated")],
+        "alike": [plain("DiffAugment", c, chosen=k) for k, c in product(("random", "alike"), one)],
+    }  # fmt: skip
+    return {part: found[part] for part in p.parts}
+
+
+def targets(p: Parameters, part: str) -> list[str]:
+    """Return the targets of a part."""
+    own = {"methods": "targets", "amount": "amount_targets", "stylegan2": "stylegan2_targets"}
+    return list(p[own.get(part, "study_targets")])
+
+
+def of_bed(p: Parameters, part: str) -> Any:
+    """Return the parameters of a part's GAN: SNGAN's, or those of the StyleGAN2 of Table 6."""
+    values = {**p, "pretrain_on": ""}
+    if part == "stylegan2":
+        own = {k.removeprefix("stylegan2_"): v for k, v in values.items() if "stylegan2_" in k}
+        values |= own | {"architecture": "stylegan2", "stop_after": 0}
+    return SimpleNamespace(**values)
+
+
+def check_few_shot(p: Parameters) -> str:
+    """Check what the parameters of chapter 41 mean together; return its images in words."""
+    lines = []
+    for part, compared in models(p).items():
+        blocks = check_gan(of_bed(p, part))
+        frozen = of_bed(p, part).frozen_blocks
+        if frozen > blocks:
+            raise InputError(
+                f"frozen_blocks = {frozen} and the discriminator of {part} has {blocks}; give at "
+                f"most {blocks}"
+            )
+        count = max((model.images for model in compared), default=0)
+        count *= 1 + any(model.chosen == "alike" for model in compared)
+        if not compared:
+            raise InputError(f"parts holds {part}, which compares nothing; give it methods")
+        lines += [
+            check_target(name, data_root=p.data_root, count=count) for name in targets(p, part)
+        ]
+        if any(model.method in FROM_OTHERS for model in compared):
+            lines.append(check_source(of_bed(p, part)))
+    for name in p.priors:
+        PRIORS[name]("cpu", p.prior_size)  # tells now whether its weights are there
+    return "\n".join(dict.fromkeys(lines))
+
+
+class FewShot:
+    """Chapter 41: each target learned by each method, alone and with the prior, seed by seed.
+
+    Everything is in the cache: asked again, it is read. ``jobs`` are (seed, part, target, model).
+    """
+
+    def __init__(self, p: Parameters, device: str) -> None:
+        self.p, self.device, self.models = p, device, models(p)
+        self.jobs = [
+            (seed, part, name, model)
+            for seed, part in product(p.seeds_list, self.models)
+            for name in targets(p, part)
+            for model in self.models[part]
+        ]
+        self.stopped = 0 < p.stop_after < p.finetune_steps
+        self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
+        self.priors = {name: PRIORS[name](device, p.prior_size) for name in p.priors}
+        self._images = cache(self._images)
+        self.given = cache(self._given)
+
+    # -- What a model learns from ------------------------------------------------------------------
+
+    def network(self, part: str) -> dict[str, Any]:
+        """Return the settings of a part's networks, without a condition."""
+        network = network_of(of_bed(self.p, part))
+        return network | ({"name": "stylegan2_mlp"} if part == "stylegan2" else {})
+
+    def recipe(self, part: str, model: Model) -> Training:
+        """Return how a model is trained; those that only differ in the prior have the same."""
+        p = of_bed(self.p, part)
+        recipe = replace(recipe_of(p), augment="", loss=model.loss)
+        if model.method == "DiffAugment":
+            weight = 0.0 if part == "stylegan2" else p.consistency
+            recipe = replace(recipe, augment=p.augment, consistency=weight)
+        if model.method == "FreezeD":
+            recipe = replace(recipe, frozen_blocks=p.frozen_blocks)
+        return replace(recipe, steps=self.p.stop_after) if self.stopped else recipe
+
+    def learned_before(self, seed: int, part: str, model: Model) -> Path | None:
+        """Return the folder of the GAN that a model starts from; None for random weights.
+
+        It knows the classes of the real source, where that has some.
+        """
+        if model.method not in FROM_OTHERS:
+            return None
+        p, network = of_bed(self.p, part), self.network(part)
+        taken = [name for one in PARTS for name in targets(self.p, one)]
+        how = {"image_size": p.image_size, "data_root": p.data_root}
+        source = labelled_source(p.real_source, without=taken, **how)
+        classes = source.num_classes if source.num_classes > 1 else 0
+        recipe = replace(recipe_of(p), augment="", steps=p.pretrain_steps)
+        network |= {"num_classes": classes}
+        return few_images.pretrained(source, recipe, network, seed=seed, device=self.device)
+
+    def images(self, seed: int, part: str, name: str, model: Model) -> Target:
+        """Return the images of a target that a model gets, and the held-out ones of its part."""
+        return self._images(seed, part, name, model.images, model.chosen)
+
+    def _images(self, seed: int, part: str, name: str, images: int, chosen: str) -> Target:
+        """Return so many images of a target.
+
+        Fewer images are some of more. Those that are alike are the nearest, in the features of the
+        first prior, of the image that has the nearest ones, among twice as many; then fewer are
+        held out.
+        """
+        most = max(one.images for one in self.models[part]) * (1 + (chosen == "alike"))
+        side = self.network(part)["image_size"]
+        how = {"image_size": side, "seed": seed, "data_root": self.p.data_root}
+        few = target(name, count=most, **how)
+        if chosen == "random":
+            return replace(few, train=at_most(few.train, images, seed=seed))
+        rows = self.unit(few.train.images)
+        middle = rows[radii(rows, images - 1).argmin()]
+        near = np.linalg.norm(rows - middle, axis=1).argsort(kind="stable")[:images]
+        return replace(few, train=few.train.subset(np.sort(near)))
+
+    def unit(self, images: np.ndarray) -> np.ndarray:
+        """Return the features of the first prior, scaled to length one, float64 [N, d]."""
+        rows = next(iter(self.priors.values())).cached(images).astype(np.float64)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def prior(self, seed: int, part: str, name: str, model: Model) -> Prior:
+        """Return D_prior of the images that a model gets."""
+        few = self.images(seed, part, name, model)
+        return prior(self.priors[model.prior].cached(few.train.images))
+
+    def _given(
+        self, seed: int, part: str, name: str, model: Model
+    ) -> tuple[Target, dict[str, Any], Asked]:
+        """Return images with the labels that a model takes, its networks, and its conditions.
+
+        Judged images with the prior have conditions between two of the training images' (Eq. 5),
+        others each training image's embedding, or class, in turn.
+        """
+        few, network = self.images(seed, part, name, model), self.network(part)
+        count = self.p.generated
+        if model.prior != NONE:
+            vectors = self.prior(seed, part, name, model).vectors
+            network |= {"condition_size": vectors.shape[1]}
+            return few, network, Asked(vectors, Interpolations(vectors).sample(count, seed))
+        if model.labels in (NONE, "self-modulated"):
+            network |= {"name": "sngan_self_modulated"} if model.labels != NONE else {}
+            return few, network, Asked(None, [None] * count)
+        train = instances(few.train)
+        if model.labels != "instances":
+            rows = next(iter(self.priors.values())).cached(few.train.images)
+            train = logo(few.train, rows, clusters=int(model.labels), seed=seed)
+        network |= {"num_classes": train.num_classes}
+        turns = [int(train.labels[k % len(train)]) for k in range(count)]
+        return replace(few, train=train), network, Asked(None, turns)
+
+    # -- Learning and sampling ---------------------------------------------------------------------
+
+    def learned(self, seed: int, part: str, name: str, model: Model) -> Finetuned:
+        """Return what a model learned of a target."""
+        p, how = self.p, {"seed": seed, "extractor": self.extractor, "device": self.device}
+        first = self.learned_before(seed, part, model)
+        if model.method in WITHOUT:
+            vectors, few = None, self.images(seed, part, name, model)
+            recipe = bsa.BSARecipe(steps=p.bsa_steps)
+            if model.method == "GLANN":
+                recipe = glann.GlannRecipe(epochs=p.glann_epochs)
+                if model.prior != NONE:
+                    vectors = self.prior(seed, part, name, model).vectors
+            how |= {"perceptual": p.perceptual, "generated": p.generated}
+            how |= {"first": first}
+            return few_images.fitted(model.method, few.train, few.held_out, recipe, vectors, **how)
+        few, network, asked = self.given(seed, part, name, model)
+        against = "held_out" if few.held_out and part != "stylegan2" else "train"
+        every = of_bed(p, part).evaluate_every
+        return few_images.conditioned(
+            few.train, few.held_out, self.recipe(part, model), network, asked,
+            first=first, evaluate_every=every, choosing=against, **how,
+        )  # fmt: skip
+
+    def samples(
+        self, seed: int, part: str, name: str, model: Model, count: int, *, between: bool = False
+    ) -> np.ndarray:
+        """Return images of the best snapshot, as they are judged, uint8 [count, H, W, C].
+
+        With ``between`` those without a prior come from between two embeddings, too.
+        """
+        generator = self.learned(seed, part, name, model).generator("best")
+        how = {"seed": derive(seed, "measured"), "device": self.device}
+        if model.method in WITHOUT or model.labels in (NONE, "self-modulated"):
+            return sample(generator, [None] * count, **how)
+        if model.prior != NONE:
+            vectors = self.prior(seed, part, name, model).vectors
+            return sample(generator, Interpolations(vectors).sample(count, seed + 1), **how)
+        if between and model.between:
+            found = Interpolations(generator.embed.weight.detach().cpu()).sample(count, seed + 1)
+            return sample(generator, found, embedded=True, **how)
+        labels = self.given(seed, part, name, model)[0].train.labels
+        return sample(generator, [int(labels[k % len(labels)]) for k in range(count)], **how)
+
+    def walk(
+        self, seed: int, part: str, name: str, model: Model, ends: tuple[int, int], images: int
+    ) -> np.ndarray:
+        """Return images on the way between the conditions of two training images (Figure 3)."""
+        generator = self.learned(seed, part, name, model).generator("best")
+        how = {"seed": seed, "images": images, "device": self.device}
+        if model.prior != NONE:
+            vectors = self.prior(seed, part, name, model).vectors
+            return walk(generator, vectors[ends[0]], vectors[ends[1]], **how)
+        rows = generator.embed.weight.detach()
+        return walk(generator, rows[ends[0]], rows[ends[1]], embedded=True, **how)
+
+    def beside(self, images: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Return the nearest of the images ``among`` of each image, in the features."""
+        return among[nearest(self.extractor(images), self.extractor.cached(among))[0]]
+
+    # -- Rows --------------------------------------------------------------------------------------
+
+    def rows(self, seed: int, part: str, name: str, model: Model) -> Rows:
+        """Do a job. Of a training that is stopped early the curve is all there is."""
+        learned, sets = self.learned(seed, part, name, model), ("held_out", "train")
+        first = [one for one in sets if one in learned.history[learned.last]][:1]
+        about = model.fields() | {"part": part, "dataset": name.rstrip("/"), "seed": seed}
+        about["backbone"] = self.network(part)["name"]
+        if model.method in WITHOUT:
+            ((_, found),) = learned.history.items()
+            for against in (one for one in sets if one in found):
+                where = about | {"against": against}
+                yield where | {"metric": "best_fd", "value": found[against], "selected": against}
+                yield where | {"metric": "last_fd", "value": found[against]}
+        elif self.stopped:
+            yield from ({**row, **about} for row in curve_rows(learned, first))
+            return
+        else:
+            yield from ({**row, **about} for row in distance_rows(learned, sets))
+            if part == "methods":
+                yield from ({**row, **about} for row in curve_rows(learned, first))
+        if part == "methods":
+            yield from measured(about, self._measures(seed, part, name, model))
+        if model == self.models[part][-1]:
+            yield from self._references(seed, part, name, about)
+
+    def _measures(self, seed: int, part: str, name: str, model: Model) -> dict[str, float]:
+        """Return precision, recall, C_T, and what images between two conditions are like."""
+        few, count = self.images(seed, part, name, model), self.p.measured
+        here = seed, part, name, model
+        if not few.held_out:
+            return {}
+        base, held = (self.extractor.cached(one.images) for one in (few.train, few.held_out))
+        made = self.extractor(self.samples(*here, count))
+        k = tuple(
+            min(wanted, len(rows) - 1)
+            for wanted, rows in zip(DIP_NEIGHBOURS, (held, made), strict=True)
+        )
+        found = dict(zip(("precision", "recall"), precision_recall(held, made, k), strict=True))
+        cells = max(1, min(5, len(base) // LEAST))
+        least = min(LEAST, count // (2 * cells))
+        copied = data_copying(base, held, [made], cells=cells, least=least, seed=seed)
+        found["c_t"] = copied.c_t.mean
+        if model.between:
+            if model.prior == NONE:
+                made = self.extractor(self.samples(*here, count, between=True))
+            found["interpolated_fd"] = gaussian_distance(gaussian(held), gaussian(made))
+            found["nearest_distance"] = float(nearest(made, base)[1].mean())
+        return found
+
+    def _references(self, seed: int, part: str, name: str, about: dict[str, Any]) -> Rows:
+        """Yield what a part is read beside: replayed images, and how alike images are."""
+        plain = self.models[part][0]
+        few = self.images(seed, part, name, plain)
+        about = about | plain.fields() | {"source": NONE, "prior": NONE, "labels": NONE}
+        if part == "methods" and few.held_out:
+            base, held = (self.extractor.cached(one.images) for one in (few.train, few.held_out))
+            again = gaussian(replayed(base, self.p.generated, seed=seed))
+            where = about | {"method": "replayed", "against": "held_out", "selected": "held_out"}
+            value = gaussian_distance(gaussian(held), again)
+            yield where | {"metric": "best_fd", "value": value}
+        if part != "alike":
+            return
+        for chosen in ("random", "alike"):
+            pair = [one for one in self.models[part] if one.chosen == chosen]
+            values = [self.learned(seed, part, name, one).lowest for one in pair]
+            where = about | {"chosen": chosen, "against": "train"}
+            if len(values) == 2:
+                gain = {"gain": 1 - values[1] / values[0]}
+                yield from measured(where | {"method": "DiffAugment", "prior": pair[1].prior}, gain)
+            rows = self.unit(self.images(seed, part, name, pair[0]).train.images)
+            apart = pairwise(rows, rows)[np.triu_indices(len(rows), 1)].mean()
+            spread = {"prior_spread": float(apart)}
+            yield from measured(where | {"method": "prior", "against": ""}, spread)
+
+
+def shown(model: Model) -> str:
+    """Return how a model is written on the page: "DiffAugment + DIP", "FreezeD, 5 clusters"."""
+    return named(model.fields())
+
+
+def named(row: Any) -> str:
+    """Return the same of a row's fields."""
+    if row["prior"] != NONE:
+        first = next(iter(PRIORS))
+        return f"{row['method']} + DIP" + ("" if row["prior"] == first else f"-{row['prior']}")
+    if row["labels"] in CLUSTERS:
+        return f"{row['method']} + {row['labels']} clusters"
+    return row["method"]
+
+
+def pairs_of(count: int, number: int) -> Iterator[tuple[int, int]]:
+    """Yield pairs of training images to walk between: first and last, and inwards."""
+    yield from ((k, count - 1 - k) for k in range(min(number, count // 2)))
