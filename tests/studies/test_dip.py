@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from synthbook.errors import InputError
+from synthbook.gans.baselines.self_conditioned import SelfConditioned, unlabelled
 from synthbook.gans.networks import create_discriminator, create_generator, save
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
@@ -339,3 +341,35 @@ def test_without_held_out_images_they_cannot_choose(few) -> None:
     alone = dip.replace(few, held_out=None)
     with pytest.raises(InputError, match="no held_out images"):
         learned(alone, Asked(torch.eye(3).repeat(2, 1), torch.eye(3)), choosing="held_out")
+
+
+def test_scores_are_those_of_the_discriminator_and_change_no_training(few) -> None:
+    vectors = torch.eye(3).repeat(2, 1)
+    plain = learned(few, Asked(vectors, vectors[:5]))
+    found = learned(few, Asked(vectors, vectors[:5]), scored=4)
+    for step, numbers in plain.history.items():
+        assert found.history[step]["held_out"] == numbers["held_out"]
+    discriminator = few_images.networks.load_discriminator(found.folder / "last").eval()
+    some = {"train": few.train.images[:4], "held_out": few.held_out.images[:4]}
+    for name, images in some.items():
+        pixels_in = torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1
+        expected = discriminator.psi(discriminator.features(pixels_in)).mean().item()
+        assert found.history[4][f"score_{name}"] == pytest.approx(expected, abs=1e-5)
+    assert found.history[0]["score_generated"] != found.history[4]["score_generated"]
+
+
+def test_an_extra_is_trained_along_and_labels_the_judged_images(few) -> None:
+    clusters = partial(SelfConditioned, clusters=2, every=2, samples=6, seed=0)
+    network = {"name": "sngan", "image_size": 8, "channels": 4, "discriminator_channels": 4}
+    network |= {"latent": 4, "num_classes": 2}
+    recipe = dip.Training(steps=4, batch_size=4, standing_images=8)
+    found = conditioned(
+        unlabelled(few.train, 2), few.held_out, recipe, network, Asked(None, 9),
+        first=None, extractor=pixels(), evaluate_every=2, seed=0, extra=lambda d: clusters(),
+    )  # fmt: skip
+    labels = np.load(found.folder / few_images.LABELS.format(4))
+    assert labels.shape == (9,)
+    assert set(labels) == {0, 1}
+    last = found.generator("last")
+    images = few_images.asked_images(last, labels.tolist(), seed=0)
+    assert np.array_equal(found.images(4), images[: few_images.SEEN])

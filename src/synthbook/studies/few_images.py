@@ -20,6 +20,7 @@ from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.batches import ImageStream
+from synthbook.gans.extra import Extra, evaluating
 from synthbook.gans.perceptual import Perceptual, network_maps
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
@@ -29,11 +30,13 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.randomness import derive
 from synthbook.store import atomic_write, cached
-from synthbook.training import OnStep
+from synthbook.training import OnStep, normalise
 
 KEPT = ("embeddings", "adam")  # of a pretraining, besides the other weights
 STATES, CURVE = "optimizers.pt", "curve.json"
 SEEN = 8  # generated images that are kept of each judged step
+LABELS = "labels-{}.npy"  # of the images judged at a step, where an extra gives labels
+SCORED = 256  # images that a discriminator scores at a time
 WITHOUT = {"GLANN": glann.load, "BSA": bsa.load}  # without an adversary, and how they are read
 Counter = Callable[[np.ndarray], Mapping[str, float]]  # images -> numbers by name
 
@@ -252,15 +255,24 @@ class Asked:
 
     ``of_images`` float [images, d] are a vector a training image, for networks with
     ``condition_size``; None for those that take the images' labels, or nothing. ``judged`` are the
-    conditions of the images that are judged, one each, as `sampling.sample` takes them.
+    conditions of the images that are judged, one each, as `sampling.sample` takes them. A number
+    asks for so many labels, those that an ``extra`` gives the training images at that time, in
+    turn.
     """
 
     of_images: Tensor | None
-    judged: Sequence[int | None] | Tensor
+    judged: Sequence[int | None] | Tensor | int
 
     def digests(self) -> list[str]:
         """Return what tells two of them apart."""
         return [digest_of(self.of_images), digest_of(self.judged)]
+
+    def now(self, extra: Extra | None) -> Sequence[int | None] | Tensor:
+        """Return the conditions of the judged images at this point of a training."""
+        if not isinstance(self.judged, int):
+            return self.judged
+        labels = extra.labels.tolist()
+        return [labels[k % len(labels)] for k in range(self.judged)]
 
 
 def asked_images(
@@ -270,11 +282,28 @@ def asked_images(
     return sample(generator, judged, seed=derive(seed, "judged"), device=device)
 
 
+@torch.no_grad()
+def scores(discriminator: nn.Module, images: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the mean unconditional score D_l(D_f(x)) of each set of images, "score_" + its name.
+
+    The images are uint8 [N, H, W, C], as they are, and nothing in the discriminator moves. This is
+    what Figure 2 of the paper has, over the steps.
+    """
+    found, device = {}, next(discriminator.parameters()).device
+    with evaluating(discriminator):
+        for name, some in images.items():
+            batches = torch.from_numpy(some).permute(0, 3, 1, 2).split(SCORED)
+            each = [discriminator.features(normalise(batch.to(device))) for batch in batches]
+            found[f"score_{name}"] = discriminator.psi(torch.cat(each)).mean().item()
+    return found
+
+
 def conditioned(
     images: ImageSet, held_out: ImageSet | None, recipe: Training, network: Mapping[str, Any],
     asked: Asked, *,
     first: Path | None, extractor: Extractor, evaluate_every: int, seed: int,
-    choosing: str = "train", keeps: Sequence[str] = (), device: str = "cpu",
+    choosing: str = "train", keeps: Sequence[str] = (), scored: int = 0,
+    extra: Callable[[nn.Module], Extra] | None = None, device: str = "cpu",
     on_step: OnStep | None = None,
 ) -> Finetuned:  # fmt: skip
     """Return a GAN trained on ``images`` and their conditions: cached, or trained now.
@@ -282,6 +311,10 @@ def conditioned(
     As ``finetuned``, but that the judged images have the conditions of ``asked``, that the distance
     to the set ``choosing``, "train" or "held_out", chooses the best, and that no embeddings of
     another GAN's classes are kept. (``finetuned`` stays as it is: its code is in its keys.)
+
+    ``extra`` makes what a method adds to the training from the discriminator, such as
+    ``partial(SSGAN, seed=seed)``. With ``scored`` the history also has the discriminator's `scores`
+    of so many images trained on, held out and generated at most.
     """
     sets = {"train": images, "held_out": held_out}
     sets = {name: sets[name] for name in sorted(sets, key=lambda name: name != choosing)}
@@ -292,26 +325,37 @@ def conditioned(
         "sets": {name: some.fingerprint() for name, some in sets.items() if some},
         "first": first.name if first else None, "keeps": sorted(keeps), "choosing": choosing,
         "extractor": [extractor.name, extractor.fingerprint],
-        "asked": asked.digests(), "every": evaluate_every,
+        "asked": asked.digests(), "every": evaluate_every, "scored": scored, "extra": extra,
     }  # fmt: skip
 
     def build(folder: Path) -> None:
         known = {k: gaussian(extractor.cached(some.images)) for k, some in sets.items() if some}
         between = range(evaluate_every, recipe.steps, evaluate_every) if evaluate_every else ()
         halfway = _nearest_to_half(recipe.steps, {*between, recipe.steps})
+        start = started(network, first, seed=seed, keeps=keeps)
+        added = extra(start.discriminator) if extra else None
 
         def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
             if step == halfway:
                 networks.save(generator, folder / "middle")
-            made = asked_images(generator, asked.judged, seed=seed, device=device)
+            judged = asked.now(added)
+            if isinstance(asked.judged, int):
+                np.save(folder / LABELS.format(step), np.array(judged))
+            made = asked_images(generator, judged, seed=seed, device=device)
             np.save(folder / f"step-{step}.npy", made[:SEEN])
             of_made = gaussian(extractor(made))
-            return {name: gaussian_distance(real, of_made) for name, real in known.items()}
+            found = {name: gaussian_distance(real, of_made) for name, real in known.items()}
+            if scored:
+                every = {name: some.images for name, some in sets.items() if some}
+                every["generated"] = made
+                some = {name: images[:scored] for name, images in every.items()}
+                found |= scores(start.discriminator, some)
+            return found
 
         trained = train(
-            **vars(started(network, first, seed=seed, keeps=keeps)), images=images, recipe=recipe,
-            seed=seed, conditions=asked.of_images, device=device, folder=folder / "checkpoints",
-            on_step=on_step, evaluate=evaluate, evaluate_every=evaluate_every,
+            **vars(start), images=images, recipe=recipe, seed=seed, conditions=asked.of_images,
+            extra=added, device=device, folder=folder / "checkpoints", on_step=on_step,
+            evaluate=evaluate, evaluate_every=evaluate_every,
         )  # fmt: skip
         networks.save(trained.best, folder / "best")
         networks.save(trained.generator, folder / "last", trained.discriminator)
@@ -371,8 +415,10 @@ def fitted(
     return Fitted(folder, {steps: json.loads((folder / "history.json").read_text())}, method)
 
 
-def digest_of(given: Sequence[int | None] | Tensor | None) -> str:
+def digest_of(given: Sequence[int | None] | Tensor | int | None) -> str:
     """Return a hash of conditions."""
+    if isinstance(given, int):
+        return f"{given} labels"
     if isinstance(given, Tensor):
         numbers = given.detach().cpu().contiguous().numpy()
         return hashlib.sha256(repr(numbers.shape).encode() + numbers.tobytes()).hexdigest()[:16]
