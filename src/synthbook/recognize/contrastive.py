@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from synthbook.data import ImageSet
 
-WIDTHS = (32, 64, 128, 256)  # channels of the four stages
+WIDTHS = (24, 48, 96, 192)  # channels of the four stages
 PROJECTED = 64  # numbers in a projection
 
 
@@ -59,9 +59,9 @@ class ContrastiveRecipe:
 
 
 def encoder(*, seed: int = 0) -> nn.Module:
-    """Return a ResNet for images of 32 pixels, float [N, 3, 32, 32] in 0..1 to [N, 256].
+    """Return a ResNet for images of 32 pixels, float [N, 3, 32, 32] in 0..1 to [N, 192].
 
-    timm's basic blocks, one a stage, 1.2 million weights; the 7 x 7 convolution and the pooling
+    timm's basic blocks, one a stage, 0.7 million weights; the 7 x 7 convolution and the pooling
     after it become one 3 x 3 convolution of stride 2. Normalised by a mean and deviation of 1/2.
     """
     from timm.models.resnet import BasicBlock, ResNet
