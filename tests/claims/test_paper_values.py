@@ -112,7 +112,7 @@ def prim_rows(figure: Any) -> Iterator[Row]:
 
 
 LABELS = {"kmeans5(Vgg16@ImageNet)": "5", "kmeans10(Vgg16@ImageNet)": "10"}
-PRIORS = {"Vgg16": "lite0", "SimCLR": "simclr"}  # what stands for them here
+PRIORS = {"Vgg16": "supervised", "SimCLR": "self-supervised"}  # what stands for them here
 PARTS = {"T1": "methods", "text": "methods", "T6": "stylegan2", "T7": "labels", "T8": "losses"}
 
 

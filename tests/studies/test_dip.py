@@ -94,13 +94,13 @@ def every_row(study: dip.FewShot) -> list[dict[str, Any]]:
 
 
 def test_each_model_has_its_networks_and_starts_where_it_should(study, asked) -> None:
-    made = study(methods=[*dip.ADVERSARIAL], priors=["lite0"])
+    made = study(methods=[*dip.ADVERSARIAL], priors=["supervised"])
     for job in made.jobs:
         made.learned(*job)
     tuned = [more for kind, _, more in asked if kind == "conditioned"]
     models = made.models["methods"]
     assert [(m.method, m.prior) for m in models] == [
-        (m, c) for m in dip.ADVERSARIAL for c in ("none", "lite0")
+        (m, c) for m in dip.ADVERSARIAL for c in ("none", "supervised")
     ]
     for model, more in zip(models, tuned, strict=True):
         network, recipe = more["network"], more["recipe"]
@@ -234,7 +234,7 @@ def test_a_small_run_is_whole_and_the_same_again(study, distinct, monkeypatch, t
     rows = distinct(every_row(study(**values)))
     held = {(r["method"], r["prior"]) for r in rows if r["metric"] == "precision"}
     assert held == {
-        ("scratch", "none"), ("scratch", "lite0"), ("GLANN", "none"), ("GLANN", "lite0"),
+        ("scratch", "none"), ("scratch", "supervised"), ("GLANN", "none"), ("GLANN", "supervised"),
         ("BSA", "none"),
     }  # fmt: skip
     assert all(np.isfinite(row["value"]) for row in rows)

@@ -156,7 +156,7 @@ VOCABULARY: dict[str, Any] = {
     "discriminator_steps": _of(s.Count, "discriminator's updates a step", 4, le=100),
     "standing_images": _of(Images, "images that set the statistics of batch norm", 4000, ge=2),
     # the Data Instance Prior
-    "priors": _of(s.Unique[Literal["lite0"]], "networks whose features are the prior", ["lite0"]),
+    "priors": _of(s.Unique[s.Text], "supervised, self-supervised, or NAME=NETWORK", ["supervised"]),
     "prior_size": _of(
         s.Side, "side of the images that the prior's network gets", 64, ge=32, le=224
     ),

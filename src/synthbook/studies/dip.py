@@ -7,7 +7,7 @@ condition of each image. Alone it learns one embedding an image, or is another c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -27,11 +27,10 @@ from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
 from synthbook.measure import features
 from synthbook.measure.copying import LEAST, data_copying, replayed
-from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
 from synthbook.measure.neighbours import nearest, pairwise, radii
 from synthbook.randomness import derive
-from synthbook.studies import few_images
+from synthbook.studies import few_images, frozen
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
@@ -52,9 +51,7 @@ LOSSES = ("hinge", "non_saturating", "wasserstein")
 CLUSTERS = ("5", "10")  # of Logo-GAN
 PARTS = ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike")
 NONE = "none"
-PRIORS: dict[str, Callable[..., Extractor]] = {  # C by name: (device, size) -> its features
-    "lite0": lambda device, size: features.extractor("efficientnet_lite0", device, size=size),
-}
+FIRST = "supervised"  # the prior that is called DIP, without its name
 
 
 @dataclass(frozen=True)
@@ -138,10 +135,10 @@ def check_few_shot(p: Parameters) -> str:
     lines = []
     for part, compared in models(p).items():
         blocks = check_gan(of_bed(p, part))
-        frozen = of_bed(p, part).frozen_blocks
-        if frozen > blocks:
+        held = of_bed(p, part).frozen_blocks
+        if held > blocks:
             raise InputError(
-                f"frozen_blocks = {frozen} and the discriminator of {part} has {blocks}; give at "
+                f"frozen_blocks = {held} and the discriminator of {part} has {blocks}; give at "
                 f"most {blocks}"
             )
         count = max((model.images for model in compared), default=0)
@@ -153,8 +150,7 @@ def check_few_shot(p: Parameters) -> str:
         ]
         if any(model.method in FROM_OTHERS for model in compared):
             lines.append(check_source(of_bed(p, part)))
-    for name in p.priors:
-        PRIORS[name]("cpu", p.prior_size)  # tells now whether its weights are there
+    frozen.networks(p.priors)  # tells now whether their weights are there
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -174,7 +170,9 @@ class FewShot:
         ]
         self.stopped = 0 < p.stop_after < p.finetune_steps
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
-        self.priors = {name: PRIORS[name](device, p.prior_size) for name in p.priors}
+        networks = frozen.networks(p.priors)
+        how = {"size": p.prior_size}
+        self.priors = {name: frozen.frozen(one, device, **how) for name, one in networks.items()}
         self._images = cache(self._images)
         self.given = cache(self._given)
 
@@ -413,8 +411,7 @@ def shown(model: Model) -> str:
 def named(row: Any) -> str:
     """Return the same of a row's fields."""
     if row["prior"] != NONE:
-        first = next(iter(PRIORS))
-        return f"{row['method']} + DIP" + ("" if row["prior"] == first else f"-{row['prior']}")
+        return f"{row['method']} + DIP" + ("" if row["prior"] == FIRST else f", {row['prior']}")
     if row["labels"] in CLUSTERS:
         return f"{row['method']} + {row['labels']} clusters"
     return row["method"]

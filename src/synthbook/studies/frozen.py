@@ -1,4 +1,4 @@
-"""Frozen networks by name, whose features are the Data Instance Prior; and the one of the book.
+"""Frozen networks whose features are the Data Instance Prior, by name; and the one of the book.
 
     python -m synthbook.studies.frozen --data-root DIR [--device D]
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -40,11 +41,40 @@ from synthbook.recognize.contrastive import (
 from synthbook.store import atomic_write, commit
 
 WEB, LITE0, TIMM = "web", "lite0", "timm:"
+HERE = {"supervised": LITE0, "self-supervised": WEB}  # what these names stand for
 FOLDER, WEIGHTS = "encoders", "model.safetensors"  # the folder of encoders, beside models
 FORMAT, SIZE = 1, 32  # of a card; pixels
 DATA = ("cifar10", "cifar100")  # what "web" has seen: the training parts
 RECIPE, SEED = ContrastiveRecipe(precision="auto"), 0
 PROBED = "caltech10"  # a linear layer on the features of its training part tells how good they are
+
+
+def networks(priors: Iterable[str], parameter: str = "priors") -> dict[str, str]:
+    """Return the network (`check_frozen`) of each prior, by the name that rows have.
+
+    An entry is "supervised" or "self-supervised", which stand for the networks at hand, or
+    "NAME=NETWORK" with another network under one of these names or a new one.
+
+    Raises:
+        InputError: for a name that stands for none, for one that is given twice, and for weights
+            that are not here.
+    """
+    found: dict[str, str] = {}
+    for entry in priors:
+        name, given, network = entry.partition("=")
+        if not given and name not in HERE:
+            raise InputError(
+                f"{parameter} has {entry!r}{did_you_mean(name, HERE)}; give {' or '.join(HERE)}, "
+                f"or NAME=NETWORK, as in supervised={TIMM}vgg16.tv_in1k"
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name == "none" or name in found:
+            raise InputError(
+                f"{parameter} has {entry!r}, whose name is given twice, or is none of small "
+                "letters, digits and hyphens; give each prior a name of its own"
+            )
+        found[name] = network or HERE[name]
+        check_frozen(found[name], parameter)
+    return found
 
 
 def check_frozen(name: str, parameter: str = "priors") -> None:
@@ -135,12 +165,14 @@ class Normalised(nn.Module):
 @cache
 def _timm(name: str, path: Path, device: str) -> nn.Module:
     import timm
+    from timm.models import load_state_dict
 
-    weights = {"file": str(path), "hf_hub_id": None}
+    network = timm.create_model(name, num_classes=0)
+    heads = network.pretrained_cfg.get("classifier") or ()
+    heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
     try:
-        network = timm.create_model(
-            name, pretrained=True, num_classes=0, pretrained_cfg_overlay=weights
-        )
+        weights = load_state_dict(str(path), weights_only=True)
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(heads)})
     except Exception as error:  # whatever a library says of a file
         raise InputError(
             f"{path} holds no weights of timm's {name} ({type(error).__name__}); give a file of "
