@@ -189,7 +189,11 @@ IMPOSSIBLE = {  # chapter, what is typed, what the error has to name
     "augmentation": ("52", {"augment": "color,cutut"}, ["'cutut'", "cutout"]),
     "no weights": ("52", {"extractor": "inception"}, ["Inception weights", "efficientnet_lite0"]),
     "share": ("53", {"shares": "0.001"}, ["0.001", "0.003 or more"]),
-    "latent": ("53", {"biggan_latent": "50"}, ["biggan_latent = 50", "multiple of 4"]),
+    "latent": (
+        "53",
+        {"biggan_architecture": "biggan", "biggan_network_settings": "latent: 50"},
+        ["latent 50", "multiple of 4"],
+    ),
     "method of 53": ("53", {"methods": "BigGAN+DifAug"}, ["did you mean 'BigGAN+DiffAug'?"]),
     "policy": ("53", {"policies": "Fix(1/3)"}, ["'Fix(1/3)'", "Decay"]),
     "count": ("53", {"counts": "10,5000"}, ["5000", "1000"]),

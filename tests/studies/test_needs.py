@@ -55,10 +55,14 @@ LARGE = [
         "a batch of 1,000,000 images of 32 pixels in a GAN",
     ),
     ({"generated": 10**6}, "52", "generated = 1,000,000 images of 32 pixels"),
-    ({"biggan_channels": 4096}, "53", "up to 4,096 channels"),
-    ({"biggan_batch_size": 10**6}, "53", "a batch of 1,000,000 images of 32"),
+    ({"biggan_network_settings": ["channels: 4096"]}, "53", "up to 4,096 channels"),
     (
-        {"standing_images": 10**6, "biggan_image_size": 64, "biggan_latent": 60},
+        {"biggan_training_settings": ["batch_size: 1000000"]},
+        "53",
+        "a batch of 1,000,000 images of 32",
+    ),
+    (
+        {"biggan_training_settings": ["standing_images: 1000000"], "biggan_image_size": 64},
         "53",
         "standing_images = 1,000,000",
     ),

@@ -14,8 +14,10 @@ from synthbook.gans.networks import create_config, create_discriminator
 from synthbook.record.parameters import check_values
 from synthbook.studies import reasons
 
+SIZES = ["latent: 4", "channels: 2", "discriminator_channels: 2"]
 REASONS = {
-    "data": "digits", "biggan_image_size": 8, "biggan_latent": 4, "biggan_channels": 2,
+    "data": "digits", "biggan_image_size": 8, "biggan_architecture": "biggan",
+    "biggan_network_settings": SIZES,
     "biggan_generated": 4,
 }  # fmt: skip
 
@@ -61,13 +63,13 @@ def test_further_sets_are_learned_as_the_first_is(study_of) -> None:
 
 
 def test_steps_are_those_of_the_share(study_of) -> None:
-    steps = {"shares": [0.1, 1.0], "share_steps": [5, 6], "biggan_steps": 7}
+    steps = {"shares": [0.1, 1.0], "share_steps": [5, 6], "biggan_finetune_steps": 100}
     recipes = study_of(**steps).biggan_recipes
     assert {key: recipe.steps for key, recipe in recipes.items()} == {
         (0.1, False): 5, (0.1, True): 5, (1.0, False): 6, (1.0, True): 6,
     }  # fmt: skip
     recipes = study_of(**steps | {"share_steps": []}).biggan_recipes
-    assert {recipe.steps for recipe in recipes.values()} == {7}
+    assert {recipe.steps for recipe in recipes.values()} == {100}
 
 
 @pytest.mark.parametrize(
@@ -86,9 +88,12 @@ def test_numbers_of_shapes_are_parts_of_the_usual_number_or_as_given(
 
 
 def test_the_variants_of_biggan_are_those_of_paper_and_public_code(study_of) -> None:
+    more = {"paper": [], "public": ["shared: false", "hierarchical: false", "init: normal"]}
     kinds = {
-        variant: create_config(**study_of(biggan_variant=variant).sets["digits"].network)
-        for variant in ("paper", "public")
+        name: create_config(
+            **study_of(biggan_network_settings=[*SIZES, *ones]).sets["digits"].network
+        )
+        for name, ones in more.items()
     }
     told = {name: (c.shared, c.hierarchical, c.init) for name, c in kinds.items()}
     assert told == {"paper": (True, True, "orthogonal"), "public": (False, False, "normal")}
@@ -225,7 +230,7 @@ def test_leaks_are_found_in_images_with_grey_squares() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"biggan_latent": 5}, "latent 5 .* multiple of 2"),
+        ({"biggan_network_settings": ["latent: 5"]}, "latent 5 .* multiple of 2"),
         ({"biggan_image_size": 12}, "image size 12"),
         ({"training_settings": ["batch_size=6"]}, "multiple of 4"),
         ({"biggan_augment": ""}, "leave DiffAug out"),
@@ -268,9 +273,9 @@ def test_one_training_is_read_from_the_cache_by_the_pictures(
     """Nothing is replaced here: a whole job, and its images once more."""
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
     study = study_of(
-        parts=["shares"], shares=[0.1], methods=["BigGAN+DiffAug+PS"], biggan_steps=2,
-        biggan_pretrain_steps=2, biggan_evaluate_every=2, standing_images=8, biggan_batch_size=4,
-        extractor_size=32,
+        parts=["shares"], shares=[0.1], methods=["BigGAN+DiffAug+PS"], biggan_finetune_steps=2,
+        biggan_pretrain_steps=2, biggan_evaluate_every=2, extractor_size=32,
+        biggan_training_settings=["batch_size: 4", "standing_images: 8"],
     )  # fmt: skip
     rows = all_rows(study)
     assert {row["metric"] for row in rows} >= {"best_fd", "last_fd", "cutout_like", "live_features"}

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.prim import (
+    bed,
     check_gan,
     check_source,
     curve_rows,
@@ -123,11 +123,10 @@ def targets(p: Parameters, part: str) -> list[str]:
 
 def of_bed(p: Parameters, part: str) -> Any:
     """Return the parameters of a part's GAN: SNGAN's, or those of the StyleGAN2 of Table 6."""
-    values = {**p, "pretrain_on": ""}
     if part == "stylegan2":
-        own = {k.removeprefix("stylegan2_"): v for k, v in values.items() if "stylegan2_" in k}
-        values |= own | {"architecture": "stylegan2", "stop_after": 0}
-    return SimpleNamespace(**values)
+        more = {"architecture": "stylegan2", "stop_after": 0, "pretrain_on": ""}
+        return bed(p, "stylegan2_", **more)
+    return bed(p, "", pretrain_on="")
 
 
 def check_few_shot(p: Parameters) -> str:

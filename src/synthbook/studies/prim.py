@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,16 +41,32 @@ OF_NETWORKS = ("image_size", "image_channels", "num_classes", "condition_size")
 OF_TRAINING = ("steps", "augment", "precision", "frozen_blocks")  # parameters, not in the settings
 
 
+def bed(p: Parameters, prefix: str, **more: Any) -> Any:
+    """Return the parameters of a chapter's other GAN, whose names begin with ``prefix``.
+
+    They take the places of those without, as ``more`` does; all others are the chapter's.
+    """
+    own = {name.removeprefix(prefix): p[name] for name in p if name.startswith(prefix)}
+    return SimpleNamespace(**{**p, **own, **more, "prefix": prefix})
+
+
+def _told(p: Parameters, name: str) -> str:
+    """Return what a reader calls a parameter of a bed."""
+    return getattr(p, "prefix", "") + name
+
+
 def network_of(p: Parameters) -> dict[str, Any]:
     """Return the settings of the chapters' GAN, for ``gans.networks.create_generator``."""
     config = networks.ARCHITECTURES[p.architecture].config
-    given = from_texts(config, p.network_settings, "network_settings", OF_NETWORKS)
+    name = _told(p, "network_settings")
+    given = from_texts(config, p.network_settings, name, OF_NETWORKS)
     return {"name": p.architecture, "image_size": p.image_size, **given}
 
 
 def recipe_of(p: Parameters) -> Training:
     """Return how the GAN is finetuned; only the steps of its pretraining are others."""
-    given = from_texts(Training, p.training_settings, "training_settings", OF_TRAINING)
+    name = _told(p, "training_settings")
+    given = from_texts(Training, p.training_settings, name, OF_TRAINING)
     how = {"steps": p.finetune_steps, "augment": p.augment, "precision": p.precision}
     return published(p.architecture, **how, **given)
 
@@ -59,29 +76,30 @@ def check_gan(p: Parameters) -> int:
     try:
         config = networks.create_config(**network_of(p))
     except InputError as error:
-        raise InputError(f"image_size = {p.image_size}: {error}") from None
+        raise InputError(f"{_told(p, 'image_size')} = {p.image_size}: {error}") from None
     recipe = recipe_of(p)
     if p.evaluate_every > p.finetune_steps:
         raise InputError(
-            f"evaluate_every = {p.evaluate_every} and there are {p.finetune_steps} finetune_steps; "
-            f"give at most {p.finetune_steps}"
+            f"{_told(p, 'evaluate_every')} = {p.evaluate_every} and there are {p.finetune_steps} "
+            f"{_told(p, 'finetune_steps')}; give at most {p.finetune_steps}"
         )
     if p.stop_after % p.evaluate_every:
         raise InputError(
             f"stop_after = {p.stop_after} and a training is measured every {p.evaluate_every} "
-            "steps (evaluate_every); give a multiple of it, or 0"
+            f"steps ({_told(p, 'evaluate_every')}); give a multiple of it, or 0"
         )
     group = getattr(config, "deviation_group", 1)
     if recipe.batch_size % group:
         raise InputError(
-            f"training_settings: batch_size = {recipe.batch_size}; give a multiple of {group}, "
-            "the group of the minibatch deviation"
+            f"{_told(p, 'training_settings')}: batch_size = {recipe.batch_size}; give a multiple "
+            f"of {group}, the group of the minibatch deviation"
         )
     needs.check_gan(
         _widths(config), p.image_size, recipe.batch_size, latent=config.latent,
-        mapping=getattr(config, "mapping_layers", 0), name="", device=p.device,
+        mapping=getattr(config, "mapping_layers", 0), name=_told(p, ""), device=p.device,
     )  # fmt: skip
-    needs.check_generated(p.generated, p.image_size, "generated")
+    needs.check_generated(p.generated, p.image_size, _told(p, "generated"))
+    needs.check_generated(recipe.standing_images, p.image_size, "standing_images")
     needs.check_device(p.device)
     # Tells now whether its weights are there.
     features.extractor(p.extractor, size=p.extractor_size)

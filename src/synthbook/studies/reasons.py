@@ -18,21 +18,23 @@ from synthbook.data import ImageSet, at_most, check, concatenate, few_shot, load
 from synthbook.data.images import pixels_and_labels
 from synthbook.errors import InputError
 from synthbook.gans import networks
-from synthbook.gans.recipes import Training, published
-from synthbook.gans.residual import CIFAR
+from synthbook.gans.recipes import Training
 from synthbook.measure.leaks import cutout_like, shift_like
 from synthbook.measure.similarity import layer_similarities
-from synthbook.studies import few_images, needs
+from synthbook.studies import few_images
 from synthbook.studies.drawn import PS, Parameters, shapes_of, visibility_rows
 from synthbook.studies.few_images import Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.prim import (
     SCRATCH,
     FewImages,
+    bed,
     check_gan,
     check_source,
     curve_rows,
     distance_rows,
+    network_of,
+    recipe_of,
 )
 from synthbook.studies.targets import check_target, stream
 from synthbook.training import normalise
@@ -40,31 +42,25 @@ from synthbook.training import normalise
 METHODS = ("BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS")  # a gain needs this order
 
 
-def biggan_network(p: Parameters, num_classes: int) -> dict[str, Any]:
-    """Return the settings of the chapter's BigGAN, for ``gans.networks.create_generator``."""
-    return {
-        "name": "biggan", "image_size": p.biggan_image_size, "image_channels": 3,
-        "num_classes": num_classes, "latent": p.biggan_latent,
-        "channels": p.biggan_channels, "discriminator_channels": p.biggan_channels,
-        **(CIFAR if p.biggan_variant == "public" else {}),
-    }  # fmt: skip
+def of_classes(p: Parameters) -> Any:
+    """Return the parameters of what stands for BigGAN, a GAN that is told the class."""
+    return bed(p, "biggan_")
 
 
-def biggan_recipe(p: Parameters, steps: int, *, augmented: bool) -> Training:
-    """Return how BigGAN is trained, with or without DiffAugment."""
-    return published(
-        "biggan", steps=steps, batch_size=p.biggan_batch_size,
-        discriminator_steps=p.discriminator_steps, generator_learning_rate=p.biggan_learning_rate,
-        discriminator_learning_rate=p.biggan_learning_rate,
-        ema_half_life=p.biggan_ema_half_life, ema_start=p.biggan_ema_start,
-        augment=p.biggan_augment if augmented else "", flip=p.biggan_flip,
-        standing_images=p.standing_images, precision=p.precision,
-    )  # fmt: skip
+def class_network(p: Parameters, num_classes: int) -> dict[str, Any]:
+    """Return the settings of its networks, for ``gans.networks.create_generator``."""
+    return {**network_of(of_classes(p)), "image_channels": 3, "num_classes": num_classes}
+
+
+def class_recipe(p: Parameters, steps: int, *, augmented: bool) -> Training:
+    """Return how it is trained, with or without DiffAugment."""
+    recipe = replace(recipe_of(of_classes(p)), steps=steps)
+    return recipe if augmented else replace(recipe, augment="")
 
 
 def steps_at(p: Parameters) -> dict[float, int]:
-    """Return BigGAN's training steps at each share, or those after which it is stopped."""
-    steps = p.share_steps or [p.biggan_steps] * len(p.shares)
+    """Return its training steps at each share, or those after which it is stopped."""
+    steps = p.share_steps or [p.biggan_finetune_steps] * len(p.shares)
     steps = [min(count, p.stop_after or count) for count in steps]
     return dict(zip(p.shares, steps, strict=True))
 
@@ -82,19 +78,15 @@ def counts_of(p: Parameters) -> list[int]:
 def check_reasons(p: Parameters) -> str:
     """Check what the parameters of chapter 53 mean together; return its images in words."""
     check_gan(p)
+    check_gan(of_classes(p))
     if p.biggan_augment == "" and any("DiffAug" in method for method in p.methods):
         raise InputError(
             "biggan_augment is empty; name augmentations, or leave DiffAug out of methods"
         )
-    if p.stop_after % p.biggan_evaluate_every:
-        raise InputError(
-            f"stop_after = {p.stop_after} and BigGAN is measured every {p.biggan_evaluate_every} "
-            "steps (biggan_evaluate_every); give a multiple of it, or 0"
-        )
     if p.share_steps and len(p.share_steps) != len(p.shares):
         raise InputError(
             f"share_steps = {list(p.share_steps)} and shares = {list(p.shares)}; give a number of "
-            "steps for each share, or none for biggan_steps at all"
+            "steps for each share, or none for biggan_finetune_steps at all"
         )
     lines = []
     for data in [p.data, *p.more_data]:
@@ -110,21 +102,7 @@ def check_reasons(p: Parameters) -> str:
                     f"some of the {classes} classes without any; give {classes / images:.2g} or "
                     "more"
                 )
-        try:
-            config = networks.create_config(**biggan_network(p, classes))
-        except InputError as error:
-            raise InputError(
-                f"biggan_image_size = {p.biggan_image_size}, biggan_latent = {p.biggan_latent}: "
-                f"{error}"
-            ) from None
-        needs.check_gan(
-            config.widths(p.biggan_channels), p.biggan_image_size, p.biggan_batch_size,
-            latent=p.biggan_latent, mapping=0, name="biggan_", device=p.device,
-        )  # fmt: skip
         lines.append(str(summary))
-    needs.check_generated(p.biggan_generated, p.biggan_image_size, "biggan_generated")
-    needs.check_generated(p.standing_images, p.biggan_image_size, "standing_images")
-    biggan_recipe(p, p.biggan_steps, augmented=True)
     if "ablation" in p.parts:
         how = {"data_root": p.data_root, "count": p.target_images}
         lines += [check_target(name, **how) for name in p.targets]
@@ -161,18 +139,18 @@ class Reasons(FewImages):
             how = {"image_size": p.biggan_image_size, "channels": 3}
             images = load(data, data_root=p.data_root, **how)
             train = concatenate(images.train, images.val, name=data)  # nothing is validated here
-            network = biggan_network(p, train.num_classes)
+            network = class_network(p, train.num_classes)
             return Labelled(train, at_most(images.test, 2 * p.biggan_generated), network)
 
         self.sets = {data: labelled(data) for data in [p.data, *p.more_data]}
         self.biggan_evaluate_every = p.biggan_evaluate_every
-        self.biggan_stopped = 0 < p.stop_after < max(p.share_steps or [p.biggan_steps])
+        self.biggan_stopped = 0 < p.stop_after < max(p.share_steps or [p.biggan_finetune_steps])
         self.biggan_recipes = {
-            (share, on): biggan_recipe(p, steps, augmented=on)
+            (share, on): class_recipe(p, steps, augmented=on)
             for share, steps in steps_at(p).items()
             for on in (False, True)
         }
-        self.biggan_pretraining = biggan_recipe(p, p.biggan_pretrain_steps, augmented=False)
+        self.biggan_pretraining = class_recipe(p, p.biggan_pretrain_steps, augmented=False)
         self.biggan_drawn = replace(self.drawn, shapes=shapes_of(p, p.biggan_image_size))
         self.jobs = [job for seed in p.seeds_list for job in self._jobs(p, seed)]
 
@@ -289,7 +267,7 @@ class Reasons(FewImages):
         return few_shot(train, per_class(share, len(train), train.num_classes), seed=seed)
 
     def learned_share(self, seed: int, data: str, share: float, method: str) -> Finetuned:
-        """Return BigGAN trained on a share of the labelled images."""
+        """Return what stands for BigGAN, trained on a share of the labelled images."""
         labelled, how = self.sets[data], {"seed": seed, "device": self.device}
         network, first = labelled.network, None
         if method.endswith("PS"):
@@ -317,7 +295,8 @@ class Reasons(FewImages):
         stopped early the curve is all there is.
         """
         what = {"method": method, "train": PS if method.endswith("PS") else "none"}
-        what |= {"dataset": data, "backbone": "biggan", "part": "shares", "share": share}
+        what |= {"dataset": data, "backbone": self.sets[data].network["name"], "part": "shares"}
+        what |= {"share": share}
         learned, ways = self.learned_share(seed, data, share, method), ("train", "held_out")
         yield from ({**row, **what} for row in curve_rows(learned, ways))
         if self.biggan_stopped:
@@ -338,7 +317,8 @@ class Reasons(FewImages):
 
     def real_leak_rows(self, seed: int, data: str) -> Rows:
         """Yield how often the detector finds leaks in real images, which have none."""
-        what = {"method": "real images", "train": REAL, "dataset": data, "backbone": "biggan"}
+        what = {"method": "real images", "train": REAL, "dataset": data}
+        what |= {"backbone": self.sets[data].network["name"]}
         found = leak_rows(self.sets[data].held_out.images)
         yield from ({**row, "part": "shares", **what} for row in found)
 
