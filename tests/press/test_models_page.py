@@ -144,3 +144,22 @@ def test_an_altered_model_stops_the_page_with_one_sentence(kept: Generator) -> N
     with pytest.raises(InputError, match=rf"{image.name} is not the file .*git checkout") as told:
         page()
     assert "\n" not in str(told.value)
+
+
+def test_a_network_that_learned_without_labels_is_told_with_its_probe(book: Path) -> None:
+    folder = book / "models" / "encoders" / "web"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * 1_400_000)
+    card = {
+        "name": "web", "data": {"name": "clouds", "images": 54321},
+        "recipe": {"epochs": 7, "batch_size": 128},
+        "probe": {"untrained": 0.25, "web": 0.4567, "lite0": 0.9},
+        "training": {"minutes": 12.5, "device": "cpu", "processor": "A processor", "commit": ""},
+        "files": {"model.safetensors": "0123456789abcdef01"},
+    }  # fmt: skip
+    (folder / "card.json").write_text(json.dumps(card))
+    text = page()[Path("book/models.md")].decode()
+    line = next(line for line in text.splitlines() if line.startswith("| web |"))
+    for words in ("54,321 of clouds", "7 × 128", "| 25.0 | 45.7 | 90.0 |", "| 1.4 |", "unknown"):
+        assert words in line, words
+    assert "`0123456789abcdef`" in line

@@ -61,8 +61,8 @@ NONE = "\nThis copy of the book holds none: `make models` trains them.\n"
 
 def models_page() -> dict[Path, bytes]:
     """Return the page and its figures: path below the book's top -> content."""
-    files = [*sorted(root().glob("models/[!.]*/card.json")),
-             *sorted(root().glob("models/pairs/[!.]*/card.json"))]  # fmt: skip
+    groups = ("", "pairs/", "encoders/")
+    files = [x for of in groups for x in sorted(root().glob(f"models/{of}[!.]*/card.json"))]
     cards = {
         path.parent.relative_to(root() / "models").as_posix(): path.read_text(encoding="utf-8")
         for path in files
@@ -83,14 +83,16 @@ def _write(cards: Mapping[str, str], folder: Path) -> None:
             raise InputError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
     figures.style()
     text = HEAD if cards else HEAD + NONE
-    samples = {name: _taken(drawn / f"{name.replace('/', '-')}.npz") for name in cards}
-    read = {name: json.loads(content) for name, content in cards.items()}
-    for name, card in read.items():
-        if "/" not in name:
-            text += _section(card, samples[name], drawn)
-    if pairs := {card["name"]: card for name, card in read.items() if "/" in name}:
-        shown = {name: samples[f"pairs/{name}"]["images"] for name in pairs}
+    read: dict[str, dict[str, Card]] = {"": {}, "pairs": {}, "encoders": {}}
+    for name, content in cards.items():
+        read[name.rpartition("/")[0]][name.rpartition("/")[2]] = json.loads(content)
+    for name, card in read[""].items():
+        text += _section(card, _taken(drawn / f"{name}.npz"), drawn)
+    if pairs := read["pairs"]:
+        shown = {name: _taken(drawn / f"pairs-{name}.npz")["images"] for name in pairs}
         text += _pairs(pairs, shown, drawn)
+    if read["encoders"]:
+        text += _encoders(read["encoders"])
     (folder / "models.md").write_text(text, encoding="utf-8")
 
 
@@ -159,6 +161,37 @@ def _pair_curves(cards: Mapping[str, Card]) -> Figure:
     ax.set(xlabel="training steps", ylabel="FD to the source", yscale="log")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+def _encoders(cards: Mapping[str, Card]) -> str:
+    """Return what the page says of the networks that learned without labels."""
+    rows = []
+    for name, card in cards.items():
+        training, recipe, probe = card["training"], card["recipe"], card["probe"]
+        (file, digest), *_ = card["files"].items()
+        size = (root() / "models/encoders" / name / file).stat().st_size
+        rows.append([
+            name, f"{card['data']['images']:,} of {card['data']['name']}",
+            f"{recipe['epochs']} × {recipe['batch_size']}",
+            *(f"{100 * probe[one]:.1f}" for one in ("untrained", name, "lite0")),
+            f"{training['minutes']:.1f}", f"{training['device']}, {training['processor']}",
+            _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+        ])  # fmt: skip
+    heads = [
+        "network", "images", "epochs × batch", "probe untrained (%)", "probe (%)",
+        "probe of EfficientNet-Lite0 (%)", "minutes", "machine", "commit", "MB", "SHA-256",
+    ]  # fmt: skip
+    return (
+        "\n## Networks that learned without labels\n\n"
+        "A small ResNet that learned by SimCLR {cite}`chen2020simple` to tell two views of an "
+        "image from those of others. It is a prior of chapters 41 to 44 (`self-supervised`), in "
+        "place of the network that has learned ImageNet with labels. *Probe*: how often a linear "
+        "layer on its features is right on the validation photographs of `caltech10`, ten kinds; "
+        "of the same network with random weights, of this one, and of EfficientNet-Lite0 at 64 "
+        "pixels. It was trained on CIFAR-10 and CIFAR-100 {cite}`krizhevsky2009learning`, which "
+        "are not part of the book; the weights are all that comes from them.\n\n"
+        + _table(heads, rows)
+    )
 
 
 def _section(card: Card, samples: Mapping[str, np.ndarray], folder: Path) -> str:
