@@ -62,6 +62,22 @@ def test_further_sets_are_learned_as_the_first_is(study_of) -> None:
     assert len(study.sets["mnist5k"].train) == 1500  # nothing is validated
 
 
+def test_a_set_with_few_images_to_test_on_lends_some_of_the_others(study_of) -> None:
+    plain = study_of(parts=["shares"]).sets["digits"]
+    count = len(plain.train)
+    study = study_of(parts=["shares"], biggan_generated=1500)
+    lent = study.sets["digits"]
+    assert reasons.borrowed(1300, count, 1500) == count // 5
+    assert len(lent.train) == count - count // 5
+    seen = {image.tobytes() for image in lent.train.images}
+    held = [image.tobytes() for image in lent.held_out.images]
+    assert len(held) == 1300 + count // 5
+    before = {image.tobytes() for image in plain.train.images}
+    assert sum(one in before for one in held) >= count // 5
+    assert sum(one in seen for one in held) < 5  # digits has a few pairs of equal images
+    assert reasons.borrowed(10_000, 50_000, 10_000) == 0
+
+
 def test_steps_are_those_of_the_share(study_of) -> None:
     steps = {"shares": [0.1, 1.0], "share_steps": [5, 6], "biggan_finetune_steps": 100}
     recipes = study_of(**steps).biggan_recipes

@@ -21,6 +21,7 @@ from synthbook.gans import networks
 from synthbook.gans.recipes import Training
 from synthbook.measure.leaks import cutout_like, shift_like
 from synthbook.measure.similarity import layer_similarities
+from synthbook.randomness import numpy_generator
 from synthbook.studies import few_images
 from synthbook.studies.drawn import PS, Parameters, shapes_of, visibility_rows
 from synthbook.studies.few_images import Finetuned
@@ -92,6 +93,7 @@ def check_reasons(p: Parameters) -> str:
     for data in [p.data, *p.more_data]:
         summary = check(data, data_root=p.data_root, image_size=p.biggan_image_size)
         images = sum(count for part, count in summary.counts.items() if part != "test")
+        images -= borrowed(summary.counts["test"], images, p.biggan_generated)
         classes = summary.num_classes
         if classes < 2:
             raise InputError(f"'{data}' has no classes; BigGAN needs a labelled set")
@@ -109,6 +111,15 @@ def check_reasons(p: Parameters) -> str:
     if "filters" in p.parts:
         lines.append(check_source(p))
     return "\n".join(lines)
+
+
+def borrowed(tests: int, others: int, generated: int) -> int:
+    """Return how many of a set's other images are held out, too, as it has few to test on.
+
+    Where they are fewer than the generated ones that they are compared with, others make them
+    twice as many as those; a fifth of them at most.
+    """
+    return min(2 * generated - tests, others // 5) if tests < generated else 0
 
 
 def per_class(share: float, images: int, classes: int) -> int:
@@ -139,8 +150,13 @@ class Reasons(FewImages):
             how = {"image_size": p.biggan_image_size, "channels": 3}
             images = load(data, data_root=p.data_root, **how)
             train = concatenate(images.train, images.val, name=data)  # nothing is validated here
+            held_out, wanted = images.test, p.biggan_generated
+            if count := borrowed(len(held_out), len(train), wanted):
+                order = numpy_generator(0, "held out of", data).permutation(len(train))
+                held_out = concatenate(held_out, train.subset(np.sort(order[:count])), name=data)
+                train = train.subset(np.sort(order[count:]))
             network = class_network(p, train.num_classes)
-            return Labelled(train, at_most(images.test, 2 * p.biggan_generated), network)
+            return Labelled(train, at_most(held_out, 2 * wanted), network)
 
         self.sets = {data: labelled(data) for data in [p.data, *p.more_data]}
         self.biggan_evaluate_every = p.biggan_evaluate_every
