@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from synthbook.record.vocabulary import Big, FewShot, Guided, Mixing
+from synthbook.record.vocabulary import Big, FewShot, Guided, LimitedData, Mixing
 
 
 class Metric(NamedTuple):
@@ -61,6 +61,9 @@ METRICS = {
     "interpolated_fd": Metric("FD", "Fréchet distance of images between two conditions"),
     "nearest_distance": Metric("FD^1/2", "distance to the nearest training image"),
     "prior_spread": Metric("", "distance between two images' features of length one"),
+    "score": Metric("", "discriminator's mean unconditional score"),
+    "score_gap": Metric("", "score of images trained on above that of unseen ones"),
+    "score_room": Metric("", "score of images trained on above that of generated ones"),
     # transfer to few images
     "gain": Metric("", "gain over training from scratch, relative"),
     "median_gain": Metric("", "median gain over targets"),
@@ -138,6 +141,12 @@ PRODUCES = {
         ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "precision", "recall", "c_t",
          "interpolated_fd", "nearest_distance", "gain", "prior_spread"),
         ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike"),
+    ),
+    "42_dip_limited_data": Produced(
+        (*get_args(LimitedData), "replayed"),
+        ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "score", "score_gap",
+         "score_room"),
+        ("finetuning", "fractions", "scores", "stylegan2"),
     ),
     "51_synthesizer": Produced(
         ("spectrum", "phase swap", "layers", "quirk", "visibility"),

@@ -173,6 +173,11 @@ VOCABULARY: dict[str, Any] = {
     "stylegan2_finetune_steps": _of(s.Count, "its training steps on a target", 200),
     "stylegan2_evaluate_every": _of(s.Count, "its steps between two measurements", 50),
     "stylegan2_frozen_blocks": _of(int, "its blocks that FreezeD keeps", 4, ge=0, le=16),
+    "consistency_with_prior": _of(s.Weight, "weight of the consistency with the prior", 1.0),
+    "mining_steps": _of(s.Count, "steps of MineGAN that train its miner alone", 100),
+    "share_image_size": _of(s.Side, "side of images of shares in pixels", 32, le=256),
+    "share_network_settings": _of(s.Unique[s.Text], "of networks for shares", ["channels=32"]),
+    "share_training_settings": _of(s.Unique[s.Text], "of training on shares", ["flip=true"]),
     # data
     "data": _of(Named, "data set: a name, a folder of class folders, an .npz", "caltech10"),
     "data_root": _of(Place, "folder of downloaded data sets", ""),
@@ -235,6 +240,7 @@ Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Adversarial = Literal["scratch", "TransferGAN", "FreezeD", "DiffAugment"]
 FewShot = Literal[Adversarial, "GLANN", "BSA"]
+LimitedData = Literal[Adversarial, "MineGAN"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
@@ -281,6 +287,23 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "amount_methods": _of(
             s.Some[Adversarial], "methods to learn other numbers of images by", ["DiffAugment"]
         ),
+        "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
+    },
+    "42_dip_limited_data": {
+        "parts": _of(
+            s.Some[Literal["finetuning", "fractions", "scores", "stylegan2"]], _PARTS,
+            ["fractions"],
+        ),
+        "methods": _of(s.Some[LimitedData], _METHODS, ["scratch", "DiffAugment"]),
+        "target_images": _of(
+            list[Annotated[Images, Field(ge=2)]], "images of each target to train on", [400],
+            min_length=1,
+        ),
+        "method_settings": _of(
+            s.Unique[s.Text], "settings of training that a method of Table 2 has of its own",
+            ["DiffAugment.batch_size=32"],
+        ),
+        "share_steps": _of(s.Count, "training steps on a share", 1000),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "52_transfer_to_few_images": {

@@ -7,7 +7,7 @@ condition of each image. Alone it learns one embedding an image, or is another c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -153,6 +153,21 @@ def check_few_shot(p: Parameters) -> str:
     return "\n".join(dict.fromkeys(lines))
 
 
+def gan_of_others(
+    p: Parameters, network: Mapping[str, Any], taken: Sequence[str], *, seed: int, device: str
+) -> Path:
+    """Return the folder of a GAN that has learned the real source without the targets ``taken``.
+
+    It knows the classes of the source, where that has some. ``p`` are the parameters of its bed.
+    """
+    how = {"image_size": p.image_size, "data_root": p.data_root}
+    source = labelled_source(p.real_source, without=taken, **how)
+    classes = source.num_classes if source.num_classes > 1 else 0
+    recipe = replace(recipe_of(p), augment="", steps=p.pretrain_steps)
+    network = {**network, "num_classes": classes}
+    return few_images.pretrained(source, recipe, network, seed=seed, device=device)
+
+
 class FewShot:
     """Chapter 41: each target learned by each method, alone and with the prior, seed by seed.
 
@@ -200,14 +215,9 @@ class FewShot:
         """
         if model.method not in FROM_OTHERS:
             return None
-        p, network = of_bed(self.p, part), self.network(part)
         taken = [name for one in PARTS for name in targets(self.p, one)]
-        how = {"image_size": p.image_size, "data_root": p.data_root}
-        source = labelled_source(p.real_source, without=taken, **how)
-        classes = source.num_classes if source.num_classes > 1 else 0
-        recipe = replace(recipe_of(p), augment="", steps=p.pretrain_steps)
-        network |= {"num_classes": classes}
-        return few_images.pretrained(source, recipe, network, seed=seed, device=self.device)
+        how = {"seed": seed, "device": self.device}
+        return gan_of_others(of_bed(self.p, part), self.network(part), taken, **how)
 
     def images(self, seed: int, part: str, name: str, model: Model) -> Target:
         """Return the images of a target that a model gets, and the held-out ones of its part."""

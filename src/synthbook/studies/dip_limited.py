@@ -1,0 +1,462 @@
+"""GANs on limited data with the Data Instance Prior: chapter 42.
+
+Mangla et al., Data Instance Prior for Transfer Learning in GANs (2022), Tables 2 and 9, Figure 2.
+Hundreds of images, not a hundred: a GAN of other images is finetuned on a target, and shares of a
+data set are learned from random weights. What has no prior is modulated by z alone (Appendix B).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from synthbook.data import ImageSet, at_most, check, concatenate, load
+from synthbook.errors import InputError
+from synthbook.gans import networks
+from synthbook.gans.baselines import minegan
+from synthbook.gans.prior import Elements, Prior, prior
+from synthbook.gans.recipes import Training
+from synthbook.gans.sampling import sample
+from synthbook.measure import features
+from synthbook.measure.copying import replayed
+from synthbook.measure.features import Extractor
+from synthbook.measure.fidelity import gaussian, gaussian_distance
+from synthbook.measure.neighbours import nearest
+from synthbook.randomness import derive, numpy_generator
+from synthbook.settings import from_texts
+from synthbook.store import atomic_write, cached
+from synthbook.studies import few_images
+from synthbook.studies.dip import NONE, PRIORS, gan_of_others
+from synthbook.studies.drawn import Parameters
+from synthbook.studies.few_images import SEEN, Asked, Finetuned, asked_images
+from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.prim import (
+    OF_TRAINING,
+    check_gan,
+    check_source,
+    curve_rows,
+    distance_rows,
+    network_of,
+    recipe_of,
+)
+from synthbook.studies.targets import Target, check_target, target
+
+FINETUNED = ("TransferGAN", "FreezeD", "DiffAugment", "MineGAN")  # Table 2: from a GAN of others
+AFRESH = ("scratch", "DiffAugment")  # Table 9: from random weights
+PARTS = ("finetuning", "fractions", "scores", "stylegan2")
+MODULATED = {"sngan": "sngan_self_modulated", "stylegan2": "stylegan2_mlp"}  # others are so anyway
+SETS = ("held_out", "train")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One way to learn images: a method, alone or with a prior.
+
+    ``share`` is that of a data set's images; 0 where a target is learned by finetuning.
+    """
+
+    method: str
+    prior: str = NONE
+    share: float = 0.0
+
+    @property
+    def labels(self) -> str:
+        """What the generator is conditioned on, besides or in the place of z."""
+        if self.prior != NONE:
+            return "features"
+        return NONE if self.method == "MineGAN" else "self-modulated"
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a row says of it."""
+        about = {"method": self.method, "prior": self.prior, "labels": self.labels}
+        about |= {"share": self.share} if self.share else {}
+        return about | {"train": REAL, "test": "", "source": NONE if self.share else REAL}
+
+
+def models(p: Parameters) -> dict[str, list[Model]]:
+    """Return what each part of the chapter compares.
+
+    As in Table 2 the first prior is given to all methods, others to DiffAugment on targets.
+    """
+    given, one = (NONE, *p.priors), (NONE, *p.priors[:1])
+    tuned = [
+        Model(method, c)
+        for method in FINETUNED
+        if method in p.methods
+        for c in {"MineGAN": (NONE,), "DiffAugment": given}.get(method, one)
+    ]
+    afresh = [m for m in AFRESH if m in p.methods]
+    of_shares = [Model(m, c, share) for share, m, c in product(p.shares, afresh, one)]
+    found = {
+        "finetuning": tuned,
+        "fractions": of_shares,
+        "scores": [model for model in of_shares if model.share == min(p.shares)],
+        "stylegan2": [
+            model for model in of_shares if (model.method, model.prior != NONE) != ("scratch", True)
+        ],
+    }
+    return {part: found[part] for part in p.parts}
+
+
+def sets(p: Parameters, part: str) -> list[str]:
+    """Return the targets of a part, or the data sets of which it learns shares."""
+    return list(p.targets) if part == "finetuning" else [p.data, *p.more_data]
+
+
+def of_bed(p: Parameters, part: str) -> Any:
+    """Return the parameters of a part's GAN under the names that ``prim`` has for them."""
+    values = {**p, "pretrain_on": ""}
+    if part != "finetuning":
+        of_shares = ("image_size", "network_settings", "training_settings")
+        values |= {name: values[f"share_{name}"] for name in of_shares}
+        values["finetune_steps"] = p.share_steps
+    if part == "stylegan2":
+        own = ("network_settings", "training_settings")
+        values |= {"architecture": part} | {name: values[f"stylegan2_{name}"] for name in own}
+    return SimpleNamespace(**values)
+
+
+def network(p: Parameters, part: str) -> dict[str, Any]:
+    """Return the settings of a part's networks without a condition: z modulates all blocks.
+
+    Gains and biases of batch norm come from z through a hidden layer (Chen et al. 2019); BigGAN's
+    blocks take a part of z each, and StyleGAN2's styles come from z.
+    """
+    found = network_of(of_bed(p, part))
+    return found | {"name": MODULATED.get(found["name"], found["name"])}
+
+
+def recipe(p: Parameters, part: str, model: Model) -> Training:
+    """Return how a model is trained; one with the prior differs in the weight of consistency.
+
+    That is so for shares of a data set alone: 10, and 1 with the prior (Appendix B).
+    """
+    bed = of_bed(p, part)
+    made = replace(recipe_of(bed), augment="")
+    if model.method == "DiffAugment":
+        weight = p.consistency_with_prior if model.share and model.prior != NONE else p.consistency
+        weight = 0.0 if part == "stylegan2" else weight
+        made = replace(made, augment=bed.augment, consistency=weight)
+    if model.method == "FreezeD":
+        made = replace(made, frozen_blocks=bed.frozen_blocks)
+    return replace(made, **(own_settings(p, model.method) if part == "finetuning" else {}))
+
+
+def own_settings(p: Parameters, method: str) -> dict[str, Any]:
+    """Return the settings of training on a target that a method of Table 2 has of its own."""
+    split = [text.partition(".") for text in p.method_settings]
+    if unknown := [name for name, _, _ in split if name not in FINETUNED]:
+        raise InputError(
+            f"method_settings is of '{unknown[0]}'; write METHOD.NAME=VALUE, with one of "
+            f"{', '.join(FINETUNED)}"
+        )
+    texts = [text for name, _, text in split if name == method]
+    return from_texts(Training, texts, "method_settings", OF_TRAINING[1:])
+
+
+def counts(p: Parameters) -> dict[str, int]:
+    """Return how many images of each target are to train on."""
+    numbers = list(p.target_images)
+    numbers *= len(p.targets) if len(numbers) == 1 else 1
+    if len(numbers) != len(p.targets):
+        raise InputError(
+            f"target_images = {numbers} and there are {len(p.targets)} targets; give a number for "
+            "each of them, or one for all"
+        )
+    return dict(zip(p.targets, numbers, strict=True))
+
+
+def check_limited(p: Parameters) -> str:
+    """Check what the parameters of chapter 42 mean together; return its images in words."""
+    lines = []
+    for part, compared in models(p).items():
+        bed = of_bed(p, part)
+        blocks, of_part = check_gan(bed), network_of(bed)
+        if not compared:
+            possible = FINETUNED if part == "finetuning" else AFRESH
+            raise InputError(
+                f"methods = {list(p.methods)} and {part} has none of them; add one of "
+                f"{', '.join(possible)}, or leave {part} out of parts"
+            )
+        if of_part["name"] == "biggan" and not of_part.get("hierarchical", True):
+            raise InputError(
+                f"network_settings of {part}: hierarchical is False, and z modulates the blocks of "
+                "a biggan with True alone; leave it out"
+            )
+        networks.create_config(**network(p, part))
+        if part == "finetuning":
+            _check_finetuning(p, blocks, compared)
+            lines += [
+                check_target(name, data_root=p.data_root, count=count)
+                for name, count in counts(p).items()
+            ]
+            lines.append(check_source(bed))
+            continue
+        for name in sets(p, part):
+            summary = check(name, data_root=p.data_root, image_size=bed.image_size)
+            images = sum(count for kind, count in summary.counts.items() if kind != "test")
+            if round(min(p.shares) * images) < 2:
+                raise InputError(
+                    f"shares = {list(p.shares)}: {min(p.shares):g} of the {images:,} training "
+                    f"images of '{name}' is less than two; give {2 / images:.2g} or more"
+                )
+            lines.append(str(summary))
+    for name in p.priors:
+        PRIORS[name]("cpu", p.prior_size)  # tells now whether its weights are there
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _check_finetuning(p: Parameters, blocks: int, compared: list[Model]) -> None:
+    methods = {model.method for model in compared}
+    if "FreezeD" in methods and p.frozen_blocks > blocks:
+        raise InputError(
+            f"frozen_blocks = {p.frozen_blocks} and the discriminator has {blocks}; give at most "
+            f"{blocks}"
+        )
+    steps = _steps(p, "finetuning", Model("MineGAN"))
+    if "MineGAN" in methods and p.mining_steps >= steps:
+        raise InputError(
+            f"mining_steps = {p.mining_steps} and MineGAN has {steps} steps in all; give less, or "
+            "a longer training (finetune_steps, stop_after)"
+        )
+    for method in FINETUNED:
+        own_settings(p, method)
+
+
+def _steps(p: Parameters, part: str, model: Model) -> int:
+    """Return after how many steps a training ends, or is stopped."""
+    steps = recipe(p, part, model).steps
+    return min(steps, p.stop_after or steps)
+
+
+class Limited:
+    """Chapter 42: targets and shares of data sets, learned by each method and judged.
+
+    Everything is in the cache: asked again, it is read. ``jobs`` are (seed, part, name, model), the
+    name that of a target or a data set.
+    """
+
+    def __init__(self, p: Parameters, device: str) -> None:
+        self.p, self.device, self.models = p, device, models(p)
+        self.jobs = [
+            (seed, part, name, model)
+            for seed, part in product(p.seeds_list, self.models)
+            for name in sets(p, part)
+            for model in self.models[part]
+        ]
+        self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
+        self.priors = {name: PRIORS[name](device, p.prior_size) for name in p.priors}
+        self._images = cache(self._images)
+        self._data = cache(self._data)
+
+    # -- What a model learns from ------------------------------------------------------------------
+
+    def images(self, seed: int, part: str, name: str, model: Model) -> Target:
+        """Return the images that a model learns, and unseen ones, as many as are generated at most.
+
+        A smaller share of a data set is part of a larger one; the unseen images are the same.
+        """
+        side = of_bed(self.p, part).image_size
+        return self._images(seed, name, side, model.share)
+
+    def _images(self, seed: int, name: str, side: int, share: float) -> Target:
+        if not share:
+            how = {"image_size": side, "seed": seed, "data_root": self.p.data_root}
+            return target(name, count=counts(self.p)[name], **how)
+        pool, test = self._data(name, side)
+        train = at_most(pool, round(share * len(pool)), seed=seed)
+        held_out = at_most(test, self.p.generated, seed=seed)
+        return Target(name, _shuffled(train, seed), _shuffled(held_out, seed))
+
+    def _data(self, name: str, side: int) -> tuple[ImageSet, ImageSet]:
+        """Return all images of a data set but those to test on, and these."""
+        parts = load(name, data_root=self.p.data_root, image_size=side, channels=3)
+        return concatenate(parts.train, parts.val, name=name), parts.test
+
+    def prior(self, seed: int, part: str, name: str, model: Model) -> Prior:
+        """Return D_prior of the images that a model learns."""
+        few = self.images(seed, part, name, model)
+        return prior(self.priors[model.prior].cached(few.train.images))
+
+    def given(
+        self, seed: int, part: str, name: str, model: Model
+    ) -> tuple[Target, dict[str, Any], Asked]:
+        """Return the images of a model, its networks, and its conditions.
+
+        With the prior, judged images have the conditions of training images, drawn at random.
+        """
+        few, settings = self.images(seed, part, name, model), network(self.p, part)
+        count = self.p.generated
+        if model.prior == NONE:
+            return few, settings, Asked(None, [None] * count)
+        vectors = self.prior(seed, part, name, model).vectors
+        settings |= {"condition_size": vectors.shape[1]}
+        return few, settings, Asked(vectors, Elements(vectors).sample(count, seed))
+
+    def learned_before(self, seed: int, part: str) -> Path | None:
+        """Return the folder of the GAN that a part's models start from; None for random weights.
+
+        It is conditioned on the classes of other images; where a model's batch norm, or its
+        condition, needs other weights, these are new.
+        """
+        if part != "finetuning":
+            return None
+        bed = of_bed(self.p, part)
+        how = {"seed": seed, "device": self.device}
+        return gan_of_others(bed, network_of(bed), self.p.targets, **how)
+
+    # -- Learning and sampling ---------------------------------------------------------------------
+
+    def learned(self, seed: int, part: str, name: str, model: Model) -> Finetuned:
+        """Return what a model learned, or what it had when it was stopped."""
+        few, settings, asked = self.given(seed, part, name, model)
+        how = recipe(self.p, part, model)
+        how = replace(how, steps=_steps(self.p, part, model))
+        with_all = {
+            "first": self.learned_before(seed, part), "extractor": self.extractor, "seed": seed,
+            "evaluate_every": self.p.evaluate_every, "device": self.device,
+            "choosing": "held_out" if few.held_out else "train",
+        }  # fmt: skip
+        if model.method == "MineGAN":
+            mining = replace(how, steps=self.p.mining_steps)
+            after = replace(how, steps=how.steps - mining.steps)
+            count = self.p.generated
+            return mined(few.train, few.held_out, mining, after, generated=count, **with_all)
+        scored = self.p.generated if part in ("fractions", "scores") else 0
+        return few_images.conditioned(
+            few.train, few.held_out, how, settings, asked, scored=scored, **with_all
+        )
+
+    def samples(self, seed: int, part: str, name: str, model: Model, count: int) -> np.ndarray:
+        """Return images of the best snapshot, as they are judged, uint8 [count, H, W, C]."""
+        generator = self.learned(seed, part, name, model).generator("best")
+        how = {"seed": derive(seed, "measured"), "device": self.device}
+        if model.prior == NONE:
+            return sample(generator, [None] * count, **how)
+        vectors = self.prior(seed, part, name, model).vectors
+        return sample(generator, Elements(vectors).sample(count, seed + 1), **how)
+
+    def beside(self, images: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Return the nearest of the images ``among`` of each image, in the features."""
+        return among[nearest(self.extractor(images), self.extractor.cached(among))[0]]
+
+    # -- Rows --------------------------------------------------------------------------------------
+
+    def rows(self, seed: int, part: str, name: str, model: Model) -> Rows:
+        """Do a job. Of a training that is stopped early the curves are all there is."""
+        learned = self.learned(seed, part, name, model)
+        stopped = learned.last < recipe(self.p, part, model).steps
+        about = model.fields() | {"part": part, "dataset": name.rstrip("/"), "seed": seed}
+        about["backbone"] = of_bed(self.p, part).architecture
+        if part == "scores":
+            yield from ({**row, **about} for row in score_rows(learned, whole=not stopped))
+            return
+        known = [one for one in SETS if one in learned.history[learned.last]]
+        yield from ({**row, **about} for row in curve_rows(learned, known[:1]))
+        if stopped:
+            return
+        yield from ({**row, **about} for row in distance_rows(learned, SETS))
+        if model == next(m for m in self.models[part] if m.share == model.share):
+            yield from self._replayed(seed, part, name, model, about)
+
+    def _replayed(
+        self, seed: int, part: str, name: str, model: Model, about: dict[str, Any]
+    ) -> Rows:
+        """Yield the distance of the training images, drawn with repetition, to unseen ones."""
+        few = self.images(seed, part, name, model)
+        if not few.held_out:
+            return
+        base, held = (self.extractor.cached(some.images) for some in (few.train, few.held_out))
+        again = gaussian(replayed(base, self.p.generated, seed=seed))
+        where = {"method": "replayed", "prior": NONE, "labels": NONE, "source": NONE}
+        where |= {"against": "held_out", "selected": "held_out"}
+        yield from measured(about | where, {"best_fd": gaussian_distance(gaussian(held), again)})
+
+
+def score_rows(learned: Finetuned, *, whole: bool) -> Rows:
+    """Yield the discriminator's mean unconditional scores over the steps (Figure 2).
+
+    Of a ``whole`` training also how far the score of training images is above that of unseen ones
+    in the end ("score_gap"), and above that of generated ones ("score_room").
+    """
+    for step, numbers in learned.history.items():
+        for name in ("train", "held_out", "generated"):
+            value = numbers[f"score_{name}"]
+            yield {"metric": "score", "value": value, "against": name, "step": step}
+    if whole:
+        end = learned.history[learned.last]
+        for metric, name in (("score_gap", "held_out"), ("score_room", "generated")):
+            yield {"metric": metric, "value": end["score_train"] - end[f"score_{name}"]}
+
+
+def _shuffled(images: ImageSet, seed: int) -> ImageSet:
+    """Return images in random order, so that the first of them are a fair choice."""
+    return images.subset(numpy_generator(seed, "shuffled").permutation(len(images)))
+
+
+# -- MineGAN ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mined(Finetuned):
+    """A generator with a miner before it; its steps are those of both phases."""
+
+    def generator(self, which: str = "best") -> nn.Module:
+        """Return the best; it takes noise alone."""
+        return minegan.load(self.folder / "best")
+
+
+def mined(
+    images: ImageSet, held_out: ImageSet | None, mining: Training, finetuning: Training, *,
+    first: Path, extractor: Extractor, generated: int, evaluate_every: int, seed: int,
+    choosing: str = "held_out", device: str = "cpu",
+) -> Mined:  # fmt: skip
+    """Return MineGAN of ``images`` from the pair in the folder ``first``: cached, or trained now.
+
+    Its measurements and what chooses the best are those of ``few_images.conditioned``; the
+    generator with averaged weights is the one that is mined.
+    """
+    given = {"train": images, "held_out": held_out}
+    given = {name: some for name, some in given.items() if some}
+    key = {
+        "mining": asdict(mining), "finetuning": asdict(finetuning), "seed": seed,
+        "sets": {name: some.fingerprint() for name, some in given.items()}, "first": first.name,
+        "extractor": [extractor.name, extractor.fingerprint], "choosing": choosing,
+        "generated": generated, "every": evaluate_every,
+    }  # fmt: skip
+
+    def build(folder: Path) -> None:
+        known = {name: gaussian(extractor.cached(some.images)) for name, some in given.items()}
+        history: dict[int, Mapping[str, float]] = {}
+
+        def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
+            done = step + (0 if generator.mining else mining.steps)
+            made = asked_images(generator, [None] * generated, seed=seed, device=device)
+            np.save(folder / f"step-{done}.npy", made[:SEEN])
+            of_made = gaussian(extractor(made))
+            history[done] = {name: gaussian_distance(one, of_made) for name, one in known.items()}
+            if history[done][choosing] == min(found[choosing] for found in history.values()):
+                generator.save(folder / "best")
+            return dict(history[done])
+
+        generator = networks.load(first)
+        discriminator = minegan.discriminator_of(networks.load_discriminator(first))
+        minegan.train_minegan(
+            generator, discriminator, images, mining, finetuning, seed=seed, device=device,
+            evaluate=evaluate, evaluate_every=evaluate_every,
+        )  # fmt: skip
+        with atomic_write(folder / "history.json") as stream:
+            json.dump(history, stream)
+
+    folder = cached("mined_gans", key, build, device)
+    history = json.loads((folder / "history.json").read_text())
+    return Mined(folder, {int(step): numbers for step, numbers in history.items()})
