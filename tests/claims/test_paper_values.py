@@ -117,7 +117,9 @@ PARTS = {"T1": "methods", "text": "methods", "T6": "stylegan2", "T7": "labels", 
 
 
 def dip_rows(figure: Any) -> Iterator[Row]:
-    """Yield the row of chapter 41 that a figure of the study dip stands for."""
+    """Yield the row of chapters 41 and 42 that a figure of the study dip stands for."""
+    if figure.table in ("T2", "T9"):
+        yield limited_row(figure)
     if figure.table not in PARTS or figure.metric not in ("fid", "precision", "recall"):
         return
     method, _, prior = figure.method.partition(" + DIP-")
@@ -133,6 +135,23 @@ def dip_rows(figure: Any) -> Iterator[Row]:
     if figure.metric == "fid":
         row |= {"metric": "best_fd", "against": "train" if figure.table == "T6" else "held_out"}
     yield row
+
+
+def limited_row(figure: Any) -> Row:
+    """Return the row of chapter 42 that a figure of Tables 2 and 9 stands for."""
+    method, _, prior = figure.method.partition(" + DIP")
+    if method == "DIP":
+        method, prior = "Baseline", "-Vgg16"
+    elif figure.table == "T9" and figure.method.endswith("DIP"):
+        prior = "-Vgg16"  # the paper does not name it
+    row = {"chapter": "42_dip_limited_data", "train": "real", "test": "", "metric": "best_fd"}
+    row |= {"dataset": figure.dataset, "backbone": figure.backbone, "against": "held_out"}
+    row |= {"method": method.replace("Baseline", "scratch"), "part": "finetuning"}
+    row |= {"prior": PRIORS.get(prior.removeprefix("-"), "none")}
+    if figure.table == "T9":
+        row["part"] = "stylegan2" if figure.backbone.startswith("StyleGAN2") else "fractions"
+        row["share"] = float(figure.split.rstrip("%")) / 100
+    return row
 
 
 def summaries(rows: list[Row]) -> Iterator[Row]:
@@ -208,7 +227,7 @@ FED["prim-14"] = {"diffaug_helps"}
 # Claims whose evidence is a figure, a sentence, or no sweep: nothing to feed.
 IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
-    "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-28", "dip-31",
+    "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-26", "dip-28", "dip-31",
 }  # fmt: skip
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
@@ -329,6 +348,10 @@ EXCHANGED = {
     "dip-06": [("Aug", "scratch")],
     "dip-07": [("GLANN_DIP", "BSA")],
     "dip-08": [("Aug", "DIP")],
+    "dip-10": [("DIP", "alone")],
+    "dip-11": [("DIP", "mined")],
+    "dip-13": [("both", "Aug")],
+    "dip-14": [("DIP_100", "Aug_100")],
     "dip-21": [("DIP", "alone")],
     "dip-23": [("DIP", "clusters")],
     "dip-24": [("DIP", "alone")],

@@ -7,9 +7,7 @@ data set are learned from random weights. What has no prior is modulated by z al
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -17,28 +15,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from synthbook.data import ImageSet, at_most, check, concatenate, load
 from synthbook.errors import InputError
 from synthbook.gans import networks
-from synthbook.gans.baselines import minegan
 from synthbook.gans.prior import Elements, Prior, prior
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import sample
 from synthbook.measure import features
 from synthbook.measure.copying import replayed
-from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import from_texts
-from synthbook.store import atomic_write, cached
 from synthbook.studies import few_images
-from synthbook.studies.dip import NONE, PRIORS, gan_of_others
+from synthbook.studies.dip import NONE, gan_of_others
 from synthbook.studies.drawn import Parameters
-from synthbook.studies.few_images import SEEN, Asked, Finetuned, asked_images
+from synthbook.studies.few_images import Asked, Finetuned
+from synthbook.studies.frozen import check_frozen, frozen
 from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.mined import mined
 from synthbook.studies.prim import (
     OF_TRAINING,
     check_gan,
@@ -211,7 +207,7 @@ def check_limited(p: Parameters) -> str:
                 )
             lines.append(str(summary))
     for name in p.priors:
-        PRIORS[name]("cpu", p.prior_size)  # tells now whether its weights are there
+        check_frozen(name)
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -254,7 +250,7 @@ class Limited:
             for model in self.models[part]
         ]
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
-        self.priors = {name: PRIORS[name](device, p.prior_size) for name in p.priors}
+        self.priors = {name: frozen(name, device, size=p.prior_size) for name in p.priors}
         self._images = cache(self._images)
         self._data = cache(self._data)
 
@@ -401,62 +397,3 @@ def score_rows(learned: Finetuned, *, whole: bool) -> Rows:
 def _shuffled(images: ImageSet, seed: int) -> ImageSet:
     """Return images in random order, so that the first of them are a fair choice."""
     return images.subset(numpy_generator(seed, "shuffled").permutation(len(images)))
-
-
-# -- MineGAN ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mined(Finetuned):
-    """A generator with a miner before it; its steps are those of both phases."""
-
-    def generator(self, which: str = "best") -> nn.Module:
-        """Return the best; it takes noise alone."""
-        return minegan.load(self.folder / "best")
-
-
-def mined(
-    images: ImageSet, held_out: ImageSet | None, mining: Training, finetuning: Training, *,
-    first: Path, extractor: Extractor, generated: int, evaluate_every: int, seed: int,
-    choosing: str = "held_out", device: str = "cpu",
-) -> Mined:  # fmt: skip
-    """Return MineGAN of ``images`` from the pair in the folder ``first``: cached, or trained now.
-
-    Its measurements and what chooses the best are those of ``few_images.conditioned``; the
-    generator with averaged weights is the one that is mined.
-    """
-    given = {"train": images, "held_out": held_out}
-    given = {name: some for name, some in given.items() if some}
-    key = {
-        "mining": asdict(mining), "finetuning": asdict(finetuning), "seed": seed,
-        "sets": {name: some.fingerprint() for name, some in given.items()}, "first": first.name,
-        "extractor": [extractor.name, extractor.fingerprint], "choosing": choosing,
-        "generated": generated, "every": evaluate_every,
-    }  # fmt: skip
-
-    def build(folder: Path) -> None:
-        known = {name: gaussian(extractor.cached(some.images)) for name, some in given.items()}
-        history: dict[int, Mapping[str, float]] = {}
-
-        def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
-            done = step + (0 if generator.mining else mining.steps)
-            made = asked_images(generator, [None] * generated, seed=seed, device=device)
-            np.save(folder / f"step-{done}.npy", made[:SEEN])
-            of_made = gaussian(extractor(made))
-            history[done] = {name: gaussian_distance(one, of_made) for name, one in known.items()}
-            if history[done][choosing] == min(found[choosing] for found in history.values()):
-                generator.save(folder / "best")
-            return dict(history[done])
-
-        generator = networks.load(first)
-        discriminator = minegan.discriminator_of(networks.load_discriminator(first))
-        minegan.train_minegan(
-            generator, discriminator, images, mining, finetuning, seed=seed, device=device,
-            evaluate=evaluate, evaluate_every=evaluate_every,
-        )  # fmt: skip
-        with atomic_write(folder / "history.json") as stream:
-            json.dump(history, stream)
-
-    folder = cached("mined_gans", key, build, device)
-    history = json.loads((folder / "history.json").read_text())
-    return Mined(folder, {int(step): numbers for step, numbers in history.items()})
