@@ -80,13 +80,13 @@ share_training_settings: list[str] = [  # the same, with mirrored images
 share_steps: int = 2000  # training steps on a share
 stylegan2_network_settings: list[str] = ["channels: 16", "widest: 64", "latent: 64", "style: 64"]
 stylegan2_training_settings: list[str] = ["path_length: 0", "r1: 0.16", "ema_half_life: 1000"]
-stop_after: int = 100  # of all steps this run does so many, a multiple of evaluate_every; 0: all
+stop_after: int = 50  # of all steps this run does so many, a multiple of evaluate_every; 0: all
 augment: str = "translation,cutout"  # of DiffAugment, also color
 consistency: float = 10.0  # weight of DiffAugment's consistency
 consistency_with_prior: float = 1.0  # the same with the prior, on shares
 frozen_blocks: int = 2  # blocks of the discriminator that FreezeD keeps
-evaluate_every: int = 100  # steps between two measurements
-generated: int = 300  # generated images a measurement, and unseen ones of a share
+evaluate_every: int = 50  # steps between two measurements
+generated: int = 200  # generated images a measurement, and unseen ones of a share
 extractor: str = "efficientnet_lite0"  # features of the distance; with inception it is FID
 extractor_size: int = 64  # side that its images are resized to; inception has its own
 precision: str = "float32"  # float32, or bfloat16 on a GPU
@@ -136,7 +136,7 @@ def panels(table, width=2.6):
     """Return axes, one for each data set of the rows, and the rows of each."""
     parts = [rows for _, rows in table.groupby("dataset", sort=False)]
     size = (width * len(parts) + 3.2, 3)
-    fig, axes = plt.subplots(1, len(parts), figsize=size, squeeze=False)
+    axes = plt.subplots(1, len(parts), figsize=size, squeeze=False)[1]
     for ax, rows in zip(axes[0], parts, strict=True):
         ax.set(yscale="log", title=Path(rows.dataset.iloc[0]).name)
         for formatted in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
@@ -405,7 +405,9 @@ def compared_with(printed, part, title, columns):
 
     def chosen(table):
         rows = matching(named(table), part=part, metric="best_fd", **UNSEEN)
-        return rows.assign(share=(100 * rows.get("share", 0)).round().astype(int).astype(str))
+        return rows.assign(
+            share=[f"{100 * share:.0f}" for share in rows.get("share", [0] * len(rows))]
+        )
 
     how = {"order": ORDER, "headings": {"model": f"model (best {FD})"}, "title": title}
     return page.table(["model"], columns, printed, chosen, **how)
@@ -427,6 +429,8 @@ compared_with(
 # generated ones (`score room`), and how far into the training the best snapshot is.
 
 # %% tags=["hide-input"]
+import pandas as pd
+
 ENDS = ["score_gap", "score_room"]
 
 
@@ -435,7 +439,7 @@ def in_the_end(table):
     table = named(table)
     best = matching(table, part="fractions", metric="best_step_share", **UNSEEN)
     least = best[best.share == best.share.min()] if len(best) else best
-    return matching(table, metric=ENDS).reindex(columns=table.columns)._append(least)
+    return pd.concat([matching(table, metric=ENDS), least])
 
 
 page.table(["model", "dataset"], "metric", select=in_the_end, decimals=2, order=ORDER)
@@ -482,7 +486,7 @@ page.claims()
 #   stands under *How the beds were set* in {doc}`../book/how_to_read`.
 # - **SNGAN for BigGAN.** All of $z$ goes through a hidden layer into each batch norm, where BigGAN's blocks take a
 #   part of $z$ each. StyleGAN2, in Table 9, is not run at mini: `-p parts stylegan2`.
-# - **Unseen images.** 300 of the test part for a share. Of a target's 800 photographs 400 are held out: with
+# - **Unseen images.** 200 of the test part for a share. Of a target's 800 photographs 400 are held out: with
 #   all that the data set calls training images, 52 would be left to compare with.
 # - **Another source.** The 97 classes stand for ImageNet. **FreezeD** keeps two of four blocks, the paper's four of six.
 #   **MineGAN** mines for 300 of its steps.
