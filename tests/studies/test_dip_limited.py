@@ -49,8 +49,7 @@ def squares(name: str = "", device: str = "cpu", *, size: int = 0) -> Extractor:
 def study(monkeypatch):
     """Return a function from parameters to the study, with features that are quick."""
     monkeypatch.setattr(dip_limited.features, "extractor", squares)
-    monkeypatch.setattr(dip_limited, "frozen", squares)
-    monkeypatch.setattr(dip_limited, "check_frozen", lambda name: None)
+    monkeypatch.setattr(dip_limited.frozen, "frozen", squares)
 
     def made(**values: Any) -> dip_limited.Limited:
         checked = check_values(CHAPTER, SMALL | values)
@@ -99,18 +98,20 @@ def every_row(study: dip_limited.Limited) -> list[dict[str, Any]]:
 
 
 def test_each_part_has_its_models(study) -> None:
-    priors = ["lite0", "another"]
+    priors = ["supervised", "another=lite0"]
     parts = ["finetuning", "fractions", "scores", "stylegan2"]
     found = study(parts=parts, methods=ALL, priors=priors).models
     assert [(m.method, m.prior) for m in found["finetuning"]] == [
-        ("TransferGAN", "none"), ("TransferGAN", "lite0"), ("FreezeD", "none"),
-        ("FreezeD", "lite0"), ("DiffAugment", "none"), ("DiffAugment", "lite0"),
+        ("TransferGAN", "none"), ("TransferGAN", "supervised"), ("FreezeD", "none"),
+        ("FreezeD", "supervised"), ("DiffAugment", "none"), ("DiffAugment", "supervised"),
         ("DiffAugment", "another"), ("MineGAN", "none"),
     ]  # fmt: skip
-    four = {(m, c) for m in ("scratch", "DiffAugment") for c in ("none", "lite0")}
+    four = {(m, c) for m in ("scratch", "DiffAugment") for c in ("none", "supervised")}
     for share in (0.01, 0.02):
         assert {(m.method, m.prior) for m in found["fractions"] if m.share == share} == four
-    assert {(m.share, m.method, m.prior) for m in found["scores"]} == {(0.01, *m) for m in four}
+    assert [(m.share, m.method, m.prior) for m in found["scores"]] == [
+        (0.01, "scratch", "none"), (0.01, "scratch", "supervised"),
+    ]  # fmt: skip
     assert len(found["stylegan2"]) == 6
 
 
@@ -276,6 +277,7 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curves(study) -> N
          "is of 'Freeze'"),
         ({"parts": ["finetuning"], "methods": ["FreezeD"], "method_settings": ["FreezeD.step=2"]},
          "steps"),
+        ({"parts": ["scores"], "methods": ["DiffAugment"]}, "add one of scratch, or leave scores"),
         ({"shares": [0.001]}, "less than two"),
         ({"stop_after": 3}, "measured every 2 steps"),
         ({"architecture": "biggan",

@@ -295,7 +295,6 @@ CHAPTERS: dict[str, dict[str, Any]] = {
             ["fractions"],
         ),
         "methods": _of(s.Some[LimitedData], _METHODS, ["scratch", "DiffAugment"]),
-        "priors": _of(s.Unique[s.Text], "networks whose features are the prior", ["lite0"]),
         "target_images": _of(
             list[Annotated[Images, Field(ge=2)]], "images of each target to train on", [400],
             min_length=1,

@@ -28,11 +28,10 @@ from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import from_texts
-from synthbook.studies import few_images
+from synthbook.studies import few_images, frozen
 from synthbook.studies.dip import NONE, gan_of_others
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
-from synthbook.studies.frozen import check_frozen, frozen
 from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.mined import mined
 from synthbook.studies.prim import (
@@ -83,7 +82,8 @@ def models(p: Parameters) -> dict[str, list[Model]]:
 
     As in Table 2 the first prior is given to all methods, others to DiffAugment on targets.
     """
-    given, one = (NONE, *p.priors), (NONE, *p.priors[:1])
+    given = [NONE, *(entry.partition("=")[0] for entry in p.priors)]
+    one = given[:2]
     tuned = [
         Model(method, c)
         for method in FINETUNED
@@ -95,7 +95,7 @@ def models(p: Parameters) -> dict[str, list[Model]]:
     found = {
         "finetuning": tuned,
         "fractions": of_shares,
-        "scores": [model for model in of_shares if model.share == min(p.shares)],
+        "scores": [m for m in of_shares if (m.method, m.share) == ("scratch", min(p.shares))],
         "stylegan2": [
             model for model in of_shares if (model.method, model.prior != NONE) != ("scratch", True)
         ],
@@ -178,7 +178,7 @@ def check_limited(p: Parameters) -> str:
         bed = of_bed(p, part)
         blocks, of_part = check_gan(bed), network_of(bed)
         if not compared:
-            possible = FINETUNED if part == "finetuning" else AFRESH
+            possible = {"finetuning": FINETUNED, "scores": AFRESH[:1]}.get(part, AFRESH)
             raise InputError(
                 f"methods = {list(p.methods)} and {part} has none of them; add one of "
                 f"{', '.join(possible)}, or leave {part} out of parts"
@@ -206,8 +206,7 @@ def check_limited(p: Parameters) -> str:
                     f"images of '{name}' is less than two; give {2 / images:.2g} or more"
                 )
             lines.append(str(summary))
-    for name in p.priors:
-        check_frozen(name)
+    frozen.networks(p.priors)  # tells now whether their weights are there
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -250,7 +249,8 @@ class Limited:
             for model in self.models[part]
         ]
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
-        self.priors = {name: frozen(name, device, size=p.prior_size) for name in p.priors}
+        networks_of, how = frozen.networks(p.priors), {"size": p.prior_size}
+        self.priors = {name: frozen.frozen(one, device, **how) for name, one in networks_of.items()}
         self._images = cache(self._images)
         self._data = cache(self._data)
 
@@ -348,7 +348,10 @@ class Limited:
     # -- Rows --------------------------------------------------------------------------------------
 
     def rows(self, seed: int, part: str, name: str, model: Model) -> Rows:
-        """Do a job. Of a training that is stopped early the curves are all there is."""
+        """Do a job. Of a training that is stopped early the curves are all there is.
+
+        Of a whole one they are kept for the smallest share, as in Figure 2.
+        """
         learned = self.learned(seed, part, name, model)
         stopped = learned.last < recipe(self.p, part, model).steps
         about = model.fields() | {"part": part, "dataset": name.rstrip("/"), "seed": seed}
@@ -356,8 +359,9 @@ class Limited:
         if part == "scores":
             yield from ({**row, **about} for row in score_rows(learned, whole=not stopped))
             return
-        known = [one for one in SETS if one in learned.history[learned.last]]
-        yield from ({**row, **about} for row in curve_rows(learned, known[:1]))
+        if stopped or (part == "fractions" and model.share == min(self.p.shares)):
+            known = [one for one in SETS if one in learned.history[learned.last]]
+            yield from ({**row, **about} for row in curve_rows(learned, known[:1]))
         if stopped:
             return
         yield from ({**row, **about} for row in distance_rows(learned, SETS))
