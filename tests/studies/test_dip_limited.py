@@ -280,6 +280,8 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curves(study) -> N
         ({"parts": ["scores"], "methods": ["DiffAugment"]}, "add one of scratch, or leave scores"),
         ({"shares": [0.001]}, "less than two"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"share_steps": 1}, "1 share_steps"),
+        ({"share_network_settings": ["chanels=4"]}, "share_network_settings holds 'chanels=4'"),
         ({"architecture": "biggan",
           "share_network_settings": ["channels=4", "latent=4", "hierarchical=false"]},
          "hierarchical"),

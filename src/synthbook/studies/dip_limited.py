@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.mined import mined
 from synthbook.studies.prim import (
     OF_TRAINING,
+    bed,
     check_gan,
     check_source,
     curve_rows,
@@ -110,15 +110,13 @@ def sets(p: Parameters, part: str) -> list[str]:
 
 def of_bed(p: Parameters, part: str) -> Any:
     """Return the parameters of a part's GAN under the names that ``prim`` has for them."""
-    values = {**p, "pretrain_on": ""}
-    if part != "finetuning":
-        of_shares = ("image_size", "network_settings", "training_settings")
-        values |= {name: values[f"share_{name}"] for name in of_shares}
-        values["finetune_steps"] = p.share_steps
+    if part == "finetuning":
+        return bed(p, "", pretrain_on="")
+    more = {"finetune_steps": p.share_steps, "pretrain_on": ""}
     if part == "stylegan2":
-        own = ("network_settings", "training_settings")
-        values |= {"architecture": part} | {name: values[f"stylegan2_{name}"] for name in own}
-    return SimpleNamespace(**values)
+        more |= {"architecture": part, "image_size": p.share_image_size}
+        return bed(p, "stylegan2_", **more)
+    return bed(p, "share_", **more)
 
 
 def network(p: Parameters, part: str) -> dict[str, Any]:
@@ -136,14 +134,14 @@ def recipe(p: Parameters, part: str, model: Model) -> Training:
 
     That is so for shares of a data set alone: 10, and 1 with the prior (Appendix B).
     """
-    bed = of_bed(p, part)
-    made = replace(recipe_of(bed), augment="")
+    own = of_bed(p, part)
+    made = replace(recipe_of(own), augment="")
     if model.method == "DiffAugment":
         weight = p.consistency_with_prior if model.share and model.prior != NONE else p.consistency
         weight = 0.0 if part == "stylegan2" else weight
-        made = replace(made, augment=bed.augment, consistency=weight)
+        made = replace(made, augment=own.augment, consistency=weight)
     if model.method == "FreezeD":
-        made = replace(made, frozen_blocks=bed.frozen_blocks)
+        made = replace(made, frozen_blocks=own.frozen_blocks)
     return replace(made, **(own_settings(p, model.method) if part == "finetuning" else {}))
 
 
@@ -175,8 +173,9 @@ def check_limited(p: Parameters) -> str:
     """Check what the parameters of chapter 42 mean together; return its images in words."""
     lines = []
     for part, compared in models(p).items():
-        bed = of_bed(p, part)
-        blocks, of_part = check_gan(bed), network_of(bed)
+        own = of_bed(p, part)
+        _check_measurements(p, own.finetune_steps, "finetune" if part == "finetuning" else "share")
+        blocks, of_part = check_gan(own), network_of(own)
         if not compared:
             possible = {"finetuning": FINETUNED, "scores": AFRESH[:1]}.get(part, AFRESH)
             raise InputError(
@@ -195,10 +194,10 @@ def check_limited(p: Parameters) -> str:
                 check_target(name, data_root=p.data_root, count=count)
                 for name, count in counts(p).items()
             ]
-            lines.append(check_source(bed))
+            lines.append(check_source(own))
             continue
         for name in sets(p, part):
-            summary = check(name, data_root=p.data_root, image_size=bed.image_size)
+            summary = check(name, data_root=p.data_root, image_size=own.image_size)
             images = sum(count for kind, count in summary.counts.items() if kind != "test")
             if round(min(p.shares) * images) < 2:
                 raise InputError(
@@ -208,6 +207,19 @@ def check_limited(p: Parameters) -> str:
             lines.append(str(summary))
     frozen.networks(p.priors)  # tells now whether their weights are there
     return "\n".join(dict.fromkeys(lines))
+
+
+def _check_measurements(p: Parameters, steps: int, of: str) -> None:
+    if p.evaluate_every > steps:
+        raise InputError(
+            f"evaluate_every = {p.evaluate_every} and there are {steps} {of}_steps; give at most "
+            f"{steps}"
+        )
+    if p.stop_after % p.evaluate_every:
+        raise InputError(
+            f"stop_after = {p.stop_after} and a training is measured every {p.evaluate_every} "
+            "steps (evaluate_every); give a multiple of it, or 0"
+        )
 
 
 def _check_finetuning(p: Parameters, blocks: int, compared: list[Model]) -> None:
@@ -306,9 +318,9 @@ class Limited:
         """
         if part != "finetuning":
             return None
-        bed = of_bed(self.p, part)
+        own = of_bed(self.p, part)
         how = {"seed": seed, "device": self.device}
-        return gan_of_others(bed, network_of(bed), self.p.targets, **how)
+        return gan_of_others(own, network_of(own), self.p.targets, **how)
 
     # -- Learning and sampling ---------------------------------------------------------------------
 
