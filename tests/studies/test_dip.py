@@ -117,6 +117,17 @@ def test_each_model_has_its_networks_and_starts_where_it_should(study, asked) ->
         assert more["choosing"] == "held_out"
 
 
+def test_a_prior_is_called_by_its_name_whatever_its_network_is(study, asked) -> None:
+    made = study(methods=["scratch"], priors=["supervised=lite0", "other=lite0"])
+    names = [model.prior for model in made.models["methods"]]
+    assert names == ["none", "supervised", "other"] == ["none", *made.priors]
+    assert [dip.shown(model) for model in made.models["methods"]] == [
+        "scratch", "scratch + DIP", "scratch + DIP, other",
+    ]  # fmt: skip
+    for job in made.jobs:
+        made.learned(*job)
+
+
 def test_the_gan_of_other_images_knows_their_classes_and_not_the_target(study, asked) -> None:
     made = study(methods=["TransferGAN"])
     made.learned_before(0, "methods", made.models["methods"][0])

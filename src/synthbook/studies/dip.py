@@ -89,7 +89,8 @@ class Model:
 
 def models(p: Parameters) -> dict[str, list[Model]]:
     """Return what each part of the chapter compares."""
-    plain, both = partial(Model, images=p.target_images), (NONE, *p.priors)
+    plain = partial(Model, images=p.target_images)
+    both = (NONE, *(entry.partition("=")[0] for entry in p.priors))
     one = both[:2]  # the studies of Tables 7 and 8 and Figure 6 have one prior
     given = [(m, c) for m, c in product(p.methods, both) if m != "BSA" or c == NONE]
     found = {
