@@ -23,7 +23,7 @@
 # pretraining alone does not. The filters of the pretrained networks are less alike than those of networks trained
 # on faces, which the authors take for the reason.
 #
-# **Here.** All of these, on photographs of 32 pixels: the ablation on a hundred faces; a GAN with classes on shares of ten
+# **Here.** All of these, on photographs of 32 pixels: the ablation on a hundred faces; a GAN with classes on shares of three
 # kinds of things, with a detector of leaks in place of the eye; and the similarity of filters, with untrained networks as
 # a control. This run measures the filters of the two pretrained pairs that come with the book, and begins two trainings.
 
@@ -69,7 +69,7 @@ size_policy: str = "Decay"  # sizes of the shapes
 policies: list[str] = ["Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)"]  # compared
 counts: list[int] = []  # numbers of shapes compared; []: 0, 1/10, 1/2, 1, 5 of the usual
 quirks: list[str] = []  # oddities of the public drawing code, of chapter 51
-data: str = "caltech10"  # labelled images for BigGAN: a data set's name, a folder, an .npz
+data: str = "caltech3"  # labelled images for it: a data set's name, a folder, an .npz
 more_data: list[str] = []  # further ones
 shares: list[float] = [0.1]  # shares of its training images
 share_steps: list[int] = []  # training steps at each share; []: biggan_finetune_steps
@@ -609,8 +609,9 @@ page.claims()
 #   the paper compares, 0, 10, 50, 100 and 500, is in rows as parts and multiples of the usual number (`relative_n`).
 # - **The distance** is taken in features of EfficientNet-Lite0 and of few images, and is called FD. Against training
 #   images it rewards copies; rows against held-out images are kept too.
-# - **Data.** Ten kinds of things out of Caltech-101 stand in for CIFAR, with a fifteenth of its images: a tenth of them is 33
-#   a kind. 97 of the classes stand in for the faces of the real source.
+# - **Data.** Three kinds of things out of Caltech-101 stand in for CIFAR's ten or hundred, with a thirtieth of its images: a
+#   tenth of them is 53 a kind, one percent is five. Of the photographs that are there to train on 304 are held out, as the set
+#   has 96 to test on. 97 of the classes stand in for the faces of the real source.
 # - **Settings of the SNGAN** are those of {doc}`52_transfer_to_few_images`, and its pretrained pairs, which come with the book
 #   or are trained when asked for.
 # - **An SNGAN stands in for BigGAN**, too, with classes, and the settings of {doc}`52_transfer_to_few_images`: a BigGAN of this
