@@ -196,7 +196,8 @@ plt.show()
 #
 # So $D$ must say of an image whether it is real *and* whether it is this one, as far as $C$ can tell; and for
 # each training image $G$ must make one that passes for it. That none is left out is asked for, not hoped for. These are Eqs. 3
-# and 4 of the paper, and these are the lines of the library:
+# and 4 of the paper. It does not say how large $C(x)$ is; the library divides it by $\sqrt d$ in front of $D_{emb}$, so that
+# its length is that of a label, and neither term of $D$ drowns the other. These are the lines:
 
 # %%
 import torch
@@ -219,7 +220,7 @@ x, y = normalise(torch.from_numpy(few[:8]).permute(0, 3, 1, 2)), D_prior.vectors
 with torch.no_grad():
     fake = G(torch.randn(len(x), G.config.latent, generator=draw), y)
     D_f = D.features(x)
-    by_hand = (D.embed(y) * D_f).sum(1) + D.psi(D_f).squeeze(1)
+    by_hand = (D.embedded(y) * D_f).sum(1) + D.psi(D_f).squeeze(1)
     L_D = LOSSES["hinge"].discriminator(D(x, y), D(fake, y))
     L_G = LOSSES["hinge"].generator(D(fake, y))
 print(f"D(x, y) of 8 images: {D(x, y).mean().item():.4f}, by hand {by_hand.mean().item():.4f}")
@@ -490,7 +491,7 @@ page.claims()
 # - **Another frozen network.** EfficientNet-Lite0 at 64 pixels for VGG-16 at its own size: 1,280 numbers, not 4,096. With
 #   `-p priors self-supervised` a small network that has seen CIFAR without its labels stands for SimCLR, and with
 #   `-p priors supervised=timm:vgg16.tv_in1k` it is VGG-16 itself, once timm has fetched its weights. The numbers are
-#   standardised by the training images, of which the paper says nothing; so the projection is large from the start.
+#   standardised by the training images, and of length one for $D$, of which the paper says nothing.
 # - **Another source.** The 97 classes stand for ImageNet. Embeddings of its classes are not kept, as they mean other
 #   things; generator and discriminator keep all else.
 # - **FreezeD** keeps two of four blocks, not five of six. **DiffAugment** goes without colours, as in chapter 52.

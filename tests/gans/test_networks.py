@@ -216,6 +216,25 @@ def test_logit_is_psi_plus_the_inner_product_with_the_class(pair):
         torch.testing.assert_close(logits, expected)
 
 
+@pytest.mark.parametrize("name", ["sngan", "biggan"])
+def test_a_standardised_vector_weighs_in_the_logit_as_a_label_does(name, pair):
+    """Spectral norm bounds what a label becomes; vectors of any length d are bounded likewise."""
+    length = 400
+    _, told = pair(name, num_classes=3)
+    _, given = pair(name, condition_size=length)
+    vectors, labels = torch.randn(8, length), torch.arange(3)
+    for network, condition in ((told, labels), (given, vectors)):
+        network.train()
+        images = torch.randn(len(condition), 3, 8, 8)
+        for _ in range(30):  # power iterations of spectral norm
+            network(images, condition)
+        network.eval()
+        assert network.embedded(condition).norm(dim=1).max() < 1.2
+    bare = given.embed(vectors) - given.embed.bias
+    scaled = given.embedded(vectors) - given.embed.bias
+    torch.testing.assert_close(scaled, bare / length**0.5)
+
+
 @pytest.mark.parametrize("name", ["sngan", "biggan", "stylegan2", "stylegan2_mlp"])
 def test_logit_of_a_vector_is_equation_4(name, pair):
     """D(x, y) = <D_emb(y), D_f(x)> + D_l(D_f(x)); StyleGAN2's product is over sqrt(D)."""
@@ -228,7 +247,7 @@ def test_logit_of_a_vector_is_equation_4(name, pair):
         weights = [layer.weight * layer.scale for layer in (d_l, d_emb)]
     else:
         d_l, d_emb, scale = discriminator.psi, discriminator.embed, 1.0
-        weights = [layer.weight for layer in (d_l, d_emb)]
+        weights = [d_l.weight, d_emb.weight / 5**0.5]  # vectors are taken as of length one
     torch.nn.init.normal_(d_emb.bias)
     embedded = torch.einsum("nc,dc->nd", vectors, weights[1]) + d_emb.bias
     expected = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, pairwise
@@ -243,4 +244,14 @@ class ProjectionDiscriminator(nn.Module):
         """Return logits [N] of images in -1..1 as images of ``condition``."""
         h = self.features(images)
         logits = self.psi(h).squeeze(1)
-        return logits if self.embed is None else logits + (self.embed(condition) * h).sum(1)
+        return logits if self.embed is None else logits + (self.embedded(condition) * h).sum(1)
+
+    def embedded(self, condition: Tensor) -> Tensor:
+        """Return D_emb(y) [N, D] of labels, or of vectors, which are taken as of length one.
+
+        Spectral norm bounds what a label, a vector of one 1, can become. Vectors of d standardised
+        numbers are sqrt(d) times as long, and their term would drown psi from the first step on.
+        """
+        if self.config.condition_size:
+            condition = condition / math.sqrt(self.config.condition_size)
+        return self.embed(condition)
