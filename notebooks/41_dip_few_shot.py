@@ -288,14 +288,22 @@ page.agreement()
 #
 # ### Samples, and what they are copies of
 #
-# Below each generated image is the training image that is nearest to it, in the features of the distance.
+# Generators of whole trainings come with the book; where one is kept, it is shown, and this run's own where none is. Below
+# each generated image is the training image that is nearest to it, in the features of the distance.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Generated images of each model and, below them, the nearest training images (this run, first seed, first target, best snapshot). Two equal rows are copies. After few steps look at the colours and where the large forms are.", "name": "fig-41-samples"}, "image": {"alt": "Pairs of rows of small images: generated ones of a model, and below them their nearest training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Generated images of each model and, below them, the nearest training images (first seed, first target, best snapshot). Two equal rows are copies. Is each a face, with eyes in their place? Are there faces that none of the images below has?", "name": "fig-41-samples"}, "image": {"alt": "Pairs of rows of small images: generated ones of a model, and below them their nearest training images."}}
+from synthbook.studies import kept
+
 train, lines = study.images(seed, part, target, compared[0]).train.images, []
+whole = {one: kept.of(study, seed, part, target, one) for one in compared}
 for model in compared:
-    made = study.samples(seed, part, target, model, 8, between=True)
+    how = {"between": True, "learned": whole[model]}
+    made = study.samples(seed, part, target, model, 12, **how)
     lines += [(dip.shown(model), made), ("nearest", study.beside(made, train))]
-figures.sheet(lines, 8)
+    learned = whole[model] or study.learned(seed, part, target, model)
+    best = learned.chosen("held_out" if "held_out" in learned.history[learned.last] else "train")
+    print(f"{dip.shown(model)}: step {best:,}, {'kept' if whole[model] else 'this run'}")
+figures.sheet(lines, 12)
 plt.show()
 
 # %% [markdown]
@@ -308,10 +316,10 @@ plt.show()
 lines = []
 for ends in dip.pairs_of(len(train), 2):
     for model in (one for one in compared if one.between):
-        way = study.walk(seed, part, target, model, ends, 7)
+        way = study.walk(seed, part, target, model, ends, 10, learned=whole[model])
         way = np.concatenate([train[[ends[0]]], way, train[[ends[1]]]])
         lines.append((dip.shown(model), way))
-figures.sheet(lines, 9)
+figures.sheet(lines, 12)
 plt.show()
 
 # %% [markdown]

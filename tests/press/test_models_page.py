@@ -163,3 +163,27 @@ def test_a_network_that_learned_without_labels_is_told_with_its_probe(book: Path
     for words in ("54,321 of clouds", "7 × 128", "| 25.0 | 45.7 | 90.0 |", "| 1.4 |", "unknown"):
         assert words in line, words
     assert "`0123456789abcdef`" in line
+
+
+@pytest.mark.parametrize(("snapshot", "step", "distance"), [("best", 20, 31), ("last", 30, 48)])
+def test_a_generator_with_the_prior_is_told_by_the_step_that_is_kept(
+    book: Path, tmp_path: Path, snapshot: str, step: int, distance: int
+) -> None:
+    weights = book / "models/dip/faces-0/generator.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"0" * 1_230_000)
+    curve = {"0": 90.2, "20": 31.4, "30": 47.6}
+    card = {
+        "snapshot": snapshot,
+        "learned": {"choosing": "held_out", "prior": "seen@64", "recipe": {"steps": 1030}},
+        "curve": {at: {"train": 1.0, "held_out": value} for at, value in curve.items()},
+        "training": {"minutes": 4.26, "device": "cpu", "processor": "A processor",
+                     "commit": "0123456789abcdef"},
+        "files": {weights.name: "fedcba9876543210" + 48 * "0"},
+    }  # fmt: skip
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    text = models_page._dip({"faces-0": card}, {"faces-0": images}, tmp_path)
+    line = ["faces-0", "seen@64", "1,030", str(step), str(distance), "4.3", "cpu, A processor",
+            "`0123456789ab`", "1.2", "`fedcba9876543210`"]  # fmt: skip
+    assert f"| {' | '.join(line)} |" in text
+    assert (tmp_path / "dip-samples.png").is_file()

@@ -18,7 +18,7 @@ TABLES = [(paper, table) for paper, held in coverage().items() for table in held
 GRIDS = yaml.safe_load((root() / "workflow/grids.yaml").read_text())
 FREE = (
     "methods", "parts", "sources", "variants", "targets", "policies", "counts", "shares",
-    "more_data", "priors", "study_targets", "stylegan2_targets",
+    "more_data", "priors", "study_targets", "stylegan2_targets", "study_priors",
 )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from synthbook.data import few_shot, load
 from synthbook.generate import models as folders
+from synthbook.studies import kept as keep
 from synthbook.studies import models, pairs
-from synthbook.studies.all_models import PAIR_MINUTES, main, names, plan, told
+from synthbook.studies.all_models import KEPT_MINUTES, PAIR_MINUTES, main, names, plan, told
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[tuple[str, str,
 
     monkeypatch.setattr(folders, "find", find)
     monkeypatch.setattr(pairs, "cards", lambda: iter(()))
+    monkeypatch.setattr(keep, "cards", lambda: iter(()))
     return found
 
 
@@ -31,6 +33,7 @@ def test_everything_that_is_not_kept_takes_its_minutes() -> None:
     wanted = plan(names(), [0, 3], "cpu")
     assert [one.name for one in wanted] == [f"{name}-{seed}" for seed in (0, 3) for name in names()]
     minutes = {name: made.minutes("cpu") for name, made in models.BOOK.items()}
+    minutes |= {name: KEPT_MINUTES[made.study][0] for name, made in keep.BOOK.items()}
     assert [one.minutes for one in wanted] == [
         minutes.get(name, PAIR_MINUTES[0]) for _ in range(2) for name in names()
     ]
@@ -60,15 +63,18 @@ def test_what_is_not_kept_is_made_once_each_but_not_in_a_dry_run(
     made = []
     monkeypatch.setattr(models, "make", lambda name, seed, **_: made.append((name, seed)))
     monkeypatch.setattr(pairs, "make", lambda name, seed, **_: made.append((name, seed)))
+    monkeypatch.setattr(keep, "make", lambda name, seed, **_: made.append((name, seed)))
     kept.add(("gan", load("caltech10").train.fingerprint(), 2))
-    asked = ["caltech10-gan", "caltech10-diffusion", "primitives-ps", "--seeds", "1,2"]
+    asked = ["caltech10-gan", "caltech10-diffusion", "primitives-ps", "faces-scratch"]
+    asked += ["--seeds", "1,2"]
     main([*asked, "--dry-run", "--device", "cpu"])
     assert made == []
-    assert "5 to train" in capsys.readouterr().out
+    assert "7 to train" in capsys.readouterr().out
     main([*asked, "--device", "cpu"])
     assert made == [
         ("caltech10-gan", 1), ("caltech10-diffusion", 1), ("primitives-ps", 1),
-        ("caltech10-diffusion", 2), ("primitives-ps", 2),
+        ("faces-scratch", 1), ("caltech10-diffusion", 2), ("primitives-ps", 2),
+        ("faces-scratch", 2),
     ]  # fmt: skip
 
 

@@ -61,7 +61,7 @@ NONE = "\nThis copy of the book holds none: `make models` trains them.\n"
 
 def models_page() -> dict[Path, bytes]:
     """Return the page and its figures: path below the book's top -> content."""
-    groups = ("", "pairs/", "encoders/")
+    groups = ("", "pairs/", "encoders/", "dip/")
     files = [x for of in groups for x in sorted(root().glob(f"models/{of}[!.]*/card.json"))]
     cards = {
         path.parent.relative_to(root() / "models").as_posix(): path.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def _write(cards: Mapping[str, str], folder: Path) -> None:
             raise InputError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
     figures.style()
     text = HEAD if cards else HEAD + NONE
-    read: dict[str, dict[str, Card]] = {"": {}, "pairs": {}, "encoders": {}}
+    read: dict[str, dict[str, Card]] = {"": {}, "pairs": {}, "encoders": {}, "dip": {}}
     for name, content in cards.items():
         read[name.rpartition("/")[0]][name.rpartition("/")[2]] = json.loads(content)
     for name, card in read[""].items():
@@ -93,6 +93,9 @@ def _write(cards: Mapping[str, str], folder: Path) -> None:
         text += _pairs(pairs, shown, drawn)
     if read["encoders"]:
         text += _encoders(read["encoders"])
+    if kept := read["dip"]:
+        shown = {name: _taken(drawn / f"dip-{name}.npz")["images"] for name in kept}
+        text += _dip(kept, shown, drawn)
     (folder / "models.md").write_text(text, encoding="utf-8")
 
 
@@ -147,6 +150,41 @@ def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder:
         folder / "pairs-curve.png", _pair_curves(cards),
         "The pretraining of the pairs: Fréchet distance to images of their own source over steps.",
         "A curve for each pair: Fréchet distance over training steps.",
+    )  # fmt: skip
+
+
+def _dip(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder: Path) -> str:
+    """Return what the page says of the generators with the instance prior, and draw them."""
+    rows = []
+    for name, card in cards.items():
+        training, learned = card["training"], card["learned"]
+        against = learned["choosing"]
+        curve = {int(step): point[against] for step, point in card["curve"].items()}
+        last = max(curve)
+        step = last if card["snapshot"] == "last" else min(curve, key=lambda k: (curve[k], k))
+        digest = card["files"]["generator.safetensors"]
+        size = sum((root() / "models/dip" / name / file).stat().st_size for file in card["files"])
+        rows.append([
+            name, learned["prior"], f"{learned['recipe']['steps']:,}", f"{step:,}",
+            f"{curve[step]:.0f}", f"{training['minutes']:.1f}",
+            f"{training['device']}, {training['processor']}", _commit(training),
+            f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+        ])  # fmt: skip
+    names = [
+        "generator", "prior", "steps", "the step that is kept", "FD there", "minutes", "machine",
+        "commit", "MB", "SHA-256",
+    ]  # fmt: skip
+    text = (
+        "\n## GANs with the data instance prior, and without\n\n"
+        "Generators of whole trainings, whose images chapters 41 to 44 show. Those of faces have "
+        "learned a hundred of them, and the snapshot that is nearest to held-out faces is kept; "
+        "those of Caltech-101 all of its training images, and the last one is kept. FD is the "
+        f"Fréchet distance to the held-out, or to the validation images.\n\n{_table(names, rows)}"
+    )
+    return text + _figure(
+        folder / "dip-samples.png", _rows([*samples], np.stack([*samples.values()])),
+        "Images of each generator, none chosen.",
+        "A grid of generated pictures, a row for each generator.",
     )  # fmt: skip
 
 

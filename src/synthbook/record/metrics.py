@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from synthbook.record.vocabulary import Big, FewShot, Guided, LimitedData, Mixing
+from synthbook.record.vocabulary import Big, FewShot, Guided, LimitedData, Mixing, Whole
 
 
 class Metric(NamedTuple):
@@ -60,6 +60,7 @@ METRICS = {
     "c_t": Metric("", "data-copying statistic C_T"),
     "interpolated_fd": Metric("FD", "Fréchet distance of images between two conditions"),
     "nearest_distance": Metric("FD^1/2", "distance to the nearest training image"),
+    "embedding_spread": Metric("", "standard deviation of the embedded priors"),
     "prior_spread": Metric("", "distance between two images' features of length one"),
     "score": Metric("", "discriminator's mean unconditional score"),
     "score_gap": Metric("", "score of images trained on above that of unseen ones"),
@@ -147,6 +148,12 @@ PRODUCES = {
         ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "score", "score_gap",
          "score_room"),
         ("finetuning", "fractions", "scores", "stylegan2"),
+    ),
+    "43_dip_large_scale": Produced(
+        (*get_args(Whole), "replayed", "real images"),
+        ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "precision", "recall", "c_t",
+         "embedding_spread"),
+        ("methods", "priors"),
     ),
     "51_synthesizer": Produced(
         ("spectrum", "phase swap", "layers", "quirk", "visibility"),

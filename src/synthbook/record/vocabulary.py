@@ -165,6 +165,15 @@ VOCABULARY: dict[str, Any] = {
     ),
     "glann_epochs": _of(s.Count, "passes of GLANN over the images", 4000),
     "bsa_steps": _of(s.Count, "training steps of BSA", 10_000),
+    "study_priors": _of(s.Some[s.Text], "priors that Table 5 compares", ["supervised", "own"]),
+    "target_settings": _of(
+        s.Unique[s.Text], "what is other for a data set, TARGET.name=value",
+        ["data/ffhq.image_size=128"],
+    ),
+    "clusters": _of(s.Count, "clusters of the self-conditioned GAN", 100),
+    "centres": _of(s.Count, "centres of k-means that conditions come from", 10_000),
+    "components": _of(s.Count, "components of the mixture that they come from", 1000),
+    "own_epochs": _of(s.Count, "passes of the prior own over the training images", 100, le=100_000),
     "stylegan2_targets": _of(s.Some[Named], "targets of Table 6", ["caltech3:Faces_easy"]),
     "stylegan2_real_source": _of(Named, "real images that it is pretrained on", "caltech97"),
     "stylegan2_image_size": _of(s.Side, "side of its images in pixels", 32, le=256),
@@ -241,6 +250,7 @@ Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Adversarial = Literal["scratch", "TransferGAN", "FreezeD", "DiffAugment"]
 FewShot = Literal[Adversarial, "GLANN", "BSA"]
 LimitedData = Literal[Adversarial, "MineGAN"]
+Whole = Literal["baseline", "SSGAN", "Self-Cond GAN", "DIP"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 
@@ -305,6 +315,11 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         ),
         "share_steps": _of(s.Count, "training steps on a share", 1000),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
+    },
+    "43_dip_large_scale": {
+        "parts": _of(s.Some[Literal["methods", "priors"]], _PARTS, ["methods"]),
+        "methods": _of(s.Some[Whole], _METHODS, ["baseline", "DIP"]),
+        "image_size": _of(s.Side, "side in pixels, a power of two", 32, le=256),
     },
     "52_transfer_to_few_images": {
         "parts": _of(s.Some[Literal["synthesizers", "sources"]], _PARTS, ["synthesizers"]),

@@ -18,9 +18,10 @@ from synthbook import machine
 from synthbook.data import load
 from synthbook.errors import InputError, check_choice
 from synthbook.machine import say
-from synthbook.studies import models, pairs
+from synthbook.studies import kept, models, pairs
 
 PAIR_MINUTES = 6.0, 3.0  # of a pair's 1,600 steps: one processor core, a GPU; as seen
+KEPT_MINUTES = {kept.few_shot: (6.0, 3.0), kept.large_scale: (20.0, 8.0)}  # of chapters 41 and 43
 
 
 class Wanted(NamedTuple):
@@ -36,7 +37,7 @@ class Wanted(NamedTuple):
 
 def names() -> list[str]:
     """Return the names of all models of the book."""
-    return [*models.BOOK, *pairs.sources()]
+    return [*models.BOOK, *pairs.sources(), *kept.BOOK]
 
 
 def plan(asked: Iterable[str], seeds: Sequence[int], device: str) -> list[Wanted]:
@@ -55,13 +56,16 @@ def plan(asked: Iterable[str], seeds: Sequence[int], device: str) -> list[Wanted
             if made := models.BOOK.get(name):
                 learned = every.few(made.shots, seed) if made.shots else every
                 found = (made.family, learned.asked.fingerprint(), learned.asked.classes)
-                kept = models.models.find(*found, seed=seed)
+                there = models.models.find(*found, seed=seed)
                 make, minutes = models.make, made.minutes(device)
+            elif book := kept.BOOK.get(name):
+                there, make = kept.kept(name, seed, device=device), kept.make
+                minutes = KEPT_MINUTES[book.study][torch.device(device).type != "cpu"]
             else:
-                kept, make = _pair(name, seed), pairs.make
+                there, make = _pair(name, seed), pairs.make
                 minutes = PAIR_MINUTES[torch.device(device).type != "cpu"]
             build = partial(make, name, seed, device=device)
-            wanted.append(Wanted(f"{name}-{seed}", 0.0 if kept else minutes, build))
+            wanted.append(Wanted(f"{name}-{seed}", 0.0 if there else minutes, build))
     return wanted
 
 

@@ -198,8 +198,8 @@ class FewShot:
         network = network_of(of_bed(self.p, part))
         return network | ({"name": "stylegan2_mlp"} if part == "stylegan2" else {})
 
-    def recipe(self, part: str, model: Model) -> Training:
-        """Return how a model is trained; those that only differ in the prior have the same."""
+    def recipe(self, part: str, model: Model, *, whole: bool = False) -> Training:
+        """Return how a model is trained, by default no longer than this run; priors have no say."""
         p = of_bed(self.p, part)
         recipe = replace(recipe_of(p), augment="", loss=model.loss)
         if model.method == "DiffAugment":
@@ -207,7 +207,8 @@ class FewShot:
             recipe = replace(recipe, augment=p.augment, consistency=weight)
         if model.method == "FreezeD":
             recipe = replace(recipe, frozen_blocks=p.frozen_blocks)
-        return replace(recipe, steps=self.p.stop_after) if self.stopped else recipe
+        stopped = self.stopped and not whole
+        return replace(recipe, steps=self.p.stop_after) if stopped else recipe
 
     def learned_before(self, seed: int, part: str, model: Model) -> Path | None:
         """Return the folder of the GAN that a model starts from; None for random weights.
@@ -277,12 +278,29 @@ class FewShot:
         turns = [int(train.labels[k % len(train)]) for k in range(count)]
         return replace(few, train=train), network, Asked(None, turns)
 
+    def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
+        """Return the name of the prior's features, "none" without."""
+        return NONE if model.prior == NONE else self.priors[model.prior].name
+
+    def arguments(
+        self, seed: int, part: str, name: str, model: Model, *, whole: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of `few_images.conditioned`; ``whole``: of a training to its end."""
+        few, network, asked = self.given(seed, part, name, model)
+        how = {
+            "first": self.learned_before(seed, part, model), "extractor": self.extractor,
+            "evaluate_every": of_bed(self.p, part).evaluate_every, "seed": seed,
+            "choosing": "held_out" if few.held_out and part != "stylegan2" else "train",
+            "device": self.device,
+        }  # fmt: skip
+        recipe = self.recipe(part, model, whole=whole)
+        return (few.train, few.held_out, recipe, network, asked), how
+
     # -- Learning and sampling ---------------------------------------------------------------------
 
     def learned(self, seed: int, part: str, name: str, model: Model) -> Finetuned:
         """Return what a model learned of a target."""
         p, how = self.p, {"seed": seed, "extractor": self.extractor, "device": self.device}
-        first = self.learned_before(seed, part, model)
         if model.method in WITHOUT:
             vectors, few = None, self.images(seed, part, name, model)
             recipe = bsa.BSARecipe(steps=p.bsa_steps)
@@ -291,24 +309,22 @@ class FewShot:
                 if model.prior != NONE:
                     vectors = self.prior(seed, part, name, model).vectors
             how |= {"perceptual": p.perceptual, "generated": p.generated}
-            how |= {"first": first}
+            how |= {"first": self.learned_before(seed, part, model)}
             return few_images.fitted(model.method, few.train, few.held_out, recipe, vectors, **how)
-        few, network, asked = self.given(seed, part, name, model)
-        against = "held_out" if few.held_out and part != "stylegan2" else "train"
-        every = of_bed(p, part).evaluate_every
-        return few_images.conditioned(
-            few.train, few.held_out, self.recipe(part, model), network, asked,
-            first=first, evaluate_every=every, choosing=against, **how,
-        )  # fmt: skip
+        given, how = self.arguments(seed, part, name, model)
+        return few_images.conditioned(*given, **how)
 
     def samples(
-        self, seed: int, part: str, name: str, model: Model, count: int, *, between: bool = False
-    ) -> np.ndarray:
+        self, seed: int, part: str, name: str, model: Model, count: int, *, between: bool = False,
+        learned: Finetuned | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Return images of the best snapshot, as they are judged, uint8 [count, H, W, C].
 
-        With ``between`` those without a prior come from between two embeddings, too.
+        With ``between`` those without a prior come from between two embeddings, too. ``learned``
+        may be a kept result.
         """
-        generator = self.learned(seed, part, name, model).generator("best")
+        learned = learned or self.learned(seed, part, name, model)
+        generator = learned.generator("best")
         how = {"seed": derive(seed, "measured"), "device": self.device}
         if model.method in WITHOUT or model.labels in (NONE, "self-modulated"):
             return sample(generator, [None] * count, **how)
@@ -322,10 +338,15 @@ class FewShot:
         return sample(generator, [int(labels[k % len(labels)]) for k in range(count)], **how)
 
     def walk(
-        self, seed: int, part: str, name: str, model: Model, ends: tuple[int, int], images: int
-    ) -> np.ndarray:
-        """Return images on the way between the conditions of two training images (Figure 3)."""
-        generator = self.learned(seed, part, name, model).generator("best")
+        self, seed: int, part: str, name: str, model: Model, ends: tuple[int, int], images: int, *,
+        learned: Finetuned | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return images on the way between the conditions of two training images (Figure 3).
+
+        ``learned`` may be a kept result.
+        """
+        learned = learned or self.learned(seed, part, name, model)
+        generator = learned.generator("best")
         how = {"seed": seed, "images": images, "device": self.device}
         if model.prior != NONE:
             vectors = self.prior(seed, part, name, model).vectors

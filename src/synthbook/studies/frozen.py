@@ -109,12 +109,7 @@ def frozen(name: str, device: str = "cpu", *, size: int = 64) -> Extractor:
     if name == LITE0:
         return features.extractor("efficientnet_lite0", device, size=size)
     if name == WEB:
-        folder = kept()
-        fingerprint = f"{sums.digest(folder / WEIGHTS)[:16]} {device}"
-        return Extractor(
-            f"{WEB}@{SIZE}", lambda x: _features(_web(folder, device), SIZE, device, x),
-            batch_size=128, fingerprint=fingerprint,
-        )  # fmt: skip
+        return opened(kept(), WEB, device)
     network, given, file = name.removeprefix(TIMM).partition("=")
     path = Path(file).expanduser() if given else _cached_weights(network)
     fingerprint = f"{sums.digest(path)[:16]} timm {version('timm')} {device}"
@@ -123,6 +118,26 @@ def frozen(name: str, device: str = "cpu", *, size: int = 64) -> Extractor:
         lambda x: _features(_timm(network, path, device), size, device, x),
         fingerprint=fingerprint,
     )
+
+
+def opened(folder: Path, name: str, device: str = "cpu", *, size: int = SIZE) -> Extractor:
+    """Return the features of the `contrastive.encoder` that `save` wrote to a folder."""
+    fingerprint = f"{sums.digest(folder / WEIGHTS)[:16]} {device}"
+    return Extractor(
+        f"{name}@{size}", lambda x: _features(_encoder(folder, device), size, device, x),
+        batch_size=128, fingerprint=fingerprint,
+    )  # fmt: skip
+
+
+def save(network: nn.Module, folder: Path) -> None:
+    """Write the weights of an encoder to a folder, in half precision."""
+    from safetensors.torch import save_file
+
+    halves = {
+        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+        for name, value in network.state_dict().items()
+    }
+    save_file(halves, folder / WEIGHTS)
 
 
 @torch.inference_mode()
@@ -138,7 +153,7 @@ def _features(network: nn.Module, size: int, device: str, images: np.ndarray) ->
 
 
 @cache
-def _web(folder: Path, device: str) -> nn.Module:
+def _encoder(folder: Path, device: str) -> nn.Module:
     from safetensors.torch import load_file
 
     network = encoder()
@@ -245,8 +260,6 @@ def make(
 
     A training that was stopped goes on.
     """
-    from safetensors.torch import save_file
-
     folder = (place or places()[1]) / FOLDER / WEB
     begun, begin, losses = folder.with_name(f".{WEB}.begun"), time.monotonic(), []
     steps = steps_of(recipe, len(images))
@@ -262,11 +275,7 @@ def make(
     part = folder.with_name(f".{WEB}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    halves = {
-        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
-        for name, value in network.state_dict().items()
-    }
-    save_file(halves, part / WEIGHTS)
+    save(network, part)
     card: dict[str, Any] = {
         "format": FORMAT, "name": WEB, "seed": SEED,
         "data": {"name": images.name, "images": len(images), "fingerprint": images.fingerprint()},

@@ -17,7 +17,7 @@ import numpy as np
 from synthbook.errors import InputError
 from synthbook.gans import networks, sampling
 from synthbook.generate import banks, models
-from synthbook.studies import pairs
+from synthbook.studies import kept, pairs
 
 COLUMNS = 12  # images of a class
 
@@ -48,13 +48,18 @@ def of_pair(folder: Path) -> np.ndarray:
 
 
 def main(target: Path) -> None:
-    """Write the samples of all models and pairs of the book into a folder."""
+    """Write the samples of all models, pairs and other generators of the book into a folder."""
     for folder, card in models.cards():
         if folder.parent == models.places()[0]:
             np.savez(target / f"{card['name']}.npz", **samples(folder))
     for folder, card in pairs.cards():
         if folder.parent.parent == models.places()[0]:
             np.savez(target / f"pairs-{card['name']}.npz", images=of_pair(folder))
+    for folder, card in kept.cards():
+        if folder.parent.parent == models.places()[0]:
+            name, _, seed = card["name"].rpartition("-")
+            images = kept.images(name, int(seed), COLUMNS)
+            np.savez(target / f"{kept.PLACE}-{card['name']}.npz", images=images)
 
 
 if __name__ == "__main__":
