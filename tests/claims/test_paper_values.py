@@ -140,9 +140,11 @@ def large_rows(figure: Any) -> Iterator[Row]:
 
 
 def dip_rows(figure: Any) -> Iterator[Row]:
-    """Yield the rows of chapters 41 to 43 that a figure of the study dip stands for."""
+    """Yield the rows of chapters 41 to 44 that a figure of the study dip stands for."""
     if figure.table in ("T2", "T9"):
         yield limited_row(figure)
+    if figure.table == "T4":
+        yield inverted_row(figure)
     if figure.table in ("T3", "T5", "T10"):
         yield from large_rows(figure)
     if figure.table not in PARTS or figure.metric not in ("fid", "precision", "recall"):
@@ -160,6 +162,18 @@ def dip_rows(figure: Any) -> Iterator[Row]:
     if figure.metric == "fid":
         row |= {"metric": "best_fd", "against": "train" if figure.table == "T6" else "held_out"}
     yield row
+
+
+def inverted_row(figure: Any) -> Row:
+    """Return the row of chapter 44 that a figure of Table 4 stands for."""
+    _, _, prior = figure.method.partition(" + DIP-")
+    row = {"chapter": "44_inversion_and_editing", "train": "real", "test": "", "part": "inversion"}
+    row |= {"dataset": figure.dataset, "backbone": figure.backbone, "metric": "ivom"}
+    row |= {"method": "DIP" if prior else "baseline", "prior": PRIORS.get(prior, "none")}
+    row |= {"start": "own", "freedom": "blocks", "queries": "test"}
+    if figure.metric == "fid":
+        row |= {"metric": "inverted_fd", "seen_by": "judge"}
+    return row
 
 
 def limited_row(figure: Any) -> Row:
@@ -252,7 +266,8 @@ FED["prim-14"] = {"diffaug_helps"}
 # Claims whose evidence is a figure, a sentence, or no sweep: nothing to feed.
 IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
-    "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-26", "dip-28", "dip-31",
+    "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-26", "dip-28",
+    "dip-29", "dip-30", "dip-31",
 }  # fmt: skip
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
@@ -382,6 +397,8 @@ EXCHANGED = {
     "dip-16": [("precision", "precision_DIP")],
     "dip-17": [("stored", "baseline")],
     "dip-18": [("labelled", "baseline")],
+    "dip-19": [("DIP", "baseline")],
+    "dip-20": [("supervised", "baseline")],
     "dip-21": [("DIP", "alone")],
     "dip-23": [("DIP", "clusters")],
     "dip-24": [("DIP", "alone")],

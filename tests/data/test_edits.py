@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbook.data.edits import Box, erase, grey, paste, random_box, sketch
+from synthbook.data import edits
+from synthbook.data.edits import MIDDLE, Box, erase, grey, paste, random_box, sketch
 from synthbook.errors import InputError
 
 
@@ -93,6 +94,37 @@ def test_a_sketch_forgets_brightness_contrast_and_sign():
     images = noise(0, 2, 12, 12, 1) // 3
     for other in (images + 50, 2 * images, 255 - images):
         assert np.abs(sketch(other).astype(int) - sketch(images)).max() <= 1
+
+
+def test_each_image_is_edited_in_a_box_of_its_own():
+    pictures = noise(0, 9, 8, 8, 3)
+    erased = edits.edited(pictures, "erase", share=0.25, seed=1)
+    pasted = edits.edited(pictures, "paste", share=0.25, seed=1)
+    boxes = set()
+    for k, (image, hole) in enumerate(zip(pictures, erased, strict=True)):
+        changed = (hole != image).any(axis=2)
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        boxes.add((rows[0], columns[0]))
+        assert (hole[inside] == MIDDLE).all()
+        assert (pasted[k][inside] == pictures[(k + 1) % 9][inside]).all()
+        outside = ~changed
+        outside[inside] = False
+        assert (pasted[k][outside] == image[outside]).all()
+        assert changed[inside].size == 16
+    assert len(boxes) > 3
+
+
+def test_edits_without_a_box_are_those_of_their_names():
+    pictures = noise(0, 3, 8, 8, 3)
+    how = {"share": 0.25, "seed": 1}
+    assert edits.edited(pictures, "none", **how) is pictures
+    assert (edits.edited(pictures, "grey", **how) == grey(pictures)).all()
+    assert (edits.edited(pictures, "sketch", **how) == sketch(pictures)).all()
+    for edit in edits.EDITS:
+        assert edits.edited(pictures, edit, **how).shape == pictures.shape
+    with pytest.raises(InputError, match="did you mean 'erase'"):
+        edits.edited(pictures, "erased", **how)
 
 
 images = noise(0, 2, 8, 8, 3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.gans.invert import FREEDOMS, invert, strip, walk
+from synthbook.gans.invert import FREEDOMS, free_numbers, invert, strip, walk
 from synthbook.gans.networks import create_generator
 from synthbook.gans.sampling import as_pixels, sample, set_standing_statistics
 
@@ -120,6 +120,46 @@ def test_a_generator_without_conditions_gets_the_same_freedom(name, outside, pai
     torch.testing.assert_close(modulated.from_embedding(latents, same), modulated(latents))
 
 
+def test_z_starts_where_it_is_told(generator, start, outside):
+    latents = torch.randn(5, 12)
+    found = invert(generator, outside, start, seed=4, steps=0, latents=latents)
+    assert torch.equal(found.latents, latents)
+    drawn = as_pixels(generator.from_embedding(latents, start).detach())
+    assert np.abs(drawn.astype(int) - found.images).max() <= 1
+    before = latents.clone()
+    invert(generator, outside, start, seed=4, steps=2, latents=latents)
+    assert torch.equal(latents, before)
+
+
+@pytest.mark.parametrize("freedom", FREEDOMS)
+@pytest.mark.parametrize("name", ["sngan", "sngan_self_modulated", "biggan", "stylegan2"])
+def test_the_numbers_that_are_free_are_those_that_reach_the_image(name, freedom, pair):
+    conditioned = {"condition_size": LENGTH} if name == "sngan" else {}
+    made, _ = pair(name, **conditioned, **({"latent": 6} if name == "biggan" else {}))
+    if not name.startswith("style"):
+        set_standing_statistics(
+            made,
+            lambda count, draw: None if not conditioned else vectors(count, draw),
+            seed=0,
+            images=50,
+        )
+    size = 6 if conditioned else made.config.latent
+    z = torch.randn(3, made.config.latent, requires_grad=True)
+    condition = None
+    free = [z]
+    if freedom != "z" and name != "biggan":
+        copies = made.num_blocks if freedom == "blocks" else 1
+        free.append(torch.randn(3, copies, size, requires_grad=True))
+        condition = free[1].expand(-1, made.num_blocks, -1)
+    elif conditioned:
+        condition = torch.randn(3, size)
+    made.eval().from_embedding(z, condition).square().sum().backward()
+    reached = sum(
+        int((tensor.grad != 0).any(0).sum()) for tensor in free if tensor.grad is not None
+    )
+    assert free_numbers(made, freedom) == reached
+
+
 def test_where_z_is_cut_into_parts_it_is_all(outside):
     parts = create_generator("biggan", seed=1, **TINY)
     assert invert(parts, outside, seed=0, steps=2).embedded is None
@@ -164,6 +204,7 @@ images = np.zeros((2, SIZE, SIZE, 3), np.uint8)
             r"embedded is \[2, 5\]; give finite floats \[2, 6\]",
         ),
         ({"embedded": torch.full((2, 6), torch.nan)}, "give finite"),
+        ({"latents": torch.zeros(2, 5)}, r"latents is \[2, 5\]; give finite floats \[2, 12\]"),
         ({"freedom": "block"}, "did you mean 'blocks'"),
     ],
 )

@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
+from synthbook.randomness import numpy_generator
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 MIDDLE = 127  # of the pixels' range: 0 for a network
+EDITS = ("none", "paste", "erase", "sketch", "grey")
+MASKS = ("paste", "erase")  # those with a box
 
 
 class Box(NamedTuple):
@@ -90,6 +93,24 @@ def sketch(images: np.ndarray, blur: float = 0.7) -> np.ndarray:
     steepest = steepness.max((1, 2), keepdims=True)
     lines = steepness / np.where(steepest > 1e-6, steepest, np.inf)  # below: rounding
     return np.repeat(np.rint(255 * (1 - lines)).astype(np.uint8)[..., None], images.shape[3], 3)
+
+
+def edited(images: np.ndarray, edit: str, *, share: float, seed: int) -> np.ndarray:
+    """Return edited images, uint8 [N, H, W, C], each with a box of its own where there is one.
+
+    "paste" shows a box of the next image (CutMix), "erase" a grey one (CutOut), of about ``share``
+    of the area; "sketch" and "grey" take all of it, and "none" leaves it.
+    """
+    check_choice("edit", edit, EDITS)
+    if edit not in MASKS:
+        return {"none": lambda x: x, "sketch": sketch, "grey": grey}[edit](images)
+    high, wide = images.shape[1:3]
+    found = []
+    for k, other in enumerate(np.roll(images, -1, axis=0)):
+        box = random_box(high, wide, share, numpy_generator(seed, "box", k))
+        one = images[k : k + 1]
+        found.append(paste(one, other[None], box) if edit == "paste" else erase(one, box))
+    return np.concatenate(found)
 
 
 def _luma(images: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from synthbook.errors import InputError, check_choice
-from synthbook.gans.sampling import as_pixels, embedding_size
+from synthbook.gans.sampling import BATCH, as_pixels, embedding_size
 from synthbook.randomness import torch_generator
 
 Freedom = Literal["z", "condition", "blocks"]
@@ -44,10 +44,30 @@ class Inverted:
         return float(self.errors.mean())
 
 
+def free_numbers(generator: nn.Module, freedom: Freedom = "blocks") -> int:
+    """Return how many numbers `invert` may choose for an image, of those that reach it."""
+    check_choice("freedom", freedom, FREEDOMS)
+    vector = 0
+    if generator.embed is not None:
+        vector = embedding_size(generator)
+    elif _modulated(generator):
+        vector = generator.config.latent
+    if freedom == "z" or not vector:
+        return generator.config.latent
+    # Where each block has a vector in its place, StyleGAN2 looks at no other z.
+    z = 0 if generator.embed is None and hasattr(generator, "styles") else generator.config.latent
+    return z + vector * (generator.num_blocks if freedom == "blocks" else 1)
+
+
+def _modulated(generator: nn.Module) -> bool:
+    """Return whether each block takes all of z."""
+    return getattr(generator.config, "self_modulation", False) or hasattr(generator, "styles")
+
+
 def invert(
     generator: nn.Module, images: np.ndarray, embedded: Tensor | None = None, *,
     seed: int, steps: int = 500, rate: float = 0.1, freedom: Freedom = "blocks",
-    batch_size: int = 64, device: str = "cpu",
+    latents: Tensor | None = None, batch_size: int = 64, device: str = "cpu",
 ) -> Inverted:  # fmt: skip
     """Find z*, C_1*, .., C_k* = argmin ||G(z | C_1, .., C_k) - x_q||^2 by Adam (Appendix C).
 
@@ -63,6 +83,7 @@ def invert(
         images: the queries x_q, uint8 [N, H, W, C].
         embedded: where the conditions start.
         freedom: "blocks" as above; "condition": one C for all blocks; "z": z alone.
+        latents: where z starts, [N, latent]; None: drawn as above.
 
     Raises:
         InputError: if images or conditions do not fit the generator.
@@ -76,17 +97,23 @@ def invert(
             f"[N, {', '.join(map(str, shape))}], so give queries of that shape"
         )
     _check_start(generator, embedded, len(images))
+    if latents is None:
+        streams = (torch_generator(seed, "invert", q) for q in range(len(images)))
+        latents = torch.stack([torch.randn(config.latent, generator=draw) for draw in streams])
+    elif tuple(latents.shape) != (len(images), config.latent) or not latents.isfinite().all():
+        raise InputError(
+            f"latents is {list(latents.shape)}; give finite floats [{len(images)}, "
+            f"{config.latent}], one row an image"
+        )
     generator.to(device).eval()
     like = next(generator.parameters())
     found: list[tuple[Tensor, ...]] = []
     for start in range(0, len(images), batch_size):
         chosen = range(len(images))[start : start + batch_size]
         targets = torch.from_numpy(images[chosen.start : chosen.stop]).permute(0, 3, 1, 2).to(like)
-        streams = (torch_generator(seed, "invert", q) for q in chosen)
-        z = torch.stack([torch.randn(config.latent, generator=draw) for draw in streams]).to(like)
+        z = latents[chosen.start : chosen.stop].to(like, copy=True)
         first = None if embedded is None else embedded[chosen.start : chosen.stop].to(like)
-        modulated = getattr(config, "self_modulation", False) or hasattr(generator, "styles")
-        if first is None and modulated and freedom != "z":
+        if first is None and _modulated(generator) and freedom != "z":
             first = z.clone()
         found.append(
             _descend(generator, targets / 255, z, first, steps=steps, rate=rate, freedom=freedom)
@@ -171,6 +198,23 @@ def _check_start(generator: nn.Module, embedded: Tensor | None, count: int) -> N
 
 
 @torch.no_grad()
+def images_of(
+    generator: nn.Module, latents: Tensor, conditions: Tensor | None, *,
+    embedded: bool = False, device: str = "cpu",
+) -> np.ndarray:  # fmt: skip
+    """Return G(z | c) of rows of both, uint8 [N, H, W, C].
+
+    Conditions are vectors [N, d], or with ``embedded`` what ``generator.embed`` makes of any.
+    """
+    generator.to(device).eval()
+    draw, batches = generator.from_embedding if embedded else generator, []
+    for start in range(0, len(latents), BATCH):
+        rows = slice(start, start + BATCH)
+        condition = None if conditions is None else conditions[rows].to(device)
+        batches.append(as_pixels(draw(latents[rows].to(device), condition)))
+    return np.concatenate(batches)
+
+
 def walk(
     generator: nn.Module, first: Tensor, second: Tensor, *,
     seed: int, images: int = 8, embedded: bool = False, device: str = "cpu",
@@ -186,11 +230,10 @@ def walk(
             "possible; give two vectors of one length, and 2 images or more"
         )
     shares = torch.linspace(0, 1, images)[:, None]
-    between = torch.lerp(first.cpu(), second.cpu(), shares).to(device)
+    between = torch.lerp(first.cpu(), second.cpu(), shares)
     z = torch.randn(1, generator.config.latent, generator=torch_generator(seed, "walk"))
-    generator.to(device).eval()
-    draw = generator.from_embedding if embedded else generator
-    return as_pixels(draw(z.expand(images, -1).to(device), between))
+    how = {"embedded": embedded, "device": device}
+    return images_of(generator, z.expand(images, -1), between, **how)
 
 
 def strip(images: np.ndarray) -> np.ndarray:

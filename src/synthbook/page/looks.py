@@ -100,6 +100,7 @@ LOOKS: dict[str, Look] = {
     "dip-vgg16": Look(GREEN, "^", "-", "DIP (VGG-16)"),
     "dip-simclr": Look(BLUE, "*", "-", "DIP (SimCLR)"),
     "dip": Look(GREEN, "^", "-", "DIP"),
+    "dip,-self-supervised": Look(BLUE, "*", "-", "DIP, self-supervised"),
     "bsa": Look(RED, "s", "-", "BSA"),
     "minegan": Look(RED, "D", "--", "MineGAN"),
     "ssgan": Look(RED, "v", "-.", "SSGAN"),

@@ -65,6 +65,18 @@ METRICS = {
     "score": Metric("", "discriminator's mean unconditional score"),
     "score_gap": Metric("", "score of images trained on above that of unseen ones"),
     "score_room": Metric("", "score of images trained on above that of generated ones"),
+    # inversion and editing
+    "ivom": Metric("", "squared error of inverted images"),
+    "ivom_half": Metric("", "squared error of inverted images after half of the steps"),
+    "best_error": Metric("", "squared error of inverted images so far"),
+    "inverted_fd": Metric("FD", "Fréchet distance of inverted images to the queries"),
+    "within_distance": Metric("", "cosine distance of two images of one prior"),
+    "between_distance": Metric("", "cosine distance of two images of one noise"),
+    "within_pixels": Metric("grey levels", "difference of two images of one prior"),
+    "between_pixels": Metric("grey levels", "difference of two images of one noise"),
+    "own_similarity": Metric("", "cosine of images with what they were asked by"),
+    "other_similarity": Metric("", "cosine of images with what others were asked by"),
+    "own_first": Metric("", "share of images most similar to what they were asked by"),
     # transfer to few images
     "gain": Metric("", "gain over training from scratch, relative"),
     "median_gain": Metric("", "median gain over targets"),
@@ -154,6 +166,12 @@ PRODUCES = {
         ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "precision", "recall", "c_t",
          "embedding_spread"),
         ("methods", "priors"),
+    ),
+    "44_inversion_and_editing": Produced(
+        ("baseline", "DIP", "untrained", "mean image", "nearest image", "real images"),
+        ("ivom", "ivom_half", "best_error", "inverted_fd", "within_distance", "between_distance",
+         "within_pixels", "between_pixels", "own_similarity", "other_similarity", "own_first"),
+        ("shown", "inversion", "starts", "freedom", "others", "untrained", "variation", "editing"),
     ),
     "51_synthesizer": Produced(
         ("spectrum", "phase swap", "layers", "quirk", "visibility"),

@@ -187,6 +187,18 @@ VOCABULARY: dict[str, Any] = {
     "share_image_size": _of(s.Side, "side of images of shares in pixels", 32, le=256),
     "share_network_settings": _of(s.Unique[s.Text], "of networks for shares", ["channels=32"]),
     "share_training_settings": _of(s.Unique[s.Text], "of training on shares", ["flip=true"]),
+    # inversion and editing
+    "train_missing": _of(bool, "train generators that are not kept", False),
+    "photographs": _of(Place, "folder of your own images to invert and edit", "my_photographs/"),
+    "queries": _of(Images, "held-out images that are inverted", 96, ge=2),
+    "control_queries": _of(Images, "of them in each control", 32, ge=2),
+    "shown_images": _of(Images, "of them on the page", 4),
+    "edited_images": _of(Images, "of them that are edited", 32),
+    "inversion_steps": _of(s.Count, "of Adam", 300),
+    "inversion_rate": _of(Rate, "step size of Adam", 0.1),
+    "tried_starts": _of(Images, "draws, the nearest of which is a start", 200),
+    "noises": _of(Images, "z of each prior", 4),
+    "box_share": _of(s.Share, "share of an image that a box takes", 0.25, gt=0),
     # data
     "data": _of(Named, "data set: a name, a folder of class folders, an .npz", "caltech10"),
     "data_root": _of(Place, "folder of downloaded data sets", ""),
@@ -320,6 +332,17 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "parts": _of(s.Some[Literal["methods", "priors"]], _PARTS, ["methods"]),
         "methods": _of(s.Some[Whole], _METHODS, ["baseline", "DIP"]),
         "image_size": _of(s.Side, "side in pixels, a power of two", 32, le=256),
+    },
+    "44_inversion_and_editing": {
+        "parts": _of(
+            s.Some[
+                Literal[
+                    "shown", "inversion", "starts", "freedom", "others", "untrained",
+                    "variation", "editing",
+                ]
+            ], _PARTS, ["shown", "editing"],
+        ),
+        "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "52_transfer_to_few_images": {
         "parts": _of(s.Some[Literal["synthesizers", "sources"]], _PARTS, ["synthesizers"]),
