@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,11 @@ def test_other_arguments_are_another_training(quick) -> None:
             "extra": dip_scale.SSGAN,
         }.items()
     )  # fmt: skip
+
+
+def test_minutes_are_those_between_the_first_and_the_last_measurement(tmp_path) -> None:
+    trained = kept.Finetuned(tmp_path, {0: {}, 5: {}, 10: {}})
+    for step, seconds in ((0, 1000), (5, 9000), (10, 1090)):
+        (tmp_path / f"step-{step}.npy").touch()
+        os.utime(tmp_path / f"step-{step}.npy", (seconds, seconds))
+    assert kept.minutes_of(trained) == 1.5

@@ -16,7 +16,6 @@ import dataclasses
 import json
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -309,13 +308,13 @@ def make(name: str, seed: int, *, device: str = "cpu") -> Kept:
     """Return the book's generator ``name`` number ``seed``: kept, or trained now, by the cache."""
     if (there := kept(name, seed, device=device)) is not None:
         return there
-    study, job, begin = study_of(name, seed, device), job_of(name, seed), time.monotonic()
+    study, job = study_of(name, seed, device), job_of(name, seed)
     trained = study.learned(*job)
     given, how = study.arguments(*job, whole=True)
     learned = learned_from(*given, prior=study.name_of_prior(*job), **how)
     about = {
         "training": {
-            "minutes": round((time.monotonic() - begin) / 60, 2), "device": device,
+            "minutes": round(minutes_of(trained), 2), "device": device,
             "threads": torch.get_num_threads(), "processor": machine.processor(),
             "torch": torch.__version__, "python": platform.python_version(),
             "commit": commit()[0],
@@ -334,6 +333,16 @@ def images(name: str, seed: int, count: int, *, device: str = "cpu") -> np.ndarr
     if (there := kept(name, seed, device=device)) is None:
         raise InputError(f"{name}-{seed} is not kept as it is asked for; make it (make models)")
     return study_of(name, seed, device).samples(*job_of(name, seed), count, learned=there)
+
+
+def minutes_of(trained: Finetuned) -> float:
+    """Return the minutes from the first to the last measurement of a training, by the clock.
+
+    The times of its files tell, also of a training that the cache had.
+    """
+    ends = (trained.folder / f"step-{step}.npy" for step in (min(trained.history), trained.last))
+    first, last = (path.stat().st_mtime for path in ends)
+    return max(0.0, last - first) / 60
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
