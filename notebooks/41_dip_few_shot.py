@@ -38,7 +38,7 @@ seeds: int = 1  # seeds to run: each draws training images and initial weights
 first_seed: int = 0  # the first of them
 parts: list[str] = ["methods"]  # also stylegan2, labels, losses, amount, controls, alike
 methods: list[str] = ["DiffAugment"]  # some of scratch, TransferGAN, FreezeD, GLANN, BSA
-priors: list[str] = ["supervised"]  # also self-supervised, or NAME=NETWORK: whose features
+priors: list[str] = ["supervised"]  # whose features; also self-supervised
 targets: list[str] = ["caltech3:Faces_easy"]  # data:class, or a folder of images
 study_targets: list[str] = ["caltech3:Faces_easy"]  # of all parts but methods and amount
 target_images: int = 100  # images of a target to train on

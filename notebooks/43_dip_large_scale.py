@@ -35,11 +35,11 @@ seeds: int = 1  # seeds to run: each draws initial weights and all else
 first_seed: int = 0  # the first of them
 parts: list[str] = ["methods"]  # also priors
 methods: list[str] = ["DIP"]  # also baseline, SSGAN, Self-Cond GAN
-priors: list[str] = ["supervised"]  # also self-supervised, or NAME=NETWORK: whose features
+priors: list[str] = ["supervised"]  # whose features; also self-supervised
 study_priors: list[str] = ["supervised", "own"]  # of the part priors; own learns the images first
 targets: list[str] = ["caltech101"]  # data sets to learn: a name, or a folder of class folders
 study_targets: list[str] = ["caltech101"]  # of the part priors
-target_settings: list[str] = []  # what is other for one, such as cifar10.finetune_steps=9000
+target_settings: list[str] = []  # what is other for one: cifar10.finetune_steps: 9000
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 32  # side in pixels, a power of two
 architecture: str = "sngan"  # the GAN: sngan or biggan

@@ -188,7 +188,7 @@ IMPOSSIBLE = {  # chapter, what is typed, what the error has to name
     "no drawn": ("52", {"parts": "sources", "variants": "Primitives"}, ["Primitives-PS", "add it"]),
     "augmentation": ("52", {"augment": "color,cutut"}, ["'cutut'", "cutout"]),
     "no weights": ("52", {"extractor": "inception"}, ["Inception weights", "efficientnet_lite0"]),
-    "share": ("53", {"shares": "0.001"}, ["0.001", "0.0019 or more"]),
+    "share": ("53", {"shares": "0.0005"}, ["0.0005", "0.0019 or more"]),
     "latent": (
         "53",
         {"biggan_architecture": "biggan", "biggan_network_settings": "latent: 50"},

@@ -14,13 +14,19 @@ import torch
 
 from synthbook import machine, store
 from synthbook.data import load
+from synthbook.gans.baselines.bsa import BSARecipe
+from synthbook.gans.invert import FREEDOMS
+from synthbook.gans.networks import create_generator
 from synthbook.gans.networks import load as load_gan
-from synthbook.gans.recipes import published
+from synthbook.gans.recipes import Training, published
 from synthbook.generate import banks
 from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
 from synthbook.record.parameters import check_values
-from synthbook.studies import few_images, training_sets
+from synthbook.studies import few_images, inversions, training_sets
+from synthbook.studies.dip_scale import own
+from synthbook.studies.inversions import Case, Gan
+from synthbook.studies.mined import mined
 from synthbook.studies.targets import target
 
 Read = Callable[[], Any]
@@ -54,7 +60,44 @@ def readers(keep_models, new_book) -> dict[str, Read]:
     def weights(network: torch.nn.Module) -> list[np.ndarray]:
         return [tensor.numpy() for tensor in network.state_dict().values()]
 
+    plain = {"name": "sngan", "image_size": 16, "channels": 4, "discriminator_channels": 4,
+             "latent": 4, "num_classes": 1}  # fmt: skip
+    short = Training(steps=2, batch_size=4, standing_images=8)
+    look = Extractor("means", lambda x: x[:, ::8, ::8].reshape(len(x), -1), fingerprint="m")
+    how = {"extractor": look, "seed": 0}
+
+    def pair() -> Path:
+        return few_images.pretrained(few.train, short, plain, seed=0)
+
+    def conditioned() -> Any:
+        asked = few_images.Asked(None, [0] * 6)
+        given = few.train, None, short, plain, asked
+        made = few_images.conditioned(*given, first=None, evaluate_every=1, **how)
+        return made.history, made.images(1).tolist()
+
+    def fitted() -> Any:
+        given = "BSA", few.train, None, BSARecipe(steps=2), None
+        more = {"perceptual": "efficientnet_lite0", "generated": 6, "device": "cpu"}
+        return few_images.fitted(*given, first=pair(), **more, **how).history
+
+    def dug() -> Any:
+        given = few.train, None, short, short
+        more = {"generated": 6, "evaluate_every": 1, "choosing": "train"}
+        made = mined(*given, first=pair(), **more, **how)
+        return made.history, made.images(1).tolist()
+
+    def inverted() -> Any:
+        free = create_generator(**plain | {"num_classes": 0}, seed=0).eval()
+        case = Case(freedom=FREEDOMS[0])
+        of = Gan(free, None, None), few.train.images[:2], case
+        return inversions.inverted(*of, tried=2, seed=0, steps=2, rate=0.1).images
+
     return {
+        "conditioned_gans": conditioned,
+        "fitted_generators": fitted,
+        "inversions": inverted,
+        "mined_gans": dug,
+        "own_encoders": lambda: own(few.train, 1, "cpu")(few.train.images),
         "features": lambda: pixels.cached(real.train.images),
         "samples": lambda: model.sample([0, 1, 2], seed=3),
         "banks": lambda: banks.strip(model, 1.0, 0),
