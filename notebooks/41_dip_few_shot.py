@@ -494,8 +494,9 @@ page.claims()
 #
 # - **Size and budget.** 2,700 steps with batches of 16 and one step of $D$ at 32 pixels, not 30,000 with 25 and four at
 #   128. Spectral norm is in both networks, as in the paper. How the settings were chosen, by the model from random weights
-#   without the prior, stands under *How the beds were set* in {doc}`../book/how_to_read`. There that model was best after
-#   2,100 steps; whether it settles on a target is a premise.
+#   without the prior, stands under *How the beds were set* in {doc}`../book/how_to_read`, and so does the one that a model
+#   with the prior chose, how large $C(x)$ is to $D$. There the first was best after 2,100 steps; whether models settle on a
+#   target is a premise.
 # - **Another frozen network.** EfficientNet-Lite0 at 64 pixels for VGG-16 at its own size: 1,280 numbers, not 4,096. With
 #   `-p priors self-supervised` a small network that has seen CIFAR without its labels stands for SimCLR, and with
 #   `-p priors supervised=timm:vgg16.tv_in1k` it is VGG-16 itself, once timm has fetched its weights. The numbers are
