@@ -1,4 +1,4 @@
-"""The diffusion model that reads captions: its network, its training, its guidance and its files."""
+"""The diffusion model that reads captions: its network, training, guidance and files."""
 
 from __future__ import annotations
 

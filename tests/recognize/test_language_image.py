@@ -106,8 +106,9 @@ def test_crops_keep_what_does_not_depend_on_the_place():
 
 def test_it_learns_which_words_belong_to_which_images(tmp_path):
     """Three colours: zero-shot with a template that was never said; resumed as if never stopped."""
-    images, recipe = coloured(), ClipRecipe(
-        epochs=14, batch_size=12, learning_rate=5e-3, warmup_steps=4
+    images, recipe = (
+        coloured(),
+        ClipRecipe(epochs=14, batch_size=12, learning_rate=5e-3, warmup_steps=4),
     )
     steps, losses = clip.steps_of(recipe, len(images)), []
     assert steps == 56

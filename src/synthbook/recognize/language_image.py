@@ -350,7 +350,7 @@ def class_features(
 
 
 def transformers_tokenizer(config: ClipConfig) -> Any:
-    """Return the tokenizer as transformers' CLIPTokenizer: the same tokens, and others to fill up."""
+    """Return the tokenizer as transformers' CLIPTokenizer: the same tokens, and others as padding."""
     from transformers import CLIPTokenizer
 
     look = tokenizer(config.merges, config.context_length)
