@@ -350,7 +350,7 @@ def class_features(
 
 
 def transformers_tokenizer(config: ClipConfig) -> Any:
-    """Return the tokenizer as transformers' CLIPTokenizer: the same tokens, and others as padding."""
+    """Return the tokenizer as transformers' CLIPTokenizer: the same tokens, others as padding."""
     from transformers import CLIPTokenizer
 
     look = tokenizer(config.merges, config.context_length)
