@@ -1,0 +1,308 @@
+"""The web of the miniature, and the two models that have seen it: web-clip and web-text2image.
+
+    python -m synthbook.studies.web [NAME ...] --data-root DIR [--device D]
+
+The web is CIFAR-10 and CIFAR-100 with captions (`generate.captions`); it stands for LAION and for
+the pairs that CLIP has learned from. The bundled photographs are not in it. The models come with
+the book as weights, in ``models/web-clip`` and ``models/web-text2image``; those that were made here
+lie beside other such models. Each folder has ``card.json``: what the model was trained on and how,
+its curve and measures, and a SHA-256 of each file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from synthbook import machine
+from synthbook.data import ImageSet, load
+from synthbook.errors import InputError, check_choice
+from synthbook.generate import text_diffusion
+from synthbook.generate.captions import caption
+from synthbook.generate.diffusion import sample
+from synthbook.generate.models import CARD, places
+from synthbook.generate.text_diffusion import TextDiffusionRecipe
+from synthbook.generate.wordnet import ClassWords, named
+from synthbook.measure import features
+from synthbook.measure.fidelity import gaussian, gaussian_distance
+from synthbook.recognize import language_image
+from synthbook.recognize.language_image import ClipConfig, ClipRecipe
+from synthbook.store import atomic_write, commit
+from synthbook.sums import digest, sums_of
+
+CLIP, TEXT2IMAGE = "web-clip", "web-text2image"
+NAMES = (CLIP, TEXT2IMAGE)
+FORMAT, SEED = 1, 0
+# How often an image is seen in an epoch: of CIFAR-100 there are ninety a class, of CIFAR-10 4,500.
+DATA = {"cifar10": 1, "cifar100": 3}
+CONFIG, CLIP_RECIPE = ClipConfig(context_length=64), ClipRecipe(precision="auto")
+TEXT_RECIPE = TextDiffusionRecipe(precision="auto")
+TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a {}.", "one {}, seen from near.")
+PROBED = ("cifar10", "cifar100", "caltech10")  # zero-shot, on their validation parts
+JUDGED = 1000  # images of the Frechet distance
+SAMPLING = {"guidance_scale": 2.0, "num_inference_steps": 12}
+
+
+# -- The web --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Web:
+    """Captioned images: ``words`` are what WordNet says of the class of each label."""
+
+    images: ImageSet
+    words: tuple[ClassWords, ...]
+
+    def caption(self, number: int, time: int) -> str:
+        """Return what is said of an image at an epoch or step; another each time."""
+        label = int(self.images.labels[number])
+        return caption(self.words[label], time * len(self.images) + number, seed=SEED)
+
+
+def web(data_root: str = "", part: str = "train") -> Web:
+    """Return the web, or its "val" or "test" part: labels are those of all data sets in turn.
+
+    Raises:
+        InputError: if a data set is not there.
+    """
+    images, labels, classes, words = [], [], (), ()
+    for name, repeats in DATA.items():
+        some = getattr(load(name, data_root=data_root), part)
+        repeats = repeats if part == "train" else 1
+        images.append(np.tile(some.images, (repeats, 1, 1, 1)))
+        labels.append(np.tile(some.labels, repeats) + len(classes))
+        classes += some.classes
+        words += named(some.classes, name)
+    name = "the web" if part == "train" else f"the web, {part}"
+    return Web(ImageSet(np.concatenate(images), np.concatenate(labels), classes, name), words)
+
+
+# -- Found ----------------------------------------------------------------------------------------
+
+
+def kept(name: str) -> Path:
+    """Return the folder of "web-clip" or "web-text2image", checked.
+
+    Raises:
+        InputError: if it is not there, or a file is not as its card says.
+    """
+    check_choice("model of the web", name, NAMES)
+    remedy = f"restore it from the repository (git checkout -- models/{name})"
+    for place in places():
+        folder = place / name
+        if not (folder / CARD).is_file():
+            continue
+        try:
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            whole = card["format"] == FORMAT
+            files = card["files"]
+            whole = whole and all(digest(folder / one) == known for one, known in files.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            whole = False
+        if not whole:
+            raise InputError(f"{folder} is not as its card says: cut off or altered; {remedy}")
+        return folder
+    raise InputError(f"'{name}' is not among the models of the book; {remedy}")
+
+
+@cache
+def web_clip(device: str = "cpu") -> tuple[Any, ClipConfig]:
+    """Return the book's tiny CLIP, an open_clip model, and its settings."""
+    model, config = language_image.load(kept(CLIP))
+    return model.to(device), config
+
+
+@cache
+def web_text2image(device: str = "cpu") -> Any:
+    """Return the book's pipeline from captions to images of 32 pixels."""
+    folder = kept(TEXT2IMAGE)
+    return text_diffusion.load(folder, *_reader(web_clip())).to(device)
+
+
+def _reader(clip: tuple[Any, ClipConfig]) -> tuple[Any, Any]:
+    """Return the text tower and its tokenizer, as a pipeline takes them."""
+    return language_image.text_encoder(*clip), language_image.transformers_tokenizer(clip[1])
+
+
+# -- Made -----------------------------------------------------------------------------------------
+
+
+def make_clip(
+    some: Web, config: ClipConfig = CONFIG, recipe: ClipRecipe = CLIP_RECIPE, *,
+    data_root: str = "", place: Path | None = None, device: str = "cpu",
+    probed: Sequence[str] = PROBED,
+) -> Path:  # fmt: skip
+    """Train the tiny CLIP on a web and keep it; return its folder, which appears whole.
+
+    A training that was stopped goes on. What it measures on ``probed`` chooses nothing.
+    """
+    steps = language_image.steps_of(recipe, len(some.images))
+    with _Making(CLIP, some, recipe, steps, place, device) as making:
+        model = language_image.train_clip(
+            language_image.create(config, seed=SEED), config, some.images, some.caption, recipe,
+            seed=SEED, device=device, folder=making.begun, on_step=making.on_step,
+        ).cpu()  # fmt: skip
+        making.card["config"] = dataclasses.asdict(config)
+        making.card["zero_shot"] = {
+            name: round(zero_shot((model, config), name, data_root=data_root), 4) for name in probed
+        }
+        language_image.save(model, config, making.part)
+    return making.folder
+
+
+def zero_shot(
+    clip: tuple[Any, ClipConfig], name: str, *, data_root: str = "", part: str = "val"
+) -> float:
+    """Return the share of a data set's images whose class a CLIP names first, with TEMPLATES."""
+    some = getattr(load(name, data_root=data_root), part)
+    classes = [words.lemmas[0] for words in named(some.classes, name)]
+    heads = language_image.class_features(*clip, classes, TEMPLATES)
+    found = (language_image.image_features(*clip, some.images) @ heads.T).argmax(1)
+    return float((found.numpy() == some.labels).mean())
+
+
+def make_text2image(
+    some: Web, recipe: TextDiffusionRecipe = TEXT_RECIPE, *,
+    clip: tuple[Any, ClipConfig] | None = None, validation: Web | None = None,
+    place: Path | None = None, device: str = "cpu",
+) -> Path:  # fmt: skip
+    """Train the diffusion model that reads captions and keep it; return its folder.
+
+    ``clip``, by default the book's, gives the text tower, which stays as it is. With
+    ``validation`` the card has the Frechet distance between samples of the captions of its images
+    and these.
+    """
+    tower, tokenizer = _reader(clip or web_clip())
+    tower = tower.to(device)
+
+    @torch.no_grad()
+    def encode(texts: Sequence[str]) -> torch.Tensor:
+        how = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+        return tower(tokenizer(list(texts), **how).input_ids.to(device)).last_hidden_state
+
+    with _Making(TEXT2IMAGE, some, recipe, recipe.steps, place, device) as making:
+        unet = text_diffusion.train_text_diffusion(
+            some.images, some.caption, encode, recipe,
+            seed=SEED, device=device, folder=making.begun, on_step=making.on_step,
+        )  # fmt: skip
+        pipeline = text_diffusion.as_pipeline(unet, tower, tokenizer, recipe)
+        if validation:
+            making.card["sampling"] = SAMPLING
+            making.card["fd"] = round(judged(pipeline, validation, device=device), 1)
+        text_diffusion.save(pipeline, making.part)
+    return making.folder
+
+
+def judged(pipeline: Any, validation: Web, *, count: int = JUDGED, device: str = "cpu") -> float:
+    """Return the Frechet distance between images of a part of the web and samples of captions."""
+    look = features.extractor("efficientnet_lite0", device, size=64)
+    every = np.random.default_rng(SEED).permutation(len(validation.images))[:count]
+    texts = [validation.caption(int(k), 0) for k in every]
+    made = sample(pipeline, texts, seed=SEED, device=device, **SAMPLING)
+    real = validation.images.images[every]
+    return gaussian_distance(gaussian(look(real)), gaussian(look(made)))
+
+
+class _Making:
+    """A training on the way to its folder: checkpoints, curve and card; then the folder, whole."""
+
+    def __init__(
+        self, name: str, some: Web, recipe: Any, steps: int, place: Path | None, device: str
+    ) -> None:
+        self.name, self.folder = name, (place or places()[1]) / name
+        self.begun = self.folder.with_name(f".{name}.begun")
+        self.part = self.folder.with_name(f".{name}.part")
+        self.log = self.folder.with_name(f".{name}.curve.json")  # of a training that was stopped
+        self.tell, self.every = machine.telling(name, steps), max(1, steps // 40)
+        self.begin, self.curve, self.device = time.monotonic(), [], device
+        self.before = 0.0  # seconds
+        images = some.images
+        self.card: dict[str, Any] = {
+            "format": FORMAT, "name": name, "seed": SEED,
+            "data": {"name": images.name, "images": len(images), "classes": images.num_classes,
+                     "fingerprint": images.fingerprint()},
+            "captions": [some.caption(k, 0) for k in range(3)],
+            "recipe": dataclasses.asdict(recipe),
+        }  # fmt: skip
+
+    def on_step(self, done: int, numbers: dict[str, float]) -> None:
+        if done > 1 and not self.curve and self.log.is_file():  # it goes on
+            told = json.loads(self.log.read_text(encoding="utf-8"))
+            self.curve = [point for point in told["curve"] if point["steps"] < done]
+            self.before = told["seconds"]
+        self.tell(done)
+        if done % self.every == 0:
+            point = {name: round(value, 4) for name, value in numbers.items()}
+            self.curve.append({"steps": done, **point})
+            with atomic_write(self.log) as stream:
+                json.dump({"curve": self.curve, "seconds": self.seconds()}, stream)
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.begin
+
+    def __enter__(self) -> _Making:
+        shutil.rmtree(self.part, ignore_errors=True)
+        self.part.mkdir(parents=True)
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is not None:
+            return
+        self.card["curve"] = self.curve
+        self.card["training"] = {
+            "minutes": round(self.seconds() / 60, 1), "device": self.device,
+            "threads": torch.get_num_threads(), "processor": machine.processor(),
+            "torch": torch.__version__, "python": platform.python_version(),
+            "commit": commit()[0],
+        }  # fmt: skip
+        self.card["files"] = sums_of(self.part)
+        with atomic_write(self.part / CARD) as stream:
+            json.dump(self.card, stream, indent=1)
+            stream.write("\n")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.part.replace(self.folder)
+        shutil.rmtree(self.begun, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the models of the web that are named, and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--data-root", default="", help=f"where {' and '.join(DATA)} lie")
+    parser.add_argument("--device", default="auto")
+    given = parser.parse_args(arguments)
+    make: dict[str, Callable[..., Path]] = {
+        CLIP: lambda some, device: make_clip(some, data_root=given.data_root, device=device),
+        TEXT2IMAGE: lambda some, device: make_text2image(
+            some, validation=web(given.data_root, "val"), device=device
+        ),
+    }
+    try:
+        for name in given.names:
+            check_choice("model of the web", name, NAMES)
+        device = machine.prepare(given.device)
+        for name in given.names or NAMES:
+            folder = make[name](web(given.data_root), device)
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            told = {key: card[key] for key in ("zero_shot", "fd") if key in card}
+            machine.say(f"{folder.name}: kept; {told}")
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
