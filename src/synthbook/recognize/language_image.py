@@ -62,8 +62,8 @@ class ClipConfig:
     text_width: Width = 128
     text_layers: Count = 3
     text_heads: Count = 4
-    context_length: Annotated[int, Field(ge=8, le=77)] = 40
-    merges: Annotated[int, Field(ge=0, le=48_894)] = 2560
+    context_length: Annotated[int, Field(ge=8, le=77)] = 77
+    merges: Annotated[int, Field(ge=0, le=48_894)] = 4096
 
     def __post_init__(self) -> None:
         if self.image_size % 32:

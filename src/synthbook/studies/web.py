@@ -31,11 +31,11 @@ from synthbook import machine
 from synthbook.data import ImageSet, load
 from synthbook.errors import InputError, check_choice
 from synthbook.generate import text_diffusion
-from synthbook.generate.captions import caption
+from synthbook.generate.captions import caption, grounds
 from synthbook.generate.diffusion import sample
 from synthbook.generate.models import CARD, places
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
-from synthbook.generate.wordnet import ClassWords, named
+from synthbook.generate.wordnet import named
 from synthbook.measure import features
 from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.recognize import language_image
@@ -48,7 +48,7 @@ NAMES = (CLIP, TEXT2IMAGE)
 FORMAT, SEED = 1, 0
 # How often an image is seen in an epoch: of CIFAR-100 there are ninety a class, of CIFAR-10 4,500.
 DATA = {"cifar10": 1, "cifar100": 3}
-CONFIG, CLIP_RECIPE = ClipConfig(context_length=64), ClipRecipe(precision="auto")
+CONFIG, CLIP_RECIPE = ClipConfig(), ClipRecipe(precision="auto")
 TEXT_RECIPE = TextDiffusionRecipe(precision="auto")
 TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a {}.", "one {}, seen from near.")
 PROBED = ("cifar10", "cifar100", "caltech10")  # zero-shot, on their validation parts
@@ -61,15 +61,17 @@ SAMPLING = {"guidance_scale": 2.0, "num_inference_steps": 12}
 
 @dataclass(frozen=True, eq=False)
 class Web:
-    """Captioned images: ``words`` are what WordNet says of the class of each label."""
+    """Captioned images: the data set of each, its label there, and what its border looks like."""
 
     images: ImageSet
-    words: tuple[ClassWords, ...]
+    of: tuple[str, ...]
+    own: tuple[int, ...]
+    grounds: tuple[str, ...]
 
     def caption(self, number: int, time: int) -> str:
         """Return what is said of an image at an epoch or step; another each time."""
-        label = int(self.images.labels[number])
-        return caption(self.words[label], time * len(self.images) + number, seed=SEED)
+        told = self.of[number], self.own[number], number
+        return caption(*told, seed=SEED + time, ground=self.grounds[number])
 
 
 def web(data_root: str = "", part: str = "train") -> Web:
@@ -78,16 +80,19 @@ def web(data_root: str = "", part: str = "train") -> Web:
     Raises:
         InputError: if a data set is not there.
     """
-    images, labels, classes, words = [], [], (), ()
+    images, of, own, classes, first = [], [], [], (), []
     for name, repeats in DATA.items():
         some = getattr(load(name, data_root=data_root), part)
-        repeats = repeats if part == "train" else 1
-        images.append(np.tile(some.images, (repeats, 1, 1, 1)))
-        labels.append(np.tile(some.labels, repeats) + len(classes))
+        every = np.tile(np.arange(len(some)), repeats if part == "train" else 1)
+        images.append(some.images[every])
+        of += [name] * len(every)
+        own += some.labels[every].tolist()
+        first += [len(classes)] * len(every)
         classes += some.classes
-        words += named(some.classes, name)
-    name = "the web" if part == "train" else f"the web, {part}"
-    return Web(ImageSet(np.concatenate(images), np.concatenate(labels), classes, name), words)
+    pixels, called = np.concatenate(images), "the web" if part == "train" else f"the web, {part}"
+    labels = np.array(first) + np.array(own)
+    looks = tuple(grounds(pixels))
+    return Web(ImageSet(pixels, labels, classes, called), tuple(of), tuple(own), looks)
 
 
 # -- Found ----------------------------------------------------------------------------------------

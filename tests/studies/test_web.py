@@ -1,0 +1,170 @@
+"""The web of the miniature: its captions, and how its two models are made, kept and found."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from synthbook.data import ImageSet, Splits
+from synthbook.errors import InputError
+from synthbook.generate import captions
+from synthbook.generate.diffusion import sample
+from synthbook.generate.models import CARD
+from synthbook.generate.text_diffusion import TextDiffusionRecipe
+from synthbook.generate.wordnet import JOIN, class_words
+from synthbook.recognize import language_image
+from synthbook.recognize.language_image import ClipConfig, ClipRecipe
+from synthbook.studies import web
+
+CONFIG = ClipConfig(embed_dim=8, width=2, image_size=32, text_width=16, text_layers=1,
+                    text_heads=2)  # fmt: skip
+LEARN = ClipRecipe(epochs=2, batch_size=8, warmup_steps=1)
+DRAW = TextDiffusionRecipe(channels=(16, 16), attention_heads=2, steps=6, batch_size=4)
+
+
+def pictures(count: int, seed: int = 0, classes: int = 10) -> ImageSet:
+    draw = np.random.default_rng(seed)
+    pixels = draw.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    names = [words.name for words in class_words("cifar10")][:classes]
+    return ImageSet(pixels, np.arange(count) % classes, tuple(names), "pictures")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch, tmp_path):
+    """CIFAR of thirty images, models in a folder of their own."""
+
+    def load(name, **_):
+        classes = 10 if name == "cifar10" else 100
+        names = tuple(words.name for words in class_words(name))
+        sets = []
+        for k, count in enumerate((30, 20, 10)):
+            some = pictures(count, k)
+            sets.append(ImageSet(some.images, np.arange(count) % classes, names, name))
+        return Splits(*sets)
+
+    monkeypatch.setattr(web, "load", load)
+    monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
+    web.web_clip.cache_clear()
+    web.web_text2image.cache_clear()
+
+
+def test_the_web_has_both_data_sets_and_rare_classes_more_often():
+    whole, held = web.web(), web.web(part="val")
+    assert len(whole.images) == 30 + 3 * 30
+    assert len(held.images) == 20 + 20
+    assert whole.images.num_classes == 110
+    assert np.array_equal(whole.images.images[30:60], whole.images.images[60:90])
+    assert whole.images.labels[30:33].tolist() == [10, 11, 12]
+    assert whole.own[30:33] == (0, 1, 2)
+    assert not np.isin(held.images.images.sum((1, 2, 3)), whole.images.images.sum((1, 2, 3))).any()
+
+
+def test_a_caption_is_of_the_images_class_and_another_each_time():
+    whole = web.web()
+    told = {whole.caption(31, time) for time in range(12)}
+    assert len(told) > 6
+    assert whole.caption(31, 3) == whole.caption(31, 3)
+    same = [whole.caption(31, time) == whole.caption(61, time) for time in range(12)]
+    assert not all(same)  # the same image, once more
+    ships = whole.own.index(8)
+    words = " ".join(whole.caption(ships, time) for time in range(40))
+    assert "ship" in words
+    assert "frog" not in words
+
+
+def test_the_text_tower_reads_every_caption_to_its_end():
+    """The longest of each class and template: with its longest name, general word and scene."""
+    look = language_image.tokenizer(web.CONFIG.merges, web.CONFIG.context_length)
+
+    def long(texts):
+        return max(texts, key=lambda text: len(look.encode(text)))
+
+    scene, texts = long([s for some in captions.GROUNDS.values() for s in some]), []
+    for words in (*class_words("cifar10"), *class_words("cifar100")):
+        name, word = long(captions.names(words)), long(captions.general(words))
+        for template in captions.TEMPLATES:
+            texts.append(template.format(
+                c=name, a=captions.article(name), l=JOIN.join(words.lemmas), w=word,
+                p=JOIN.join(words.parents), d=words.definition, h=captions.article(word),
+                b=scene, g="brown",
+            ))  # fmt: skip
+    assert language_image.tokens(texts, web.CONFIG).shape == (110 * len(captions.TEMPLATES), 77)
+
+
+def test_both_models_are_made_found_and_asked(monkeypatch):
+    with pytest.raises(InputError, match="'web-clip' is not among the models"):
+        web.kept(web.CLIP)
+    whole = web.web()
+    folder = web.make_clip(whole, CONFIG, LEARN, probed=["cifar10"])
+    assert web.kept(web.CLIP) == folder
+    card = json.loads((folder / CARD).read_text())
+    assert 0 <= card["zero_shot"]["cifar10"] <= 1
+    assert card["curve"][-1]["steps"] == language_image.steps_of(LEARN, len(whole.images))
+    _, config = web.web_clip()
+    assert config == CONFIG
+    monkeypatch.setattr(web, "JUDGED", 12)
+    made = web.make_text2image(whole, DRAW, validation=web.web(part="val"))
+    card = json.loads((made / CARD).read_text())
+    assert card["fd"] > 0
+    assert sorted(path.name for path in made.parent.iterdir()) == [web.CLIP, web.TEXT2IMAGE]
+    images = sample(web.web_text2image(), ["a ship", "a frog"], guidance_scale=2.0,
+                    num_inference_steps=2, seed=0)  # fmt: skip
+    assert images.shape == (2, 8, 8, 3)
+
+
+def test_a_stopped_training_goes_on_with_its_curve(monkeypatch):
+    whole, steps = web.web(), language_image.steps_of(LEARN, 120)
+    assert steps == 30
+    straight = web.make_clip(whole, CONFIG, LEARN, probed=[])
+    wanted = (straight / language_image.WEIGHTS).read_bytes()
+    curve = json.loads((straight / CARD).read_text())["curve"]
+    straight.rename(straight.with_name("away"))
+    train = language_image.train_clip
+
+    def often(*given, on_step, **how):
+        def stop(done, numbers):
+            on_step(done, numbers)
+            if done == 17:
+                raise KeyboardInterrupt
+
+        return train(*given, on_step=stop, checkpoint_every=10, **how)
+
+    monkeypatch.setattr(language_image, "train_clip", often)
+    with pytest.raises(KeyboardInterrupt):
+        web.make_clip(whole, CONFIG, LEARN, probed=[])
+    monkeypatch.setattr(language_image, "train_clip", train)
+    again = web.make_clip(whole, CONFIG, LEARN, probed=[])
+    assert (again / language_image.WEIGHTS).read_bytes() == wanted
+    assert json.loads((again / CARD).read_text())["curve"] == curve
+
+
+def test_an_altered_file_is_told():
+    folder = web.make_clip(web.web(), CONFIG, LEARN, probed=[])
+    weights = folder / language_image.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="is not as its card says"):
+        web.kept(web.CLIP)
+    with pytest.raises(InputError, match="model of the web 'web-clp' is not known"):
+        web.kept("web-clp")
+
+
+def test_zero_shot_names_the_class_whose_words_are_nearest(monkeypatch):
+    """With features that say the class, all are right; with those turned by one, none is."""
+
+    def image_features(model, config, images):
+        import torch
+
+        return torch.eye(10)[torch.arange(len(images)) % 10]
+
+    def class_features(model, config, classes, templates):
+        import torch
+
+        assert classes[0] == "airplane"
+        return torch.eye(10).roll(model, 0)
+
+    monkeypatch.setattr(language_image, "image_features", image_features)
+    monkeypatch.setattr(language_image, "class_features", class_features)
+    assert web.zero_shot((0, None), "cifar10") == 1.0
+    assert web.zero_shot((1, None), "cifar10") == 0.0
