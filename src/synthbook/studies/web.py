@@ -4,8 +4,7 @@
 
 The web is CIFAR-10 and CIFAR-100 with captions (`generate.captions`); it stands for LAION and for
 the pairs that CLIP has learned from. The bundled photographs are not in it. The models come with
-the book as weights, in ``models/web-clip`` and ``models/web-text2image``; those that were made here
-lie beside other such models. Each folder has ``card.json``: what the model was trained on and how,
+the book as weights, in ``models/web``; those that were made here lie in ``web`` beside other models. Each folder has ``card.json``: what the model was trained on and how,
 its curve and measures, and a SHA-256 of each file.
 """
 
@@ -43,6 +42,7 @@ from synthbook.recognize.language_image import ClipConfig, ClipRecipe
 from synthbook.store import atomic_write, commit
 from synthbook.sums import digest, sums_of
 
+PLACE = "web"  # the folder of these models, beside others
 CLIP, TEXT2IMAGE = "web-clip", "web-text2image"
 NAMES = (CLIP, TEXT2IMAGE)
 FORMAT, SEED = 1, 0
@@ -105,9 +105,9 @@ def kept(name: str) -> Path:
         InputError: if it is not there, or a file is not as its card says.
     """
     check_choice("model of the web", name, NAMES)
-    remedy = f"restore it from the repository (git checkout -- models/{name})"
+    remedy = f"restore it from the repository (git checkout -- models/{PLACE}/{name})"
     for place in places():
-        folder = place / name
+        folder = place / PLACE / name
         if not (folder / CARD).is_file():
             continue
         try:
@@ -227,7 +227,7 @@ class _Making:
     def __init__(
         self, name: str, some: Web, recipe: Any, steps: int, place: Path | None, device: str
     ) -> None:
-        self.name, self.folder = name, (place or places()[1]) / name
+        self.name, self.folder = name, (place or places()[1]) / PLACE / name
         self.begun = self.folder.with_name(f".{name}.begun")
         self.part = self.folder.with_name(f".{name}.part")
         self.log = self.folder.with_name(f".{name}.curve.json")  # of a training that was stopped
