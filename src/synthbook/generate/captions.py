@@ -170,7 +170,7 @@ def caption(of: str, label: int, index: int, *, seed: int = 0, ground: str = "")
     rng = numpy_generator(seed, "caption", of, index)
     if ground:
         check_choice("ground", ground, GROUNDS)
-    scenes = GROUNDS[ground] if ground else _all_scenes()
+    scenes = GROUNDS[ground] if ground else web_scenes()
     template = _pick(TEMPLATES if ground else _without_ground(), rng)
     called = names(words)
     name = called[0] if rng.random() < 0.5 else _pick(called, rng)
@@ -208,7 +208,8 @@ def _without_ground() -> tuple[str, ...]:
 
 
 @cache
-def _all_scenes() -> tuple[str, ...]:
+def web_scenes() -> tuple[str, ...]:
+    """Return the scenes of Places that captions have."""
     return tuple(scene for scenes in GROUNDS.values() for scene in scenes)
 
 
@@ -219,7 +220,7 @@ def _pieces() -> Iterator[str]:
     """Yield all texts that captions are made of."""
     for template in TEMPLATES:
         yield re.sub(r"\{.\}", "\n", template)
-    yield from (*GROUNDS, *_all_scenes())
+    yield from (*GROUNDS, *web_scenes())
     for words in (*_web("cifar10"), *_web("cifar100")):
         yield from (*names(words), *general(words), words.definition)
         yield JOIN.join(words.lemmas)

@@ -264,6 +264,8 @@ def _own_class(cells: Sequence[str], path: Path) -> ClassWords:
     if len(cells) > len(HEADER) or not lemmas:
         said = f"has {len(cells)} parts" if lemmas else "has no name"
         raise InputError(f"{path}: the line '{', '.join(cells)[:80]}' {said}; {LINE}")
+    if re.search(r"[\x00-\x1f\x7f]", "".join(cells)):
+        raise InputError(f"{path}: class {name!r} has signs that no text has; delete them")
     definition, parents = cells[1] if len(cells) > 1 else "", _words("".join(cells[2:]))
     if re.fullmatch(r"n\d{5,}", name):
         base = of_synset(name)
