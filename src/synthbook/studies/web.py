@@ -4,8 +4,9 @@
 
 The web is CIFAR-10 and CIFAR-100 with captions (`generate.captions`); it stands for LAION and for
 the pairs that CLIP has learned from. The bundled photographs are not in it. The models come with
-the book as weights, in ``models/web``; those that were made here lie in ``web`` beside other models. Each folder has ``card.json``: what the model was trained on and how,
-its curve and measures, and a SHA-256 of each file.
+the book as weights, in ``models/web``; those that were made here lie in ``web`` beside other
+models. Each folder has ``card.json``: what the model was trained on and how, its curve and
+measures, and a SHA-256 of each file.
 """
 
 from __future__ import annotations
