@@ -118,6 +118,10 @@ def test_a_form_that_needs_more_than_a_class_has() -> None:
     assert prompt(BARE, "photo") == "a photo of a papillon"
     with pytest.raises(InputError, match="class 'papillon' has no definition, which the form"):
         prompt(BARE, "definition")
+    with pytest.raises(InputError, match=r"such as n02086910 \(small slender toy spaniel"):
+        prompt(BARE, "definition")
+    with pytest.raises(InputError, match=r"has commas\), or choose another form"):
+        prompt(ClassWords("weld", ("weld seam",)), "definition")
     for form in ("parent", "scene"):
         with pytest.raises(InputError, match="has no parent"):
             check_form([PAPILLON, BARE], form)
@@ -153,7 +157,7 @@ def test_wrong_scenes(tmp_path: Path) -> None:
         scenes_of([])
     with pytest.raises(InputError, match="no scenes in"):
         scenes_of(str(write(tmp_path, "\n \n")))
-    with pytest.raises(InputError, match="scenes kitchen cannot be read"):
+    with pytest.raises(InputError, match="'kitchen' are neither 'places365' nor a file"):
         scenes_of("kitchen")
 
 
