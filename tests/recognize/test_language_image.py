@@ -104,6 +104,24 @@ def test_crops_keep_what_does_not_depend_on_the_place():
     assert slope.std() > 0.05
 
 
+def test_short_texts_are_read_as_if_they_were_filled_up():
+    model = clip.create(ClipConfig(**{**SMALL.__dict__, "context_length": 40}), seed=0)
+    texts = torch.zeros(30, 40, dtype=torch.long)
+    for k in range(30):
+        texts[k, : k + 2] = torch.arange(k + 2) + 5
+        texts[k, k + 2] = 813
+    texts = texts[torch.randperm(30, generator=torch.Generator().manual_seed(0))]
+    ours, whole = clip.encode_texts(model, texts), model.encode_text(texts)
+    torch.testing.assert_close(ours, whole)
+    ours.square().sum().backward()
+    gradients = [p.grad.clone() for p in model.transformer.parameters()]
+    model.zero_grad()
+    whole.square().sum().backward()
+    for ours, parameter in zip(gradients, model.transformer.parameters(), strict=True):
+        torch.testing.assert_close(ours, parameter.grad, rtol=1e-4, atol=1e-5)
+    assert clip.encode_texts(model, texts[:1]).shape == (1, 16)
+
+
 def test_it_learns_which_words_belong_to_which_images(tmp_path):
     """Three colours: zero-shot with a template that was never said; resumed as if never stopped."""
     images, recipe = (

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 Caption = Callable[[int, int], str]  # (number of the image, epoch) -> what is said of it
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+LENGTHS = 12, 20, 36  # tokens of texts that are read together
 HOTTEST = 4.6052  # the largest logit scale, log 100 (Section 2.5)
 
 
@@ -234,6 +236,25 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
+def encode_texts(model: CLIP, texts: Tensor) -> Tensor:
+    """Return ``model.encode_text(texts)``, sooner where most of [N, context_length] is padding.
+
+    Tokens do not see later ones, so what fills a text up may be left out: short texts go through
+    the tower together, and so do long ones.
+    """
+    lengths, parts, rows = texts.argmax(1) + 1, [], []
+    for least, most in pairwise((0, *(n for n in LENGTHS if n < texts.shape[1]), texts.shape[1])):
+        some = ((lengths > least) & (lengths <= most)).nonzero().squeeze(1)
+        if not len(some):
+            continue
+        h = model.token_embedding(texts[some, :most]) + model.positional_embedding[:most]
+        h = model.ln_final(model.transformer(h, attn_mask=model.attn_mask[:most, :most]))
+        ends = lengths[some] - 1
+        parts.append(h[torch.arange(len(some), device=h.device), ends] @ model.text_projection)
+        rows.append(some)
+    return torch.cat(parts)[torch.cat(rows).argsort()]
+
+
 def train_clip(
     model: CLIP, config: ClipConfig, images: ImageSet, caption: Caption, recipe: ClipRecipe, *,
     seed: int, device: str = "cpu", folder: Path | None = None, on_step: OnStep | None = None,
@@ -286,7 +307,7 @@ def train_clip(
         with mixed(recipe.precision, device):
             both = (
                 model.encode_image(views.contiguous(memory_format=torch.channels_last)),
-                model.encode_text(texts),
+                encode_texts(model, texts),
             )
         by_image, by_text = (F.normalize(features.float(), dim=1) for features in both)
         loss = contrastive_loss(by_image, by_text, model.logit_scale.exp())
