@@ -118,7 +118,7 @@ def test_short_texts_are_read_as_if_they_were_filled_up():
     model.zero_grad()
     whole.square().sum().backward()
     for ours, parameter in zip(gradients, model.transformer.parameters(), strict=True):
-        torch.testing.assert_close(ours, parameter.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, parameter.grad, rtol=1e-4, atol=1e-4)
     assert clip.encode_texts(model, texts[:1]).shape == (1, 16)
 
 
