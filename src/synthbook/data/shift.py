@@ -48,17 +48,17 @@ def _luma(image: np.ndarray) -> np.ndarray:
     return grey(image[None])[0, ..., 0].astype(np.float64)
 
 
-def _smooth(image: np.ndarray, radius: int = 1) -> np.ndarray:
+def _smooth(image: np.ndarray) -> np.ndarray:
     """Return the image without texture, edges kept: the filter of Kuwahara et al. (1976).
 
-    A pixel becomes the mean of that square of ``radius`` + 1 pixels at one of its four corners
-    whose brightness varies least.
+    Of the four squares of 2 x 2 pixels that hold it, a pixel becomes the mean of that whose
+    brightness varies least. Float [H, W, C].
     """
     from scipy.ndimage import uniform_filter
 
-    side, luma = radius + 1, _luma(image)
+    side, luma = 2, _luma(image)
     means, spreads = [], []
-    for down in (-1, 0):  # scipy's squares of two pixels lie up and left of the origin
+    for down in (-1, 0):
         for right in (-1, 0):
             where = {"mode": "nearest", "origin": (down, right)}
             mean = uniform_filter(luma, side, **where)
