@@ -81,11 +81,12 @@ def main() -> None:
 
         ways = {"plain": lambda given=given: plain(*given, seeds), "ours": lambda: ours("torch")}
         ways |= {"warm": lambda: ours("sklearn")} if args.warm else {}
+        base = 0.0
         first = f"{name:20}{len(train):8,}{train.shape[1]:6}{len(found.train.classes):5}"
         for way, work in ways.items():
             top1, l2, seconds = timed(work)
             total[way] = total.get(way, 0.0) + seconds
-            base = seconds if way == "plain" else base
+            base = base or seconds
             print(
                 f"{first:39}  {way:6}{seconds:8.2f}{top1:8.2f}{l2:10.1e}{base / seconds:7.1f}",
                 flush=True,

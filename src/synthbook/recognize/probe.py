@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from synthbook.data.deferred import Deferred
@@ -49,7 +48,7 @@ Encode = Callable[[np.ndarray], np.ndarray]
 class Linear:
     """A linear classifier of features: ``weights`` [K, D], ``bias`` [K], made with ``l2``.
 
-    ``gradient`` is the largest entry of L's gradient there, in standardised features.
+    ``gradient`` is the largest entry of L's gradient there, by the turned features.
     """
 
     weights: np.ndarray
@@ -163,24 +162,33 @@ class Turned:
     deviation: Tensor
     axes: Tensor
 
-    def back(self, weights: Tensor, bias: Tensor, l2: float, gradient: float) -> Linear:
+    def back(self, weights: Tensor, bias: Tensor, labels: Tensor, l2: float) -> Linear:
         """Return a classifier of the features as they were, of one [K, R], [K] of the points."""
+        gradient = slope(self.points, labels, l2, weights, bias)
         raw = (weights @ self.axes.T / self.deviation).double()
         shift = bias.double() - raw @ self.mean.double()
         return Linear(*(x.to(weights.dtype).cpu().numpy() for x in (raw, shift)), l2, gradient)
 
 
 def turned(features: np.ndarray, device: str = "cpu") -> Turned:
-    """Return features [N, D] standardised and turned; float64 stays float64, else it is float32."""
+    """Return features [N, D] standardised and turned; float64 stays float64, else it is float32.
+
+    The axes are the eigenvectors of the covariance or, of fewer images than features, those of
+    their products with each other, which lead to the same.
+    """
     kind = torch.float64 if features.dtype == np.float64 else torch.float32
     x = torch.as_tensor(features, dtype=kind).to(checked_device(device))
-    mean, deviation = x.mean(0), x.std(0, correction=0)
+    count, mean, deviation = len(x), x.mean(0), x.std(0, correction=0)
     deviation = torch.where(deviation > 1e-6 * deviation.max(), deviation, torch.ones_like(mean))
     x = (x - mean) / deviation
-    variances, axes = torch.linalg.eigh((x.T @ x).double() / len(x))
+    few = count < x.shape[1]
+    variances, axes = torch.linalg.eigh((x @ x.T if few else x.T @ x).double() / count)
     real = variances > 1e-7 * variances[-1].clamp(min=1e-12)
-    axes = axes[:, real].to(kind)
-    return Turned(x @ axes, variances[real].to(kind), mean, deviation, axes)
+    variances, axes = variances[real], axes[:, real]
+    if few:
+        axes = x.T.double() @ axes / (count * variances).sqrt()
+    axes = axes.to(kind)
+    return Turned(x @ axes, variances.to(kind), mean, deviation, axes)
 
 
 def _blocks(points: Tensor, classes: int) -> Iterator[slice]:
@@ -188,55 +196,74 @@ def _blocks(points: Tensor, classes: int) -> Iterator[slice]:
     return (slice(k, k + size) for k in range(0, len(points), size))
 
 
+def likelihood(
+    points: Tensor, labels: Tensor, weights: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean cross-entropy, and its slopes by weights [K, R] and bias [K].
+
+    They are (p - y)^T z / N and the mean of p - y, with p the probabilities and y the labels. No
+    more than `BLOCK` logits are held at a time.
+    """
+    loss, wide, level = torch.zeros_like(bias[0]), torch.zeros_like(weights), torch.zeros_like(bias)
+    for rows in _blocks(points, len(weights)):
+        inside, marks = points[rows], labels[rows, None]
+        log = torch.addmm(bias, inside, weights.T).log_softmax(1)
+        loss -= log.gather(1, marks).sum() / len(points)
+        p = log.exp_()
+        p.scatter_add_(1, marks, torch.full_like(marks, -1.0, dtype=p.dtype))
+        p /= len(points)
+        wide.addmm_(p.T, inside)
+        level += p.sum(0)
+    return loss, wide, level
+
+
+def slope(points: Tensor, labels: Tensor, l2: float, weights: Tensor, bias: Tensor) -> float:
+    """Return the largest entry of L's gradient, by weights [K, R] of points and bias [K]."""
+    _, wide, level = likelihood(points, labels, weights, bias)
+    return max(float((wide + l2 * weights).abs().max()), float(level.abs().max()))
+
+
+def unsure(points: Tensor, weights: Tensor, bias: Tensor) -> float:
+    """Return the mean of (1 - |p|^2) / (K - 1), p the probabilities: 1 / K where all are alike."""
+    total = torch.zeros_like(bias[0])
+    for rows in _blocks(points, len(weights)):
+        total += (1 - torch.addmm(bias, points[rows], weights.T).softmax(1).square().sum(1)).sum()
+    return max(float(total) / len(points) / (len(weights) - 1), 1e-6)
+
+
+@torch.no_grad()
 def descend(
     points: Tensor, labels: Tensor, l2: float, start: tuple[Tensor, Tensor], variances: Tensor,
     tolerance: float,
-) -> tuple[Tensor, Tensor, float]:  # fmt: skip
-    """Return weights [K, R] and bias [K] where L is least, and the largest entry of its gradient.
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return weights [K, R] and bias [K] where L is least.
 
     L-BFGS (torch) on weights that are scaled by (c variances + l2)^(1/2), the root of L's curvature
-    along each axis. c is the mean over images of (1 - |p|^2) / (K - 1), p the probabilities at the
-    start: 1 / K where all classes are alike, and the less the surer they are.
+    along each axis, with c = `unsure` at the start: the surer of its images a classifier is, the
+    flatter is L.
     """
-    weights, bias = start
-    classes, count = len(weights), len(points)
-    unsure = torch.zeros((), dtype=points.dtype, device=points.device)
-    for rows in _blocks(points, classes):
-        unsure += (1 - (points[rows] @ weights.T + bias).softmax(1).square().sum(1)).sum()
-    c = float((unsure / count / (classes - 1)).clamp(min=1e-6))
-    scale, lift = (c * variances + l2).rsqrt(), c**-0.5
-    scaled = [(weights / scale).requires_grad_(True), (bias / lift).requires_grad_(True)]
+    c = unsure(points, *start)
+    scale = (c * variances + l2).rsqrt(), torch.full_like(start[1], c**-0.5)
+    scaled = [(x / s).requires_grad_() for x, s in zip(start, scale, strict=True)]
     optimizer = torch.optim.LBFGS(
         scaled, max_iter=MOST_STEPS, max_eval=2 * MOST_STEPS, history_size=20,
         tolerance_grad=tolerance, tolerance_change=1e-12, line_search_fn="strong_wolfe",
     )  # fmt: skip
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        weights, bias = scaled[0] * scale, scaled[1] * lift
-        inner = weights.detach().requires_grad_(True), bias.detach().requires_grad_(True)
-        total = torch.zeros((), dtype=points.dtype, device=points.device)
-        for rows in _blocks(points, classes):  # each is freed before the next
-            logits = points[rows] @ inner[0].T + inner[1]
-            part = F.cross_entropy(logits, labels[rows], reduction="sum") / count
-            part.backward()
-            total += part.detach()
-        penalty = l2 / 2 * weights.square().sum()
-        torch.autograd.backward([weights, bias, penalty], [*(x.grad for x in inner), None])
-        return total + penalty.detach()
+    def closure() -> Tensor:
+        weights, bias = (x.detach() * s for x, s in zip(scaled, scale, strict=True))
+        loss, wide, level = likelihood(points, labels, weights, bias)
+        scaled[0].grad, scaled[1].grad = (wide + l2 * weights) * scale[0], level * scale[1]
+        return loss + l2 / 2 * weights.square().sum()
 
-    optimizer.step(loss)
-    loss()
-    gradient = max(
-        float((x.grad / s).abs().max()) for x, s in zip(scaled, (scale, lift), strict=True)
-    )
-    return (scaled[0] * scale).detach(), (scaled[1] * lift).detach(), gradient
+    optimizer.step(closure)
+    return tuple(x.detach() * s for x, s in zip(scaled, scale, strict=True))
 
 
 def _by_torch(
     points: Tensor, labels: Tensor, classes: int, strengths: Sequence[float], variances: Tensor,
     tolerance: float,
-) -> Iterator[tuple[Tensor, Tensor, float]]:  # fmt: skip
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Yield the fit of each strength; each starts on the line through the two before it."""
     shares = torch.bincount(labels, minlength=classes) / len(labels)
     bias = shares.log().to(points.dtype)
@@ -247,16 +274,15 @@ def _by_torch(
             log = np.log(strengths[k - 2 : k + 1])
             ahead = float((log[2] - log[1]) / (log[1] - log[0]))
             start = tuple(x + ahead * (x - y) for x, y in zip(here, before, strict=True))
-        weights, bias, gradient = descend(points, labels, l2, start, variances, tolerance)
-        before, here = here, (weights, bias)
+        before, here = here, descend(points, labels, l2, start, variances, tolerance)
         start = here
-        yield weights, bias, gradient
+        yield here
 
 
 def _by_sklearn(
     points: Tensor, labels: Tensor, classes: int, strengths: Sequence[float], variances: Tensor,
     tolerance: float,
-) -> Iterator[tuple[Tensor, Tensor, float]]:  # fmt: skip
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Yield scikit-learn's fit of each strength, which starts at the one before.
 
     For two classes it fits one vector w where L has -w/2 and w/2, of half the squared length.
@@ -270,21 +296,10 @@ def _by_sklearn(
         weights, bias = (torch.from_numpy(w).to(points) for w in (model.coef_, model.intercept_))
         if half == 2:
             weights, bias = torch.cat([-weights, weights]) / 2, torch.cat([-bias, bias]) / 2
-        yield weights, bias, slope(points, labels, l2, weights, bias)
+        yield weights, bias
 
 
 SOLVERS = {"torch": _by_torch, "sklearn": _by_sklearn}
-
-
-def slope(points: Tensor, labels: Tensor, l2: float, weights: Tensor, bias: Tensor) -> float:
-    """Return the largest entry of L's gradient: ((p - y)^T z / N + l2 W, and the mean of p - y)."""
-    wide = l2 * weights
-    level = torch.zeros_like(bias)
-    for rows in _blocks(points, len(weights)):
-        p = (points[rows] @ weights.T + bias).softmax(1)
-        p[torch.arange(len(p), device=p.device), labels[rows]] -= 1
-        wide, level = wide + p.T @ points[rows] / len(points), level + p.sum(0) / len(points)
-    return max(float(wide.abs().max()), float(level.abs().max()))
 
 
 def fit(
@@ -312,7 +327,7 @@ def fit(
     fits = SOLVERS[solver](
         features.points, marks, len(classes), strengths, features.variances, tolerance
     )
-    return [features.back(*one[:2], l2, one[2]) for l2, one in zip(strengths, fits, strict=True)]
+    return [features.back(*one, marks, l2) for l2, one in zip(strengths, fits, strict=True)]
 
 
 def checked(strengths: Sequence[float]) -> tuple[float, ...]:
@@ -360,7 +375,7 @@ def search(
             points[near], marks[near], len(classes), strengths, features.variances, tolerance
         )
         rated, others = [], points[away]
-        for weights, bias, _ in fits:
+        for weights, bias in fits:
             logits = (others @ weights.T + bias).cpu()
             rated.append(measures(logits, labels[out])[metric])
         found.append(rated)
