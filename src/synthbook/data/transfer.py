@@ -25,7 +25,6 @@ from synthbook.data.named import REGISTRY
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import numpy_generator
 
-HELD_OUT = 0.2  # of the training images of a class, on which the probe chooses its strength
 SEED = 0  # of the one test part that is drawn here, EuroSAT's
 
 

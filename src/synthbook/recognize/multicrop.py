@@ -183,7 +183,8 @@ def train_multicrop(
 ) -> tuple[Classifier, History]:  # fmt: skip
     """Train ``model`` in place on views of labelled images; return it, in eval mode, and curves.
 
-    ``images`` may be in memory, or read from files meanwhile (`Deferred`). With the recipe's head
+    ``images`` may be in memory, or read from files meanwhile (`Deferred`): crops are then of the
+    squares that it reads, so let these be larger than the views. With the recipe's head
     'cosine' the model's head is exchanged first. With a ``folder``, a checkpoint is kept there and
     training goes on from it, to the same weights.
 

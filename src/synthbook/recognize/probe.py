@@ -165,9 +165,9 @@ class Turned:
     def back(self, weights: Tensor, bias: Tensor, labels: Tensor, l2: float) -> Linear:
         """Return a classifier of the features as they were, of one [K, R], [K] of the points."""
         gradient = slope(self.points, labels, l2, weights, bias)
-        raw = (weights @ self.axes.T / self.deviation).double()
-        shift = bias.double() - raw @ self.mean.double()
-        return Linear(*(x.to(weights.dtype).cpu().numpy() for x in (raw, shift)), l2, gradient)
+        raw = (weights @ self.axes.T / self.deviation).cpu()
+        shift = bias.cpu().double() - raw.double() @ self.mean.cpu().double()
+        return Linear(raw.numpy(), shift.to(raw).numpy(), l2, gradient)
 
 
 def turned(features: np.ndarray, device: str = "cpu") -> Turned:
@@ -182,13 +182,14 @@ def turned(features: np.ndarray, device: str = "cpu") -> Turned:
     deviation = torch.where(deviation > 1e-6 * deviation.max(), deviation, torch.ones_like(mean))
     x = (x - mean) / deviation
     few = count < x.shape[1]
-    variances, axes = torch.linalg.eigh((x @ x.T if few else x.T @ x).double() / count)
+    products = (x @ x.T if few else x.T @ x).cpu().double()
+    variances, axes = torch.linalg.eigh(products / count)
     real = variances > 1e-7 * variances[-1].clamp(min=1e-12)
     variances, axes = variances[real], axes[:, real]
     if few:
-        axes = x.T.double() @ axes / (count * variances).sqrt()
-    axes = axes.to(kind)
-    return Turned(x @ axes, variances.to(kind), mean, deviation, axes)
+        axes = x.T.cpu().double() @ axes / (count * variances).sqrt()
+    axes = axes.to(x)
+    return Turned(x @ axes, variances.to(x), mean, deviation, axes)
 
 
 def _blocks(points: Tensor, classes: int) -> Iterator[slice]:

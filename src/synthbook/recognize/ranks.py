@@ -82,7 +82,7 @@ def measures(
         raise InputError("some logits are no numbers (nan); look at the training that made them")
     mask = kept(logits, labels, among)
     number = np.cumsum(mask) - 1  # of a class among those that are kept
-    rank = ranks(logits[:, mask], number[labels])
+    rank = ranks(logits if mask.all() else logits[:, mask], number[labels])
     counts = np.bincount(labels)
     right = np.bincount(labels, weights=rank == 0)
     return {
