@@ -46,6 +46,16 @@ def test_parts_keep_their_images(folder):
     assert turned.labels.tolist() == [1] * 4 + [0] * 4
 
 
+def test_classes_become_some_of_many(folder):
+    images = of_folder(folder, image_size=8)
+    found = images.labelled_as(["fish", "dog", "horse"])
+    assert (found.classes, found.labels.tolist()) == (("fish", "dog", "horse"), [1] * 4)
+    assert found.held().images[:, 0, 0, 0].tolist() == [40, 50, 60, 70]
+    assert images.labelled_as(["dog", "fish", "cat"]).labels.tolist() == [2] * 4 + [0] * 4
+    with pytest.raises(InputError, match="has none of the 1 classes, such as 'fish'"):
+        images.labelled_as(["fish"])
+
+
 def test_a_set_in_memory_is_itself():
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)

@@ -85,6 +85,25 @@ class Deferred:
             )
         return self if len(left) == self.num_classes else self.of_classes(left)
 
+    def labelled_as(self, classes: Sequence[str]) -> Deferred:
+        """Return the images of those ``classes`` that the set has, labelled as ``classes`` are.
+
+        So the 200 classes of ImageNet-R become some of 1,000, or of 100 with the others left out;
+        ``recognize.ranks.measures`` then rates logits of all ``among`` those that are "present".
+
+        Raises:
+            InputError: if the set has none of them.
+        """
+        number = {name: k for k, name in enumerate(classes)}
+        place = np.array([number.get(name, -1) for name in self.classes])
+        if (place < 0).all():
+            raise InputError(
+                f"'{self.name}' has none of the {len(classes)} classes, such as '{classes[0]}', "
+                f"but for example '{self.classes[0]}'; name the class folders of both alike"
+            )
+        part = self.subset(np.flatnonzero(place[self.labels] >= 0))
+        return Deferred(place[part.labels], tuple(classes), self.name, part.read, part.digest)
+
     def held(self) -> ImageSet:
         """Return all images in memory."""
         pixels = self.read(np.arange(len(self)))

@@ -98,8 +98,8 @@ class Probed:
 def encoded(encode: Encode, images: ImageSet | Deferred) -> np.ndarray:
     """Return the features [N, D] of a set; ``encode`` maps uint8 [n, S, S, C] to [n, D].
 
-    Give an extractor's ``cached`` to have them once for all. A set in memory is encoded whole, one
-    that is read from files in parts of `CHUNK` images.
+    That may be a network's logits, too. Give an extractor's ``cached`` to have them once for all. A
+    set in memory is encoded whole, one that is read from files in parts of `CHUNK` images.
     """
     if not isinstance(images, Deferred):
         return np.asarray(encode(images.images))
