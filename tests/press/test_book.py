@@ -149,7 +149,11 @@ def test_the_key_follows_results_and_parameters_but_not_the_executed_notebook(bo
     (book / "params" / "12_thing" / "small.yaml").write_text("seeds: 3\n")
     small = execute.executed(find("12"))
     (book / "results" / "mini" / "12_thing.jsonl").write_text("{}\n")
-    assert len({before, small, execute.executed(find("12"))}) == 3
+    rows = execute.executed(find("12"))
+    assert len({before, small, rows}) == 3
+    (book / "models" / "mine").mkdir(parents=True)
+    (book / "models" / "mine" / "card.json").write_text("{}\n")
+    assert execute.executed(find("12")) not in {before, small, rows}
 
 
 def test_rows_of_a_chapter_concern_the_pages_of_its_claims_and_the_page_of_all() -> None:

@@ -117,16 +117,16 @@ def code_cells(notebook: nbformat.NotebookNode, *tags: str) -> str:
 def reads(chapter: Chapter) -> set[Path]:
     """Return the files of the book that a chapter's output at ``mini`` depends on.
 
-    Its own recorded rows and scales; with claims, the rows of the chapters that decide on them,
-    the paper's values, and the premises. The page of all claims reads everything, titles of
-    chapters too.
+    Its own recorded rows and scales, and the cards of the models that come with the book; with
+    claims, the rows of the chapters that decide on them, the paper's values, and the premises. The
+    page of all claims reads everything, titles of chapters too.
     """
     claims = claims_of(chapter.name)
     names = {chapter.name}.union(*(deciding_chapters(claim) for claim in claims))
     papers = {claim.paper for claim in claims}
     if "claims_page" in chapter.script.read_text(encoding="utf-8"):
         names, papers = {"*"}, {"*"}
-    patterns = {"requirements.lock", f"params/{chapter.name}/*.yaml"}
+    patterns = {"requirements.lock", f"params/{chapter.name}/*.yaml", "models/**/card.json"}
     patterns |= {"notebooks/*.py"} if "*" in names else set()  # for the titles of chapters
     patterns |= {f"results/*/{name}.jsonl" for name in names}
     patterns |= {f"book/paper/*_{paper}.*" for paper in papers}
