@@ -229,7 +229,7 @@ if study.missing:
 # The edits are those of the paper: a part of another image pasted in (CutMix), a part erased (CutOut), the edges alone, and grey
 # in place of colours. Nothing was trained for them, and nothing makes $x'$ keep the pixels that were not edited.
 #
-# $x'$ and $e(x)$ are compared by $C$: is the cosine of their features, standardised by the training images, larger than that
+# $x'$ and $e(x)$ are compared by $C$: is the cosine of their features larger than that
 # with *other* edited images? (The training images' mean is taken away before. Without that any two images are
 # alike, since no feature is below zero.) Where a part was pasted or erased, $x'$ is also compared with the image before
 # the edit. Beside stands the training image that is nearest to $C(e(x))$: a look-up needs no generator.

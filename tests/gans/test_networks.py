@@ -10,8 +10,8 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.gans import networks
-from synthbook.gans.blocks import ConditionalBatchNorm, SelfAttention, widths
-from synthbook.gans.networks import ARCHITECTURES, create_generator
+from synthbook.gans.blocks import ConditionalBatchNorm, SelfAttention, sizes, widths
+from synthbook.gans.networks import ARCHITECTURES, create_discriminator, create_generator
 from synthbook.gans.residual import CIFAR
 from synthbook.gans.transfer import transfer
 
@@ -88,6 +88,27 @@ def test_published_sizes():
 def test_widths_double_as_the_size_halves():
     assert widths(16, 8) == [32, 16]
     assert widths(16, 64) == [64, 64, 64, 32, 16]
+
+
+@pytest.mark.parametrize("name", ["sngan", "biggan"])
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_networks_that_widen_as_the_size_halves(name, size):
+    """As those above 32 pixels: a block a size, and one more in the discriminator that keeps 4."""
+    given = {"image_size": size, "channels": 4, "discriminator_channels": 8, "widest": 2}
+    made, latent = sizes(size), 5 * len(sizes(size))
+    generator = create_generator(name, **given, latent=latent)
+    discriminator = create_discriminator(name, **given, latent=latent)
+    up = [block.conv1.out_channels for block in generator.blocks]
+    assert up == [8] * (len(made) - 2) + [4]
+    down = [block.conv1.out_channels for block in discriminator.blocks]
+    assert down == [8] + [16] * (len(made) - 1)
+    images = generator(torch.randn(3, latent))
+    assert images.shape == (3, 3, size, size)
+    h = images
+    for block in discriminator.blocks:
+        h = block(h)
+    assert h.shape == (3, 16, 4, 4)
+    assert discriminator(images).shape == (3,)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +238,7 @@ def test_logit_is_psi_plus_the_inner_product_with_the_class(pair):
 
 
 @pytest.mark.parametrize("name", ["sngan", "biggan"])
-def test_a_standardised_vector_weighs_in_the_logit_as_a_label_does(name, pair):
+def test_a_vector_weighs_in_the_logit_as_a_label_does(name, pair):
     """Spectral norm bounds what a label becomes; vectors of any length d are bounded likewise."""
     length = 400
     _, told = pair(name, num_classes=3)

@@ -249,8 +249,9 @@ class ProjectionDiscriminator(nn.Module):
     def embedded(self, condition: Tensor) -> Tensor:
         """Return D_emb(y) [N, D] of labels, or of vectors, which are taken as of length one.
 
-        Spectral norm bounds what a label, a vector of one 1, can become. Vectors of d standardised
-        numbers are sqrt(d) times as long, and their term would drown psi from the first step on.
+        Spectral norm bounds what a label, a vector of one 1, can become. Vectors of d numbers with
+        a mean square of one are sqrt(d) times as long, and their term would drown psi from the
+        first step on.
         """
         if self.config.condition_size:
             condition = condition / math.sqrt(self.config.condition_size)

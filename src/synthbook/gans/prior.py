@@ -1,7 +1,7 @@
 """The Data Instance Prior (Mangla et al. 2022): features of the training images as conditions.
 
 A frozen network C gives each image x_j a vector C(x_j); D_prior is all of them. Whoever has images
-computes the vectors; here they are standardised, and new ones are made for sampling (Eqs. 5 and 6).
+computes the vectors; here they are scaled, and new ones are made for sampling (Eqs. 5 and 6).
 """
 
 from __future__ import annotations
@@ -23,40 +23,45 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 RIDGE = 1e-4  # least variance of a component, of the mean variance of all vectors
-ROWS = 4096  # vectors that are standardised or embedded at a time
+ROWS = 4096  # vectors that are scaled or embedded at a time
 MOST = 200_000  # vectors that clusters are fitted on (Appendix C)
-FLAT = 1e-6  # a feature that spreads less than that, of its mean, is rounding
+FLAT = 1e-6  # a difference of less than that, of a feature, is rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """D_prior, standardised: ``vectors`` float32 [n, d], and the ``mean`` and ``scale`` [d].
+    """D_prior: ``vectors`` float32 [n, d] with a mean square of one, and what they were divided by.
 
-    A feature that is the same in all training images keeps its scale.
+    The paper conditions on C(x) as it is, and does not say how large that is. One ``scale`` for all
+    features keeps their directions, and half-way between two vectors lies one of that size.
     """
 
     vectors: Tensor
-    mean: Tensor
-    scale: Tensor
+    scale: float
 
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def mean(self) -> Tensor:
+        """The mean vector [d]; seen from there, features that are never negative differ, too."""
+        return self.vectors.mean(0)
+
     def of(self, features: ArrayLike) -> Tensor:
-        """Return the vectors [N, d] of other images' features [N, d], by the training statistics.
+        """Return the vectors [N, d] of other images' features [N, d], by the same scale.
 
         Edited images and held-out ones are meant; the features come from the same network.
 
         Raises:
             InputError: if they are of another length, or not finite.
         """
-        rows, length = _rows(features), len(self.mean)
+        rows, length = _rows(features), self.vectors.shape[1]
         if rows.shape[1] != length:
             raise InputError(
                 f"the prior has {length} features an image, not {rows.shape[1]}; compute both "
                 "with the same network"
             )
-        return _standardised(rows, self.mean, self.scale)
+        return _divided(rows, self.scale)
 
 
 def prior(features: ArrayLike) -> Prior:
@@ -65,23 +70,19 @@ def prior(features: ArrayLike) -> Prior:
     Raises:
         InputError: if there is one image, if all are the same, or if a feature is not finite.
     """
-    from sklearn.preprocessing import StandardScaler
-
     rows = _rows(features)
     if len(rows) < 2:
         raise InputError(f"a prior needs two images or more, and {len(rows)} was given")
-    moments = StandardScaler()
+    first, differ, squares = np.asarray(rows[0], dtype=np.float32), False, 0.0
     for block in _blocks(rows):
-        moments.partial_fit(block)
-    spread = np.sqrt(moments.var_)
-    varies = spread > FLAT * np.abs(moments.mean_)
-    if not varies.any():
+        squares += np.square(block, dtype=np.float64).sum()
+        differ = differ or bool((np.abs(block - first) > FLAT * np.abs(first)).any())
+    if not differ:
         raise InputError(
             f"the {len(rows)} training images have the same features; give images that differ"
         )
-    scale = np.where(varies, spread, 1.0)
-    mean, scale = (torch.from_numpy(x).float() for x in (moments.mean_, scale))
-    return Prior(_standardised(rows, mean, scale), mean, scale)
+    scale = float(np.sqrt(squares / rows.size))
+    return Prior(_divided(rows, scale), scale)
 
 
 def _rows(features: ArrayLike) -> np.ndarray:
@@ -106,10 +107,10 @@ def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield block
 
 
-def _standardised(rows: np.ndarray, mean: Tensor, scale: Tensor) -> Tensor:
+def _divided(rows: np.ndarray, scale: float) -> Tensor:
     vectors, done = torch.empty(rows.shape, dtype=torch.float32), 0
     for block in _blocks(rows):
-        vectors[done : done + len(block)] = (torch.from_numpy(block) - mean) / scale
+        vectors[done : done + len(block)] = torch.from_numpy(block) / scale
         done += len(block)
     return vectors
 
@@ -246,7 +247,7 @@ def embedded_rows(
     given: Prior, generator: nn.Module, *, clusters: int, most: int = MOST, seed: int
 ) -> np.ndarray:
     """Return G_emb of ``most`` random vectors, or of all, float32 [N, E], embedded in blocks."""
-    wanted, length = generator.config.condition_size, len(given.mean)
+    wanted, length = generator.config.condition_size, given.vectors.shape[1]
     embedding_size(generator)  # there is a G_emb
     if wanted != length:
         raise InputError(
@@ -300,7 +301,7 @@ def mixup(first: Tensor, second: Tensor, *, share: float = 0.5, seed: int) -> Te
 def noisy(vectors: Tensor, *, deviation: float, seed: int) -> Tensor:
     """Return vectors [N, d] plus N(0, deviation^2) in each number; row k has a stream of its own.
 
-    Numbers of a prior have a variance of one.
+    Numbers of a prior have a mean square of one.
     """
     size, draws = vectors.shape[1], _streams(len(vectors), seed, "noise")
     return vectors + deviation * torch.stack([torch.randn(size, generator=d) for d in draws])

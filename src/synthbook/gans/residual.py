@@ -28,6 +28,8 @@ class SNGANConfig(NetworkConfig):
     to 16 times; 128 pixels take ``channels`` = ``discriminator_channels`` = 64 (Table 6).
 
     Args:
+        widest: the widest map is so many times as wide as that of full size, and the networks are
+            built as those above 32 pixels; 0 for the published ones.
         embedding: length of the vector that a label or condition becomes in the generator.
         shared: all blocks take gains and biases from one embedding; else each normalisation has
             a gain and a bias a class of its own.
@@ -43,6 +45,7 @@ class SNGANConfig(NetworkConfig):
 
     channels: Width = 256
     discriminator_channels: Width = 128
+    widest: Whole = 0
     embedding: Latent = 128
     shared: bool = True
     hierarchical: bool = False
@@ -73,7 +76,8 @@ class SNGANConfig(NetworkConfig):
 
     def widths(self, channels: int) -> list[int]:
         """Return the widths at 4, 8, ..., ``image_size`` pixels."""
-        return blocks.widths(channels, self.image_size, 1 if self.image_size <= 32 else 16)
+        published = 1 if self.image_size <= 32 else 16
+        return blocks.widths(channels, self.image_size, self.widest or published)
 
 
 @settings
@@ -185,7 +189,7 @@ class Discriminator(blocks.ProjectionDiscriminator):
     def __init__(self, config: SNGANConfig) -> None:
         width = config.widths(config.discriminator_channels)[::-1]
         down = [True] * (len(width) - 1) + [False]
-        if config.image_size <= 32:
+        if config.image_size <= 32 and not config.widest:
             width = [config.discriminator_channels] * 4
             down = [k < 2 and config.image_size >> k > BOTTOM for k in range(4)]
         super().__init__(config, width, down, init=config.init, attention=config.attention)

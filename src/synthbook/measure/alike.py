@@ -1,7 +1,7 @@
 """How alike images are: of one condition, of one noise, and of what was asked for.
 
 Features come as unit rows, for which the cosine is the product; center them before, by
-`gans.prior.Prior.of`, or features that are never negative make all images alike.
+`gans.prior.Prior.mean`, or features that are never negative make all images alike.
 """
 
 from __future__ import annotations

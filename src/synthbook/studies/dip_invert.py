@@ -195,12 +195,14 @@ class Inversion:
         return self.scale.prior(self.data, name)
 
     def see(self, name: str, images: np.ndarray) -> np.ndarray:
-        """Return C(x) by one of the networks, standardised, as unit rows."""
-        return unit(self.seen_by(name).of(self.extractors[name].cached(images)))
+        """Return C(x) by one of the networks, less the training images' mean, as unit rows."""
+        known = self.seen_by(name)
+        return unit(known.of(self.extractors[name].cached(images)) - known.mean)
 
     def _known(self, name: str) -> np.ndarray:
         """Return the same of all training images."""
-        return unit(self.seen_by(name).vectors)
+        known = self.seen_by(name)
+        return unit(known.vectors - known.mean)
 
     # -- Images ------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ class Gan:
     extractor: Extractor | None
 
     def conditions(self, images: np.ndarray) -> Tensor | None:
-        """Return C(x) of images, standardised by the images that the generator learned."""
+        """Return C(x) of images, by the scale of those that the generator learned."""
         return None if self.prior is None else self.prior.of(self.extractor.cached(images))
 
     @torch.no_grad()

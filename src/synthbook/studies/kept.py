@@ -221,9 +221,11 @@ def large_scale(seed: int, device: str, priors: Sequence[str] = ()) -> LargeScal
     return LargeScale(Settings(**BED, **LARGE, seeds_list=[seed], priors=list(priors)), device)
 
 
-def _settings(rate: float, discriminator_steps: int, standing_images: int) -> list[str]:
+def _settings(
+    rate: float, batch_size: int, discriminator_steps: int, standing_images: int
+) -> list[str]:
     return [
-        "batch_size: 16", f"discriminator_steps: {discriminator_steps}",
+        f"batch_size: {batch_size}", f"discriminator_steps: {discriminator_steps}",
         f"generator_learning_rate: {rate}", f"discriminator_learning_rate: {rate}",
         "schedule: constant", "ema_half_life: 1000", "ema_start: 20",
         f"standing_images: {standing_images}",
@@ -232,24 +234,28 @@ def _settings(rate: float, discriminator_steps: int, standing_images: int) -> li
 
 BED = {
     "data_root": "", "image_size": 32, "architecture": "sngan",
-    "network_settings": [
-        "channels: 32", "discriminator_channels: 32", "latent: 64", "spectral_generator: true",
-    ],
     "parts": ["methods"], "study_targets": [], "target_settings": [], "stop_after": 0,
     "extractor": "efficientnet_lite0", "extractor_size": 64, "prior_size": 64,
     "precision": "float32",
 }  # fmt: skip
 FEW = {
+    "network_settings": [
+        "channels: 16", "discriminator_channels: 16", "widest: 2", "latent: 64",
+        "spectral_generator: true",
+    ],
     "methods": ["DiffAugment"], "targets": ["caltech3:Faces_easy"],
-    "training_settings": _settings(0.001, 1, 250), "target_images": 100,
-    "finetune_steps": 2700, "evaluate_every": 100, "generated": 200,
+    "training_settings": _settings(0.001, 8, 1, 250), "target_images": 100,
+    "finetune_steps": 3600, "evaluate_every": 200, "generated": 200,
     "augment": "translation,cutout",
     "consistency": 10.0, "amount_targets": [], "amount_methods": [], "amounts": [],
     "stylegan2_targets": [],
 }  # fmt: skip
 LARGE = {
+    "network_settings": [
+        "channels: 32", "discriminator_channels: 32", "latent: 64", "spectral_generator: true",
+    ],
     "methods": ["DIP"], "targets": ["caltech101"], "study_priors": [],
-    "training_settings": _settings(0.0004, 2, 1000), "finetune_steps": 4500,
+    "training_settings": _settings(0.0004, 16, 2, 1000), "finetune_steps": 4500,
     "evaluate_every": 50, "generated": 200, "measured": 1580, "clusters": 50, "centres": 750,
     "components": 75,
     "own_epochs": 30,
