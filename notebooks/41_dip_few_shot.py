@@ -61,6 +61,10 @@ training_settings: list[str] = [  # over the published ones
     "discriminator_learning_rate: 0.001", "schedule: constant", "ema_half_life: 1000",
     "ema_start: 20", "standing_images: 250",
 ]  # fmt: skip
+pretrain_settings: list[str] = [  # of training on the real source, over training_settings
+    "batch_size: 16", "discriminator_steps: 2", "generator_learning_rate: 0.0004",
+    "discriminator_learning_rate: 0.0004",
+]  # fmt: skip
 pretrain_steps: int = 2400  # training steps on the real source
 finetune_steps: int = 3600  # training steps on a target
 stop_after: int = 200  # of them this run does so many, a multiple of evaluate_every; 0: all

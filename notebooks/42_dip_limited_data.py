@@ -63,6 +63,10 @@ training_settings: list[str] = [  # over the published ones
     "ema_start: 20", "standing_images: 250",
 ]  # fmt: skip
 method_settings: list[str] = []  # of a method on targets, such as "FreezeD.batch_size: 8"
+pretrain_settings: list[str] = [  # of training on the real source, over training_settings
+    "batch_size: 16", "discriminator_steps: 2", "generator_learning_rate: 0.0004",
+    "discriminator_learning_rate: 0.0004",
+]  # fmt: skip
 pretrain_steps: int = 2400  # training steps on the real source
 mining_steps: int = 300  # of MineGAN's steps: the miner alone
 finetune_steps: int = 3600  # training steps on a target

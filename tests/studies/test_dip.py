@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ SMALL: dict[str, Any] = {
     "training_settings": [
         "batch_size=4", "standing_images=8", "discriminator_steps=1", "schedule=constant",
     ],
+    "pretrain_settings": [],
     "pretrain_steps": 2, "finetune_steps": 4, "evaluate_every": 2, "stop_after": 0,
     "generated": 8, "measured": 45, "glann_epochs": 2, "bsa_steps": 2, "frozen_blocks": 1,
     "stylegan2_targets": ["digits:3"], "stylegan2_real_source": "digits:4",
@@ -136,6 +138,22 @@ def test_the_gan_of_other_images_knows_their_classes_and_not_the_target(study, a
     assert source.num_classes == more["network"]["num_classes"] == 9
     threes = {image.tobytes() for image in made.images(0, *made.jobs[0][1:]).train.images}
     assert not threes & {image.tobytes() for image in source.images}
+
+
+def test_a_source_may_be_learned_in_another_way_than_a_target(study, asked) -> None:
+    """Where settings are given for it, they replace those of the same name, and no others."""
+    plain = study(methods=["FreezeD"])
+    other = study(methods=["FreezeD"], pretrain_settings=["batch_size: 6", "flip: true"])
+    recipes = []
+    for made in (plain, other):
+        asked.clear()
+        made.learned_before(0, "methods", dip.Model("FreezeD"))
+        recipes.append(next(given["recipe"] for kind, _, given in asked if kind == "pretrained"))
+        assert made.recipe("methods", dip.Model("FreezeD")).batch_size == 4
+    assert replace(recipes[0], batch_size=6, flip=True) == recipes[1]
+    assert recipes[0].steps == 2
+    with pytest.raises(InputError, match=r"pretrain_settings holds .batchsize: 6"):
+        study(methods=["FreezeD"], pretrain_settings=["batchsize: 6"])
 
 
 @pytest.mark.parametrize("classed", [True, False])

@@ -28,7 +28,8 @@ SMALL: dict[str, Any] = {
     "share_network_settings": NETWORKS, "share_training_settings": [*TRAINING, "flip=true"],
     "stylegan2_network_settings": ["channels=2", "widest=4", "latent=4", "style=4"],
     "stylegan2_training_settings": ["batch_size=4", "path_length=0", "r1=0.16"],
-    "pretrain_steps": 2, "mining_steps": 2, "finetune_steps": 4, "share_steps": 4,
+    "pretrain_settings": [], "pretrain_steps": 2, "mining_steps": 2, "finetune_steps": 4,
+    "share_steps": 4,
     "evaluate_every": 2, "stop_after": 0, "generated": 8, "frozen_blocks": 1,
 }  # fmt: skip
 ALL = [*dip_limited.FINETUNED, "scratch"]

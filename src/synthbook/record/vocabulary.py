@@ -125,6 +125,7 @@ VOCABULARY: dict[str, Any] = {
     "training_settings": _of(s.Unique[s.Text], "settings of its training", ["batch_size: 16"]),
     "target_images": _of(Images, "images of a target to train on", 100, ge=2),
     "stop_after": _of(s.Whole, "steps after which a training is stopped; 0: at its end", 150),
+    "pretrain_settings": _of(s.Unique[s.Text], "of the source's training", ["batch_size: 16"]),
     "pretrain_steps": _of(s.Count, "training steps on the source", 300),
     "finetune_steps": _of(s.Count, "training steps on a target", 200),
     "augment": _of(s.Augmentations, "DiffAugment", "color,translation,cutout"),

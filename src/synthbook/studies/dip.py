@@ -7,7 +7,7 @@ condition of each image. Alone it learns one embedding an image, or is another c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -33,6 +33,7 @@ from synthbook.studies import few_images, frozen
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.others import gan_of_others, pretraining_of
 from synthbook.studies.prim import (
     bed,
     check_gan,
@@ -42,7 +43,7 @@ from synthbook.studies.prim import (
     network_of,
     recipe_of,
 )
-from synthbook.studies.targets import Target, check_target, labelled_source, target
+from synthbook.studies.targets import Target, check_target, target
 
 ADVERSARIAL = ("scratch", "TransferGAN", "FreezeD", "DiffAugment")
 FROM_OTHERS = ("TransferGAN", "FreezeD", "GLANN", "BSA")  # start from a GAN of other images
@@ -125,7 +126,10 @@ def targets(p: Parameters, part: str) -> list[str]:
 def of_bed(p: Parameters, part: str) -> Any:
     """Return the parameters of a part's GAN: SNGAN's, or those of the StyleGAN2 of Table 6."""
     if part == "stylegan2":
-        more = {"architecture": "stylegan2", "stop_after": 0, "pretrain_on": ""}
+        more = {
+            "architecture": "stylegan2", "stop_after": 0, "pretrain_on": "",
+            "pretrain_settings": [],
+        }  # fmt: skip
         return bed(p, "stylegan2_", **more)
     return bed(p, "", pretrain_on="")
 
@@ -150,23 +154,9 @@ def check_few_shot(p: Parameters) -> str:
         ]
         if any(model.method in FROM_OTHERS for model in compared):
             lines.append(check_source(of_bed(p, part)))
+            pretraining_of(of_bed(p, part))
     frozen.networks(p.priors)  # tells now whether their weights are there
     return "\n".join(dict.fromkeys(lines))
-
-
-def gan_of_others(
-    p: Parameters, network: Mapping[str, Any], taken: Sequence[str], *, seed: int, device: str
-) -> Path:
-    """Return the folder of a GAN that has learned the real source without the targets ``taken``.
-
-    It knows the classes of the source, where that has some. ``p`` are the parameters of its bed.
-    """
-    how = {"image_size": p.image_size, "data_root": p.data_root}
-    source = labelled_source(p.real_source, without=taken, **how)
-    classes = source.num_classes if source.num_classes > 1 else 0
-    recipe = replace(recipe_of(p), augment="", steps=p.pretrain_steps)
-    network = {**network, "num_classes": classes}
-    return few_images.pretrained(source, recipe, network, seed=seed, device=device)
 
 
 class FewShot:

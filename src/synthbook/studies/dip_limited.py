@@ -28,11 +28,12 @@ from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import from_texts
 from synthbook.studies import few_images, frozen
-from synthbook.studies.dip import NONE, gan_of_others
+from synthbook.studies.dip import NONE
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.mined import mined
+from synthbook.studies.others import gan_of_others, pretraining_of
 from synthbook.studies.prim import (
     OF_TRAINING,
     bed,
@@ -195,6 +196,7 @@ def check_limited(p: Parameters) -> str:
                 for name, count in counts(p).items()
             ]
             lines.append(check_source(own))
+            pretraining_of(own)
             continue
         for name in sets(p, part):
             summary = check(name, data_root=p.data_root, image_size=own.image_size)
