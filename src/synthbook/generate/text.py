@@ -229,10 +229,13 @@ class TextToImage:
                 continue
             limit = self._limit(tokenizer)
             room = limit - tokenizer.num_special_tokens_to_add()
-            tokens = tokenizer(wanted, add_special_tokens=False, verbose=False).input_ids
-            for prompt, ids in zip(wanted, tokens, strict=True):
+            exact = getattr(tokenizer, "is_fast", False)  # it tells where in the text a token is
+            how = {"add_special_tokens": False, "verbose": False, "return_offsets_mapping": exact}
+            tokens = tokenizer(wanted, **how)
+            for k, (prompt, ids) in enumerate(zip(wanted, tokens.input_ids, strict=True)):
                 if len(ids) > room:
-                    lost = tokenizer.decode(ids[room:])
+                    first = tokens.offset_mapping[k][room][0] if exact else 0
+                    lost = prompt[first:] if exact else tokenizer.decode(ids[room:])
                     found.append(Cut(prompt, name, len(ids) + limit - room, limit, lost))
         self._known_length.update(prompts)
         return found
