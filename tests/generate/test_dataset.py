@@ -308,7 +308,7 @@ def test_kills_lose_nothing(form: str, tmp_path: Path) -> None:
     begin = time.monotonic()
     make(plan, Quick(pause=0.004), tmp_path / "timed")
     whole, kills = time.monotonic() - begin, 0
-    for k in range(8):
+    for k in range(5):
         out = tmp_path / str(k)
         for _ in range(3):
             number = forked(partial(make, plan, Quick(pause=0.004), out))
@@ -318,7 +318,7 @@ def test_kills_lose_nothing(form: str, tmp_path: Path) -> None:
         done = make(plan, Quick(), out)
         assert done == (15, 15, 0)
         assert files(out) == files(tmp_path / "whole")
-    assert kills > 8
+    assert kills > 5
 
 
 def test_what_a_kill_left_of_a_shard_is_used_and_half_a_shard_is_not(tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_a_full_disk_while_images_are_written_stops_it_soon(
     with monkeypatch.context() as patch:
         real = Path.write_bytes
         patch.setattr(Path, "write_bytes", write)
-        with pytest.raises(InputError, match="the disk of .* is full .*start the same command"):
+        with pytest.raises(InputError, match=r"the disk of .* is full.*start the same command"):
             make(plan, generator, tmp_path)
     assert len(generator.made) <= 3 * generator.batch
     last = Quick()

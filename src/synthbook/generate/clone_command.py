@@ -201,7 +201,7 @@ def _bytes(number: float) -> str:
         if number < 1000:
             return f"{number:.3g} {unit}"
         number /= 1000
-    return f"{number:,.3g} TB"
+    return f"{number:.3g} TB" if number < 1000 else f"{number:,.0f} TB"
 
 
 def _free(out: Path) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from synthbook.errors import InputError, check_choice
 from synthbook.generate.prompts import check_form, form_of, prompt, scenes_of
+from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import ClassWords
 from synthbook.randomness import derive, numpy_generator
 
@@ -95,6 +96,11 @@ class Plan:
         for what in ("unit", "num_inference_steps"):
             if getattr(self, what) < 1:
                 raise InputError(f"{what} is {getattr(self, what)}; give 1 or more")
+        if self.size < 0:
+            raise InputError(
+                f"size is {self.size}; give pixels a side, or 0 for the pipeline's own"
+            )
+        check_guidance(self.guidance_scale)
         if min(self.counts) < 0 or not len(self):
             raise InputError(
                 f"{min(self.counts)} images of a class, or none at all; give 1 or more"

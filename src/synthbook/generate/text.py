@@ -329,10 +329,7 @@ class TextToImage:
         """
         if len(prompts) != len(seeds):
             raise InputError(f"{len(prompts)} prompts and {len(seeds)} seeds; give one each")
-        if guidance_scale < 0 or 0 < guidance_scale < 1:
-            raise InputError(
-                f"guidance_scale {guidance_scale} is not possible with prompts; give 0, 1 or more"
-            )
+        check_guidance(guidance_scale)
         self._warn(prompts)
         settings = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         if size:
@@ -408,6 +405,14 @@ class TextToImage:
                 f"sees: {shown}{more}",
                 stacklevel=3,
             )
+
+
+def check_guidance(scale: float) -> None:
+    """Raise InputError unless pipelines guide so: they leave guidance out at 1 and below."""
+    if not (scale == 0 or 1 <= scale < np.inf):
+        raise InputError(
+            f"guidance_scale {scale:g} is not possible with prompts; give 0, 1 or more"
+        )
 
 
 def _start(
