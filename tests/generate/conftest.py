@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,92 +75,20 @@ def network_of() -> Callable[..., tuple[Any, Any]]:
     return _network
 
 
-# ---- pipelines from text to image, of tiny untrained parts ---------------------------------------
+@pytest.fixture(scope="session")
+def tiny(load_script: Callable[[str], Any]) -> Any:
+    """What builds pipelines from text to image of tiny untrained parts."""
+    return load_script("tests/generate/tiny_pipelines.py")
 
 
 @pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """CLIP's tokenizer with its first 300 merges, from the file that open_clip brings along."""
-    from open_clip.tokenizer import bytes_to_unicode, default_bpe
-    from transformers import CLIPTokenizer
-
-    with gzip.open(default_bpe(), "rt", encoding="utf-8") as stream:
-        merges = [next(stream).rstrip() for _ in range(301)][1:]
-    signs = list(bytes_to_unicode().values())
-    words = [*signs, *(f"{sign}</w>" for sign in signs)]
-    words += [*("".join(merge.split()) for merge in merges), "<|startoftext|>", "<|endoftext|>"]
-    folder = tmp_path_factory.mktemp("tokenizer")
-    (folder / "vocab.json").write_text(json.dumps({word: k for k, word in enumerate(words)}))
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
-    return CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
-    )
-
-
-def _text_encoder(tokenizer: Any, *, projected: bool = False) -> Any:
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    last = len(tokenizer) - 1
-    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
-    return kind(
-        CLIPTextConfig(
-            vocab_size=last + 1, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, max_position_embeddings=77, projection_dim=16,
-            bos_token_id=last - 1, eos_token_id=last, pad_token_id=last,
-        )
-    ).eval()  # fmt: skip
-
-
-def _networks(**changes: Any) -> dict[str, Any]:
-    """Return a denoising network for latents of 8 x 8 and an autoencoder for images of 16 x 16."""
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-
-    unet = UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(8, 16),
-        layers_per_block=1, attention_head_dim=2, norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        **{"cross_attention_dim": 16} | changes,
-    ).eval()  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4,
-        sample_size=16,
-    ).eval()  # fmt: skip
-    scheduler = PNDMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True,
-        steps_offset=1,
-    )  # fmt: skip
-    return {"unet": unet, "vae": vae, "scheduler": scheduler}
-
-
-@pytest.fixture(scope="session")
-def text_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Stable Diffusion of the classes of version 1.4, as save_pretrained writes it."""
-    from diffusers import StableDiffusionPipeline
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        parts = {"tokenizer": tokenizer, "text_encoder": _text_encoder(tokenizer), **_networks()}
-        none = dict.fromkeys(("safety_checker", "feature_extractor"))
-        pipeline = StableDiffusionPipeline(**parts, **none, requires_safety_checker=False)
+def text_folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion, as save_pretrained writes it."""
     folder = tmp_path_factory.mktemp("stable-diffusion")
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    tiny.stable_diffusion(folder / "tokenizer").save_pretrained(folder, safe_serialization=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def sdxl(tokenizer: Any) -> Any:
-    """A Stable Diffusion XL: two text encoders, one of them pooled, and sizes as conditions."""
-    from diffusers import StableDiffusionXLPipeline
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        networks = _networks(
-            cross_attention_dim=32, addition_embed_type="text_time", addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 16, use_linear_projection=True,
-        )  # fmt: skip
-        return StableDiffusionXLPipeline(
-            tokenizer=tokenizer, tokenizer_2=tokenizer, text_encoder=_text_encoder(tokenizer),
-            text_encoder_2=_text_encoder(tokenizer, projected=True), **networks,
-        )  # fmt: skip
+def sdxl(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tiny.sdxl(tmp_path_factory.mktemp("tokenizer"))

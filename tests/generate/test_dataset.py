@@ -26,6 +26,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from synthbook.data import load
+from synthbook.data.loading import load_generated
+from synthbook.data.shards import load_shards
 from synthbook.errors import InputError
 from synthbook.generate import dataset
 from synthbook.generate.dataset import PARTS, make, measured, progress, recorded
@@ -195,7 +197,7 @@ def test_folders_hold_what_the_plan_says_and_load_as_a_data_set(
 def test_shards_hold_image_and_record_of_each_and_no_time_or_owner(tmp_path: Path) -> None:
     plan = quick_plan("shards", model="some/model")
     make(plan, Quick(), tmp_path)
-    seen = Counter()
+    seen, rows = Counter(), [row for k in range(plan.units) for row in plan.span(k)]
     for unit in range(plan.units):
         with tarfile.open(tmp_path / f"shard-{unit:06d}.tar") as tar:
             members = tar.getmembers()
@@ -209,6 +211,13 @@ def test_shards_hold_image_and_record_of_each_and_no_time_or_owner(tmp_path: Pat
                 seen[row.name] += 1
     assert seen == dict(zip(CLASSES, COUNTS, strict=True))
     assert not [p for p in (tmp_path / PARTS).iterdir() if p.is_dir()]  # nothing is there twice
+    make(quick_plan(), Quick(), tmp_path / "folders" / "x")
+    found = load_shards(tmp_path)
+    folders = load_generated(str(tmp_path / "folders" / "x"), like=found)
+    assert found.classes == CLASSES
+    order = np.argsort([row.name + f"{row.index:06d}" for row in rows])
+    np.testing.assert_array_equal(found.images[order], folders.images)
+    np.testing.assert_array_equal(found.labels[order], folders.labels)
 
 
 @both
