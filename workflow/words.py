@@ -26,7 +26,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +35,7 @@ from synthbook.generate.wordnet import COLUMNS, FOLDER, JOIN
 from synthbook.store import atomic_write
 
 
-@dataclass(frozen=True)
-class Own:
+class Own(NamedTuple):
     """Words of our own, where WordNet has none, or where two classes share a synset.
 
     ``sense`` is the synset; without it ``parent`` and ``definition`` are given.
@@ -150,12 +148,12 @@ CIFAR100: dict[str, tuple[str | Own, dict[str, str | Own]]] = {
 }
 # General words in the captions of the miniature's web (generate/captions.py), by their sense.
 GENERAL: dict[str, str | Own] = {
-    "aircraft": "", "amphibian": "amphibian.3", "animal": "", "aquatic mammal": "", "bird": "",
-    "boat": "", "building": "", "carnivore": "", "container": "", "crustacean": "", "device": "",
-    "fish": "", "flower": "", "fruit": "", "furniture": "", "fungus": "", "herbivore": "",
-    "insect": "", "invertebrate": "", "landscape": "", "mammal": "", "measuring instrument": "",
-    "motor vehicle": "", "person": "", "pet": "", "plant": "plant.2", "reptile": "", "rodent": "",
-    "sea animal": "", "structure": "", "tableware": "", "tree": "", "vegetable": "", "vehicle": "",
+    "aircraft": "", "amphibian": "amphibian.3", "animal": "", "boat": "", "building": "",
+    "carnivore": "", "container": "", "crustacean": "", "device": "", "fruit": "",
+    "furniture": "", "fungus": "", "herbivore": "", "invertebrate": "", "landscape": "",
+    "mammal": "", "measuring instrument": "", "motor vehicle": "", "pet": "", "plant": "plant.2",
+    "rodent": "", "sea animal": "", "structure": "", "tableware": "", "vegetable": "",
+    "vehicle": "",
 }
 # fmt: on
 

@@ -27,6 +27,7 @@ from synthbook.generate.wordnet import (
     ClassWords,
     class_words,
     of_synset,
+    synsets_of,
 )
 from synthbook.randomness import numpy_generator
 
@@ -104,6 +105,8 @@ def scenes_of(source: str | Sequence[str] = "places365") -> tuple[str, ...]:
     if source == "places365":
         return _places()
     if isinstance(source, str):
+        if not _is_file(source):
+            raise InputError(f"scenes '{source}' are neither 'places365' nor a file of scenes")
         lines = (" ".join(line.split()) for line in _lines(Path(source).expanduser(), "scenes"))
         scenes = [line for line in lines if line]
     else:
@@ -158,14 +161,20 @@ def prompt(
         if need in chosen.needs and not fields[need]:
             raise InputError(
                 f"class '{words.name}' has no {what}, which the form '{chosen.name}' "
-                f"({chosen.paper}) needs; add it to the list of classes ({LINE}), or choose "
-                "another form"
+                f"({chosen.paper}) needs; add it to the list of classes ({LINE}), "
+                f"{_synset_hint(words)}or choose another form"
             )
     if "b" in chosen.needs:
         places = _places() if scenes is None else scenes
         order = _scene_order(words.name, len(places), seed)
         fields["b"] = places[order[index % len(places)]]
     return chosen.template.format(**fields)
+
+
+def _synset_hint(words: ClassWords) -> str:
+    """Return what of WordNet the class may be, as half a sentence."""
+    found = [f"{s.synset} ({s.definition[:40]})" for s in synsets_of(words.lemmas[0])]
+    return f"or give a synset for its name, such as {' or '.join(found)}, " if found else ""
 
 
 def prompts(
@@ -264,6 +273,8 @@ def _own_class(cells: Sequence[str], path: Path) -> ClassWords:
     if len(cells) > len(HEADER) or not lemmas:
         said = f"has {len(cells)} parts" if lemmas else "has no name"
         raise InputError(f"{path}: the line '{', '.join(cells)[:80]}' {said}; {LINE}")
+    if re.search(r"[\x00-\x1f\x7f]", "".join(cells)):
+        raise InputError(f"{path}: class {name!r} has signs that no text has; delete them")
     definition, parents = cells[1] if len(cells) > 1 else "", _words("".join(cells[2:]))
     if re.fullmatch(r"n\d{5,}", name):
         base = of_synset(name)

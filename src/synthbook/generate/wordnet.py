@@ -95,6 +95,12 @@ def of_synset(synset: str) -> ClassWords:
     return _synsets()[synset]
 
 
+def synsets_of(word: str) -> tuple[ClassWords, ...]:
+    """Return the synsets of the table that have a word among their lemmas, in any capitals."""
+    word = word.replace("_", " ").lower()
+    return tuple(s for s in _synsets().values() if word in map(str.lower, s.lemmas))
+
+
 @cache
 def class_words(of: str) -> tuple[ClassWords, ...]:
     """Return the words of the classes of a set of `SETS`, in the order of its labels.
@@ -190,7 +196,7 @@ def senses(word: str) -> tuple[ClassWords, ...]:
     if word in _senses():
         return _senses()[word]
     if count == 1:
-        return tuple(s for s in _synsets().values() if word in map(str.lower, s.lemmas))
+        return synsets_of(word)
     raise InputError(
         f"the table has the number of senses of '{word}', {count}, and not the senses; it has those"
         " of the names of ImageNet-100, Caltech-101 and CIFAR"
