@@ -87,8 +87,3 @@ def text_folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stable-diffusion")
     tiny.stable_diffusion(folder / "tokenizer").save_pretrained(folder, safe_serialization=True)
     return folder
-
-
-@pytest.fixture(scope="session")
-def sdxl(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return tiny.sdxl(tmp_path_factory.mktemp("tokenizer"))

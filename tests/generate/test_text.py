@@ -101,16 +101,40 @@ def test_every_scheduler_that_is_let_in_keeps_images_apart(generator: TextToImag
         pipeline.scheduler = own
 
 
-def test_an_sdxl_with_two_text_encoders_goes_the_same_way(sdxl: Any) -> None:
-    generator = TextToImage(sdxl)
+@pytest.mark.parametrize("kind", ["sdxl", "sd3"])
+def test_others_with_several_text_encoders_go_the_same_way(
+    kind: str, tiny: Any, tmp_path: Path
+) -> None:
+    pipeline = getattr(tiny, kind)(tmp_path)
+    generator = TextToImage(pipeline)
     many = generator.images(PROMPTS, SEEDS, **HOW).images
     assert (many[1] == alone(generator, 1)).all()
     assert len(generator._names) == 4
     draw = torch_generator(SEEDS[1], "text to image", 0)
-    plain = sdxl(PROMPTS[1], generator=draw, output_type="np", **HOW).images[0]
+    plain = pipeline(PROMPTS[1], generator=draw, output_type="np", **HOW).images[0]
     assert np.abs(many[1] - 255 * plain).max() < 0.51
     long = "dog " * 80
     assert [c.tokenizer for c in generator.cut([long])] == ["tokenizer", "tokenizer_2"]
+
+
+def test_the_books_own_pipeline_is_read_and_goes_the_same_way(tiny: Any, tmp_path: Path) -> None:
+    module = pytest.importorskip("synthbook.generate.text_pipeline")
+    from diffusers import UNet2DConditionModel
+
+    parts = tiny.stable_diffusion(tmp_path / "words").components
+    unet = UNet2DConditionModel.from_config(
+        parts["unet"].config | {"in_channels": 3, "out_channels": 3}
+    )
+    scheduler = parts["scheduler"]
+    own = module.TextToPixelsPipeline(unet, scheduler, parts["text_encoder"], parts["tokenizer"])
+    own.save_pretrained(tmp_path / "own", safe_serialization=True)
+    generator = opened(tmp_path / "own")
+    assert generator._names == ("prompt_embeds",)
+    many = generator.images(PROMPTS, SEEDS, **HOW).images
+    assert (many[1] == alone(generator, 1)).all()
+    draw = torch_generator(SEEDS[1], "text to image", 0)
+    plain = own(PROMPTS[1], generator=[draw], output_type="np", **HOW).images[0]
+    assert np.abs(many[1] - 255 * plain).max() < 0.51
 
 
 def test_each_prompt_is_encoded_once(
@@ -119,7 +143,7 @@ def test_each_prompt_is_encoded_once(
     asked, encode = [], type(generator.pipeline).encode_prompt
 
     def keep(self: Any, *given: Any, **how: Any) -> Any:
-        asked.extend([how["prompt"]] if how.get("prompt") is not None else [])
+        asked.extend(how.get("prompt") or [])
         return encode(self, *given, **how)
 
     keep.__signature__ = inspect.signature(encode)
@@ -161,10 +185,15 @@ def test_the_limit_of_other_encoders_is_what_the_call_gives_them(generator: Text
 
     def call(prompt, max_sequence_length=120): ...
 
-    other = TextToImage.__new__(TextToImage)
-    other.pipeline = SimpleNamespace(__call__=call)
-    assert other._limit(T5()) == 120
-    assert other._limit(generator.pipeline.tokenizer) == 77
+    def limit(tokenizer: Any, places: Any = None) -> int:
+        other = TextToImage.__new__(TextToImage)
+        encoder = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=places))
+        other.pipeline = SimpleNamespace(__call__=call, text_encoder_2=encoder)
+        return other._limit("tokenizer_2", tokenizer)
+
+    assert limit(T5()) == 120
+    assert limit(generator.pipeline.tokenizer) == 77
+    assert limit(generator.pipeline.tokenizer, 32) == 32
 
 
 # ---- black images --------------------------------------------------------------------------------

@@ -95,3 +95,28 @@ def sdxl(folder: Path) -> Any:
             text_encoder_2=text_encoder(len(words), 16, projected=True),
             **networks(16, (8, 16), 32, **changes),
         )  # fmt: skip
+
+
+def sd3(folder: Path) -> Any:
+    """Return a Stable Diffusion 3 without its T5: a transformer, and flow matching."""
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+    )
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        words = tokenizer(folder)
+        transformer = SD3Transformer2DModel(
+            sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=1,
+            attention_head_dim=8, num_attention_heads=2, joint_attention_dim=32,
+            caption_projection_dim=16, pooled_projection_dim=32, pos_embed_max_size=16,
+        ).eval()  # fmt: skip
+        vae = networks(16, (8, 16), 16)["vae"]
+        vae.register_to_config(shift_factor=0.0)
+        encoders = [text_encoder(len(words), 16, projected=True) for _ in range(2)]
+        return StableDiffusion3Pipeline(
+            transformer, FlowMatchEulerDiscreteScheduler(), vae, encoders[0], words, encoders[1],
+            words, None, None,
+        )  # fmt: skip

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,9 +31,11 @@ LANES = 8
 TRIES = 20  # images of a seed before a prompt that gives black ones only is given up
 KEPT = 1024  # prompts whose embeddings are kept: each takes some 0.1 MB, or 0.3 MB for SDXL
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+OWN = {"TextToPixelsPipeline": "synthbook.generate.text_pipeline"}  # the book's: class -> module
 # What encode_prompt returns, in this order, if these are all that it takes back. Pipelines that
 # are told otherwise, such as with masks, get the prompts themselves.
 EMBEDDINGS = (
+    ("prompt_embeds",),
     ("prompt_embeds", "negative_prompt_embeds"),
     ("prompt_embeds", "negative_prompt_embeds",
      "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
@@ -88,7 +91,7 @@ def opened(
         InputError: if it cannot be loaded, or makes no images from text.
     """
     import torch
-    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     check_choice("precision", precision, PRECISIONS)
     if precision == "auto":
@@ -105,10 +108,11 @@ def opened(
                 raise ValueError("it is a class of the repository's own code, which is not run")
             if "safety_checker" in index and not safety_checker:
                 how |= {"safety_checker": None, "requires_safety_checker": False}
-            try:
-                pipeline = AutoPipelineForText2Image.from_pretrained(source, **how)
-            except ValueError:  # none of those that the Auto class knows
-                pipeline = DiffusionPipeline.from_pretrained(source, **how)
+            if index["_class_name"] in OWN:
+                module = import_module(OWN[index["_class_name"]])
+                pipeline = getattr(module, index["_class_name"]).from_pretrained(source, **how)
+            else:
+                pipeline = _of_diffusers(source, how)
         except Exception as error:  # whatever is missing or damaged
             raise InputError(
                 f"the pipeline '{model}' cannot be loaded ({' '.join(str(error).split())[:300]}); "
@@ -123,6 +127,15 @@ def opened(
     return TextToImage(
         pipeline, name=str(model), batch_size=batch_size, device=device, compiled=compiled
     )
+
+
+def _of_diffusers(source: str, how: dict[str, Any]) -> Any:
+    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+
+    try:
+        return AutoPipelineForText2Image.from_pretrained(source, **how)
+    except ValueError:  # none of those that the Auto class knows
+        return DiffusionPipeline.from_pretrained(source, **how)
 
 
 def schedulers(pipeline: Any) -> dict[str, Any]:
@@ -227,7 +240,7 @@ class TextToImage:
         for name, tokenizer in getattr(self.pipeline, "components", {}).items():
             if not (name.startswith("tokenizer") and tokenizer and wanted):
                 continue
-            limit = self._limit(tokenizer)
+            limit = self._limit(name, tokenizer)
             room = limit - tokenizer.num_special_tokens_to_add()
             exact = getattr(tokenizer, "is_fast", False)  # it tells where in the text a token is
             how = {"add_special_tokens": False, "verbose": False, "return_offsets_mapping": exact}
@@ -240,13 +253,18 @@ class TextToImage:
         self._known_length.update(prompts)
         return found
 
-    def _limit(self, tokenizer: Any) -> int:
-        """Return how many tokens a text encoder sees: what the call says of those beside CLIP's."""
-        most = tokenizer.model_max_length
+    def _limit(self, name: str, tokenizer: Any) -> int:
+        """Return how many tokens the text encoder of a tokenizer sees.
+
+        CLIP's has so many places; others take more than the pipeline's call gives them.
+        """
+        encoder = getattr(self.pipeline, name.replace("tokenizer", "text_encoder"), None)
+        places = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
         given = inspect.signature(self.pipeline.__call__).parameters.get("max_sequence_length")
+        limits = [tokenizer.model_max_length, places]
         if given is not None and "CLIP" not in type(tokenizer).__name__:
-            most = min(most, given.default)
-        return most
+            limits.append(given.default)
+        return min(limit for limit in limits if isinstance(limit, int))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -257,17 +275,21 @@ class TextToImage:
         takes = inspect.signature(encode).parameters
         calls = inspect.signature(self.pipeline.__call__).parameters
         names = {name for name in takes if "_embeds" in name or "_mask" in name}
+        if {*takes} == {"prompt"}:  # the book's own, which knows itself what no prompt is
+            names = {"prompt_embeds"}
         return next((n for n in EMBEDDINGS if set(n) == names and names <= {*calls}), ())
 
     def _encoded(self, prompt: str, *, guided: bool) -> tuple:
         """Return the embeddings of one prompt, which is alone in the text encoder."""
-        given = {"prompt": prompt, "device": self.device, "num_images_per_prompt": 1}
-        given["do_classifier_free_guidance"] = guided
+        given = {
+            "prompt": [prompt], "device": self.device, "num_images_per_prompt": 1,
+            "do_classifier_free_guidance": guided,
+            "prompt_2": None, "prompt_3": None,  # SD 3 wants to be told that they are the same
+        }  # fmt: skip
         takes = inspect.signature(self.pipeline.encode_prompt).parameters
-        # SD 3 wants to be told that all of its text encoders get the same.
-        given |= {name: None for name in ("prompt_2", "prompt_3") if name in takes}
         with _quiet():
-            return self.pipeline.encode_prompt(**given)
+            encoded = self.pipeline.encode_prompt(**{k: v for k, v in given.items() if k in takes})
+        return encoded if isinstance(encoded, tuple) else (encoded,)
 
     def _conditions(self, prompts: Sequence[str], guided: bool) -> dict[str, Any]:
         """Return what a call takes for its prompts; each prompt is encoded once, and then kept."""
