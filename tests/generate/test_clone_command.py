@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,15 +94,11 @@ def test_processes_that_accelerate_starts_share_the_work(
 ) -> None:
     """With the variables that `accelerate launch` sets for two processes on the CPU."""
     shards = ["--format", "shards", "--shard-size", "2"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     started = []
     for rank in range(2):
         if not (number := os.fork()):
-            ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-            where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-            os.environ.update({name: str(value) for name, value in (ranks | where).items()})
+            ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}
+            os.environ.update({name: str(value) for name, value in ranks.items()})
             code = 9
             try:
                 code = clone(tmp_path / "two", *shards)
@@ -230,6 +225,12 @@ def test_a_worker_under_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert share("2/3", "cpu") == ((1, 3), "cpu")
     assert share(None, "cpu") == ((0, 1), "cpu")
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert share(None, "cpu") == ((1, 2), "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert share(None, "auto") == ((1, 2), "cuda:3")
+    assert share(None, "cuda:0") == ((1, 2), "cuda:0")
     with pytest.raises(InputError, match="--worker is for starting without accelerate"):
         share("1/2", "cpu")
 

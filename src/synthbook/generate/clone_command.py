@@ -115,26 +115,25 @@ def _counted(data: str) -> tuple[tuple[str, ...], np.ndarray]:
 def share(worker: str | None, device: str) -> tuple[tuple[int, int], str]:
     """Return which part of the work this process does, (k, n) from 0, and on which device.
 
-    From ``worker``, "K/N" with K from 1; or, under `accelerate launch`, from its rank.
+    From ``worker``, "K/N" with K from 1; or from what `accelerate launch` and torchrun tell each
+    process of theirs. Processes send nothing to each other and open no group, so that none waits
+    for one that was killed.
     """
-    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    rank, size = (int(os.environ.get(name, one)) for name, one in (("RANK", 0), ("WORLD_SIZE", 1)))
     if worker is not None:
         number, slash, count = worker.partition("/")
         fine = slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)
         if not fine:
             raise InputError(f"--worker {worker} is no part; give K/N, such as 1/4, with K up to N")
-        if launched:
+        if size > 1:
             raise InputError("--worker is for starting without accelerate, which counts by itself")
         return (int(number) - 1, int(count)), device
-    if not launched:
-        return (0, 1), device
-    from accelerate import PartialState
+    if size > 1 and device in ("auto", "cuda"):
+        import torch
 
-    state = PartialState(cpu=device == "cpu")
-    part = state.process_index, state.num_processes
-    # Nothing is sent between workers, so that none waits for one that was killed.
-    state.destroy_process_group()
-    return part, str(state.device)
+        local = int(os.environ.get("LOCAL_RANK", rank))
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    return (rank, size) if size > 1 else (0, 1), device
 
 
 def priced(plan: Plan, given: Namespace) -> str:

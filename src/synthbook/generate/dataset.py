@@ -30,7 +30,6 @@ from synthbook.generate.dataset_plan import FILE, Plan, Planned, check_same
 from synthbook.generate.text import TextToImage
 from synthbook.locks import alone
 from synthbook.machine import say, telling
-from synthbook.store import atomic_write
 from synthbook.sums import digest
 
 PARTS = ".parts"  # beside the images, and hidden from readers: reports, locks, unfinished shards
@@ -173,8 +172,9 @@ def _prepare(plan: Plan, generator: TextToImage, out: Path, *, first: bool) -> N
             lines = [json.dumps(c._asdict(), ensure_ascii=False) + "\n" for c in cut]
             for path, text in ((out / CUT, "".join(lines)), (file, plan.text())):
                 if text:
-                    with atomic_write(path) as stream:
-                        stream.write(text)
+                    part = place / path.name  # the lock is ours, and so is the name
+                    part.write_text(text, encoding="utf-8", newline="\n")
+                    part.replace(path)
     if cut and first:
         say(
             f"{len({c.prompt for c in cut}):,} prompts are over the {cut[0].limit} tokens that the "
