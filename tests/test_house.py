@@ -27,7 +27,8 @@ MAY = {
     "claims": GROUND | {"record"},
     "page": GROUND | {"record", "claims"},
     "press": GROUND | {"record", "claims", "page"},
-    "cli": GROUND | {"record", "claims", "page", "press", "data"},  # data: only to list and fetch
+    # data: only to list and fetch; generate: only for the command that makes a data set
+    "cli": GROUND | {"record", "claims", "page", "press", "data", "generate"},
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The ``synthbook`` command: what chapters there are, running them, claims, and data."""
+"""The ``synthbook`` command: chapters, running them, claims, data, and generated data sets."""
 
 from __future__ import annotations
 
@@ -84,11 +84,51 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data-root", default="", help="the folder that holds downloaded sets")
     data.add_argument("--download", metavar="NAME", help="fetch a set into --data-root")
 
+    text = "make a data set of generated images from a list of classes"
+    cloning = command("clone", text, clone_classes)
+    _clone_options(cloning)
+
     for made in (running, verifying):
         made.add_argument("chapter", help="for example 12_not_mutual, or 12")
     for made in (listing, claims, data):
         made.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _clone_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "a file with a class a line (name, definition, parent), or a set such as imagenet100"
+    add("classes", metavar="CLASSES", help=text)
+    text = "a text-to-image pipeline of diffusers: a folder, or its id on the Hub"
+    add("--model", required=True, help=text)
+    add("--out", type=Path, required=True, help="the folder of the data set")
+    add("--per-class", type=int, metavar="N", help="images of each class")
+    add("--like", metavar="DATA", help="a real set, whose number of images of each class is kept")
+    add("--count", type=int, metavar="N", help="images in all, in the proportions of --like")
+    text = "name, parent, definition, scene or photo; or as the paper writes it, 'c, h_c'"
+    add("--prompt", default="name", metavar="FORM", help=text)
+    text = "a file with a scene a line, for the form 'scene'; if not given those of Places"
+    add("--scenes", default="places365", metavar="FILE", help=text)
+    add("--guidance-scale", type=float, default=2.0, metavar="G", help="1 and more, or 0 for none")
+    add("--steps", type=int, default=50, metavar="N", help="denoising steps of an image")
+    add("--size", type=int, default=0, metavar="PIXELS", help="the pipeline's own if not given")
+    add("--seed", type=int, default=0, metavar="N", help="of the whole set")
+    text = "a class of diffusers, such as DDIMScheduler; the pipeline's own if not given"
+    add("--scheduler", default="", metavar="NAME", help=text)
+    add("--format", default="folders", help="folders of PNG files, or shards (tar files)")
+    add("--shard-size", type=int, default=1000, metavar="N", help="images a shard")
+    add("--batch-size", type=int, default=16, metavar="N", help="images a call on a GPU")
+    text = "float32, float16 or bfloat16; if not given float16 on a GPU"
+    add("--precision", default="auto", help=text)
+    add("--compile", action="store_true", help="put the denoising network through torch.compile")
+    add("--safety-checker", action="store_true", help="replace images that the filter blackens")
+    add("--revision", help="a commit, branch or tag of the Hub's repository")
+    add("--variant", help="of the files of weights, such as fp16")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--worker", metavar="K/N", help="do the K-th of N parts; others do the rest")
+    text = "print what it would be, and its time and room on the disk; make nothing"
+    add("--dry-run", action="store_true", help=text)
+    add("--rate", type=float, help="for --dry-run: images a second, which else are measured")
 
 
 def _print_json(value: Any) -> None:
@@ -323,6 +363,13 @@ def show_data(given: argparse.Namespace) -> int | None:
         if not entry["present"]:
             print(f"{'':29} to get it: {entry['how']}")
     return None
+
+
+def clone_classes(given: argparse.Namespace) -> None:
+    """Make a data set of generated images, or say what it would cost."""
+    from synthbook.generate.clone_command import run
+
+    run(given)
 
 
 if __name__ == "__main__":

@@ -73,3 +73,17 @@ def model(request, make) -> Generator:
 def network_of() -> Callable[..., tuple[Any, Any]]:
     """Return the function that makes the networks of `make`."""
     return _network
+
+
+@pytest.fixture(scope="session")
+def tiny(load_script: Callable[[str], Any]) -> Any:
+    """What builds pipelines from text to image of tiny untrained parts."""
+    return load_script("tests/generate/tiny_pipelines.py")
+
+
+@pytest.fixture(scope="session")
+def text_folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion, as save_pretrained writes it."""
+    folder = tmp_path_factory.mktemp("stable-diffusion")
+    tiny.stable_diffusion(folder / "tokenizer").save_pretrained(folder, safe_serialization=True)
+    return folder

@@ -1,0 +1,208 @@
+"""What ``synthbook clone`` does: a list of classes in, a generated data set out, or its price."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthbook.data import ImageSet, load
+from synthbook.data.files import open_folder
+from synthbook.data.loading import same_classes
+from synthbook.data.named import REGISTRY
+from synthbook.data.npz import open_npz
+from synthbook.errors import InputError
+from synthbook.generate.clones import class_shares
+from synthbook.generate.dataset_plan import Plan, prompts_of
+from synthbook.generate.prompts import classes_of
+
+if TYPE_CHECKING:
+    from synthbook.generate.dataset import Rate
+    from synthbook.generate.text import TextToImage
+
+FOLDER_UNIT = 256  # images of folders that are reported together
+SIDE = 512  # pixels, where a price is asked for without a size and without the model
+
+
+def run(given: Namespace) -> None:
+    """Make the data set, or say what it would cost."""
+    from synthbook.machine import prepare
+
+    words = classes_of(given.classes)
+    names = tuple(word.name for word in words)
+    counts = counts_of(names, given.per_class, given.like, given.count)
+    prompts = prompts_of(words, given.prompt, counts, seed=given.seed, scenes=given.scenes)
+    plan = Plan(
+        names, prompts, counts, given.seed, given.guidance_scale, given.steps, given.size,
+        given.format, given.shard_size if given.format == "shards" else FOLDER_UNIT, {},
+        str(given.model),
+    )  # fmt: skip
+    if given.dry_run:
+        return print(priced(plan, given))
+    worker, device = share(given.worker, given.device)
+    generator = _opened(given, prepare(device))
+    plan = _by(plan, generator)
+
+    from synthbook.generate.dataset import make
+
+    done = make(plan, generator, given.out, worker=worker)
+    print(f"{given.out}: {done}")
+    if done.images < done.wanted:
+        print("the rest is left to other workers; start those that have stopped again")
+    return None
+
+
+def _by(plan: Plan, generator: TextToImage) -> Plan:
+    """Return the plan for a generator."""
+    return replace(plan, made_by=generator.identity)
+
+
+def _opened(given: Namespace, device: str, *, local: bool = False) -> TextToImage:
+    from synthbook.generate.text import opened
+
+    return opened(
+        given.model, scheduler=given.scheduler, precision=given.precision, compiled=given.compile,
+        safety_checker=given.safety_checker, batch_size=given.batch_size, device=device,
+        revision=given.revision, variant=given.variant, local=local,
+    )  # fmt: skip
+
+
+def counts_of(
+    names: Sequence[str], per_class: int | None, like: str | None, count: int | None
+) -> tuple[int, ...]:
+    """Return how many images each class gets: as many each, or as a real set has.
+
+    Of a real set these are its training images: a set by name, a folder or an .npz; ``count`` of
+    all, in its proportions (`class_shares`), or as many as it has.
+    """
+    if (per_class is None) == (like is None):
+        raise InputError("give either --per-class N, or --like DATA for the numbers of a real set")
+    if count is not None and (like is None or count < 1):
+        raise InputError(f"--count {count} is images in all, in the proportions of --like; give it")
+    if per_class is not None:
+        if per_class < 1:
+            raise InputError(f"--per-class {per_class} makes no images; give 1 or more")
+        return (per_class,) * len(names)
+    classes, of_class = _counted(like)
+    same_classes(classes, names, "the list of classes")
+    of_name = dict(zip(classes, of_class.tolist(), strict=True))
+    numbers = np.array([of_name[name] for name in names])
+    if count is not None:
+        labels = np.repeat(np.arange(len(names)), numbers)
+        pixels = np.zeros((len(labels), 1, 1, 1), np.uint8)
+        numbers = class_shares(ImageSet(pixels, labels, tuple(names), like), count)
+    return tuple(numbers.tolist())
+
+
+def _counted(data: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the classes of a real set, and how many training images each has."""
+    path = Path(data).expanduser()
+    if data in REGISTRY or not path.exists():
+        train = load(data, data_root=os.environ.get("SYNTHBOOK_DATA", "")).train
+        return train.classes, train.counts()
+    found = open_folder(path) if path.is_dir() else open_npz(path)
+    labels = found.labels["train" if "train" in found.labels else "pool"]
+    return found.classes, np.bincount(labels, minlength=len(found.classes))
+
+
+def share(worker: str | None, device: str) -> tuple[tuple[int, int], str]:
+    """Return which part of the work this process does, (k, n) from 0, and on which device.
+
+    From ``worker``, "K/N" with K from 1; or from what `accelerate launch` and torchrun tell each
+    process of theirs. Processes send nothing to each other and open no group, so that none waits
+    for one that was killed.
+    """
+    rank, size = (int(os.environ.get(name, one)) for name, one in (("RANK", 0), ("WORLD_SIZE", 1)))
+    if worker is not None:
+        number, slash, count = worker.partition("/")
+        fine = slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)
+        if not fine:
+            raise InputError(f"--worker {worker} is no part; give K/N, such as 1/4, with K up to N")
+        if size > 1:
+            raise InputError("--worker is for starting without accelerate, which counts by itself")
+        return (int(number) - 1, int(count)), device
+    if size > 1 and device in ("auto", "cuda"):
+        import torch
+
+        local = int(os.environ.get("LOCAL_RANK", rank))
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    return (rank, size) if size > 1 else (0, 1), device
+
+
+def priced(plan: Plan, given: Namespace) -> str:
+    """Return what a data set is and what it costs, as text.
+
+    The rate is ``given.rate``, or measured with the model on this machine.
+    """
+    from synthbook.generate.dataset import PNG_SHARE, Rate, measured
+
+    side = plan.size or SIDE
+    guess = PNG_SHARE * side * side * 3
+    if given.rate is not None:
+        if not given.rate > 0:
+            raise InputError(f"--rate {given.rate} is images a second; give more than 0")
+        rate, said = Rate(1 / given.rate, guess), "as given"
+    else:
+        rate, said = _measured(plan, given, measured)
+    hours = len(plan) * rate.seconds / 3600
+    counts = plan.counts
+    each = f"{counts[0]:,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+    prompts = sum(map(len, plan.prompts))
+    parts = f"{plan.units:,} shards" if plan.format == "shards" else "class folders"
+    lines = {
+        "images": f"{len(plan):,} of {len(counts):,} classes, {each} each, in {parts}",
+        "prompts": f"{prompts:,} of the form '{given.prompt}', such as '{plan.prompts[0][0][:80]}'",
+        "settings": f"guidance scale {plan.guidance_scale:g}, {plan.num_inference_steps} steps, "
+        f"seed {plan.seed}, {plan.model}",
+        "rate": f"{1 / rate.seconds:.3g} images a second of one device, {said}",
+        "time": f"{hours:,.1f} hours of it; with 8 of them {hours / 8:,.1f}",
+        "disk": f"{_bytes(len(plan) * rate.size)} at {_bytes(rate.size)} an image; "
+        f"{_bytes(_free(given.out))} are free",
+    }  # fmt: skip
+    return "\n".join(f"{name:9} {text}" for name, text in lines.items())
+
+
+def _measured(plan: Plan, given: Namespace, measured: Callable[..., Rate]) -> tuple[Rate, str]:
+    """Return the rate of the model, which must be on this machine, and where it was measured."""
+    from synthbook.machine import prepare, processor
+
+    device = prepare(given.device)
+    try:
+        generator = _opened(given, device, local=True)
+    except InputError as error:
+        raise InputError(
+            f"{error}; or give --rate, in images a second, to have the price without the model"
+        ) from error
+    if device.startswith("cuda"):
+        import torch
+
+        where = torch.cuda.get_device_name(device)
+    else:
+        where = processor().partition(" (")[0]
+    cut = generator.cut([prompt for prompts in plan.prompts for prompt in prompts])
+    if cut:
+        print(
+            f"{len(cut):,} prompts are over the {cut[0].limit} tokens of the text encoder; "
+            f"'{cut[0].prompt[:60]} ...' loses '{cut[0].lost}'", file=sys.stderr,
+        )  # fmt: skip
+    return measured(_by(plan, generator), generator), f"measured on {where}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB" if number < 1000 else f"{number:,.0f} TB"
+
+
+def _free(out: Path) -> int:
+    place = out.expanduser().absolute()
+    return shutil.disk_usage(next(f for f in (place, *place.parents) if f.exists())).free

@@ -1,0 +1,73 @@
+"""A text-to-image generator asked for classes: the images of a plan, and a clone like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from synthbook.data import ImageSet
+from synthbook.errors import InputError
+from synthbook.generate import prompted
+from synthbook.generate.clones import class_shares, clone
+from synthbook.generate.dataset_plan import Plan, prompts_of
+from synthbook.generate.prompted import Prompted
+from synthbook.generate.text import opened
+from synthbook.generate.wordnet import ClassWords
+
+WORDS = (
+    ClassWords("cat", ("cat", "kitty"), ("feline",), "a small animal"),
+    ClassWords("dog", ("dog",), ("canine",), "a larger one"),
+)
+SCENES = ("attic", "bakery shop", "coast")
+HOW = {"guidance_scale": 2.0, "num_inference_steps": 2}
+
+
+@pytest.fixture
+def source(text_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prompted:
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+    torch.set_num_threads(1)
+    return Prompted(opened(text_folder), WORDS, "scene", scenes=SCENES)
+
+
+def test_its_images_are_those_of_a_plan_with_the_same_seed(source: Prompted) -> None:
+    counts = (4, 2)
+    prompts = prompts_of(WORDS, "scene", counts, seed=5, scenes=SCENES)
+    plan = Plan(source.classes, prompts, counts, 5, 2.0, 2, 0, "shards", 10, {})
+    rows = [*plan.span(0)]
+    asked = source.asked([0, 1, 0, 0, 1, 0], 5)
+    assert sorted(zip(*asked, strict=True)) == sorted((row.prompt, row.seed) for row in rows)
+    assert len({*asked[0]}) == 3 + 2
+
+
+def test_images_are_made_once_and_brought_to_size(source: Prompted, no_builds: Any) -> None:
+    images = source.sample([0, None, 1], seed=5, **HOW)
+    assert images.shape == (3, 16, 16, 3)
+    prompts, seeds = source.asked([0, None, 1], 5)
+    assert prompts[1] == ""
+    np.testing.assert_array_equal(images, source.generator.images(prompts, seeds, **HOW).images)
+    small = Prompted(source.generator, WORDS, "scene", scenes=SCENES, image_size=8, channels=1)
+    assert small.sample([0], seed=5, **HOW).shape == (1, 8, 8, 1)
+    no_builds(prompted)
+    np.testing.assert_array_equal(source.sample([0, None, 1], seed=5, **HOW), images)
+    with pytest.raises(AssertionError, match="built again"):
+        source.sample([0, None, 1], seed=6, **HOW)
+
+
+def test_a_clone_of_real_images_is_made_like_with_any_generator(source: Prompted) -> None:
+    real = ImageSet(np.zeros((4, 16, 16, 3), np.uint8), [0, 0, 0, 1], ("cat", "dog"), "real")
+    made = clone(source, real, count=8, seed=1, **HOW)
+    np.testing.assert_array_equal(made.counts(), class_shares(real, 8))
+    assert (made.classes, made.name) == (real.classes, "text clone of real")
+    others = {Prompted(source.generator, WORDS, form).key for form in ("name", "parent")}
+    assert len(others | {source.key}) == 3
+
+
+def test_what_a_form_lacks_is_named_before_anything_is_made(source: Prompted) -> None:
+    with pytest.raises(InputError, match="class 'ant' has no parent"):
+        Prompted(source.generator, (ClassWords("ant", ("ant",)),), "parent")
+    with pytest.raises(InputError, match="no image is asked"):
+        source.sample([], seed=0)
