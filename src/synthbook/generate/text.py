@@ -83,7 +83,7 @@ def opened(
         safety_checker: whether the pipeline's own filter, where it has one, blackens images.
         batch_size: images a call. On the CPU it is always `LANES`, so that nothing depends on it.
         device: a device of torch.
-        revision: of the Hub's repository: a commit, branch or tag.
+        revision: a commit, branch or tag of the Hub's repository.
         variant: of the weights' files, such as "fp16".
         local: read what is on this machine alone.
 
@@ -210,8 +210,7 @@ class TextToImage:
     def identity(self) -> dict[str, Any]:
         """What decides on its images, beside prompt, seed and settings; a small plain dict."""
         parts = getattr(self.pipeline, "components", {})
-        weights = hashlib.sha256()
-        dtype = ""
+        weights, dtype = hashlib.sha256(), ""
         for name in sorted(parts):
             if not hasattr(parts[name], "state_dict"):
                 continue
@@ -221,14 +220,13 @@ class TextToImage:
                 dtype = dtype or str(tensor.dtype).removeprefix("torch.")
         scheduler = parts.get("scheduler")
         levels = {k: v for k, v in getattr(scheduler, "config", {}).items() if k[:1] != "_"}
+        settings = json.dumps(levels, sort_keys=True, default=str).encode()
         return {
             "pipeline": type(self.pipeline).__name__,
             "weights": weights.hexdigest()[:16],
             "precision": dtype,
             "scheduler": type(scheduler).__name__,
-            "scheduler_settings": hashlib.sha256(
-                json.dumps(levels, sort_keys=True, default=str).encode()
-            ).hexdigest()[:16],
+            "scheduler_settings": hashlib.sha256(settings).hexdigest()[:16],
             "safety_checker": parts.get("safety_checker") is not None,
         }
 
@@ -261,18 +259,16 @@ class TextToImage:
         encoder = getattr(self.pipeline, name.replace("tokenizer", "text_encoder"), None)
         places = getattr(getattr(encoder, "config", None), "max_position_embeddings", None)
         given = inspect.signature(self.pipeline.__call__).parameters.get("max_sequence_length")
-        limits = [tokenizer.model_max_length, places]
-        if given is not None and "CLIP" not in type(tokenizer).__name__:
-            limits.append(given.default)
+        clip = given is None or "CLIP" in type(tokenizer).__name__
+        limits = (tokenizer.model_max_length, places, None if clip else given.default)
         return min(limit for limit in limits if isinstance(limit, int))
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
         """What embeddings the pipeline makes of a prompt and takes in place of it; () for none."""
-        encode = getattr(self.pipeline, "encode_prompt", None)
-        if encode is None:
+        if not hasattr(self.pipeline, "encode_prompt"):
             return ()
-        takes = inspect.signature(encode).parameters
+        takes = inspect.signature(self.pipeline.encode_prompt).parameters
         calls = inspect.signature(self.pipeline.__call__).parameters
         names = {name for name in takes if "_embeds" in name or "_mask" in name}
         if {*takes} == {"prompt"}:  # the book's own, which knows itself what no prompt is
@@ -302,8 +298,7 @@ class TextToImage:
             for prompt in wanted:
                 if prompt not in self._embeddings:
                     # Without guidance there is no negative; that of "" is all that is needed.
-                    encoded = self._encoded(prompt, guided=prompt == "")
-                    self._embeddings[prompt] = encoded
+                    self._embeddings[prompt] = self._encoded(prompt, guided=prompt == "")
                 self._embeddings.move_to_end(prompt)
         rows = {}
         for position, name in enumerate(self._names):
@@ -354,11 +349,10 @@ class TextToImage:
         check_guidance(guidance_scale)
         self._warn(prompts)
         settings = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
-        if size:
-            settings |= {"height": size, "width": size}
         if from_images is not None:
             settings |= _start(from_images, len(prompts), size, strength, num_inference_steps)
-            settings = {k: v for k, v in settings.items() if k not in ("height", "width")}
+        elif size:
+            settings |= {"height": size, "width": size}
         if guidance_scale == 0:
             prompts = [""] * len(prompts)
         images: list[Any] = [None] * len(prompts)
@@ -385,13 +379,13 @@ class TextToImage:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return images [n, H, W, 3] of the numbers in ``part``, and which are not black, [n]."""
         lanes = [*part, *[part[-1]] * (self.batch - len(part))]
-        pipeline, how = self.pipeline, dict(settings)
+        pipeline, how = self.pipeline, {**settings, "output_type": "np"}
         if "image" in how:
             pipeline, how["image"] = self._from_images, [how["image"][k] for k in lanes]
         how |= self._conditions([prompts[k] for k in lanes], settings["guidance_scale"] > 1)
         how["generator"] = [torch_generator(int(seeds[k]), "text to image", attempt) for k in lanes]
         try:
-            output = pipeline(**how, output_type="np")
+            output = pipeline(**how)
         except ValueError as error:
             raise InputError(
                 f"'{self.name}' refuses these settings ({' '.join(str(error).split())[:300]}); "
