@@ -88,6 +88,7 @@ Augmentations = Annotated[
     AfterValidator(_augmentations),
     Field(json_schema_extra={"words": f"some of {', '.join(AUGMENTATIONS)}, or ''"}),
 ]
+FormName = Literal["name", "parent", "definition", "scene", "photo"]  # of prompts
 # Primitives-PS
 Variant = Literal["PinkNoise", "Primitives", "Primitives-S", "Primitives-PS"]
 SizePolicy = Literal["Decay", "Rand", "Fix(1/10)", "Fix(1/5)", "Fix(1/2)"]

@@ -193,6 +193,75 @@ def limited_row(figure: Any) -> Row:
     return row
 
 
+WORDINGS = {"c": "name", "c, h_c": "parent", "c, d_c": "definition"}
+WORDINGS["c, h_c inside b"] = "scene"
+LOOKS = {"IN-Val": "test", "IN-v2": "v2", "IN-Sketch": "sketch", "IN-R": "rendition"}
+LOOKS["IN-A"] = "adversarial"
+FORM = "definition"  # of the clones of several sizes
+AMOUNTS = {"1x": "one", "10x": "some", "50x": "many"}
+
+
+def fake_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows of chapters 31 to 33 that a figure of the study fake stands for."""
+    many = figure.split == "1000 classes" or figure.source.startswith("ImageNet-1K")
+    part = "classes" if many else "sizes"
+    sets = ["ImageNet-1K, PyTorch", "ImageNet-1K, RSB-A1"] if many else ["ImageNet-100"]
+    row = {
+        "backbone": figure.backbone,
+        "metric": figure.metric,
+        "method": "clone",
+        "crops": "multi",
+    }
+    if figure.source == "none":
+        sets += ["ImageNet-1K, PyTorch", "ImageNet-1K, RSB-A1"]
+        row |= {"method": "random weights", "train": "none"}
+    elif "(real images)" in figure.method:
+        sets = [name for name in sets if name.split()[-1] in figure.method or not many]
+        row |= {"method": "real", "train": "real"}
+    else:
+        form = WORDINGS[figure.method.removeprefix("p_c = ")]
+        row |= {"train": "clone", "prompt": form, "guidance_scale": float(figure.guidance)}
+        row["size"] = float(figure.size.rstrip("x"))
+        if not many and figure.size in AMOUNTS:
+            row["amount"] = AMOUNTS[figure.size]
+    for dataset in sets:
+        here = row | {"dataset": dataset, "part": part}
+        if figure.source == "none":
+            here["part"] = "classes" if dataset != "ImageNet-100" else "sizes"
+        if figure.table == "T1":
+            here["test"] = LOOKS[figure.dataset]
+            if not many and figure.size in ("", "1x"):
+                yield here | {"chapter": "31_prompts", "part": "prompts"}
+            if not many and (figure.guidance == "7.5" or row.get("prompt", FORM) != FORM):
+                continue
+            yield here | {"chapter": "32_scale_and_shift"}
+            if here["test"] == "test":
+                yield here | {"chapter": "33_transfer"}
+        elif figure.table == "T2":
+            on = "mean" if figure.dataset == "Avg" else figure.dataset
+            there = {"chapter": "33_transfer", "test": "transfer", "on": on}
+            yield here | there | {"metric": "probe_accuracy"}
+        else:
+            there = {"chapter": "33_transfer", "test": "own classes", "metric": "probe_accuracy"}
+            yield here | there
+
+
+def of_prompts(rows: list[Row]) -> Iterator[Row]:
+    """Yield what chapter 31's own rows say beside its figures: chance, and how far forms differ."""
+    forms = defaultdict(list)
+    for row in rows:
+        if row["chapter"] == "31_prompts" and row["method"] == "clone":
+            if row["metric"] == "top1_accuracy":
+                forms[row["test"], row["guidance_scale"]].append(row)
+    for some in forms.values():
+        fixed = {k: v for k, v in some[0].items() if k not in ("prompt", "size", "amount")}
+        values = [row["value"] for row in some]
+        if len(values) == len(WORDINGS):
+            yield fixed | {"metric": "prompt_spread", "value": max(values) - min(values)}
+        # Fifty test images of each of a hundred classes.
+        yield fixed | {"method": "largest class", "train": "none", "value": 1.0}
+
+
 def summaries(rows: list[Row]) -> Iterator[Row]:
     """Yield what the chapters' own rows say beside their figures: gains, and layers compared."""
     best = {
@@ -235,10 +304,12 @@ def printed(paper: str, **cells: list[Any]) -> Rows:
     table = published(paper)
     for name, values in cells.items():
         table = table[table[name].astype(str).isin(map(str, values))]
-    make = {"gap": gap_rows, "prim": prim_rows, "dip": dip_rows}[paper]
+    make = {"gap": gap_rows, "prim": prim_rows, "dip": dip_rows, "fake": fake_rows}[paper]
     rows = [row | {"value": figure.value} for figure in table.itertuples() for row in make(figure)]
     if paper == "prim":
         rows += summaries(rows)
+    if paper == "fake":
+        rows += of_prompts(rows)
     held = {tuple(sorted(row.items(), key=str)): row for row in rows}  # a paper repeats itself
     found: Any = defaultdict(list)
     for row in held.values():
@@ -260,6 +331,8 @@ def of_family(rows: Rows, family: str) -> Rows:
 
 # Inequalities of claims with evidence in tables that no figure can feed.
 NO_FIGURES = {"prim-14": {"leak_DiffAug > leak_PS"}}  # judged by eye
+NO_FIGURES["fake-08"] = {"precise_2 < precise_7", "filtered - plain <= 1"}  # an argument
+NO_FIGURES["fake-22"] = {"one > few", "some > one", "many > some"}  # a curve without numbers
 # Premises that a claim's own tables can feed; the others are taken as met.
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
 FED["prim-14"] = {"diffaug_helps"}
@@ -267,12 +340,12 @@ FED["prim-14"] = {"diffaug_helps"}
 IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
     "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-26", "dip-28",
-    "dip-29", "dip-30", "dip-31",
+    "dip-29", "dip-30", "dip-31", "fake-07", "fake-23", "fake-26", "fake-27",
 }  # fmt: skip
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
 BY_FAMILY = {"gap-09", "gap-20"}
-STUDIES = ("gap", "prim", "dip")
+STUDIES = ("gap", "prim", "dip", "fake")
 CHECKED = [claim for paper in STUDIES for claim in claims(paper) if claim.check]
 PRINTED = [claim for claim in CHECKED if not isinstance(claim.check.evidence, str)]
 
@@ -403,8 +476,33 @@ EXCHANGED = {
     "dip-23": [("DIP", "clusters")],
     "dip-24": [("DIP", "alone")],
     "dip-25": [("Freeze_W", "Freeze_H")],
+    "fake-01": [("clone", "largest")],
+    "fake-02": [("real", "d_2")],
+    "fake-03": [("h", "c")],
+    "fake-04": [("b", "c")],
+    "fake-05": [("low", "high")],
+    "fake-06": [("low", "high")],
+    "fake-08": [("low", "high")],
+    "fake-09": [("one", "many")],
+    "fake-10": [("many", "real")],
+    "fake-11": [("sketch", "real_sketch")],
+    "fake-12": [("real", "clone")],
+    "fake-14": [("clone", "real")],
+    "fake-15": [("low", "scene")],
+    "fake-16": [("real", "real_v2")],
+    "fake-17": [("many", "real")],
+    "fake-18": [("clone", "real")],
+    "fake-19": [("many", "real")],
+    "fake-20": [("low", "high")],
+    "fake-21": [("scene", "definition")],
+    "fake-22": [("many", "real")],
+    "fake-24": [("probe", "own")],
+    "fake-25": [("clone", "random")],
 }
 NEGATED = {"dip-27"}  # compares with a number: the other sign says the contrary
+DOUBLED = {"fake-13"}  # the same: a difference twice as large
+# Fields that follow from others: labels from the prior, what a clone is from its name.
+FOLLOWING = {"labels", "size", "amount", "prompt", "guidance_scale"}
 # The sides of gap-02 are a difference and a number: the other direction takes the place of its own.
 EXCHANGED["gap-02"] = EXCHANGED["gap-01"]
 
@@ -421,7 +519,7 @@ def exchange(rows: Rows, check: Check, one: str, other: str) -> Rows:
         if (place := tuple(held[name] for name in sorted(shared))) in done:
             continue
         asked = [check.quantity(name, held) for name in (one, other)]
-        fixed = set(asked[0]) | set(asked[1]) | {"labels"}  # which follow from the prior
+        fixed = set(asked[0]) | set(asked[1]) | FOLLOWING
         columns: list[dict[Any, Row]] = [{}, {}]
         for wanted, column in zip(asked, columns, strict=True):
             for row in found.get((wanted["chapter"], wanted["metric"]), []):
@@ -440,10 +538,13 @@ def test_claims_fail_on_exchanged_figures(claim: Claim) -> None:
     rows = evidence_of(claim)
     asked = askable(claim, rows)
     names = {claim.id: claim for claim in CHECKED}["gap-01" if claim.id == "gap-02" else claim.id]
-    for pair in EXCHANGED[claim.id] if claim.id not in NEGATED else ():
+    for pair in EXCHANGED[claim.id] if claim.id not in NEGATED | DOUBLED else ():
         rows = exchange(rows, names.check, *pair)
-    if claim.id in NEGATED:
-        rows = {k: [row | {"value": -row["value"]} for row in some] for k, some in rows.items()}
+    if claim.id in NEGATED | DOUBLED:
+        factor = -1 if claim.id in NEGATED else 2
+        rows = {
+            k: [row | {"value": factor * row["value"]} for row in some] for k, some in rows.items()
+        }
     assert "fails" in words(asked, rows)
 
 

@@ -38,15 +38,16 @@ def test_its_images_are_those_of_a_plan_with_the_same_seed(source: Prompted) -> 
     prompts = prompts_of(WORDS, "scene", counts, seed=5, scenes=SCENES)
     plan = Plan(source.classes, prompts, counts, 5, 2.0, 2, 0, "shards", 10, {})
     rows = [*plan.span(0)]
-    asked = source.asked([0, 1, 0, 0, 1, 0], 5)
-    assert sorted(zip(*asked, strict=True)) == sorted((row.prompt, row.seed) for row in rows)
-    assert len({*asked[0]}) == 3 + 2
+    asked = [*source.asked(0, range(4), 5), *source.asked(1, range(2), 5)]
+    assert sorted(asked) == sorted((row.prompt, row.seed) for row in rows)
+    assert len({text for text, _ in asked}) == 3 + 2
 
 
 def test_images_are_made_once_and_brought_to_size(source: Prompted, no_builds: Any) -> None:
     images = source.sample([0, None, 1], seed=5, **HOW)
     assert images.shape == (3, 16, 16, 3)
-    prompts, seeds = source.asked([0, None, 1], 5)
+    asked = [source.asked(label, [0], 5)[0] for label in (0, None, 1)]
+    prompts, seeds = zip(*asked, strict=True)
     assert prompts[1] == ""
     np.testing.assert_array_equal(images, source.generator.images(prompts, seeds, **HOW).images)
     small = Prompted(source.generator, WORDS, "scene", scenes=SCENES, image_size=8, channels=1)
@@ -55,6 +56,37 @@ def test_images_are_made_once_and_brought_to_size(source: Prompted, no_builds: A
     np.testing.assert_array_equal(source.sample([0, None, 1], seed=5, **HOW), images)
     with pytest.raises(AssertionError, match="built again"):
         source.sample([0, None, 1], seed=6, **HOW)
+
+
+def test_a_larger_set_has_the_images_of_a_smaller_one(
+    source: Prompted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompted, "BLOCK", 2)
+    small = source.sample([0, 0], seed=5, **HOW)
+    made: list[int] = []
+    images = source.generator.images
+
+    def counted(prompts: Any, seeds: Any, **how: Any) -> Any:
+        made.append(len(prompts))
+        return images(prompts, seeds, **how)
+
+    monkeypatch.setattr(source.generator, "images", counted)
+    large = source.sample([0, 1, 0, 0], seed=5, **HOW)
+    assert made == [1, 1]  # the third image of class 0, and the first of class 1
+    np.testing.assert_array_equal(large[[0, 2]], small)
+
+
+def test_images_that_are_kept_are_not_made(source: Prompted, no_builds: Any) -> None:
+    asked = source.asked(0, range(3), 5)
+    pixels = np.arange(3 * 16 * 16 * 3, dtype=np.uint8).reshape(3, 16, 16, 3)
+    kept = {
+        prompted.asked_for(*one, **HOW): image for one, image in zip(asked, pixels, strict=True)
+    }
+    shipped = Prompted(source.generator, WORDS, "scene", scenes=SCENES, kept=kept)
+    no_builds(prompted)
+    np.testing.assert_array_equal(shipped.sample([0, 0, 0], seed=5, **HOW), pixels)
+    with pytest.raises(AssertionError, match="built again"):
+        shipped.sample([0], seed=5, guidance_scale=3.0, num_inference_steps=2)
 
 
 def test_a_clone_of_real_images_is_made_like_with_any_generator(source: Prompted) -> None:

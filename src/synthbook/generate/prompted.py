@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from synthbook.generate.wordnet import ClassWords
 from synthbook.randomness import derive
 from synthbook.store import atomic_write, cached, key_hash
 
+BLOCK = 100  # images of a class that are made, and kept, together
+
 
 class Prompted:
     """Images of classes by their prompts: a `clones.Sampler`, whose images are kept in the cache.
 
     With the same seed its images are those of a `dataset_plan.Plan`: the n-th of a class in a call
-    is image n of that class.
+    is image n of that class. So a larger set has the images of a smaller one, which are not made
+    again.
 
     Args:
         generator: what makes the images.
@@ -32,6 +35,7 @@ class Prompted:
         scenes: of a form with scenes; those of Places if None.
         image_size: pixels a side to which images are brought, with ``channels``; 0: as they are.
         family: its name in rows.
+        kept: images that were made before, uint8 [H, W, C], by `asked_for`; these are not made.
     """
 
     conditional, unconditional, left = True, True, None
@@ -39,11 +43,11 @@ class Prompted:
     def __init__(
         self, generator: TextToImage, words: Sequence[ClassWords], form: str = "name", *,
         scenes: Sequence[str] | None = None, image_size: int = 0, channels: int = 3,
-        family: str = "text",
+        family: str = "text", kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         check_form(words, form)
         self.generator, self.words, self.form, self.family = generator, tuple(words), form, family
-        self.scenes, self.shape = scenes, (image_size, channels)
+        self.scenes, self.shape, self.kept = scenes, (image_size, channels), kept or {}
         self.classes = tuple(word.name for word in words)
 
     @property
@@ -52,18 +56,16 @@ class Prompted:
         said = {"by": self.generator.identity, "words": self.words, "form": self.form}
         return key_hash(said | {"scenes": self.scenes, "shape": self.shape})
 
-    def asked(self, labels: Sequence[int | None], seed: int) -> tuple[list[str], list[int]]:
-        """Return prompt and seed of an image a label; None is an image without a class."""
-        seen: Counter[int | None] = Counter()
-        prompts, seeds = [], []
-        for label in labels:
-            index, name = seen[label], "" if label is None else self.classes[label]
-            seen[label] += 1
-            how = {"seed": seed, "scenes": self.scenes}
-            text = "" if label is None else prompt(self.words[label], self.form, index, **how)
-            prompts.append(text)
-            seeds.append(derive(seed, "clone", name, index))
-        return prompts, seeds
+    def asked(self, label: int | None, numbers: Sequence[int], seed: int) -> list[tuple[str, int]]:
+        """Return prompt and seed of some images of a class; None is no class."""
+        name, how = "" if label is None else self.classes[label], {"scenes": self.scenes}
+        return [
+            (
+                "" if label is None else prompt(self.words[label], self.form, k, seed=seed, **how),
+                derive(seed, "clone", name, k),
+            )
+            for k in numbers
+        ]
 
     def sample(
         self, labels: Sequence[int | None], *, seed: int, guidance_scale: float = 2.0,
@@ -72,19 +74,39 @@ class Prompted:
         """Return an image a label, uint8 [N, H, W, C]; made once, then read from the cache."""
         if not len(labels):
             raise InputError(f"no image is asked of '{self.family}'; ask for one at least")
-        prompts, seeds = self.asked(labels, seed)
         how = {"guidance_scale": float(guidance_scale)}
         how |= {"num_inference_steps": int(num_inference_steps)}
+        of = {
+            label: iter(np.concatenate([
+                self._block(self.asked(label, range(k, min(k + BLOCK, count)), seed), how)
+                for k in range(0, count, BLOCK)
+            ]))
+            for label, count in Counter(labels).items()
+        }  # fmt: skip
+        return np.stack([next(of[label]) for label in labels])
+
+    def _block(self, asked: list[tuple[str, int]], how: dict[str, Any]) -> np.ndarray:
+        """Return the images of one class that were asked for; those that are not kept are made."""
+        kept = [self.kept.get(asked_for(*one, **how)) for one in asked]
+        if all(image is not None for image in kept):
+            return conform(np.stack(kept), *self.shape)
         key: dict[str, Any] = {"by": self.generator.identity, "shape": self.shape, **how}
-        key |= {"prompts": prompts, "seeds": seeds}
-        build = partial(_make, self, prompts, seeds, how)
-        return np.load(cached("samples", key, build, self.generator.device) / "images.npy")
+        build = partial(_make, self, asked, how)
+        place = cached("samples", key | {"asked": asked}, build, self.generator.device)
+        return np.load(place / "images.npy")
+
+
+def asked_for(text: str, seed: int, *, guidance_scale: float, num_inference_steps: int) -> str:
+    """Return 16 hex digits for an image of a prompt and seed, made in so many steps."""
+    how = {"guidance_scale": guidance_scale, "steps": num_inference_steps}
+    return key_hash({"prompt": text, "seed": seed} | how)
 
 
 def _make(
-    source: Prompted, prompts: list[str], seeds: list[int], how: dict[str, Any], folder: Path
+    source: Prompted, asked: list[tuple[str, int]], how: dict[str, Any], folder: Path
 ) -> None:
     """Write images, brought to size."""
+    prompts, seeds = zip(*asked, strict=True)
     images = source.generator.images(prompts, seeds, **how).images
     with atomic_write(folder / "images.npy", "wb") as stream:
         np.save(stream, conform(images, *source.shape))

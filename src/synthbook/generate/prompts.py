@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -30,8 +30,8 @@ from synthbook.generate.wordnet import (
     synsets_of,
 )
 from synthbook.randomness import numpy_generator
+from synthbook.settings import FormName
 
-FormName = Literal["name", "parent", "definition", "scene", "photo"]
 HEADER = ("name", "definition", "parent")
 LINE = "a line is: name[, definition[, parent]], with quotation marks around what has commas"
 

@@ -36,7 +36,7 @@ FREE_NAMES = frozenset({
     "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
     "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1", "priors",
     "study_targets", "amount_targets", "amount_methods", "stylegan2_targets", "study_priors",
-    "train_missing",
+    "train_missing", "forms", "guidance_scales", "sizes", "transfer_sets",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

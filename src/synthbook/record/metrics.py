@@ -17,6 +17,9 @@ class Metric(NamedTuple):
 METRICS = {
     # classifiers
     "top1_accuracy": Metric("points", "accuracy"),
+    "top5_accuracy": Metric("points", "accuracy among the first five"),
+    "prompt_spread": Metric("points", "best less worst form of prompts"),
+    "probe_accuracy": Metric("points", "accuracy of a linear layer on frozen features"),
     "train_accuracy": Metric("points", "training accuracy"),
     "val_accuracy": Metric("points", "validation accuracy"),
     "early_train_accuracy": Metric("points", "training accuracy in the first eighth"),
@@ -51,6 +54,7 @@ METRICS = {
     "copying_z": Metric("", "copying statistic"),
     "near_copies": Metric("", "share of near copies"),
     "class_agreement": Metric("points", "agreement with the class that was asked for"),
+    "class_spread": Metric("", "cosine distance of two images of one class"),
     "n_real": Metric("images", "number of real images"),
     "n_fake": Metric("images", "number of generated images"),
     "cutout_like": Metric("", "share of images like cutouts"),
@@ -148,6 +152,19 @@ PRODUCES = {
         ("top1_accuracy", "relative_cost", "mean_cosine", "share_projected", "lambda_3",
          "guidance_gradient_share"),
         ("methods", "real_images", "choice", "sensitivity", "readings"),
+    ),
+    "31_prompts": Produced(
+        ("clone", "real", "largest class"),
+        ("top1_accuracy", "top5_accuracy", "prompt_spread", "fd", "precision", "recall", "density",
+         "coverage", "class_agreement", "class_spread"),
+        ("prompts", "crops", "filter"),
+    ),
+    "32_scale_and_shift": Produced(
+        ("clone", "real"), ("top1_accuracy", "top5_accuracy"), ("sizes", "classes")
+    ),
+    "33_transfer": Produced(
+        ("clone", "real", "random weights"),
+        ("probe_accuracy", "top1_accuracy", "top5_accuracy"), ("sizes", "classes"),
     ),
     "41_dip_few_shot": Produced(
         (*get_args(FewShot), "replayed", "prior"),

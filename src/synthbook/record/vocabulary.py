@@ -238,6 +238,21 @@ VOCABULARY: dict[str, Any] = {
         s.Unique[s.Text], "numbers of methods, as METHOD.number=value or number=value",
         ["DANN.discriminator_width=1024", "second_stage=updates"],
     ),
+    # data sets from class names
+    "forms": _of(s.Some[s.FormName], "forms of prompts", ["name", "definition"]),
+    "guidance_scales": _of(
+        s.Some[Annotated[float, Field(ge=0, le=100)]], "guidance of the clones", [2.0, 7.5]
+    ),
+    "sizes": _of(
+        s.Some[Annotated[float, Field(gt=0, le=1000)]], "sizes of clones, in real sets", [1.0, 10.0]
+    ),
+    "model": _of(Place, "text-to-image pipeline: folder or Hub name; '': the book's", "my_model/"),
+    "class_words": _of(Place, "file of class names with definitions; '': the book's", "words.csv"),
+    "num_inference_steps": _of(s.Count, "steps in which an image is made", 50, le=10_000),
+    "updates": _of(s.Whole, "training steps; 0: as many epochs as training_settings say", 600),
+    "view_settings": _of(s.Unique[s.Text], "settings of the crops", ["local_views: 8"]),
+    "fine_data": _of(Named, "data set of many classes", "caltech10_fine"),
+    "transfer_sets": _of(s.Some[Named], "sets that frozen features are probed on", ["digits"]),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
@@ -297,6 +312,17 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
         "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
         "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),
+    },
+    "31_prompts": {
+        "parts": _of(
+            s.Some[Literal["prompts", "crops", "filter"]], _PARTS, ["prompts", "crops"]
+        ),
+    },
+    "32_scale_and_shift": {
+        "parts": _of(s.Some[Literal["sizes", "classes"]], _PARTS, ["sizes"]),
+    },
+    "33_transfer": {
+        "parts": _of(s.Some[Literal["sizes", "classes"]], _PARTS, ["sizes"]),
     },
     "41_dip_few_shot": {
         "parts": _of(

@@ -18,7 +18,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from synthbook import machine
 from synthbook.data import ImageSet, load
@@ -53,6 +54,8 @@ CONFIG, CLIP_RECIPE = ClipConfig(), ClipRecipe(precision="auto")
 TEXT_RECIPE = TextDiffusionRecipe(precision="auto")
 TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a {}.", "one {}, seen from near.")
 PROBED = ("cifar10", "cifar100", "caltech10")  # zero-shot, on their validation parts
+SAMPLES, ASKED = "samples", "asked.json"  # images that come with a model, and what they are
+TILES, STRIP = 32, 992  # images in a row of a mosaic, and in a mosaic
 JUDGED = 1000  # images of the Frechet distance
 SAMPLING = {"guidance_scale": 2.0, "num_inference_steps": 12}
 
@@ -141,6 +144,59 @@ def web_text2image(device: str = "cpu") -> Any:
 def _reader(clip: tuple[Any, ClipConfig]) -> tuple[Any, Any]:
     """Return the text tower and its tokenizer, as a pipeline takes them."""
     return language_image.text_encoder(*clip), language_image.transformers_tokenizer(clip[1])
+
+
+def kept_samples() -> dict[str, np.ndarray]:
+    """Return the images that come with web-text2image, by what was asked for (`prompted`).
+
+    They are what the first clones of chapters 31 to 33 are made of, so that a page need not sample.
+    """
+    return _samples(kept(TEXT2IMAGE) / SAMPLES)
+
+
+@cache
+def _samples(folder: Path) -> dict[str, np.ndarray]:
+    if not (folder / ASKED).is_file():
+        return {}
+    asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
+    files = sorted(folder.glob("*.webp"))
+    mosaics = (Image.open(file, formats=["WEBP"]).convert("RGB") for file in files)
+    tiles = [tiles_of(np.asarray(mosaic)) for mosaic in mosaics]
+    return dict(zip(asked, np.concatenate(tiles), strict=False))  # the last strip may have blanks
+
+
+def tiles_of(mosaic: np.ndarray) -> np.ndarray:
+    """Return the images of a mosaic [R S, TILES S, 3], row by row, uint8 [R TILES, S, S, 3]."""
+    side = mosaic.shape[1] // TILES
+    rows = mosaic.reshape(-1, side, TILES, side, 3)
+    return rows.swapaxes(1, 2).reshape(-1, side, side, 3)
+
+
+def mosaic_of(images: np.ndarray) -> np.ndarray:
+    """Return images uint8 [N, S, S, 3] as a mosaic of `TILES` a row; black where there is none."""
+    side = images.shape[1]
+    blank = np.zeros((-len(images) % TILES, side, side, 3), np.uint8)
+    rows = np.concatenate([images, blank]).reshape(-1, TILES, side, side, 3)
+    return rows.swapaxes(1, 2).reshape(-1, TILES * side, 3)
+
+
+def keep_samples(images: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Put images, by what was asked for, beside a model, without loss, and on its card."""
+    place = folder / SAMPLES
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    every = np.stack([*images.values()])
+    for k in range(0, len(every), STRIP):
+        with atomic_write(place / f"{k // STRIP:03d}.webp", "wb") as stream:
+            strip = Image.fromarray(mosaic_of(every[k : k + STRIP]))
+            strip.save(stream, format="WEBP", lossless=True, quality=100, method=6)
+    with atomic_write(place / ASKED) as stream:
+        json.dump([*images], stream, indent=0)
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    card["files"] = {name: known for name, known in sums_of(folder).items() if name != CARD}
+    with atomic_write(folder / CARD) as stream:
+        json.dump(card, stream, indent=1)
+        stream.write("\n")
 
 
 # -- Made -----------------------------------------------------------------------------------------

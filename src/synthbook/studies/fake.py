@@ -1,0 +1,332 @@
+"""Data sets made of class names alone: the experiments of chapters 31 to 33.
+
+Sariyildiz et al., Fake it till you make it (CVPR 2023). A chapter's experiment is a class: it
+unpacks the chapter's parameters ``p``, lists its ``jobs`` in order, and does one of them in
+``rows(*job)``. Its checks are ``check_...``; what the chapters share is in ``clones_by_name``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from synthbook.data import ImageSet, Summary, at_most
+from synthbook.data.transfer import open_transfer
+from synthbook.errors import InputError
+from synthbook.generate.wordnet import sense_count
+from synthbook.measure.fidelity import fidelity
+from synthbook.measure.realism import class_spread, realism
+from synthbook.recognize.predict import features
+from synthbook.recognize.probe import probe
+from synthbook.studies.clones_by_name import (
+    CLONE,
+    MULTI,
+    OF_REAL,
+    RANDOM,
+    SINGLE,
+    Bed,
+    check_clones,
+    grid,
+    of_clone,
+)
+from synthbook.studies.gap import REAL, Rows, measured
+
+Job = tuple[Any, ...]
+
+# ---- prompts and guidance: chapter 31 ------------------------------------------------------------
+
+FOUR = ("name", "parent", "definition", "scene")  # the forms of Table 1
+FIDELITY = ("fd", "precision", "recall", "density", "coverage")
+AMBIGUOUS = "ambiguous"  # classes whose first lemma has several senses in WordNet
+OVERDRAWN = 2  # images drawn for each that the filter keeps
+
+
+def check_prompts(p: Mapping[str, Any]) -> Summary:
+    """Check what the parameters of chapter 31 mean together; return its data in words."""
+    summary = check_clones(p, list(grid(p["forms"], p["guidance_scales"])))
+    least = p["neighbours"] + 2
+    if min(p["measured"], summary.counts["test"]) < least:
+        raise InputError(
+            f"measured = {p['measured']} of {summary.counts['test']} test images are too few for "
+            f"neighbours = {p['neighbours']}; give {least} at least"
+        )
+    return summary
+
+
+def plan_prompts(p: Mapping[str, Any]) -> str:
+    """Return what a run of chapter 31 trains, unless it is kept, as one line."""
+    clones = len(p["forms"]) * len(p["guidance_scales"])
+    more = 2 * ("crops" in p["parts"]) + 2 * ("filter" in p["parts"])
+    return (
+        f"To train, unless kept: {1 + clones + more} classifiers x {p['seeds']} seeds (of real "
+        f"images, {clones} clones{f', {more} controls' if more else ''})."
+    )
+
+
+class Prompts(Bed):
+    """Chapter 31: a clone for each form of prompts and guidance scale, and what it teaches."""
+
+    def __init__(self, p: Any, device: str) -> None:
+        super().__init__(p, device)
+        self.clones = list(grid(p.forms, p.guidance_scales))
+        self.first = self.clones[0]  # the clone of the controls
+        jobs: list[Job] = [(REAL,)]
+        jobs += [(CLONE, *asked) for asked in self.clones]
+        if len({form for form, _ in self.clones} & {*FOUR}) == len(FOUR):
+            jobs += [("spread", scale) for scale in p.guidance_scales]
+        if "crops" in p.parts:
+            jobs += [("crops", REAL), ("crops", CLONE)]
+        if "filter" in p.parts:
+            jobs += [("filter",)]
+        self.jobs = [(seed, *job) for seed in p.seeds_list for job in jobs]
+
+    def rows(self, seed: int, kind: str, *asked: Any) -> Rows:
+        """Do a job: train what it names, and yield its rows."""
+        if kind == "crops":
+            yield from self._single(seed, *asked)
+        elif kind == "filter":
+            yield from self._filtered(seed)
+        elif kind == "spread":
+            yield from self._spread(seed, *asked)
+        else:
+            about = self.about(seed, part="prompts", crops=MULTI)
+            images = self.real(seed) if kind == REAL else self.clone(seed, *asked)
+            about |= OF_REAL if kind == REAL else of_clone(*asked)
+            yield from self.accuracy_rows(self.trained(images, seed), **about)
+            if kind == REAL:
+                yield self.about(seed, part="prompts", crops=MULTI) | self._largest()
+            yield from self.image_rows(self.splits.val if kind == REAL else images, **about)
+
+    def images(self, seed: int, *asked: Any) -> ImageSet:
+        """Return the images of a clone, or without one the photographs."""
+        return self.clone(seed, *asked) if asked else self.real(seed)
+
+    def _largest(self) -> dict[str, Any]:
+        """Return what is right in the test if the largest class is always named, as a row."""
+        share = 100 * float(self.splits.test.counts().max()) / len(self.splits.test)
+        row = {"method": "largest class", "train": "none", "test": "test"}
+        return row | {"metric": "top1_accuracy", "value": share}
+
+    def _spread(self, seed: int, scale: float) -> Rows:
+        """Yield how far the four forms of the paper lie apart, test by test."""
+        every = [
+            list(self.accuracy_rows(self.trained(self.clone(seed, form, scale), seed)))
+            for form in FOUR
+        ]
+        about = self.about(seed, part="prompts", crops=MULTI, method=CLONE, train=CLONE)
+        about |= {"guidance_scale": float(scale), "metric": "prompt_spread"}
+        for same in zip(*every, strict=True):
+            if same[0]["metric"] == "top1_accuracy":
+                values = [row["value"] for row in same]
+                yield about | {"test": same[0]["test"], "value": max(values) - min(values)}
+
+    def _single(self, seed: int, kind: str) -> Rows:
+        """The control without small crops, at as many steps."""
+        images = self.real(seed) if kind == REAL else self.clone(seed, *self.first)
+        about = self.about(seed, part="crops", crops=SINGLE)
+        about |= OF_REAL if kind == REAL else of_clone(*self.first)
+        yield from self.accuracy_rows(self.trained(images, seed, SINGLE), **about)
+
+    def _filtered(self, seed: int) -> Rows:
+        """The more realistic half of twice as many images, and as many that were not chosen so."""
+        drawn = self.clone(seed, *self.first, size=float(OVERDRAWN))
+        real, made = self.look.cached(self.real(seed).images), self.look(drawn.images)
+        scores = realism(real, made, self.p.neighbours)
+        counts, kept = self.real(seed).counts(), []
+        for label, count in enumerate(counts):
+            members = np.flatnonzero(drawn.labels == label)
+            kept.append(members[np.argsort(-scores[members], kind="stable")[:count]])
+        best = drawn.subset(np.sort(np.concatenate(kept)))
+        about = self.about(seed, part="filter", crops=MULTI, **of_clone(*self.first))
+        yield from self.accuracy_rows(self.trained(best, seed), ["test"], **about)
+        yield from self.image_rows(best, **about)
+
+    # Of the images themselves
+
+    @cached_property
+    def unseen(self) -> np.ndarray:
+        """Features of test photographs, which nothing was trained on."""
+        return self.look.cached(at_most(self.splits.test, self.p.measured, seed=0).images)
+
+    @cached_property
+    def ambiguous(self) -> list[int]:
+        """Classes whose first name has several senses in WordNet, by number."""
+        return [k for k, words in enumerate(self.words) if _senses(words.lemmas[0]) > 1]
+
+    def image_rows(self, images: ImageSet, **about: Any) -> Rows:
+        """Yield how well formed and how varied images are, beside test photographs.
+
+        For photographs in the place of a clone's images these are the control: those of the
+        validation part, which nothing has learned.
+        """
+        some = at_most(images, self.p.measured, seed=0)
+        rows, about = self.look(some.images), {**about, "test": REAL}
+        told = fidelity(
+            self.unseen, rows, extractor_name=self.look.name, neighbours=self.p.neighbours
+        )
+        yield from measured(about, {name: told[name] for name in FIDELITY})
+        right = self.judge.logits(rows).argmax(1) == some.labels
+        for name, chosen in (("all", None), (AMBIGUOUS, self.ambiguous)):
+            mask = slice(None) if chosen is None else np.isin(some.labels, chosen)
+            if chosen == [] or not len(some.labels[mask]):
+                continue
+            here = {"class_agreement": 100 * float(right[mask].mean())}
+            here["class_spread"] = class_spread(rows[mask], some.labels[mask])
+            yield from measured({**about, "classes": name}, here)
+
+
+def _senses(word: str) -> int:
+    try:
+        return sense_count(word)
+    except InputError:  # a reader's own word, which the table does not have
+        return 0
+
+
+# ---- larger clones and other looks: chapter 32 ---------------------------------------------------
+
+FORM, SCALE = "definition", 2.0  # of the clones that are made in several sizes
+FINE = (("definition", 7.5), ("scene", 7.5), ("definition", 2.0))  # of many classes: rows 15 to 17
+FEW, ONE, SOME, MANY = "few", "one", "some", "many"  # images
+
+
+def amounts(sizes: Sequence[float]) -> dict[float, str]:
+    """Return what the claims call sizes: the smallest below 1 is "few", and 1 is "one".
+
+    The next one is "some" and the largest "many", if three sizes or more are 1 and above, as in the
+    paper's 1, 10, 20 and 50.
+    """
+    small, large = sorted(s for s in sizes if s < 1), sorted(s for s in sizes if s >= 1)
+    names = {small[0]: FEW} if small else {}
+    if large and large[0] == 1:
+        names |= {large[0]: ONE}
+        names |= {large[1]: SOME, large[-1]: MANY} if len(large) > 2 else {}
+    return names
+
+
+def check_sizes(p: Mapping[str, Any]) -> Summary:
+    """Check what the parameters of chapters 32 and 33 mean together; return the data in words."""
+    summary = check_clones(p, [(FORM, SCALE)], sizes=p["sizes"])
+    if "classes" in p["parts"]:
+        check_clones({**p, "set_size": 0}, FINE, p["fine_data"])
+    return summary
+
+
+def plan_sizes(p: Mapping[str, Any]) -> str:
+    """Return what a run of chapters 32 and 33 trains, unless it is kept, as one line."""
+    parts = []
+    if "sizes" in p["parts"]:
+        told = ", ".join(f"{size:g}" for size in p["sizes"])
+        parts.append(f"{1 + len(p['sizes'])} classifiers (of real images, clones {told} times)")
+    if "classes" in p["parts"]:
+        parts.append(f"{1 + len(FINE)} of '{p['fine_data']}'")
+    return f"To train, unless kept: {' and '.join(parts)} x {p['seeds']} seeds."
+
+
+class Sizes:
+    """Chapter 32: clones of several sizes, and of many classes, on five kinds of test images."""
+
+    def __init__(self, p: Any, device: str) -> None:
+        self.p, self.device, self.amounts = p, device, amounts(p.sizes)
+        self.beds = {}
+        if "sizes" in p.parts:
+            self.beds["sizes"] = Bed(p, device)
+        if "classes" in p.parts:
+            self.beds["classes"] = Bed(p, device, p.fine_data, set_size=0)
+        models: dict[str, list[Job]] = {
+            "sizes": [(REAL,), *((CLONE, FORM, SCALE, float(size)) for size in p.sizes)],
+            "classes": [(REAL,), *((CLONE, *asked, 1.0) for asked in FINE)],
+        }
+        self.jobs = [
+            (seed, part, *model) for seed in p.seeds_list for part in self.beds
+            for model in models[part]
+        ]  # fmt: skip
+
+    def images(self, seed: int, part: str, kind: str, *asked: Any) -> ImageSet:
+        """Return what a job's classifier learns from."""
+        bed = self.beds[part]
+        return bed.real(seed) if kind == REAL else bed.clone(seed, *asked)
+
+    def about(self, seed: int, part: str, kind: str, *asked: Any) -> dict[str, Any]:
+        """Return the fields of a job's rows."""
+        told = self.beds[part].about(seed, part=part)
+        if kind == REAL:
+            return told | OF_REAL
+        *clone, size = asked
+        told |= of_clone(*clone) | {"size": size}
+        if part == "sizes" and size in self.amounts:
+            told["amount"] = self.amounts[size]
+        return told
+
+    def rows(self, seed: int, part: str, *model: Any) -> Rows:
+        """Do a job: train its classifier, and yield its accuracies on all tests."""
+        bed = self.beds[part]
+        trained = bed.trained(self.images(seed, part, *model), seed)
+        yield from bed.accuracy_rows(trained, **self.about(seed, part, *model))
+
+
+# ---- features for other tasks: chapter 33 --------------------------------------------------------
+
+TRANSFER, OWN_CLASSES, MEAN = "transfer", "own classes", "mean"  # what a probe is tested on
+
+
+def check_transfer(p: Mapping[str, Any]) -> Summary:
+    """Check what the parameters of chapter 33 mean together; return its data in words."""
+    summary = check_sizes(p)
+    for name in p["transfer_sets"]:
+        open_transfer(name, data_root=p["data_root"], image_size=summary.side or p["image_size"])
+    return summary
+
+
+class Transfers(Sizes):
+    """Chapter 33: encoders of chapter 32, frozen, and linear layers on them for other sets."""
+
+    def __init__(self, p: Any, device: str) -> None:
+        super().__init__(p, device)
+        for part in self.beds:
+            for seed in p.seeds_list:
+                self.jobs.insert(self.jobs.index((seed, part, REAL)), (seed, part, RANDOM))
+        self.sets = transfer_sets(p, next(iter(self.beds.values())))
+
+    def encoder(self, seed: int, part: str, kind: str, *asked: Any) -> Any:
+        """Return a job's network."""
+        bed = self.beds[part]
+        if kind == RANDOM:
+            return bed.fresh(bed.real(seed), seed).eval().to(self.device)
+        return bed.trained(self.images(seed, part, kind, *asked), seed)
+
+    def about(self, seed: int, part: str, kind: str, *asked: Any) -> dict[str, Any]:
+        """Return the fields of a job's rows."""
+        if kind != RANDOM:
+            return super().about(seed, part, kind, *asked)
+        return self.beds[part].about(seed, part=part, method=RANDOM, train="none")
+
+    def rows(self, seed: int, part: str, *model: Any) -> Rows:
+        """Do a job: probe its network on every set, and on the classes that it has learned."""
+        bed, network = self.beds[part], self.encoder(seed, part, *model)
+        about = self.about(seed, part, *model)
+
+        def encode(images: np.ndarray) -> np.ndarray:
+            return features(network, images, **bed.reading)
+
+        values = {}
+        for name, given in self.sets.items():
+            told = probe(encode, given.train, given.test, metric=given.metric)
+            values[name] = told.measures[given.metric]
+        values[MEAN] = float(np.mean(list(values.values())))
+        for name, value in values.items():
+            yield {**about, "test": TRANSFER, "on": name, "metric": "probe_accuracy",
+                   "value": value}  # fmt: skip
+        own = probe(encode, bed.real(seed), bed.splits.test).measures["top1"]
+        yield {**about, "test": OWN_CLASSES, "metric": "probe_accuracy", "value": own}
+        if model[0] != RANDOM:
+            yield from bed.accuracy_rows(network, ["test"], **about)
+
+
+def transfer_sets(p: Any, bed: Bed) -> dict[str, Any]:
+    """Return the transfer sets by name, as large and as coloured as what was learned."""
+    first = bed.splits.train
+    how = {"image_size": first.image_size, "channels": first.channels, "data_root": p.data_root}
+    return {name: open_transfer(name, **how) for name in p.transfer_sets}
