@@ -206,12 +206,8 @@ def fake_rows(figure: Any) -> Iterator[Row]:
     many = figure.split == "1000 classes" or figure.source.startswith("ImageNet-1K")
     part = "classes" if many else "sizes"
     sets = ["ImageNet-1K, PyTorch", "ImageNet-1K, RSB-A1"] if many else ["ImageNet-100"]
-    row = {
-        "backbone": figure.backbone,
-        "metric": figure.metric,
-        "method": "clone",
-        "crops": "multi",
-    }
+    row = {"backbone": figure.backbone, "metric": figure.metric, "method": "clone"}
+    row["crops"] = "multi"
     if figure.source == "none":
         sets += ["ImageNet-1K, PyTorch", "ImageNet-1K, RSB-A1"]
         row |= {"method": "random weights", "train": "none"}
@@ -250,9 +246,9 @@ def of_prompts(rows: list[Row]) -> Iterator[Row]:
     """Yield what chapter 31's own rows say beside its figures: chance, and how far forms differ."""
     forms = defaultdict(list)
     for row in rows:
-        if row["chapter"] == "31_prompts" and row["method"] == "clone":
-            if row["metric"] == "top1_accuracy":
-                forms[row["test"], row["guidance_scale"]].append(row)
+        asked = row["chapter"], row["method"], row["metric"]
+        if asked == ("31_prompts", "clone", "top1_accuracy"):
+            forms[row["test"], row["guidance_scale"]].append(row)
     for some in forms.values():
         fixed = {k: v for k, v in some[0].items() if k not in ("prompt", "size", "amount")}
         values = [row["value"] for row in some]
