@@ -182,6 +182,11 @@ def test_fields_are_read_from_texts_with_their_types() -> None:
     assert read == {"batch_size": 16, "r1": 0.5, "flip": True, "schedule": "constant"}
     assert {name: type(value) for name, value in read.items()}["r1"] is float
     assert Training(**read).batch_size == 16
+    several = from_texts(Recipe, ["betas: (0.5, 1)", "channels=[8, 16, 16]"], "recipe")
+    assert several == {"betas": (0.5, 1.0), "channels": (8, 16, 16)}
+    for text in ("betas: (0.5, x)", "betas: (0.5)", "betas: 0.5, 1", "steps: (3)"):
+        with pytest.raises(InputError, match=f"recipe: {text.partition(':')[0]} = "):
+            from_texts(Recipe, [text], "recipe")
 
 
 @pytest.mark.parametrize(

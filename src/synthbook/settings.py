@@ -147,6 +147,7 @@ def from_texts(
     """Return the fields of a class of `settings` that texts such as "channels: 32" give, typed.
 
     "channels=32" is the same; in a notebook's cell papermill passes over a line with a second "=".
+    Several numbers stand in brackets, "local_scale: (0.05, 0.4)".
     ``parameter`` is where the texts come from; fields in ``own`` have a parameter of their own.
 
     Raises:
@@ -165,8 +166,11 @@ def from_texts(
             hint = f"{name} is a parameter of its own" if name in own else "there is none such"
             near = did_you_mean(name, names)
             raise InputError(f"{said}, and {hint}{near}; there are {', '.join(names)}")
+        several, kind = re.fullmatch(r"[\[(](.*)[\])]", value), TypeAdapter(kinds[name])
         try:
-            found[name] = TypeAdapter(kinds[name]).validate_strings(value)
+            found[name] = (
+                kind.validate_json(f"[{several[1]}]") if several else kind.validate_strings(value)
+            )
         except ValidationError as error:
             errors = error.errors(include_url=False)
             sentence = fault_text(name, value, schema_of(kinds[name]), errors)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,20 @@ class Prompted:
         """Return an image a label, uint8 [N, H, W, C]; made once, then read from the cache."""
         if not len(labels):
             raise InputError(f"no image is asked of '{self.family}'; ask for one at least")
-        how = {"guidance_scale": float(guidance_scale)}
+        how = {"seed": seed, "guidance_scale": float(guidance_scale)}
         how |= {"num_inference_steps": int(num_inference_steps)}
         of = {
-            label: iter(np.concatenate([
-                self._block(self.asked(label, range(k, min(k + BLOCK, count)), seed), how)
-                for k in range(0, count, BLOCK)
-            ]))
+            label: chain.from_iterable(self.blocks(label, count, **how))
             for label, count in Counter(labels).items()
-        }  # fmt: skip
+        }
         return np.stack([next(of[label]) for label in labels])
+
+    def blocks(
+        self, label: int | None, count: int, *, seed: int, **how: float
+    ) -> Iterator[np.ndarray]:
+        """Yield the first images of a class, `BLOCK` at a time, from the cache's files."""
+        for k in range(0, count, BLOCK):
+            yield self._block(self.asked(label, range(k, min(k + BLOCK, count)), seed), how)
 
     def _block(self, asked: list[tuple[str, int]], how: dict[str, Any]) -> np.ndarray:
         """Return the images of one class that were asked for; those that are not kept are made."""
@@ -93,7 +98,7 @@ class Prompted:
         key: dict[str, Any] = {"by": self.generator.identity, "shape": self.shape, **how}
         build = partial(_make, self, asked, how)
         place = cached("samples", key | {"asked": asked}, build, self.generator.device)
-        return np.load(place / "images.npy")
+        return np.load(place / "images.npy", mmap_mode="r")
 
 
 def asked_for(text: str, seed: int, *, guidance_scale: float, num_inference_steps: int) -> str:

@@ -248,6 +248,9 @@ VOCABULARY: dict[str, Any] = {
     ),
     "model": _of(Place, "text-to-image pipeline: folder or Hub name; '': the book's", "my_model/"),
     "class_words": _of(Place, "file of class names with definitions; '': the book's", "words.csv"),
+    "other_tests": _of(
+        s.Unique[s.Text], "folders in place of made tests, as NAME=FOLDER", ["v2=imagenetv2/"]
+    ),
     "num_inference_steps": _of(s.Count, "steps in which an image is made", 50, le=10_000),
     "updates": _of(s.Whole, "training steps; 0: as many epochs as training_settings say", 600),
     "view_settings": _of(s.Unique[s.Text], "settings of the crops", ["local_views: 8"]),

@@ -8,30 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from safetensors.torch import load_model, save_model
 
-from synthbook.data import ImageSet, Summary, at_most, check, load
+from synthbook.data import ImageSet, Splits, Summary, at_most, check, load
+from synthbook.data.deferred import Deferred, deferred, of_folder
+from synthbook.data.files import classes_of as files_of
+from synthbook.data.files import layout
 from synthbook.data.shift import hardest, renditions, second_draw, sketches
-from synthbook.errors import InputError
-from synthbook.generate.prompts import check_form, classes_of, prompt
+from synthbook.errors import InputError, did_you_mean
+from synthbook.generate.prompts import check_form, classes_of
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import SETS, ClassWords, named
-from synthbook.machine import check_memory, telling
+from synthbook.machine import memory, telling
 from synthbook.measure import features
+from synthbook.randomness import numpy_generator
 from synthbook.recognize.models import create_classifier
 from synthbook.recognize.multicrop import MulticropRecipe, steps_of, train_multicrop
 from synthbook.recognize.predict import predict
 from synthbook.recognize.probe import fit
 from synthbook.recognize.ranks import measures
 from synthbook.recognize.views import ViewRecipe
-from synthbook.settings import from_texts
-from synthbook.store import atomic_write, cached
+from synthbook.settings import from_texts, source_paths
+from synthbook.store import atomic_write, cached, key_hash
 from synthbook.studies import needs, web
 from synthbook.studies.gap import REAL, Rows
 
@@ -44,7 +49,11 @@ CLONE, RANDOM = "clone", "random weights"
 TESTS = ("test", "v2", "sketch", "rendition", "adversarial")  # the columns of Table 1
 MULTI, SINGLE = "multi", "single"  # crops of an image
 OWN = ("updates", "batch_size", "learning_rate")  # parameters, not in the settings
+HELD = 8  # of a machine's memory one set of images may take this part, and is else read
+CHUNK = 4096  # images of a test that are read together
+JUDGED = 50_000  # photographs that the judge learns from at most
 PENALTY = 1e-2  # L2, of the linear layer that names images and finds the hardest
+Images = ImageSet | Deferred
 ACCURACIES = {"top1": "top1_accuracy", "top5": "top5_accuracy"}
 
 
@@ -90,40 +99,65 @@ def words_of(p: Mapping[str, Any], data: str, classes: Sequence[str]) -> tuple[C
 
 
 def check_clones(
-    p: Mapping[str, Any], asked: Sequence[tuple[str, float]], data: str = "", *,
-    sizes: Sequence[float] = (1.0,),
-) -> Summary:  # fmt: skip
+    p: Mapping[str, Any], asked: Sequence[tuple[str, float]], data: str = ""
+) -> Summary:
     """Return what the data are, once clones of them by forms and guidance scales can be made.
 
     Raises:
         InputError: that names what cannot be.
     """
     data = data or p["data"]
-    summary = check(data, data_root=p["data_root"], image_size=p["image_size"])
+    summary = summary_of(p, data)
     recipe, words = recipe_of(p), words_of(p, data, summary.classes)
     for form, scale in asked:
         check_form(words, form)
         check_guidance(scale)
     check_model(p)
+    check_tests(p)
     needs.check_device(p["device"])
     needs.check_extractor(p)
-    side, crops = p["image_size"] or summary.side, recipe.views
+    needs.check_backbone(p["backbone"], pretrained=False)
     images = training_images(p, summary)
     if images < summary.num_classes:
         raise InputError(
             f"set_size = {p['set_size']} and '{data}' has {summary.num_classes} classes; give an "
             "image for each at least, or 0 for all"
         )
-    needs.check_backbone(p["backbone"], pretrained=False)
+    side, crops = p["image_size"] or summary.side, recipe.views
     count = min(recipe.batch_size, images) * (crops.global_views + crops.local_views)
     precision = {"device": p["device"], "precision": recipe.precision}
     needs.check_batch(precision, p["backbone"], crops.global_size or side, count, "global_size")
-    most = max(sizes) * images
-    what = f"a clone of {most:,.0f} images of {side} pixels"
-    check_memory(
-        most * side**2 * summary.channels, what, "give smaller sizes or a smaller set_size"
-    )
     return summary
+
+
+def summary_of(p: Mapping[str, Any], data: str) -> Summary:
+    """Return what the data are; of a folder that is read image by image, names and numbers."""
+    folder = Path(data).expanduser()
+    if folder.is_dir() and p["image_size"] and "train" in (places := layout(folder)):
+        found = {part: files_of(place) for part, place in places.items()}
+        counts = {part: sum(map(len, of.values())) for part, of in found.items()}
+        if not held_in_memory(counts["train"], p["image_size"], 3):
+            classes = tuple(found["train"])
+            told = f"{p['image_size']} pixels, read when they are asked for"
+            return Summary(
+                folder.name, "class folders", "yours", len(classes), classes, counts, told,
+                side=p["image_size"],
+            )  # fmt: skip
+    return check(data, data_root=p["data_root"], image_size=p["image_size"])
+
+
+def check_tests(p: Mapping[str, Any]) -> None:
+    """Raise InputError unless the reader's own tests are folders by the names of tests."""
+    for name, path in source_paths(p["other_tests"]).items():
+        if name not in TESTS[1:]:
+            raise InputError(
+                f"other_tests has '{name}'{did_you_mean(name, TESTS[1:])}; give some of "
+                f"{', '.join(f'{test}=FOLDER' for test in TESTS[1:])}"
+            )
+        if not Path(path).expanduser().is_dir():
+            raise InputError(
+                f"other_tests: '{path}' is no folder; give one of class folders for '{name}'"
+            )
 
 
 def check_model(p: Mapping[str, Any]) -> None:
@@ -151,6 +185,63 @@ def training_images(p: Mapping[str, Any], summary: Summary) -> int:
 # -- Images -------------------------------------------------------------------------------------
 
 
+def held_in_memory(count: float, side: int, channels: int) -> bool:
+    """Return whether so many images are to be held, and not read from the disk again and again."""
+    return count * side**2 * channels < memory() / HELD
+
+
+def sets_of(p: Any, data: str) -> Splits | Parts:
+    """Return the parts of a data set; of a folder that no memory holds, parts that are read.
+
+    Such a folder has train and test. What is held out of it is the test, too: nothing is chosen
+    on it.
+    """
+    folder = Path(data).expanduser()
+    if folder.is_dir() and p.image_size and "train" in (places := layout(folder)):
+        of_class = files_of(places["train"])
+        if not held_in_memory(sum(map(len, of_class.values())), p.image_size, 3):
+            how = {"image_size": p.image_size, "name": folder.name}
+            parts = {part: of_folder(place, **how) for part, place in places.items()}
+            return Parts(parts["train"], parts.get("val", parts["test"]), parts["test"])
+    return load(data, data_root=p.data_root, image_size=p.image_size)
+
+
+class Parts(NamedTuple):
+    """The parts of a set whose images are read when they are asked for."""
+
+    train: Deferred
+    val: Deferred
+    test: Deferred
+
+
+def some(images: Images, count: int, *, seed: int = 0) -> ImageSet:
+    """Return ``count`` images drawn by ``seed``, in memory; all if there are no more."""
+    if isinstance(images, ImageSet):
+        return at_most(images, count, seed=seed)
+    return _drawn(images, count, seed).held()
+
+
+def columns(images: Images, count: int, classes: int) -> np.ndarray:
+    """Return the first ``count`` images of the first classes, uint8 [count * classes, S, S, C].
+
+    Row by row, a class a column; white where a class has fewer.
+    """
+    every = deferred(images)
+    blank = np.full((count, *every.read(np.zeros(1, int)).shape[1:]), 255, np.uint8)
+    found = []
+    for k in range(classes):
+        few = (
+            every.read(first) if len(first := np.flatnonzero(every.labels == k)[:count]) else blank
+        )
+        found.append(np.concatenate([few, blank])[:count])
+    return np.stack(found, axis=1).reshape(-1, *blank.shape[1:])
+
+
+def _drawn(images: Deferred, count: int, seed: int) -> Deferred:
+    drawn = numpy_generator(seed, "at most").permutation(len(images))[:count]
+    return images if len(images) <= count else images.subset(np.sort(drawn))
+
+
 class Bed:
     """Photographs of a data set, clones of them, and classifiers of either; all from the cache.
 
@@ -162,18 +253,31 @@ class Bed:
 
     def __init__(self, p: Any, device: str, data: str = "", *, set_size: int | None = None) -> None:
         self.p, self.device, self.data = p, device, data or p.data
-        self.splits = load(self.data, data_root=p.data_root, image_size=p.image_size)
-        self.words = words_of(p, self.data, self.splits.classes)
+        self.splits = sets_of(p, self.data)
+        train = self.splits.train
+        shape = (
+            train.images.shape
+            if isinstance(train, ImageSet)
+            else train.read(np.zeros(1, int)).shape
+        )
+        self.side, self.channels = shape[1], shape[3]
+        self.words = words_of(p, self.data, train.classes)
         self.recipe, self.backbone = recipe_of(p), p.backbone
         self.count = p.set_size if set_size is None else set_size
-        side = self.splits.train.image_size
-        self.reading = {"input_size": self.recipe.views.global_size or side, "device": device}
+        self.reading = {
+            "input_size": self.recipe.views.global_size or self.side, "device": device
+        }  # fmt: skip
         self.look = features.extractor(p.extractor, device, size=p.extractor_size)
 
-    def real(self, seed: int) -> ImageSet:
+    def real(self, seed: int) -> Images:
         """Return the photographs to learn from; classes as frequent among them as in the set."""
         train = self.splits.train
-        return at_most(train, self.count or len(train), seed=seed)
+        count = self.count or len(train)
+        return (
+            _drawn(train, count, seed)
+            if isinstance(train, Deferred)
+            else some(train, count, seed=seed)
+        )
 
     @cached_property
     def generator(self) -> TextToImage:
@@ -188,27 +292,36 @@ class Bed:
         """Return the generator as it is asked for these classes by a form of prompts."""
         from synthbook.generate.prompted import Prompted
 
-        first = self.splits.train
         kept = {} if self.p.model or self.device != "cpu" else web.kept_samples()
-        how = {"image_size": first.image_size, "channels": first.channels, "kept": kept}
+        how = {"image_size": self.side, "channels": self.channels, "kept": kept}
         return Prompted(self.generator, self.words, form, **how)
 
-    def clone(self, seed: int, form: str, scale: float, size: float = 1.0) -> ImageSet:
+    def clone(self, seed: int, form: str, scale: float, size: float = 1.0) -> Images:
         """Return a clone of the photographs, ``size`` times as large; a larger one has the smaller.
 
-        Of each class it has ``size`` times as many images, rounded, and one at least.
+        Of each class it has ``size`` times as many images, rounded, and one at least. A clone that
+        no memory holds is read from the cache.
         """
         real = self.real(seed)
         counts = np.maximum(np.rint(size * real.counts()), real.counts() > 0).astype(int)
-        labels = np.repeat(np.arange(real.num_classes), counts)
-        how = {"guidance_scale": scale, "num_inference_steps": self.p.num_inference_steps}
-        images = self.asked(form).sample(labels.tolist(), seed=seed, **how)
+        how = {"guidance_scale": float(scale), "num_inference_steps": self.p.num_inference_steps}
+        asked, labels = self.asked(form), np.repeat(np.arange(len(counts)), counts)
         name = f"{CLONE} of {self.data} ({form}, {scale:g}, {size:g}x)"
-        return ImageSet(images, labels, real.classes, name)
+        if held_in_memory(counts.sum(), self.side, self.channels):
+            images = asked.sample(labels.tolist(), seed=seed, **how)
+            return ImageSet(images, labels, real.classes, name)
+        blocks = [
+            block for label, count in enumerate(counts)
+            for block in asked.blocks(label, int(count), seed=seed, **how)
+        ]  # fmt: skip
+        firsts = np.cumsum([0, *map(len, blocks)])
 
-    def prompts(self, seed: int, form: str, numbers: Sequence[int] = (0,)) -> list[list[str]]:
-        """Return the prompts of some images of each class."""
-        return [[prompt(words, form, k, seed=seed) for k in numbers] for words in self.words]
+        def read(chosen: np.ndarray) -> np.ndarray:
+            of = np.searchsorted(firsts, chosen, side="right") - 1
+            return np.stack([blocks[b][k - firsts[b]] for b, k in zip(of, chosen, strict=True)])
+
+        told = {"by": asked.key, "seed": seed, "counts": counts.tolist(), **how}
+        return Deferred(labels, real.classes, name, read, key_hash(told))
 
     # What learns from them
 
@@ -227,19 +340,17 @@ class Bed:
             save_model(model, str(folder / "model.safetensors"))
             with atomic_write(folder / "history.json") as stream:
                 json.dump(dataclasses.asdict(history), stream)
-            for file in sorted((folder / "begun").glob("*")):
-                file.unlink()
-            (folder / "begun").rmdir()
+            shutil.rmtree(folder / "begun")
 
         folder = cached("clone_classifiers", key, build, self.device)
         model = self.fresh(images, seed)
         load_model(model, str(folder / "model.safetensors"))
         return model.eval().requires_grad_(False).to(self.device)
 
-    def fresh(self, images: ImageSet, seed: int) -> Classifier:
+    def fresh(self, images: Images, seed: int) -> Classifier:
         """Return an untrained one; equal seeds give equal weights."""
         return create_classifier(
-            self.backbone, num_classes=images.num_classes, channels=images.channels, seed=seed,
+            self.backbone, num_classes=images.num_classes, channels=self.channels, seed=seed,
             image_size=self.reading["input_size"],
         )  # fmt: skip
 
@@ -252,25 +363,43 @@ class Bed:
         It is of another kind than all that is rated: it says which test photographs are hard, and
         whether an image of a clone is of the class that was asked for.
         """
-        real = self.real(0)
+        real = some(self.real(0), JUDGED)
         rows = self.look.cached(real.images)
         return fit(rows, real.labels, PENALTY, classes=real.classes, name=self.data)[0]
 
     @cached_property
-    def tests(self) -> dict[str, ImageSet]:
-        """The five sets of real images that stand for ImageNet's, by name (`data.shift`)."""
-        test = self.splits.test
-        logits = self.judge.logits(self.look.cached(test.images))
-        return {
-            "test": test, "v2": second_draw(self.splits), "sketch": sketches(test),
-            "rendition": renditions(test, seed=0), "adversarial": hardest(test, logits),
+    def tests(self) -> dict[str, Images]:
+        """The five sets of real images that stand for ImageNet's, by name (`data.shift`).
+
+        Those of the chapter's ``other_tests`` are folders of a reader's in their place.
+        """
+        test, given = self.splits.test, source_paths(self.p.other_tests)
+        made: dict[str, Callable[[], ImageSet]] = {
+            "v2": lambda: second_draw(self.splits), "sketch": lambda: sketches(test),
+            "rendition": lambda: renditions(test, seed=0),
+            "adversarial": lambda: hardest(
+                test, self.judge.logits(self.look.cached(test.images))
+            ),
         }  # fmt: skip
+        how = {"image_size": self.side, "channels": self.channels}
+        classes = self.splits.train.classes
+        tests: dict[str, Images] = {"test": test}
+        for name, make in made.items():
+            tests[name] = (
+                of_folder(Path(given[name]).expanduser(), **how).labelled_as(classes)
+                if name in given
+                else make()
+            )
+        return tests
 
     def accuracy_rows(self, model: Classifier, names: Sequence[str] = TESTS, **about: Any) -> Rows:
         """Yield accuracies on the tests, among the classes that each has."""
         for name in names:
-            of = self.tests[name]
-            logits = predict(model, of, **self.reading)
+            of = deferred(self.tests[name])
+            parts = np.array_split(np.arange(len(of)), -(-len(of) // CHUNK))
+            logits = np.concatenate(
+                [predict(model, of.read(part), **self.reading).numpy() for part in parts]
+            )
             told = measures(logits, of.labels, among="present")
             for kind, metric in ACCURACIES.items():
                 yield {"test": name, "metric": metric, "value": told[kind], **about}

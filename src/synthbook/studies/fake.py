@@ -13,24 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from synthbook.data import ImageSet, Summary, at_most
+from synthbook.data import Summary
 from synthbook.data.transfer import open_transfer
 from synthbook.errors import InputError
 from synthbook.generate.wordnet import sense_count
 from synthbook.measure.fidelity import fidelity
 from synthbook.measure.realism import class_spread, realism
 from synthbook.recognize.predict import features
-from synthbook.recognize.probe import probe
+from synthbook.recognize.probe import encoded, probe
 from synthbook.studies.clones_by_name import (
     CLONE,
+    JUDGED,
     MULTI,
     OF_REAL,
     RANDOM,
     SINGLE,
     Bed,
+    Images,
     check_clones,
     grid,
     of_clone,
+    some,
 )
 from synthbook.studies.gap import REAL, Rows, measured
 
@@ -100,13 +103,14 @@ class Prompts(Bed):
                 yield self.about(seed, part="prompts", crops=MULTI) | self._largest()
             yield from self.image_rows(self.splits.val if kind == REAL else images, **about)
 
-    def images(self, seed: int, *asked: Any) -> ImageSet:
+    def images(self, seed: int, *asked: Any) -> Images:
         """Return the images of a clone, or without one the photographs."""
         return self.clone(seed, *asked) if asked else self.real(seed)
 
     def _largest(self) -> dict[str, Any]:
         """Return what is right in the test if the largest class is always named, as a row."""
-        share = 100 * float(self.splits.test.counts().max()) / len(self.splits.test)
+        test = self.splits.test
+        share = 100 * float(test.counts().max()) / len(test)
         row = {"method": "largest class", "train": "none", "test": "test"}
         return row | {"metric": "top1_accuracy", "value": share}
 
@@ -133,7 +137,8 @@ class Prompts(Bed):
     def _filtered(self, seed: int) -> Rows:
         """The more realistic half of twice as many images, and as many that were not chosen so."""
         drawn = self.clone(seed, *self.first, size=float(OVERDRAWN))
-        real, made = self.look.cached(self.real(seed).images), self.look(drawn.images)
+        real = self.look.cached(some(self.real(seed), JUDGED).images)
+        made = encoded(self.look, drawn)
         scores = realism(real, made, self.p.neighbours)
         counts, kept = self.real(seed).counts(), []
         for label, count in enumerate(counts):
@@ -149,32 +154,32 @@ class Prompts(Bed):
     @cached_property
     def unseen(self) -> np.ndarray:
         """Features of test photographs, which nothing was trained on."""
-        return self.look.cached(at_most(self.splits.test, self.p.measured, seed=0).images)
+        return self.look.cached(some(self.splits.test, self.p.measured).images)
 
     @cached_property
     def ambiguous(self) -> list[int]:
         """Classes whose first name has several senses in WordNet, by number."""
         return [k for k, words in enumerate(self.words) if _senses(words.lemmas[0]) > 1]
 
-    def image_rows(self, images: ImageSet, **about: Any) -> Rows:
+    def image_rows(self, images: Images, **about: Any) -> Rows:
         """Yield how well formed and how varied images are, beside test photographs.
 
         For photographs in the place of a clone's images these are the control: those of the
         validation part, which nothing has learned.
         """
-        some = at_most(images, self.p.measured, seed=0)
-        rows, about = self.look(some.images), {**about, "test": REAL}
+        few = some(images, self.p.measured, seed=int(images is self.splits.test))
+        rows, about = self.look(few.images), {**about, "test": REAL}
         told = fidelity(
             self.unseen, rows, extractor_name=self.look.name, neighbours=self.p.neighbours
         )
         yield from measured(about, {name: told[name] for name in FIDELITY})
-        right = self.judge.logits(rows).argmax(1) == some.labels
+        right = self.judge.logits(rows).argmax(1) == few.labels
         for name, chosen in (("all", None), (AMBIGUOUS, self.ambiguous)):
-            mask = slice(None) if chosen is None else np.isin(some.labels, chosen)
-            if chosen == [] or not len(some.labels[mask]):
+            mask = slice(None) if chosen is None else np.isin(few.labels, chosen)
+            if chosen == [] or not len(few.labels[mask]):
                 continue
             here = {"class_agreement": 100 * float(right[mask].mean())}
-            here["class_spread"] = class_spread(rows[mask], some.labels[mask])
+            here["class_spread"] = class_spread(rows[mask], few.labels[mask])
             yield from measured({**about, "classes": name}, here)
 
 
@@ -208,7 +213,7 @@ def amounts(sizes: Sequence[float]) -> dict[float, str]:
 
 def check_sizes(p: Mapping[str, Any]) -> Summary:
     """Check what the parameters of chapters 32 and 33 mean together; return the data in words."""
-    summary = check_clones(p, [(FORM, SCALE)], sizes=p["sizes"])
+    summary = check_clones(p, [(FORM, SCALE)])
     if "classes" in p["parts"]:
         check_clones({**p, "set_size": 0}, FINE, p["fine_data"])
     return summary
@@ -244,7 +249,7 @@ class Sizes:
             for model in models[part]
         ]  # fmt: skip
 
-    def images(self, seed: int, part: str, kind: str, *asked: Any) -> ImageSet:
+    def images(self, seed: int, part: str, kind: str, *asked: Any) -> Images:
         """Return what a job's classifier learns from."""
         bed = self.beds[part]
         return bed.real(seed) if kind == REAL else bed.clone(seed, *asked)
@@ -327,6 +332,5 @@ class Transfers(Sizes):
 
 def transfer_sets(p: Any, bed: Bed) -> dict[str, Any]:
     """Return the transfer sets by name, as large and as coloured as what was learned."""
-    first = bed.splits.train
-    how = {"image_size": first.image_size, "channels": first.channels, "data_root": p.data_root}
+    how = {"image_size": bed.side, "channels": bed.channels, "data_root": p.data_root}
     return {name: open_transfer(name, **how) for name in p.transfer_sets}

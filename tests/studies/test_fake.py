@@ -1,0 +1,284 @@
+"""Chapters 31 to 33: clones, what learns from them, and the rows that come of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synthbook.data import ImageSet, load
+from synthbook.data.deferred import Deferred
+from synthbook.errors import InputError
+from synthbook.generate import text
+from synthbook.record.metrics import METRICS, PRODUCES
+from synthbook.record.parameters import check_values
+from synthbook.studies import clones_by_name, fake
+from synthbook.studies.clones_by_name import MULTI, SINGLE, TESTS, Bed, columns, recipe_of
+
+SMALL = {
+    "set_size": 40, "updates": 2, "batch_size": 8, "num_inference_steps": 1,
+    "view_settings": ["global_size: 8", "local_size: 8", "local_views: 1"],
+}  # fmt: skip
+OF_PROMPTS = SMALL | {"measured": 30, "neighbours": 2, "guidance_scales": [2.0, 7.5]}
+FOUR = ["name", "parent", "definition", "scene"]
+
+
+class Painter:
+    """A generator whose images have one colour, of prompt and seed; it counts them."""
+
+    identity, device, made = {"pipeline": "painter"}, "cpu", 0
+
+    def images(self, prompts: Any, seeds: Any, *, guidance_scale: float, **_: Any) -> Any:
+        self.made += len(prompts)
+        tones = [
+            (sum(map(ord, p)), s % 251, int(10 * guidance_scale))
+            for p, s in zip(prompts, seeds, strict=True)
+        ]
+        pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
+        return SimpleNamespace(
+            images=np.broadcast_to(pixels, (len(tones), 32, 32, 3)).astype(np.uint8)
+        )
+
+
+@pytest.fixture(autouse=True)
+def painter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Painter:
+    """A painter in the place of the book's model, and eyes that see mean colours."""
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+    here = Painter()
+
+    def look(name: str, *_: Any, **__: Any) -> Any:
+        from synthbook.measure.features import Extractor
+
+        return Extractor(name, lambda x: x[:, ::8, ::8].reshape(len(x), -1) / 255, fingerprint="8")
+
+    monkeypatch.setattr(Bed, "generator", here)
+    monkeypatch.setattr(clones_by_name.features, "extractor", look)
+    monkeypatch.setattr(clones_by_name.web, "kept", lambda name: tmp_path)
+    monkeypatch.setattr(clones_by_name.web, "kept_samples", dict)
+    return here
+
+
+def rows_of(study: Any) -> list[dict[str, Any]]:
+    return [row for job in study.jobs for row in study.rows(*job)]
+
+
+def fits(chapter: str, rows: list[dict[str, Any]]) -> None:
+    """Every row is one that its chapter may produce, and none is twice there."""
+    said = PRODUCES[chapter]
+    for row in rows:
+        assert row["metric"] in METRICS
+        assert row["metric"] in said.metric, row
+        assert row["method"] in said.method, row
+        assert row["part"] in said.part, row
+        assert np.isfinite(row["value"]), row
+    names = [tuple(sorted((k, v) for k, v in row.items() if k != "value")) for row in rows]
+    assert len(names) == len(set(names))
+
+
+# -- The bed ------------------------------------------------------------------------------------
+
+
+def test_a_clone_has_as_many_images_of_each_class_and_a_larger_one_has_it(painter: Painter) -> None:
+    bed = Bed(check_values("31_prompts", SMALL), "cpu")
+    real, one = bed.real(0), bed.clone(0, "name", 2.0)
+    np.testing.assert_array_equal(one.counts(), real.counts())
+    assert one.classes == real.classes
+    made = painter.made
+    three = bed.clone(0, "name", 2.0, size=3.0)
+    np.testing.assert_array_equal(three.counts(), 3 * real.counts())
+    for k in range(10):
+        mine = three.images[three.labels == k][: real.counts()[k]]
+        np.testing.assert_array_equal(mine, one.images[one.labels == k])
+    assert painter.made == made + len(three)  # blocks of other sizes, as of fewer than a hundred
+    tenth = bed.clone(0, "name", 2.0, size=0.1)
+    assert (tenth.counts() == np.maximum(np.rint(real.counts() / 10), real.counts() > 0)).all()
+    others = bed.clone(1, "name", 2.0), bed.clone(0, "parent", 2.0), bed.clone(0, "name", 7.5)
+    assert all(not np.array_equal(one.images[:3], other.images[:3]) for other in others)
+
+
+def test_a_clone_that_no_memory_holds_is_read_and_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bed = Bed(check_values("31_prompts", SMALL), "cpu")
+    held = bed.clone(0, "definition", 2.0, size=2.0)
+    monkeypatch.setattr(clones_by_name, "held_in_memory", lambda *_: False)
+    read = bed.clone(0, "definition", 2.0, size=2.0)
+    assert isinstance(held, ImageSet)
+    assert isinstance(read, Deferred)
+    np.testing.assert_array_equal(read.held().images, held.images)
+    np.testing.assert_array_equal(read.read(np.array([7, 3, 7])), held.images[[7, 3, 7]])
+    assert read.fingerprint() != bed.clone(1, "definition", 2.0, size=2.0).fingerprint()
+
+
+def test_equal_sets_and_seeds_are_learned_once(no_builds: Any) -> None:
+    bed = Bed(check_values("31_prompts", SMALL), "cpu")
+    first = bed.trained(bed.real(0), 0).state_dict()
+    single = bed.trained(bed.real(0), 0, SINGLE).state_dict()
+    no_builds(clones_by_name)
+    again = bed.trained(bed.real(0), 0, MULTI).state_dict()
+    for name, value in first.items():
+        assert value.equal(again[name])
+    assert not all(value.equal(single[name]) for name, value in first.items())
+    with pytest.raises(AssertionError, match="built again"):
+        bed.trained(bed.real(1), 0)
+
+
+def test_the_five_tests_are_real_images_and_folders_may_take_their_places(tmp_path: Path) -> None:
+    bed = Bed(check_values("31_prompts", SMALL), "cpu")
+    assert tuple(bed.tests) == TESTS
+    test = load("caltech10").test
+    for name in ("test", "sketch", "rendition"):
+        np.testing.assert_array_equal(bed.tests[name].labels, test.labels)
+    assert len(bed.tests["adversarial"]) < len(test) / 2
+    for kind in ("boat", "bird"):
+        (tmp_path / "v2" / kind).mkdir(parents=True)
+        Image.fromarray(test.images[0]).save(tmp_path / "v2" / kind / "1.png")
+    p = check_values("31_prompts", SMALL | {"other_tests": [f"v2={tmp_path / 'v2'}"]})
+    fake.check_prompts(p)
+    own = Bed(p, "cpu").tests["v2"]
+    assert [own.classes[k] for k in own.labels] == ["bird", "boat"]
+    (row, *_) = Bed(p, "cpu").accuracy_rows(bed.trained(bed.real(0), 0), ["v2"])
+    assert row["value"] in (0, 50, 100)
+
+
+def test_columns_show_classes_and_white_where_there_are_too_few() -> None:
+    pixels = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    some = ImageSet(pixels, [1, 0, 0, 0, 1], ("a", "b", "c"), "some")
+    tones = columns(some, 2, 3)[:, 0, 0, 0].tolist()
+    assert tones == [1, 0, 255, 2, 4, 255]
+
+
+# -- What is asked beforehand -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"data": "digits"}, "no words for the classes of 'digits'; give class_words"),
+        ({"set_size": 20, "data": "caltech10_fine"}, "set_size = 20 and 'caltech10_fine' has 68"),
+        ({"model": "./nowhere"}, "model = './nowhere' is no folder of a diffusers pipeline"),
+        ({"guidance_scales": [0.5]}, "guidance_scale 0.5 is not possible"),
+        ({"other_tests": ["v3=."]}, "other_tests has 'v3'"),
+        ({"other_tests": ["v2=./nowhere"]}, "'./nowhere' is no folder"),
+        ({"view_settings": ["global_sise: 8"]}, "did you mean 'global_size'"),
+        ({"training_settings": ["updates: 5"]}, "updates is a parameter of its own"),
+        ({"measured": 10, "neighbours": 50}, "measured = 10 of 1114 test images are too few"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(
+    given: dict[str, Any], says: str, painter: Painter
+) -> None:
+    with pytest.raises(InputError, match=says):
+        fake.check_prompts(check_values("31_prompts", given))
+    assert not painter.made
+
+
+def test_words_of_a_file_have_to_name_every_class(tmp_path: Path) -> None:
+    file = tmp_path / "words.csv"
+    file.write_text("0, nothing\n1, one\n")
+    p = check_values("31_prompts", {"data": "digits", "class_words": str(file)})
+    with pytest.raises(InputError, match="no line for the class '2'"):
+        fake.check_prompts(p)
+    file.write_text("".join(f"{k}, a digit, number\n" for k in range(10)))
+    assert "digits" in str(fake.check_prompts(p))
+
+
+# -- Chapters -----------------------------------------------------------------------------------
+
+
+def test_chapter_31_rates_clones_and_their_images(painter: Painter) -> None:
+    p = check_values(
+        "31_prompts", OF_PROMPTS | {"forms": FOUR, "parts": ["prompts", "crops", "filter"]}
+    )
+    study = fake.Prompts(p, "cpu")
+    rows = rows_of(study)
+    fits("31_prompts", rows)
+    clones = {
+        (row["prompt"], row["guidance_scale"])
+        for row in rows
+        if row["method"] == "clone" and "prompt" in row
+    }
+    assert clones == {(form, scale) for form in FOUR for scale in (2.0, 7.5)}
+    accuracies = [
+        row for row in rows if row["metric"] == "top1_accuracy" and row["part"] == "prompts"
+    ]
+    assert {row["test"] for row in accuracies if row["method"] == "real"} == {*TESTS}
+    # The spread over forms is that of the rows beside it.
+    for row in (row for row in rows if row["metric"] == "prompt_spread"):
+        same = [
+            one["value"] for one in accuracies if one["method"] == "clone"
+            and one["guidance_scale"] == row["guidance_scale"] and one["test"] == row["test"]
+        ]  # fmt: skip
+        assert row["value"] == pytest.approx(max(same) - min(same))
+    # One image for each that the filter keeps is thrown away.
+    (largest,) = (row for row in rows if row["method"] == "largest class")
+    assert largest["value"] == pytest.approx(100 * 211 / 1114, abs=3)
+    assert "7 classifiers" in fake.plan_prompts(check_values("31_prompts", {
+        "parts": ["prompts", "crops", "filter"]}))  # fmt: skip
+
+
+def test_the_filter_keeps_the_most_realistic_half_of_each_class() -> None:
+    study = fake.Prompts(check_values("31_prompts", OF_PROMPTS), "cpu")
+    seen = {}
+
+    def trained(images: ImageSet, seed: int, crops: str = MULTI) -> Any:
+        seen["images"] = images
+        return Bed.trained(study, images, seed, crops)
+
+    study.trained = trained  # type: ignore[method-assign]
+    list(study._filtered(0))
+    kept, drawn = seen["images"], study.clone(0, *study.first, size=2.0)
+    np.testing.assert_array_equal(kept.counts(), study.real(0).counts())
+    scores = fake.realism(study.look(study.real(0).images), study.look(drawn.images), 2)
+    best = fake.realism(study.look(study.real(0).images), study.look(kept.images), 2)
+    for k in range(10):
+        count = int((kept.labels == k).sum())
+        expected = np.sort(scores[drawn.labels == k])[::-1][:count]
+        np.testing.assert_allclose(np.sort(best[kept.labels == k])[::-1], expected)
+
+
+def test_chapter_32_names_amounts_and_asks_many_classes() -> None:
+    assert fake.amounts([0.1, 0.3, 1, 3, 10]) == {0.1: "few", 1: "one", 3: "some", 10: "many"}
+    assert fake.amounts([1, 10, 20, 50]) == {1: "one", 10: "some", 50: "many"}
+    assert fake.amounts([1, 2]) == {1: "one"}
+    assert fake.amounts([2, 3, 4]) == {}
+    few = {"sizes": [0.1, 1.0, 2.0, 3.0], "parts": ["sizes"]}
+    p = check_values("32_scale_and_shift", SMALL | few)
+    fake.check_sizes(p)
+    study = fake.Sizes(p, "cpu")
+    rows = rows_of(study)
+    fits("32_scale_and_shift", rows)
+    amounts = {row["size"]: row.get("amount") for row in rows if row["method"] == "clone"}
+    assert amounts == {0.1: "few", 1.0: "one", 2.0: "some", 3.0: "many"}
+    many = fake.Sizes(check_values("32_scale_and_shift", SMALL | {"parts": ["classes"]}), "cpu")
+    assert many.beds["classes"].splits.train.num_classes == 68
+    assert [job[2:] for job in many.jobs] == [
+        ("real",), *(("clone", *asked, 1.0) for asked in fake.FINE)
+    ]  # fmt: skip
+
+
+def test_chapter_33_probes_each_encoder_and_random_weights() -> None:
+    few = {"sizes": [1.0], "transfer_sets": ["digits"], "set_size": 200}
+    p = check_values("33_transfer", SMALL | few)
+    fake.check_transfer(p)
+    study = fake.Transfers(p, "cpu")
+    assert [job[2] for job in study.jobs] == ["random weights", "real", "clone"]
+    rows = rows_of(study)
+    fits("33_transfer", rows)
+    probes = [row for row in rows if row["test"] == "transfer"]
+    by_model = {(row["method"], row["on"]): row["value"] for row in probes}
+    for method in ("random weights", "real", "clone"):
+        assert by_model[method, "mean"] == by_model[method, "digits"] > 20  # of ten digits
+    with pytest.raises(InputError, match="no transfer set is called 'digit'"):
+        fake.check_transfer(check_values("33_transfer", {"transfer_sets": ["digit"]}))
+
+
+def test_recipes_are_what_the_parameters_say() -> None:
+    recipe = recipe_of(check_values("31_prompts", SMALL | {"training_settings": ["warmup: 0.5"]}))
+    assert (recipe.updates, recipe.warmup, recipe.views.global_size) == (2, 0.5, 8)
+    assert clones_by_name.one_crop(recipe).views.sizes(32) == [8]
+    assert text.LANES == 8  # what "some ten a second" in chapter 31 was measured with
