@@ -36,10 +36,9 @@ def test_a_plan_counts_every_printed_figure_once(chapter: str) -> None:
     text = told(chapter)
     for paper, held in coverage().items():
         for name, table in held.tables.items():
-            if table.chapter == chapter:
+            if every := [figure for figure in figures(paper, name) if figure.chapter == chapter]:
                 part = text.partition(f"{table.title} of {paper}: ")[2]
                 count, made = map(int, re.match(r"(\d+) printed .*? makes (\d+)", part).groups())
-                every = figures(paper, name)
                 run = check_values(chapter, {}, "paper")
                 assert count == len(every)
                 assert made == sum(not f.cannot and not f.lacks(run) for f in every)

@@ -18,7 +18,8 @@ TABLES = [(paper, table) for paper, held in coverage().items() for table in held
 GRIDS = yaml.safe_load((root() / "workflow/grids.yaml").read_text())
 FREE = (
     "methods", "parts", "sources", "variants", "targets", "policies", "counts", "shares",
-    "more_data", "priors", "study_targets", "stylegan2_targets", "study_priors",
+    "more_data", "priors", "study_targets", "stylegan2_targets", "study_priors", "forms",
+    "guidance_scales", "sizes", "transfer_sets",
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def is_in_the_run_of_the_paper(figure: Figure) -> None:
         needs[name].append(value)
     assert all(len(held) == 1 for name, held in needs.items() if name != "sources")
     # Something that says which line it is, and something that says which images.
-    assert {"methods", "variants", "policies", "counts", "sources", "parts"} & set(needs)
+    assert {"methods", "variants", "policies", "counts", "sources", "parts", "forms"} & set(needs)
     assert {"data", "targets", "sources", "parts"} & set(needs)
     values = scale_values(chapter, "paper") | GRIDS[chapter]["paper"]["fixed"]
     run = check_values(chapter, values)
@@ -88,4 +89,4 @@ def test_every_rule_is_of_some_figure() -> None:
             row |= dict(pair.split("=", 1) for pair in row["setting"].split(";") if pair)
         for rule in held.rules:
             assert any(rule.applies(row) for row in rows), rule
-            assert rule.needs or rule.instead or rule.cannot
+            assert rule.needs or rule.instead or rule.cannot or rule.chapter

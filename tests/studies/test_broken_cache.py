@@ -24,6 +24,7 @@ from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
 from synthbook.record.parameters import check_values
 from synthbook.studies import few_images, inversions, training_sets
+from synthbook.studies.clones_by_name import Bed
 from synthbook.studies.dip_scale import own
 from synthbook.studies.inversions import Case, Gan
 from synthbook.studies.mined import mined
@@ -42,6 +43,7 @@ def readers(keep_models, new_book) -> dict[str, Read]:
         {"data": "digits", "sources": ["real", "gan"], "generators": 1, "epochs": 1,
          "set_size": 40, "input_size": 0, "unconditional": []},
     )  # fmt: skip
+    of_names = check_values("31_prompts", {"updates": 1, "set_size": 20, "batch_size": 4})
     new_book({"notebooks/.keep": ""})  # without models, whose page is drawn at once
     pixels = Extractor("pixels", lambda x: x.reshape(len(x), -1), fingerprint="pixels")
     few = target("mnist5k:3", count=12, image_size=16, seed=0)
@@ -92,7 +94,12 @@ def readers(keep_models, new_book) -> dict[str, Read]:
         of = Gan(free, None, None), few.train.images[:2], case
         return inversions.inverted(*of, tried=2, seed=0, steps=2, rate=0.1).images
 
+    def learned() -> list[np.ndarray]:
+        bed = Bed(of_names, "cpu")
+        return weights(bed.trained(bed.real(0), 0))
+
     return {
+        "clone_classifiers": learned,
         "conditioned_gans": conditioned,
         "fitted_generators": fitted,
         "inversions": inverted,

@@ -168,3 +168,23 @@ def test_zero_shot_names_the_class_whose_words_are_nearest(monkeypatch):
     monkeypatch.setattr(language_image, "class_features", class_features)
     assert web.zero_shot((0, None), "cifar10") == 1.0
     assert web.zero_shot((1, None), "cifar10") == 0.0
+
+
+def test_images_that_come_with_a_model_are_kept_without_loss(tmp_path, monkeypatch):
+    folder = tmp_path / "web-text2image"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"1")
+    (folder / CARD).write_text(json.dumps({"format": web.FORMAT, "files": {}}))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    images = {f"{k:016x}": image for k, image in enumerate(pixels)}
+    monkeypatch.setattr(web, "STRIP", 32)
+    web.keep_samples(images, folder)
+    found = web._samples(folder / web.SAMPLES)
+    assert list(found) == list(images)
+    assert all(np.array_equal(found[name], image) for name, image in images.items())
+    files = json.loads((folder / CARD).read_text())["files"]
+    assert set(files) == {"weights", "samples/000.webp", "samples/001.webp", "samples/asked.json"}
+    web.keep_samples(dict(list(images.items())[:3]), folder)  # in place of those before
+    web._samples.cache_clear()
+    assert len(web._samples(folder / web.SAMPLES)) == 3
+    assert web._samples(tmp_path / "nothing") == {}

@@ -26,7 +26,7 @@ def plan(parameters: Parameters, scale: str) -> str:
     lines += ["What is compared:"] if compared else []
     lines += [f"    {name}: {', '.join(map(str, held))}" for name, held in compared.items()]
     for paper, name in tables_of(parameters.chapter):
-        lines += _table(paper, name, values)
+        lines += _table(parameters.chapter, paper, name, values)
     try:
         lines.append(f"Its grid (make results): {estimate(parameters.chapter, scale)}.")
     except InputError as error:
@@ -34,9 +34,12 @@ def plan(parameters: Parameters, scale: str) -> str:
     return "\n".join(lines)
 
 
-def _table(paper: str, name: str, values: Mapping[str, Any]) -> list[str]:
-    """Return in lines which figures of a printed table a run makes, and why it makes no others."""
-    every = figures(paper, name)
+def _table(chapter: str, paper: str, name: str, values: Mapping[str, Any]) -> list[str]:
+    """Return in lines which figures of a printed table a run makes, and why it makes no others.
+
+    Those that another chapter makes are left out.
+    """
+    every = [figure for figure in figures(paper, name) if figure.chapter == chapter]
     able = [figure for figure in every if not figure.cannot]
     made = [figure for figure in able if not figure.lacks(values)]
     marks = {text: mark for mark, text in enumerate(_reasons(made, "instead"), start=1)}

@@ -40,6 +40,7 @@ class Rule(_Strict):
     needs: dict[str, Value] = {}  # parameter -> its value, or one that its list holds
     instead: str = ""  # what stands in for what the paper used
     cannot: str = ""  # why no parameter produces them
+    chapter: str = ""  # which makes them, where it is not the table's
 
     def applies(self, figure: Mapping[str, Any]) -> bool:
         """Whether a figure has the fields."""
@@ -110,7 +111,7 @@ def figures(paper: str, table: str) -> list[Figure]:
                 table=table,
                 row=_name(printed, layout.rows),
                 column=_name(printed, layout.columns),
-                chapter=layout.chapter,
+                chapter=next((rule.chapter for rule in rules if rule.chapter), layout.chapter),
                 needs=tuple(dict.fromkeys(pair for rule in rules for pair in rule.needs.items())),
                 instead=tuple(rule.instead for rule in rules if rule.instead),
                 cannot=tuple(rule.cannot for rule in rules if rule.cannot),
@@ -129,10 +130,15 @@ def _name(printed: Mapping[str, Any], fields: Iterable[str]) -> str:
 
 
 def tables_of(chapter: str) -> list[tuple[str, str]]:
-    """Return the tables that a chapter makes, as (paper, table)."""
+    """Return the tables of which a chapter makes figures, as (paper, table)."""
+
+    def makers(name: str, held: Coverage) -> set[str]:
+        rules = (rule for rule in held.rules if rule.where.get("table") == name)
+        return {held.tables[name].chapter, *(rule.chapter for rule in rules)}
+
     return [
         (paper, name)
         for paper, held in coverage().items()
-        for name, table in held.tables.items()
-        if table.chapter == chapter
+        for name in held.tables
+        if chapter in makers(name, held)
     ]
