@@ -85,6 +85,9 @@ def test_images_that_are_kept_are_not_made(source: Prompted, no_builds: Any) -> 
     shipped = Prompted(source.generator, WORDS, "scene", scenes=SCENES, kept=kept)
     no_builds(prompted)
     np.testing.assert_array_equal(shipped.sample([0, 0, 0], seed=5, **HOW), pixels)
+    assert shipped.has(0, 3, seed=5, **HOW)
+    assert not shipped.has(0, 4, seed=5, **HOW)
+    assert not shipped.has(1, 1, seed=5, **HOW)
     with pytest.raises(AssertionError, match="built again"):
         shipped.sample([0], seed=5, guidance_scale=3.0, num_inference_steps=2)
 

@@ -30,7 +30,7 @@ class Prompted:
     again.
 
     Args:
-        generator: what makes the images.
+        generator: what makes the images; None if all are ``kept``.
         words: of the classes.
         form: of their prompts (`prompts.FORMS`).
         scenes: of a form with scenes; those of Places if None.
@@ -42,7 +42,7 @@ class Prompted:
     conditional, unconditional, left = True, True, None
 
     def __init__(
-        self, generator: TextToImage, words: Sequence[ClassWords], form: str = "name", *,
+        self, generator: TextToImage | None, words: Sequence[ClassWords], form: str = "name", *,
         scenes: Sequence[str] | None = None, image_size: int = 0, channels: int = 3,
         family: str = "text", kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
@@ -82,6 +82,11 @@ class Prompted:
             for label, count in Counter(labels).items()
         }
         return np.stack([next(of[label]) for label in labels])
+
+    def has(self, label: int | None, count: int, *, seed: int, **how: float) -> bool:
+        """Return whether the first images of a class are kept, so that none need be made."""
+        asked = self.asked(label, range(count), seed)
+        return all(asked_for(*one, **how) in self.kept for one in asked)
 
     def blocks(
         self, label: int | None, count: int, *, seed: int, **how: float

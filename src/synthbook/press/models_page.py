@@ -61,7 +61,7 @@ NONE = "\nThis copy of the book holds none: `make models` trains them.\n"
 
 def models_page() -> dict[Path, bytes]:
     """Return the page and its figures: path below the book's top -> content."""
-    groups = ("", "pairs/", "encoders/", "dip/")
+    groups = ("", "pairs/", "encoders/", "web/", "dip/")
     files = [x for of in groups for x in sorted(root().glob(f"models/{of}[!.]*/card.json"))]
     cards = {
         path.parent.relative_to(root() / "models").as_posix(): path.read_text(encoding="utf-8")
@@ -83,7 +83,9 @@ def _write(cards: Mapping[str, str], folder: Path) -> None:
             raise InputError(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))
     figures.style()
     text = HEAD if cards else HEAD + NONE
-    read: dict[str, dict[str, Card]] = {"": {}, "pairs": {}, "encoders": {}, "dip": {}}
+    read: dict[str, dict[str, Card]] = {
+        "": {}, "pairs": {}, "encoders": {}, "web": {}, "dip": {},
+    }  # fmt: skip
     for name, content in cards.items():
         read[name.rpartition("/")[0]][name.rpartition("/")[2]] = json.loads(content)
     for name, card in read[""].items():
@@ -93,6 +95,10 @@ def _write(cards: Mapping[str, str], folder: Path) -> None:
         text += _pairs(pairs, shown, drawn)
     if read["encoders"]:
         text += _encoders(read["encoders"])
+    if read["web"]:
+        from synthbook.press.web_models import web_section
+
+        text += web_section(read["web"], _taken(drawn / "web.npz"), drawn)
     if kept := read["dip"]:
         shown = {name: _taken(drawn / f"dip-{name}.npz")["images"] for name in kept}
         text += _dip(kept, shown, drawn)

@@ -3,13 +3,14 @@
     python -m synthbook.studies.model_samples FOLDER
 
 writes FOLDER/NAME.npz for each model: of each guidance scale of which images come with it, "g1" and
-so on, the first images of each class in its bank, none chosen by anybody; and FOLDER/pairs-NAME.npz
-for each pretrained pair.
+so on, the first images of each class in its bank, none chosen by anybody; FOLDER/pairs-NAME.npz
+for each pretrained pair, and FOLDER/web.npz for the text-to-image model.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ import numpy as np
 from synthbook.errors import InputError
 from synthbook.gans import networks, sampling
 from synthbook.generate import banks, models
-from synthbook.studies import kept, pairs
+from synthbook.generate.prompted import Prompted
+from synthbook.generate.prompts import FORMS
+from synthbook.generate.wordnet import class_words
+from synthbook.studies import kept, pairs, web
 
 COLUMNS = 12  # images of a class
 
@@ -47,6 +51,25 @@ def of_pair(folder: Path) -> np.ndarray:
     return sampling.sample(networks.load(folder), [None] * COLUMNS, seed=0)
 
 
+def of_web() -> dict[str, np.ndarray]:
+    """Return sheets of images of the ten kinds by prompt and guidance, of those that are kept.
+
+    uint8 [classes, COLUMNS, H, W, C] by what was asked for; none where none are kept.
+    """
+    words, how = class_words("caltech10"), {"num_inference_steps": 12}
+    sheets = {}
+    for form, scale in product(FORMS, (1.0, 2.0, 4.0, 7.5)):
+        asked = Prompted(None, words, form, kept=web.kept_samples())
+        if all(
+            asked.has(k, COLUMNS, seed=0, guidance_scale=scale, **how) for k in range(len(words))
+        ):
+            labels = np.repeat(np.arange(len(words)), COLUMNS).tolist()
+            images = asked.sample(labels, seed=0, guidance_scale=scale, **how)
+            name = f"{FORMS[form].paper}, guidance {scale:g}"
+            sheets[name] = images.reshape(len(words), COLUMNS, *images.shape[1:])
+    return {"classes": np.array([word.name for word in words])} | sheets
+
+
 def main(target: Path) -> None:
     """Write the samples of all models, pairs and other generators of the book into a folder."""
     for folder, card in models.cards():
@@ -55,6 +78,8 @@ def main(target: Path) -> None:
     for folder, card in pairs.cards():
         if folder.parent.parent == models.places()[0]:
             np.savez(target / f"pairs-{card['name']}.npz", images=of_pair(folder))
+    if (models.places()[0] / web.PLACE / web.TEXT2IMAGE / models.CARD).is_file():
+        np.savez(target / "web.npz", **of_web())
     for folder, card in kept.cards():
         if folder.parent.parent == models.places()[0]:
             name, _, seed = card["name"].rpartition("-")
