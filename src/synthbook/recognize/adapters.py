@@ -119,7 +119,8 @@ def tip_adapter_f(
         )
         logits = tip_logits(features[rows], keys, *fixed, adapter.alpha, adapter.beta)
         loss = F.cross_entropy(logits, labels[rows])
-        (keys.grad,) = torch.autograd.grad(loss, keys)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         optimizer.step()
         if (step + 1) % per_epoch == 0:
             now = replace(adapter, keys=keys.detach().numpy().copy())

@@ -107,7 +107,8 @@ def learn_context(
         optimizer.param_groups[0]["lr"] = 1e-5 if step < recipe.warmup_steps else rate
         rows = table[step].to(look.device)
         loss = F.cross_entropy(look.scale * features[rows] @ heads(vectors).T, labels[rows])
-        (vectors.grad,) = torch.autograd.grad(loss, vectors)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         optimizer.step()
     if not vectors.isfinite().all():
         raise TrainingError(

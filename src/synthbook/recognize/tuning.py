@@ -301,11 +301,11 @@ def _descend(
         columns = F.normalize(weights, dim=2) if recipe.columns == "unit" else weights
         logits = torch.bmm(x, columns.mT) * factor
         loss = losses(logits, y, taught[1] if taught else 0.0, targets).mean(1).sum()
-        (gradient,) = torch.autograd.grad(loss, weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         if recipe.clip_norm:
-            norms = gradient.flatten(1).norm(dim=1)[:, None, None]
-            gradient *= (recipe.clip_norm / (norms + 1e-6)).clamp(max=1)
-        weights.grad = gradient
+            norms = weights.grad.flatten(1).norm(dim=1)[:, None, None]
+            weights.grad *= (recipe.clip_norm / (norms + 1e-6)).clamp(max=1)
         optimizer.param_groups[0]["lr"] = recipe.rate(step, steps)
         optimizer.step()
         watch(step + 1, weights)
