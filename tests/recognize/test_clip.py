@@ -15,7 +15,7 @@ from synthbook.data import ImageSet, few_shot
 from synthbook.data.deferred import deferred
 from synthbook.errors import InputError
 from synthbook.recognize import clip, language_image
-from synthbook.recognize.clip import Encoder, NamedCache, encoded, encoder
+from synthbook.recognize.clip import Encoder, NamedCache, encoded, encoder, text_tower
 from synthbook.recognize.language_image import ClipConfig
 
 SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
@@ -75,6 +75,20 @@ def test_the_books_model_by_name_and_by_folder_is_the_same(folder):
         assert np.allclose(look.texts(texts), language_image.text_features(model, config, texts))
         assert look.scale == pytest.approx(float(model.logit_scale.exp()))
     assert np.allclose(np.linalg.norm(own.images(images), axis=1), 1)
+
+
+def test_padding_is_left_out_of_plain_text_towers_alone(folder, tmp_path):
+    texts = ["red", "a red and very green thing", "", "one blue"]
+    for look in (encoder(f"local-dir:{folder}"), encoder(f"local-dir:{theirs(tmp_path)}")):
+        tokens = look.tokens(texts)
+        with torch.inference_mode():
+            whole = look.model.encode_text(tokens)
+            torch.testing.assert_close(text_tower(look.model)(tokens), whole)
+            assert text_tower(look.model) != look.model.encode_text
+            look.model.text_pool_type = "last"
+            assert text_tower(look.model) == look.model.encode_text
+            look.model.text_pool_type = "argmax"
+        assert np.allclose(look.texts(texts), whole / whole.norm(dim=1, keepdim=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])

@@ -118,5 +118,8 @@ def test_sets_that_have_nothing_to_choose_from():
     with pytest.raises(InputError, match="class 'b' of 'drawn' has none"):
         real_filter(images, images.subset(images.labels != 1))
     others = Encoded(images.features, images.labels, ("x", "y", "z"), "others")
-    with pytest.raises(InputError, match="have other classes"):
+    with pytest.raises(
+        InputError,
+        match=r"'drawn' has the classes a, b, c ... and 'others' x, y, z ...; bring both",
+    ):
         real_filter(images, others)

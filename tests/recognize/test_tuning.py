@@ -39,6 +39,9 @@ def drawn(count: int, seed: int = 0, *, noise: float = 0.35) -> Encoded:
 REAL, SYNTHETIC, HELD, TEST = drawn(8), drawn(40, 1, noise=0.5), drawn(60, 2), drawn(80, 3)
 
 
+TURNED = Encoded(REAL.features, 3 - REAL.labels, CLASSES[::-1], "turned")
+
+
 def run(**changes) -> Run:
     return replace(Run(TEXT, 0, real=REAL, synthetic=SYNTHETIC), **changes)
 
@@ -208,22 +211,26 @@ def test_the_schedules():
     assert all(np.diff(rates) < 0)
     assert rates[-1] < 1e-4 * rates[0]
     assert flat.rate(479, 480) == flat.learning_rate
-    right = TuningRecipe(schedule="miscounted", counted_batches=16)
+    right = TuningRecipe(schedule="miscounted", loader_batches=16)
     assert [right.rate(step, 480) for step in range(480)] == pytest.approx(rates)
 
 
-def test_a_miscounted_schedule_leaps_or_saws():
-    """Of 16 batches an epoch: 63 counted make it fall in leaps, 5 counted a saw-tooth."""
-    leaps = TuningRecipe(schedule="miscounted", counted_batches=63)
+def test_a_miscounted_schedule_saws_or_leaps():
+    """Of 63 batches an epoch, 16 counted are a saw-tooth; of 16, 63 counted are leaps downwards."""
+    saw = TuningRecipe(schedule="miscounted")
+    found = [saw.rate(step, 30 * 63) for step in range(30 * 63)]
+    assert found[63] == pytest.approx(TuningRecipe().rate(16, 480))
+    rises = np.flatnonzero(np.diff(found[: 20 * 63]) > 0)
+    assert rises.tolist() == [63 * k - 1 for k in range(1, 20)]
+    assert min(found) >= 0
+    leaps = TuningRecipe(schedule="miscounted", loader_batches=16, counted_batches=63)
     steps = np.diff([leaps.rate(step, 480) for step in range(480)])
     assert (steps < 0).all()
     assert steps[15] < 10 * steps[14]
-    saw = TuningRecipe(schedule="miscounted", counted_batches=5)
-    steps = np.diff([saw.rate(step, 480) for step in range(160)])
-    assert (np.flatnonzero(steps > 0) == np.arange(15, 159, 16)).all()
-    one, two = tune([run()], replace(saw, steps=32, batch_size=8), scale=SCALE), tune(
-        [run()], TuningRecipe(steps=32, batch_size=8), scale=SCALE)  # fmt: skip
-    assert not np.allclose(one[0].last, two[0].last, atol=1e-4)
+    plain = TuningRecipe(steps=32, batch_size=8)
+    short = replace(plain, schedule="miscounted", loader_batches=8, counted_batches=2)
+    one, two = (tune([run()], recipe, scale=SCALE)[0].last for recipe in (short, plain))
+    assert not np.allclose(one, two, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +245,10 @@ def test_a_miscounted_schedule_leaps_or_saws():
         ({"start": TEXT[:3]}, r"the head is \[3, 16\], but 'drawn' has 4 classes"),
         ({"start": TEXT[:, :8]}, "features of 16 numbers"),
         ({"loss": "SCE", "teacher": TEXT[:2]}, r"the head is \[2, 16\]"),
+        (
+            {"strategy": "mix", "real": TURNED},
+            r"'turned' has the classes d, c, b, a ... and 'drawn'",
+        ),
     ],
 )
 def test_runs_that_cannot_be(changes, says):

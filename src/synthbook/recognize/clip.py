@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthbook.data.deferred import Deferred
@@ -85,9 +86,8 @@ class Encoder:
     @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return features of length one, float32 [N, D]."""
-        batches = self.tokens(texts).to(self.device).split(BATCH)
-        found = [self.model.encode_text(batch, normalize=True) for batch in batches]
-        return torch.cat(found).float().cpu().numpy()
+        read, batches = text_tower(self.model), self.tokens(texts).to(self.device).split(BATCH)
+        return F.normalize(torch.cat([read(some) for some in batches]).float()).cpu().numpy()
 
 
 def views(pixels: np.ndarray, preprocessing: dict[str, Any]) -> Tensor:
@@ -111,6 +111,28 @@ def views(pixels: np.ndarray, preprocessing: dict[str, Any]) -> Tensor:
     told = {name: value for name, value in preprocessing.items() if name != "by"}
     look = image_transform_v2(PreprocessCfg(**told), is_train=False)
     return torch.stack(in_threads(lambda one: look(Image.fromarray(one)), pixels))
+
+
+def text_tower(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the map from tokens [N, context length] to features [N, D] of any length.
+
+    Of a plain CLIP, whose tokens do not see later ones, padding is left out: the features are the
+    same, and come a few times sooner.
+    """
+    from open_clip.model import CLIP
+
+    plain = type(model) is CLIP and model.attn_mask is not None
+    if (
+        not plain
+        or model.text_pool_type != "argmax"
+        or isinstance(model.text_projection, nn.Module)
+    ):
+        return model.encode_text
+
+    def read(tokens: Tensor) -> Tensor:
+        return language_image.encode_texts(model, tokens[:, : int(tokens.argmax(1).max()) + 1])
+
+    return read
 
 
 # Encoders by name

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
 from synthbook.recognize.adapters import check_shots
-from synthbook.recognize.clip import Encoded, Encoder
+from synthbook.recognize.clip import Encoded, Encoder, text_tower
 from synthbook.recognize.heads import check_fits, check_names
 from synthbook.recognize.ranks import measures
 from synthbook.recognize.tuning import positions
@@ -158,25 +158,13 @@ def _prompts(look: Encoder, names: Sequence[str], length: int) -> Tensor:
 
 def _heads(look: Encoder, embedding: nn.Embedding, tokens: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the map from a context [M, width] to the head of the prompts, unit rows [K, D]."""
-    encode = _encoding(look.model)
+    encode = text_tower(look.model)
 
     def heads(vectors: Tensor) -> Tensor:
         with _in_place(embedding, vectors):
             return F.normalize(encode(tokens).float(), dim=1)
 
     return heads
-
-
-def _encoding(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the text tower; of plain CLIPs the one that skips padding."""
-    from open_clip.model import CLIP
-
-    from synthbook.recognize.language_image import encode_texts
-
-    plain = type(model) is CLIP and model.text_pool_type == "argmax"
-    if plain and isinstance(model.text_projection, nn.Parameter):
-        return lambda tokens: encode_texts(model, tokens)
-    return model.encode_text
 
 
 @contextmanager

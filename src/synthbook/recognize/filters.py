@@ -14,7 +14,7 @@ from synthbook import machine
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 from synthbook.recognize.clip import Encoded
-from synthbook.recognize.heads import probabilities
+from synthbook.recognize.heads import check_alike, probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +77,7 @@ def real_filter(
     Raises:
         InputError: if a class has no shot, or the classes are others.
     """
-    if shots.classes != images.classes:
-        raise InputError(
-            f"'{images.name}' and the real shots '{shots.name}' have other classes; bring both to "
-            "one list"
-        )
+    check_alike(images, shots)
     if not len(shots) or not shots.counts().all():
         empty = shots.classes[int(shots.counts().argmin())]
         raise InputError(

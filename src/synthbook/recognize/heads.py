@@ -125,6 +125,16 @@ def check_fits(head: np.ndarray, images: Encoded) -> None:
         )
 
 
+def check_alike(images: Encoded, others: Encoded) -> None:
+    """Raise InputError unless two sets have the same classes in the same order."""
+    if images.classes != others.classes:
+        raise InputError(
+            f"'{images.name}' has the classes {', '.join(images.classes[:5])} ... and "
+            f"'{others.name}' {', '.join(others.classes[:5])} ...; bring both to one list with "
+            "of_classes"
+        )
+
+
 def logits(images: Encoded, head: np.ndarray, scale: float) -> np.ndarray:
     """Return scale * g(x)^T W, float32 [N, K]."""
     check_fits(head, images)

@@ -23,7 +23,7 @@ from synthbook.errors import InputError, check_choice
 from synthbook.machine import checked_device
 from synthbook.randomness import torch_generator
 from synthbook.recognize.clip import Encoded
-from synthbook.recognize.heads import check_fits
+from synthbook.recognize.heads import check_alike, check_fits
 from synthbook.settings import Batch, Count, Rate, Share, Weight, Whole, settings
 from synthbook.training import TrainingError
 
@@ -49,8 +49,9 @@ class TuningRecipe:
         steps: of a whole run; one with two phases has half of them in each, with a schedule of its
             own. 0 leaves the start as it is.
         batch_size: images a step; of "mix", which needs an even number, half are real.
-        schedule: "cosine" to zero; "constant"; or "miscounted", the fault of the public code: an
-            epoch has ``loader_batches``, and the cosine believes that it has ``counted_batches``.
+        schedule: "cosine" to zero; "constant"; or "miscounted", the fault of the public code with
+            few shots: an epoch has ``loader_batches`` (8,000 features by 128), and the cosine
+            believes that it has ``counted_batches`` (by 512), so that the rate is a saw-tooth.
         columns: "scaled" trains scale * W, as the public code; "free" trains W, so that a step of
             the same rate moves logits ``scale`` times as far; "unit" trains W by its directions.
         clip_norm: of each run's gradient; 0 is none.
@@ -69,14 +70,14 @@ class TuningRecipe:
     soft_share: Share = 0.5
     temperature: Annotated[float, Field(gt=0, le=1e3)] = 2.0
     measure_every: Count = 16
-    loader_batches: Count = 16
-    counted_batches: Count = 63
+    loader_batches: Count = 63
+    counted_batches: Count = 16
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of ``step`` (from 0) of ``steps``.
 
-        "miscounted" is the cosine at epoch * counted + batch of epochs * counted steps. It falls in
-        leaps if more batches are counted than come, and is a saw-tooth if fewer are.
+        "miscounted" is the cosine at epoch * counted + batch of epochs * counted steps. It rises at
+        each new epoch if fewer batches are counted than come, and falls in leaps if more are.
         """
         if self.schedule == "constant":
             return self.learning_rate
@@ -177,13 +178,15 @@ def _check(run: Run, recipe: TuningRecipe, watched: Sequence[Encoded | None]) ->
                 f"strategy '{run.strategy}' needs {part} images, and there are none; give "
                 f"{'shots (1 or more a class)' if part == 'real' else 'some'}, or another strategy"
             )
+    first = getattr(run, next(iter(needed)))
     for images in (*(getattr(run, part) for part in needed), *watched):
         if images is not None:
             check_fits(run.start, images)
+            check_alike(first, images)
     if run.loss == "SCE" and "synthetic" in needed and run.teacher is None:
         raise InputError("loss 'SCE' needs a teacher, the zero-shot head; give one, or loss 'CE'")
     if run.teacher is not None:
-        check_fits(run.teacher, getattr(run, next(iter(needed))))
+        check_fits(run.teacher, first)
     if run.strategy == "mix" and recipe.batch_size % 2:
         raise InputError(
             f"batch_size = {recipe.batch_size} cannot be cut into equal parts of real and "
