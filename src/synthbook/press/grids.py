@@ -40,8 +40,7 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # The product of their values makes the cells. A value that names parameters sets these, whatever
-    # its axis is called.
+    # The product of their values makes the cells. A value that names parameters sets these.
     axes: dict[str, list[Any]] = Field(min_length=1)
     fixed: dict[str, Any] = {}  # parameters that all cells share
     minutes: float = Field(gt=0)  # that one cell was seen to take
