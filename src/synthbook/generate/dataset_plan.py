@@ -189,8 +189,9 @@ class Plan:
         if self.shots:
             settings["from"] = self.shots.folder
             told = zip(lines, self.strengths, self.shots.names, self.shots.sums, strict=True)
-            for line, strength, names, sums in told:
+            for line, strength, names, sums in told:  # prompts may be many: they come last
                 line |= {"strength": strength, "start": dict(zip(names, sums, strict=True))}
+                line["prompts"] = line.pop("prompts")
         return [settings, *lines]
 
     def text(self) -> str:

@@ -59,7 +59,7 @@ def steps_of(strength: float, steps: int, *, most: int = 1000) -> tuple[int, int
     """Return (n, m): the last n of a schedule of m steps begin at ``strength`` and go on as fine.
 
     n is the share of ``steps`` that strength leaves, 1 or more, and m the length of a schedule with
-    n / m nearest to strength. So the start is right to a step of m however few steps there are, an
+    n / m near to strength. So the start is right to a step of m however few steps there are, an
     image costs n calls of the network, and strength 1 is (steps, steps). ``most`` is what the
     schedule can be cut into.
 
@@ -71,7 +71,8 @@ def steps_of(strength: float, steps: int, *, most: int = 1000) -> tuple[int, int
         return steps, steps
     n = max(1, round(strength * steps))
     near = max(round(n / strength), n)
-    m = next(k for k in (near, near + 1, max(near - 1, n), near + 2) if k * share(n, k) == n)
+    around = sorted(range(max(near - 9, n), near + 10), key=lambda m: abs(m - near))
+    m = next(m for m in around if m * share(n, m) == n)
     if m > most:
         raise InputError(
             f"strength {strength:g} with {steps} steps is finer than the {most} that the schedule "

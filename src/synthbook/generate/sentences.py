@@ -209,6 +209,9 @@ class WordToSentence:
             words, how = self._place(tokenizer or model, local)
             how |= {} if tokenizer else {"revision": revision}
             self.tokenizer = AutoTokenizer.from_pretrained(words, **how)
+            has, wants = len(self.tokenizer), self.model.config.vocab_size
+            if not wants / 2 < has <= wants:  # one that transformers made up, as none was there
+                raise ValueError(f"its tokenizer has {has:,} words and the model {wants:,}")
         except Exception as error:  # whatever is missing or damaged
             raise InputError(
                 f"the word-to-sentence model '{model}' cannot be loaded "

@@ -1,14 +1,8 @@
 """Images from prompts: any text-to-image pipeline of diffusers, an image from its own seed.
 
 Stable Diffusion 1.4 and newer, SDXL and others, by their name on the Hub or from a folder. Of
-weights only safetensors are read, and no code that lies beside them is run.
-
-GLIDE (Nichol et al. 2022), which `ready` asks, is not in diffusers since 0.2: "fusing/glide-base"
-names a class that is no more. Its heirs can be loaded: unCLIP ("kakaobrain/karlo-v1-alpha"; steps
-and guidance are its decoder's, and it cannot start from images), DeepFloyd IF ("DeepFloyd/
-IF-I-XL-v1.0": 64 pixels as GLIDE's first stage, also from images) and Kandinsky. GLIDE itself runs
-in OpenAI's glide-text2im: wrap it in an object that is called as `TextToImage._call` does, or make
-the images there, and name their folder as a source of one's own (`own`).
+weights only safetensors are read, and no code that lies beside them is run. `text_models` says what
+else can be loaded, and how near one comes to GLIDE.
 """
 
 from __future__ import annotations
@@ -21,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +24,7 @@ from PIL import Image
 from synthbook.data.files import conform
 from synthbook.errors import InputError, check_choice
 from synthbook.generate.from_images import finest, own_side, share, sister, steps_of
+from synthbook.generate.text_models import read_pipeline, schedulers
 from synthbook.randomness import torch_generator
 
 # On a processor a network call always holds so many images, the last one repeated where there are
@@ -41,7 +35,6 @@ LANES = 8
 TRIES = 20  # images of a seed before a prompt that gives black ones only is given up
 KEPT = 1024  # prompts whose embeddings are kept: each takes some 0.1 MB, or 0.3 MB for SDXL
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
-OWN = {"TextToPixelsPipeline": "synthbook.generate.text_pipeline"}  # the book's: class -> module
 # What unCLIP's pipeline, which has a prior too, calls the settings of its decoder.
 DECODER = {name: f"decoder_{name}" for name in ("guidance_scale", "num_inference_steps")}
 # What encode_prompt returns, in this order, if these are all that it takes back. Pipelines that
@@ -120,11 +113,7 @@ def opened(
                 raise ValueError("it is a class of the repository's own code, which is not run")
             if "safety_checker" in index and not safety_checker:
                 how |= {"safety_checker": None, "requires_safety_checker": False}
-            if index["_class_name"] in OWN:
-                module = import_module(OWN[index["_class_name"]])
-                pipeline = getattr(module, index["_class_name"]).from_pretrained(source, **how)
-            else:
-                pipeline = _of_diffusers(source, how)
+            pipeline = read_pipeline(source, index["_class_name"], how)
         except Exception as error:  # whatever is missing or damaged
             raise InputError(
                 f"the pipeline '{model}' cannot be loaded ({' '.join(str(error).split())[:300]}); "
@@ -139,29 +128,6 @@ def opened(
     return TextToImage(
         pipeline, name=str(model), batch_size=batch_size, device=device, compiled=compiled
     )
-
-
-def _of_diffusers(source: str, how: dict[str, Any]) -> Any:
-    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
-
-    try:
-        return AutoPipelineForText2Image.from_pretrained(source, **how)
-    except ValueError:  # none of those that the Auto class knows
-        return DiffusionPipeline.from_pretrained(source, **how)
-
-
-def schedulers(pipeline: Any) -> dict[str, Any]:
-    """Return name -> class of the schedulers that a pipeline may have in place of its own.
-
-    Without what needs a library that is not there, and without those whose noise is drawn for a
-    batch as a whole (by torchsde).
-    """
-    kinds = sorted(pipeline.scheduler.compatibles, key=lambda kind: kind.__name__)
-    return {
-        kind.__name__: kind
-        for kind in kinds
-        if "dummy" not in kind.__module__ and "DPMSolverSDE" not in kind.__name__
-    }
 
 
 @contextmanager
