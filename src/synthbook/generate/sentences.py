@@ -153,7 +153,7 @@ def _pick(of: Sequence[str], rng: np.random.Generator) -> str:
 
 @settings
 class Sampling:
-    """How a word-to-sentence model is asked; the defaults are those of the public code.
+    """How a word-to-sentence model is asked: as the public code does, which leaves all to defaults.
 
     ``prefix`` stands before the name, for models that were trained with one. Sampling is from the
     ``top_k`` (0: all) likeliest tokens, of which those count whose probabilities add up to
