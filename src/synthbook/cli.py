@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     cloning = command("clone", text, clone_classes)
     _clone_options(cloning)
 
+    text = "write sentences about classes, to ask a text-to-image model by"
+    writing = command("sentences", text, write_sentences)
+    _sentence_options(writing)
+
     for made in (running, verifying):
         made.add_argument("chapter", help="for example 12_not_mutual, or 12")
     for made in (listing, claims, data):
@@ -109,6 +113,12 @@ def _clone_options(parser: argparse.ArgumentParser) -> None:
     add("--prompt", default="name", metavar="FORM", help=text)
     text = "a file with a scene a line, for the form 'scene'; if not given those of Places"
     add("--scenes", default="places365", metavar="FILE", help=text)
+    text = "a file of sentences that `synthbook sentences` wrote, to ask by in place of a form"
+    add("--sentences", type=Path, metavar="FILE", help=text)
+    text = "a folder of real images by class, from which images start in place of noise alone"
+    add("--from", type=Path, metavar="DIR", dest="start", help=text)
+    text = "how much noise is laid over them, above 0 to 1; by their number if not given"
+    add("--strength", type=float, metavar="S", help=text)
     add("--guidance-scale", type=float, default=2.0, metavar="G", help="1 and more, or 0 for none")
     add("--steps", type=int, default=50, metavar="N", help="denoising steps of an image")
     add("--size", type=int, default=0, metavar="PIXELS", help="the pipeline's own if not given")
@@ -129,6 +139,25 @@ def _clone_options(parser: argparse.ArgumentParser) -> None:
     text = "print what it would be, and its time and room on the disk; make nothing"
     add("--dry-run", action="store_true", help=text)
     add("--rate", type=float, help="for --dry-run: images a second, which else are measured")
+
+
+def _sentence_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "a file with a class a line (name, definition, parent), or a set such as imagenet100"
+    add("classes", metavar="CLASSES", help=text)
+    text = "the CSV file to write; classes that it has are left as they are"
+    add("--out", type=Path, required=True, help=text)
+    text = "a word-to-sentence model: a folder, or its id on the Hub; if not given a small grammar"
+    add("--model", default="grammar", help=text)
+    add("--tokenizer", default="", help="where its tokenizer lies, if not beside it")
+    add("--count", type=int, default=200, metavar="N", help="sentences of each class")
+    add("--prefix", default="", help="what the model wants to read before the name")
+    add("--temperature", type=float, default=1.0, help="of sampling; higher is more varied")
+    add("--top-k", type=int, default=50, metavar="K", help="likeliest tokens; 0 for all")
+    add("--top-p", type=float, default=1.0, metavar="P", help="share of probability")
+    add("--seed", type=int, default=0, metavar="N", help="of all sentences")
+    add("--revision", help="a commit, branch or tag of the Hub's repository")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
 
 
 def _print_json(value: Any) -> None:
@@ -368,6 +397,13 @@ def show_data(given: argparse.Namespace) -> int | None:
 def clone_classes(given: argparse.Namespace) -> None:
     """Make a data set of generated images, or say what it would cost."""
     from synthbook.generate.clone_command import run
+
+    run(given)
+
+
+def write_sentences(given: argparse.Namespace) -> None:
+    """Write a file of sentences about classes."""
+    from synthbook.generate.sentence_command import run
 
     run(given)
 

@@ -113,6 +113,42 @@ def test_processes_that_accelerate_starts_share_the_work(
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
+def test_images_start_from_a_folder_of_real_ones_and_are_asked_for_by_sentences(
+    clone: Callable[..., int], classes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat", "dog", "plane", "more"):
+        (tmp_path / "real" / name).mkdir(parents=True)
+        for k in range(2):
+            Image.new("RGB", (20, 30), (k * 200, 50, 90)).save(
+                tmp_path / "real" / name / f"{k}.png"
+            )
+    told = tmp_path / "sentences.csv"
+    assert main(["sentences", classes, "--out", str(told), "--count", "2"]) == 0
+    how = ["--from", str(tmp_path / "real"), "--sentences", str(told)]
+    assert clone(tmp_path / "out", *how, "--strength", "0.6") == 0
+    header, *lines = map(json.loads, (tmp_path / "out/plan.jsonl").read_text().splitlines())
+    assert header["from"] == str(tmp_path / "real")
+    assert [len(line["prompts"]) for line in lines] == [2, 2, 2]
+    assert {line["strength"] for line in lines} == {0.6}
+    assert [*lines[0]["start"]] == ["cat/0.png", "cat/1.png"]
+    before = files(tmp_path / "out")
+    (tmp_path / "out/cat/000001.png").unlink()
+    assert clone(tmp_path / "out", *how, "--strength", "0.6") == 0
+    assert files(tmp_path / "out") == before
+    capsys.readouterr()
+    assert clone(tmp_path / "out", *how) == 2
+    assert "another data set" in capsys.readouterr().err
+    assert clone(tmp_path / "new", *how, "--dry-run", "--rate", "1") == 0
+    out = capsys.readouterr().out
+    assert "6 sentences, such as" in out
+    assert "from 6 real images at strength 0.4" in out
+    assert clone(tmp_path / "new", "--strength", "0.4") == 2
+    assert "give --from DIR" in capsys.readouterr().err
+    (tmp_path / "real/dog").rename(tmp_path / "real/hound")
+    assert clone(tmp_path / "new", *how) == 2
+    assert "class 'dog' has no real image" in capsys.readouterr().err
+
+
 # ---- numbers of images ---------------------------------------------------------------------------
 
 

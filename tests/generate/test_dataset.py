@@ -33,6 +33,7 @@ from synthbook.generate import dataset
 from synthbook.generate.dataset import PARTS, make, measured, progress, recorded
 from synthbook.generate.dataset_plan import FILE, Plan, prompts_of
 from synthbook.generate.prompts import read_classes
+from synthbook.generate.shots import shots_in
 from synthbook.generate.text import Made, TextToImage, opened
 
 CLASSES, COUNTS = ("cat", "dog, hound", "plane"), (5, 7, 3)
@@ -304,6 +305,85 @@ def test_prompts_that_are_cut_are_listed(
     (told,) = said
     assert "1 prompts are over the 77 tokens" in told
     assert dataset.CUT in told
+
+
+# ---- from real images ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Any:
+    for name, count in zip(CLASSES, (2, 4, 1), strict=True):
+        (tmp_path / "real" / name).mkdir(parents=True)
+        for k in range(count):
+            pixels = np.random.default_rng(k).integers(0, 256, (20, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "real" / name / f"{k}.png")
+    return shots_in(tmp_path / "real", CLASSES)
+
+
+@both
+def test_a_data_set_from_real_images_is_the_same_however_it_is_made(
+    form: str, generator: TextToImage, shots: Any, tmp_path: Path
+) -> None:
+    plan = planned(generator.identity, form, unit=4, shots=shots, num_inference_steps=4)
+    assert make(plan, generator, tmp_path / "one") == (15, 15, 0)
+    before = files(tmp_path / "one")
+    for k in (1, 0):
+        make(plan, generator, tmp_path / "two", worker=(k, 2))
+    assert files(tmp_path / "two") == before
+    rows = [row for k in range(plan.units) for row in plan.span(k)]
+    assert {(row.name, row.strength) for row in rows} == {
+        ("cat", 0.4),
+        ("dog, hound", 0.35),
+        ("plane", 0.5),
+    }
+    used = Counter(row.start for row in rows)
+    assert sorted(used[name] for name in shots.names[1]) == [1, 2, 2, 2]
+    if form == "folders":
+        row = rows[3]
+        path = tmp_path / "one" / row.name / f"{row.index:06d}.png"
+        assert recorded(path) == row.record(0)
+        assert (row.record(0)["start"], row.record(0)["strength"]) == (row.start, row.strength)
+        alone = generator.images(
+            [row.prompt], [row.seed], guidance_scale=2.0, num_inference_steps=4,
+            from_images=shots.read(row.label, row.shot, 16, 3)[None], strength=row.strength,
+        ).images[0]  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), alone)
+        path.unlink()  # it goes on with what is missing
+        assert make(plan, generator, tmp_path / "one") == (15, 15, 0)
+        assert files(tmp_path / "one") == before
+
+
+def test_a_plan_from_other_images_or_at_another_strength_is_another_one(
+    shots: Any, tmp_path: Path
+) -> None:
+    class FromImages(Quick):
+        side = 16
+
+    plan = quick_plan(shots=shots)
+    make(plan, FromImages(), tmp_path / "out")
+    with pytest.raises(InputError, match="another data set"):
+        make(replace(plan, strength=0.3), FromImages(), tmp_path / "out")
+    with pytest.raises(InputError, match="another data set"):
+        make(quick_plan(), FromImages(), tmp_path / "out")
+    moved = (tmp_path / "real").rename(tmp_path / "moved")
+    moved = replace(plan, shots=shots_in(moved, CLASSES))
+    assert make(moved, FromImages(), tmp_path / "out") == (15, 15, 0)
+    Image.new("RGB", (16, 16)).save(tmp_path / "moved" / CLASSES[0] / "0.png")
+    with pytest.raises(InputError, match="another data set"):
+        make(replace(plan, shots=shots_in(tmp_path / "moved", CLASSES)), Quick(), tmp_path / "out")
+    assert "start" not in quick_plan().image(0).record(0)
+    with pytest.raises(InputError, match=r"strength 0\.3 is of images that start"):
+        quick_plan(strength=0.3)
+    with pytest.raises(InputError, match="strength 2 is no share"):
+        quick_plan(shots=shots, strength=2.0)
+    with pytest.raises(InputError, match="are of other classes"):
+        quick_plan(shots=replace(shots, classes=CLASSES[::-1]))
+    Quick.side = 0
+    try:
+        with pytest.raises(InputError, match="how large its images are; give their size"):
+            make(plan, Quick(), tmp_path / "new")
+    finally:
+        del Quick.side
 
 
 # ---- kills and faults ----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from synthbook.generate import prompted
 from synthbook.generate.clones import class_shares, clone
 from synthbook.generate.dataset_plan import Plan, prompts_of
 from synthbook.generate.prompted import Prompted
+from synthbook.generate.shots import shots_of
 from synthbook.generate.text import opened
 from synthbook.generate.wordnet import ClassWords
 
@@ -99,6 +100,49 @@ def test_a_clone_of_real_images_is_made_like_with_any_generator(source: Prompted
     assert (made.classes, made.name) == (real.classes, "text clone of real")
     others = {Prompted(source.generator, WORDS, form).key for form in ("name", "parent")}
     assert len(others | {source.key}) == 3
+
+
+def test_sentences_and_shots_are_those_of_a_plan_too(source: Prompted, no_builds: Any) -> None:
+    told = {"cat": ("a cat on a lawn", "two cats", "a cat"), "dog": ("the dog",)}
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    real = ImageSet(pixels, [0, 0, 0, 0, 1, 1], source.classes, "real")
+    shots = shots_of(real)
+    started = Prompted(source.generator, WORDS, sentences=told, shots=shots)
+    assert not started.unconditional
+    labels = [0, 1, 0, 0, 1, 0]
+    plan = Plan(
+        source.classes, tuple(told.values()), (4, 2), 5, 2.0, 4, 0, "shards", 10, {}, shots=shots
+    )
+    rows = sorted(plan.span(0), key=lambda row: (row.label, row.index))
+    asked = [*started.asked(0, range(4), 5), *started.asked(1, range(2), 5)]
+    assert asked == [(row.prompt, row.seed) for row in rows]
+    starts = [*started.starts(0, range(4)), *started.starts(1, range(2))]
+    assert starts == [(row.label, row.shot) for row in rows]
+    order = np.argsort(labels, kind="stable")
+    how = {"guidance_scale": 2.0, "num_inference_steps": 4}
+    images = started.sample(labels, seed=5, **how)
+    for k, row in zip(order, rows, strict=True):
+        alone = source.generator.images(
+            [row.prompt], [row.seed], strength=row.strength, **how,
+            from_images=shots.read(row.label, row.shot, 16, 3)[None],
+        ).images[0]  # fmt: skip
+        np.testing.assert_array_equal(images[k], alone)
+    others = (
+        Prompted(source.generator, WORDS, sentences=told),
+        Prompted(source.generator, WORDS, shots=shots),
+        Prompted(source.generator, WORDS, sentences=told, shots=shots, strength=0.9),
+    )
+    assert len({one.key for one in (started, source, *others)}) == 5
+    no_builds(prompted)
+    np.testing.assert_array_equal(started.sample(labels, seed=5, **how), images)
+    with pytest.raises(AssertionError, match="built again"):
+        others[2].sample(labels, seed=5, **how)
+    with pytest.raises(InputError, match="without a class has no real one"):
+        started.sample([None], seed=5, **how)
+    with pytest.raises(InputError, match="class 'dog' has no sentence"):
+        Prompted(source.generator, WORDS, sentences={"cat": ("a cat",)})
+    with pytest.raises(InputError, match="are of 1 classes, and 2 or others"):
+        Prompted(source.generator, WORDS, shots=shots_of(real, ("cat",)))
 
 
 def test_what_a_form_lacks_is_named_before_anything_is_made(source: Prompted) -> None:

@@ -304,13 +304,83 @@ def test_images_start_from_others_as_in_the_plain_pipeline(generator: TextToImag
     assert (others.images != many).any(axis=(1, 2, 3)).all()
     small = generator.images(PROMPTS, SEEDS, size=8, strength=0.5, **how).images
     assert small.shape == (4, 8, 8, 3)
-    for bad in (0.0, 0.1, 1.5):
+    for bad in (0.0, 1e-4, 1.5):
         with pytest.raises(InputError, match=f"strength {bad:g}"):
             generator.images(PROMPTS, SEEDS, strength=bad, **how)
     with pytest.raises(InputError, match="from_images are 4 for 1 prompts"):
         generator.images(PROMPTS[:1], SEEDS[:1], **how)
     with pytest.raises(InputError, match="cannot start from images"):
         TextToImage(Stub({})).images(["a"], [0], from_images=start[:1], **HOW)
+
+
+def test_strength_1_is_plain_sampling_and_near_0_the_image(generator: TextToImage) -> None:
+    start = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    plain = generator.images(PROMPTS, SEEDS, **HOW).images
+    made = generator.images(PROMPTS, SEEDS, from_images=start, strength=1.0, **HOW).images
+    np.testing.assert_array_equal(made, plain)
+    with torch.no_grad():  # the image as the autoencoder has it; its noise is left out
+        vae = generator.pipeline.vae
+        pixels = torch.from_numpy(start).permute(0, 3, 1, 2) / 127.5 - 1
+        spread = vae.encode(pixels).latent_dist
+        seen = vae.decode(spread.mean).sample.clamp(-1, 1).permute(0, 2, 3, 1).numpy()
+    wanted = (seen + 1) * 127.5
+
+    def apart(strength: float) -> float:
+        how = HOW | {"from_images": start, "strength": strength, "num_inference_steps": 4}
+        return np.abs(generator.images(PROMPTS, SEEDS, **how).images - wanted).mean()
+
+    assert apart(0.001) <= apart(0.9)
+
+
+def test_images_of_other_shapes_are_cropped_and_brought_to_size(generator: TextToImage) -> None:
+    square = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    wide = np.concatenate([square[:, :, :4] // 2, square, square[:, :, :4]], axis=2)
+    high = np.concatenate([square[:, :2], square, square[:, :2]], axis=1)
+    wanted = alone(generator, 0, from_images=square, strength=0.5)
+    for other in (wide, high):
+        made = alone(generator, 0, from_images=other, strength=0.5)
+        np.testing.assert_array_equal(made, wanted)
+    large = np.repeat(np.repeat(square, 3, axis=1), 3, axis=2)
+    assert alone(generator, 0, from_images=large, strength=0.5).shape == (16, 16, 3)
+    assert generator.side == 16
+
+
+# ---- what came of GLIDE --------------------------------------------------------------------------
+
+
+def test_an_unclip_is_asked_by_the_settings_of_its_decoder(tiny: Any, tmp_path: Path) -> None:
+    generator = TextToImage(tiny.unclip(tmp_path))
+    pipeline = generator.pipeline
+    many = generator.images(PROMPTS, SEEDS, **HOW).images
+    assert (many[1] == alone(generator, 1)).all()
+    draw = torch_generator(SEEDS[1], "text to image", 0)
+    plain = pipeline(
+        [PROMPTS[1]], generator=[draw], output_type="np", decoder_guidance_scale=2.0,
+        decoder_num_inference_steps=2,
+    ).images[0]  # fmt: skip
+    assert np.abs(many[1] - 255 * plain).max() < 0.51
+    with pytest.raises(InputError, match="cannot start from images"):
+        alone(generator, 1, from_images=many[:1], strength=0.5)
+    pipeline.save_pretrained(tmp_path / "kept", safe_serialization=True)
+    assert (alone(opened(tmp_path / "kept"), 1) == many[1]).all()
+    index = json.loads((file := tmp_path / "kept/model_index.json").read_text())
+    index["text_proj"] = ["unclip", "UnCLIPTextProjModel"]  # as in Karlo's repository
+    file.write_text(json.dumps(index))
+    assert (alone(opened(tmp_path / "kept"), 1) == many[1]).all()
+
+
+def test_a_deepfloyd_paints_pixels_from_noise_and_from_images(tiny: Any, tmp_path: Path) -> None:
+    tiny.deepfloyd(tmp_path / "words").save_pretrained(tmp_path / "kept", safe_serialization=True)
+    generator = opened(tmp_path / "kept")
+    many = generator.images(PROMPTS, SEEDS, **HOW).images
+    assert many.shape == (4, 8, 8, 3)
+    assert (many[1] == alone(generator, 1)).all()
+    how = {"from_images": many, "strength": 0.5, "num_inference_steps": 4}
+    started = generator.images(PROMPTS, SEEDS, **HOW | how).images
+    one = alone(generator, 1, **how | {"from_images": many[1:2]})
+    assert (started[1] == one).all()
+    near = generator.images(PROMPTS, SEEDS, **HOW | how | {"strength": 0.001}).images
+    assert np.abs(near.astype(int) - many).mean() < np.abs(started.astype(int) - many).mean()
 
 
 # ---- options, and what is refused ----------------------------------------------------------------

@@ -120,3 +120,98 @@ def sd3(folder: Path) -> Any:
             transformer, FlowMatchEulerDiscreteScheduler(), vae, encoders[0], words, encoders[1],
             words, None, None,
         )  # fmt: skip
+
+
+def unclip(folder: Path) -> Any:
+    """Return an unCLIP as Karlo's: a prior, a decoder and two upsamplers, in pixels."""
+    from diffusers import (
+        PriorTransformer,
+        UnCLIPPipeline,
+        UnCLIPScheduler,
+        UNet2DConditionModel,
+        UNet2DModel,
+    )
+    from diffusers.pipelines.deprecated.unclip import UnCLIPTextProjModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        words = tokenizer(folder)
+        prior = PriorTransformer(
+            num_attention_heads=2, attention_head_dim=8, embedding_dim=16, num_layers=1
+        ).eval()
+        projection = UnCLIPTextProjModel(
+            clip_embeddings_dim=16, time_embed_dim=32, cross_attention_dim=16
+        ).eval()
+        decoder = UNet2DConditionModel(
+            sample_size=8, in_channels=3, out_channels=6, block_out_channels=(8, 16),
+            layers_per_block=1, attention_head_dim=8, norm_num_groups=4, cross_attention_dim=16,
+            down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+            up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            mid_block_type="UNetMidBlock2DSimpleCrossAttn", class_embed_type="identity",
+        ).eval()  # fmt: skip
+        first, last = (
+            UNet2DModel(
+                sample_size=16, in_channels=6, out_channels=3, block_out_channels=(8, 16),
+                layers_per_block=1, norm_num_groups=4,
+                down_block_types=("ResnetDownsampleBlock2D",) * 2,
+                up_block_types=("ResnetUpsampleBlock2D",) * 2,
+            ).eval()
+            for _ in range(2)
+        )  # fmt: skip
+        variance = {"variance_type": "learned_range", "num_train_timesteps": 1000}
+        return UnCLIPPipeline(
+            prior=prior, decoder=decoder, text_encoder=text_encoder(len(words), 16, projected=True),
+            tokenizer=words, text_proj=projection, super_res_first=first, super_res_last=last,
+            prior_scheduler=UnCLIPScheduler(
+                variance_type="fixed_small_log", prediction_type="sample", clip_sample_range=5.0
+            ),
+            decoder_scheduler=UnCLIPScheduler(prediction_type="epsilon", **variance),
+            super_res_scheduler=UnCLIPScheduler(variance_type="fixed_small_log"),
+        )  # fmt: skip
+
+
+def word_to_sentence(folder: Path, words: str) -> Path:
+    """Write a T5, untrained, that speaks in these words, as save_pretrained does."""
+    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0)]
+    pieces += [(f"▁{word}", -2.0) for word in words.split()]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = T5Config(
+            vocab_size=len(pieces), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2,
+            decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+        )  # fmt: skip
+        T5ForConditionalGeneration(config).save_pretrained(folder, safe_serialization=True)
+    T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
+    return folder
+
+
+def deepfloyd(folder: Path) -> Any:
+    """Return a DeepFloyd IF's first stage: a T5 reads, and a U-Net paints in pixels."""
+    from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
+    from transformers import AutoTokenizer, T5Config, T5EncoderModel
+
+    words = AutoTokenizer.from_pretrained(word_to_sentence(folder, "a dog cat house plane inside"))
+    words.model_max_length = 77
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = T5EncoderModel(
+            T5Config(vocab_size=len(words), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+        ).eval()
+        unet = UNet2DConditionModel(
+            sample_size=8, in_channels=3, out_channels=6, block_out_channels=(8, 16),
+            layers_per_block=1, attention_head_dim=8, norm_num_groups=4, cross_attention_dim=16,
+            encoder_hid_dim=16, encoder_hid_dim_type="text_proj", addition_embed_type="text",
+            addition_embed_type_num_heads=2, resnet_time_scale_shift="scale_shift",
+            down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+            up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        ).eval()  # fmt: skip
+        scheduler = DDPMScheduler(
+            beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True
+        )
+        return IFPipeline(
+            words, encoder, unet, scheduler, safety_checker=None, feature_extractor=None,
+            watermarker=None, requires_safety_checker=False,
+        )  # fmt: skip

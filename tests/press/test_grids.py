@@ -32,6 +32,22 @@ def test_cells_are_the_product_of_the_axes(new_book) -> None:
     assert found[0].name == "first_seed-0_sources-real+gan"
 
 
+def test_a_value_may_set_several_parameters_and_some_cells_may_be_asked_for(new_book) -> None:
+    runs = [{"methods": ["x", "y"], "parts": ["a"]}, {"parts": ["b"]}]
+    axes = {"first_seed": [0, 1], "runs": runs}
+    _grids(new_book, {"mini": {"axes": axes, "fixed": {"methods": ["z"]}, "minutes": 1}})
+    found = {cell.name: cell.parameters for cell in grids.cells("12", "mini")}
+    assert list(found) == [
+        "first_seed-0_methods-x+y_parts-a", "first_seed-0_parts-b",
+        "first_seed-1_methods-x+y_parts-a", "first_seed-1_parts-b",
+    ]  # fmt: skip
+    assert found["first_seed-1_parts-b"] == {"methods": ["z"], "first_seed": 1, "parts": ["b"]}
+    assert found["first_seed-0_methods-x+y_parts-a"]["methods"] == ["x", "y"]
+    assert [cell.name for cell in grids.some_cells("12", "mini", "seed-0")] == list(found)[:2]
+    with pytest.raises(InputError, match="no cell of 12 at scale mini has 'seed-7'"):
+        grids.results("12", "mini", only="seed-7")
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

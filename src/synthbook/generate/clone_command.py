@@ -22,6 +22,8 @@ from synthbook.errors import InputError
 from synthbook.generate.clones import class_shares
 from synthbook.generate.dataset_plan import Plan, prompts_of
 from synthbook.generate.prompts import classes_of
+from synthbook.generate.shots import Shots, shots_in
+from synthbook.generate.wordnet import ClassWords
 
 if TYPE_CHECKING:
     from synthbook.generate.dataset import Rate
@@ -38,11 +40,11 @@ def run(given: Namespace) -> None:
     words = classes_of(given.classes)
     names = tuple(word.name for word in words)
     counts = counts_of(names, given.per_class, given.like, given.count)
-    prompts = prompts_of(words, given.prompt, counts, seed=given.seed, scenes=given.scenes)
+    prompts = _prompts(words, counts, given)
     plan = Plan(
         names, prompts, counts, given.seed, given.guidance_scale, given.steps, given.size,
         given.format, given.shard_size if given.format == "shards" else FOLDER_UNIT, {},
-        str(given.model),
+        str(given.model), _shots(given, names), given.strength,
     )  # fmt: skip
     if given.dry_run:
         return print(priced(plan, given))
@@ -57,6 +59,26 @@ def run(given: Namespace) -> None:
     if done.images < done.wanted:
         print("the rest is left to other workers; start those that have stopped again")
     return None
+
+
+def _prompts(
+    words: Sequence[ClassWords], counts: Sequence[int], given: Namespace
+) -> tuple[tuple[str, ...], ...]:
+    """Return the prompts of each class: by a form, or the sentences of a file."""
+    if given.sentences is None:
+        return prompts_of(words, given.prompt, counts, seed=given.seed, scenes=given.scenes)
+    from synthbook.generate.sentences import read
+
+    return tuple(read(given.sentences, words).values())
+
+
+def _shots(given: Namespace, names: Sequence[str]) -> Shots | None:
+    """Return the real images of --from, and check that --strength has some."""
+    if given.start is None:
+        if given.strength is not None:
+            raise InputError("--strength is of images that start from real ones; give --from DIR")
+        return None
+    return shots_in(given.start, names)
 
 
 def _by(plan: Plan, generator: TextToImage) -> Plan:
@@ -155,18 +177,28 @@ def priced(plan: Plan, given: Namespace) -> str:
     counts = plan.counts
     each = f"{counts[0]:,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     prompts = sum(map(len, plan.prompts))
+    written = f"of the form '{given.prompt}'" if given.sentences is None else "sentences"
     parts = f"{plan.units:,} shards" if plan.format == "shards" else "class folders"
     lines = {
         "images": f"{len(plan):,} of {len(counts):,} classes, {each} each, in {parts}",
-        "prompts": f"{prompts:,} of the form '{given.prompt}', such as '{plan.prompts[0][0][:80]}'",
+        "prompts": f"{prompts:,} {written}, such as '{plan.prompts[0][0][:80]}'",
         "settings": f"guidance scale {plan.guidance_scale:g}, {plan.num_inference_steps} steps, "
-        f"seed {plan.seed}, {plan.model}",
+        f"seed {plan.seed}, {plan.model}" + _started(plan),
         "rate": f"{1 / rate.seconds:.3g} images a second of one device, {said}",
         "time": f"{hours:,.1f} hours of it; with 8 of them {hours / 8:,.1f}",
         "disk": f"{_bytes(len(plan) * rate.size)} at {_bytes(rate.size)} an image; "
         f"{_bytes(_free(given.out))} are free",
     }  # fmt: skip
     return "\n".join(f"{name:9} {text}" for name, text in lines.items())
+
+
+def _started(plan: Plan) -> str:
+    """Return how images start from real ones, as the end of a line."""
+    if plan.shots is None:
+        return ""
+    least, most = min(plan.strengths), max(plan.strengths)
+    said = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+    return f"; from {len(plan.shots):,} real images at strength {said}, so fewer steps are done"
 
 
 def _measured(plan: Plan, given: Namespace, measured: Callable[..., Rate]) -> tuple[Rate, str]:

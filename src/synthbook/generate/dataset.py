@@ -27,6 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from synthbook.errors import InputError
 from synthbook.generate.dataset_plan import FILE, Plan, Planned, check_same
+from synthbook.generate.shots import images_from, starts_of
 from synthbook.generate.text import TextToImage
 from synthbook.locks import alone
 from synthbook.machine import say, telling
@@ -133,11 +134,13 @@ def recorded(path: Path) -> dict[str, Any] | None:
 def _images(
     generator: TextToImage, plan: Plan, rows: Sequence[Planned]
 ) -> tuple[np.ndarray, np.ndarray]:
-    return generator.images(
-        [row.prompt for row in rows], [row.seed for row in rows],
-        guidance_scale=plan.guidance_scale, num_inference_steps=plan.num_inference_steps,
-        size=plan.size,
-    )  # fmt: skip
+    prompts, seeds = [row.prompt for row in rows], [row.seed for row in rows]
+    how: dict[str, Any] = {"guidance_scale": plan.guidance_scale, "size": plan.size}
+    how["num_inference_steps"] = plan.num_inference_steps
+    if plan.shots is None:
+        return generator.images(prompts, seeds, **how)
+    starts = starts_of(plan.shots, [(r.label, r.shot) for r in rows], plan.size or generator.side)
+    return images_from(generator, prompts, seeds, starts, [row.strength for row in rows], **how)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 
 from synthbook.errors import InputError, check_choice
 from synthbook.generate.prompts import check_form, form_of, prompt, scenes_of
+from synthbook.generate.shots import Shots, shot_of
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import ClassWords
 from synthbook.randomness import derive, numpy_generator
@@ -25,7 +26,7 @@ from synthbook.randomness import derive, numpy_generator
 FORMATS = ("folders", "shards")
 FILE = "plan.jsonl"
 VERSION = 1
-FREE = frozenset(("model",))  # said in a plan, and no other data set where it differs
+FREE = frozenset(("model", "from"))  # said in a plan, and no other data set where it differs
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,15 @@ class Planned:
     seed: int
     guidance_scale: float
     num_inference_steps: int
+    shot: int = -1  # of its class, from which it starts
+    start: str = ""  # what that is called
+    strength: float = 1.0  # of the noise over it; 1: noise alone
 
     def record(self, black: int) -> dict[str, Any]:
         """Return what is kept beside the image, with the number of black ones before it."""
         fields = asdict(self)
-        del fields["position"]
+        for name in ("position", "shot", *(() if self.start else ("start", "strength"))):
+            del fields[name]
         return {"class": fields.pop("name"), **fields, "black": black}
 
 
@@ -64,6 +69,8 @@ class Plan:
         unit: images a shard, or, of folders, a part of the work.
         made_by: `TextToImage.identity`.
         model: the pipeline's name, for the record only.
+        shots: real images of the classes from which its images start (`shots.shot_of`), if any.
+        strength: of all images that start so; None for the one that fits the number of shots.
     """
 
     classes: tuple[str, ...]
@@ -77,6 +84,8 @@ class Plan:
     unit: int
     made_by: Mapping[str, Any]
     model: str = ""
+    shots: Shots | None = None
+    strength: float | None = None
 
     def __post_init__(self) -> None:
         """Check what a reader may give."""
@@ -105,6 +114,16 @@ class Plan:
             raise InputError(
                 f"{min(self.counts)} images of a class, or none at all; give 1 or more"
             )
+        if self.shots is None and self.strength is not None:
+            raise InputError(
+                f"strength {self.strength:g} is of images that start from others; give"
+                " these too, or leave it out"
+            )
+        if self.shots is not None and self.shots.classes != self.classes:
+            raise InputError(
+                "the real images to start from are of other classes; give them in the same order"
+            )
+        self.strengths  # noqa: B018 (checks it)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -114,6 +133,11 @@ class Plan:
     def units(self) -> int:
         """The number of shards, or of parts of the work."""
         return -(-len(self) // self.unit)
+
+    @cached_property
+    def strengths(self) -> tuple[float, ...]:
+        """The strength of each class; () where images start from noise alone."""
+        return self.shots.strengths(self.strength) if self.shots else ()
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -130,9 +154,15 @@ class Plan:
         label = int(np.searchsorted(self._ends, number, side="right"))
         index = number - int(self._ends[label]) + self.counts[label]
         of_class, name = self.prompts[label], self.classes[label]
+        start: dict[str, Any] = {}
+        if self.shots:
+            names = self.shots.names[label]
+            shot = shot_of(index, len(of_class), len(names))
+            start = {"shot": shot, "start": names[shot], "strength": self.strengths[label]}
         return Planned(
             position, label, index, name, of_class[index % len(of_class)],
             derive(self.seed, "clone", name, index), self.guidance_scale, self.num_inference_steps,
+            **start,
         )  # fmt: skip
 
     def span(self, unit: int) -> Iterator[Planned]:
@@ -152,10 +182,17 @@ class Plan:
             "model": self.model,
         }  # fmt: skip
         of_classes = zip(self.classes, self.counts, self.prompts, strict=True)
-        return [settings] + [
+        lines: list[dict[str, Any]] = [
             {"class": name, "images": count, "prompts": list(prompts)}
             for name, count, prompts in of_classes
         ]
+        if self.shots:
+            settings["from"] = self.shots.folder
+            told = zip(lines, self.strengths, self.shots.names, self.shots.sums, strict=True)
+            for line, strength, names, sums in told:  # prompts may be many: they come last
+                line |= {"strength": strength, "start": dict(zip(names, sums, strict=True))}
+                line["prompts"] = line.pop("prompts")
+        return [settings, *lines]
 
     def text(self) -> str:
         """Return the plan's file."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from synthbook.data.files import conform
 from synthbook.errors import InputError
-from synthbook.generate.prompts import check_form, prompt
+from synthbook.generate.prompts import check_form, form_of, prompt, scenes_of
+from synthbook.generate.shots import Shots, images_from, shot_of, starts_of
 from synthbook.generate.text import TextToImage
 from synthbook.generate.wordnet import ClassWords
 from synthbook.randomness import derive
@@ -34,39 +35,77 @@ class Prompted:
         words: of the classes.
         form: of their prompts (`prompts.FORMS`).
         scenes: of a form with scenes; those of Places if None.
+        sentences: of each class by its name (`sentences.sentences_of`), in place of the form: its
+            images go through them in turn.
+        shots: real images of the classes, from which images start in place of noise alone; then
+            there are none without a class.
+        strength: of all that start so; None for the one that fits the number of shots.
         image_size: pixels a side to which images are brought, with ``channels``; 0: as they are.
         family: its name in rows.
         kept: images that were made before, uint8 [H, W, C], by `asked_for`; these are not made.
     """
 
-    conditional, unconditional, left = True, True, None
+    conditional, left = True, None
 
     def __init__(
         self, generator: TextToImage | None, words: Sequence[ClassWords], form: str = "name", *,
         scenes: Sequence[str] | None = None, image_size: int = 0, channels: int = 3,
-        family: str = "text", kept: Mapping[str, np.ndarray] | None = None,
+        family: str = "text", sentences: Mapping[str, Sequence[str]] | None = None,
+        shots: Shots | None = None, strength: float | None = None,
+        kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
-        check_form(words, form)
         self.generator, self.words, self.form, self.family = generator, tuple(words), form, family
         self.scenes, self.shape, self.kept = scenes, (image_size, channels), kept or {}
         self.classes = tuple(word.name for word in words)
+        self.sentences, self.shots, self.unconditional = sentences, shots, shots is None
+        if sentences is None:
+            check_form(words, form)
+        for name in self.classes if sentences is not None else ():
+            if not sentences.get(name):
+                raise InputError(f"class '{name}' has no sentence; write some, or give a form")
+        if shots is not None and shots.classes != self.classes:
+            raise InputError(
+                f"the real images to start from are of {len(shots.classes)} classes, and "
+                f"{len(words)} or others are asked for; give those of the same ones"
+            )
+        self.strengths = shots.strengths(strength) if shots else ()
 
     @property
     def key(self) -> str:
         """What tells it from others, for the cache."""
         said = {"by": self.generator.identity, "words": self.words, "form": self.form}
+        said |= {"sentences": self.sentences, "shots": self.shots, "strengths": self.strengths}
         return key_hash(said | {"scenes": self.scenes, "shape": self.shape})
 
     def asked(self, label: int | None, numbers: Sequence[int], seed: int) -> list[tuple[str, int]]:
         """Return prompt and seed of some images of a class; None is no class."""
-        name, how = "" if label is None else self.classes[label], {"scenes": self.scenes}
-        return [
-            (
-                "" if label is None else prompt(self.words[label], self.form, k, seed=seed, **how),
-                derive(seed, "clone", name, k),
-            )
-            for k in numbers
-        ]
+        name = "" if label is None else self.classes[label]
+        return [(self._prompt(label, k, seed), derive(seed, "clone", name, k)) for k in numbers]
+
+    def _prompt(self, label: int | None, index: int, seed: int) -> str:
+        if label is None:
+            return ""
+        if self.sentences is not None:
+            of_class = self.sentences[self.classes[label]]
+            return of_class[index % len(of_class)]
+        return prompt(self.words[label], self.form, index, seed=seed, scenes=self.scenes)
+
+    def starts(self, label: int | None, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """Return (class, shot) from which some images of a class start; [] without shots."""
+        if self.shots is None:
+            return []
+        if label is None:
+            raise InputError("an image without a class has no real one to start from; give labels")
+        prompts, shots = self._prompts(label), self.shots.counts[label]
+        return [(label, shot_of(k, prompts, shots)) for k in numbers]
+
+    def _prompts(self, label: int) -> int:
+        """Return how many prompts the images of a class go through."""
+        if self.sentences is not None:
+            return len(self.sentences[self.classes[label]])
+        if "b" in form_of(self.form).needs:
+            return len(scenes_of() if self.scenes is None else self.scenes)
+        return 1
 
     def sample(
         self, labels: Sequence[int | None], *, seed: int, guidance_scale: float = 2.0,
@@ -86,22 +125,28 @@ class Prompted:
     def has(self, label: int | None, count: int, *, seed: int, **how: float) -> bool:
         """Return whether the first images of a class are kept, so that none need be made."""
         asked = self.asked(label, range(count), seed)
-        return all(asked_for(*one, **how) in self.kept for one in asked)
+        return not self.shots and all(asked_for(*one, **how) in self.kept for one in asked)
 
     def blocks(
         self, label: int | None, count: int, *, seed: int, **how: float
     ) -> Iterator[np.ndarray]:
         """Yield the first images of a class, `BLOCK` at a time, from the cache's files."""
         for k in range(0, count, BLOCK):
-            yield self._block(self.asked(label, range(k, min(k + BLOCK, count)), seed), how)
+            numbers = range(k, min(k + BLOCK, count))
+            yield self._block(self.asked(label, numbers, seed), self.starts(label, numbers), how)
 
-    def _block(self, asked: list[tuple[str, int]], how: dict[str, Any]) -> np.ndarray:
+    def _block(
+        self, asked: list[tuple[str, int]], starts: list[tuple[int, int]], how: dict[str, Any]
+    ) -> np.ndarray:
         """Return the images of one class that were asked for; those that are not kept are made."""
-        kept = [self.kept.get(asked_for(*one, **how)) for one in asked]
+        kept = [self.kept.get(asked_for(*one, **how)) for one in asked] if not starts else [None]
         if all(image is not None for image in kept):
             return conform(np.stack(kept), *self.shape)
         key: dict[str, Any] = {"by": self.generator.identity, "shape": self.shape, **how}
-        build = partial(_make, self, asked, how)
+        if starts:
+            sums = [self.shots.sums[label][shot] for label, shot in starts]
+            key |= {"starts": sums, "strengths": [self.strengths[label] for label, _ in starts]}
+        build = partial(_make, self, asked, starts, how)
         place = cached("samples", key | {"asked": asked}, build, self.generator.device)
         return np.load(place / "images.npy", mmap_mode="r")
 
@@ -113,10 +158,16 @@ def asked_for(text: str, seed: int, *, guidance_scale: float, num_inference_step
 
 
 def _make(
-    source: Prompted, asked: list[tuple[str, int]], how: dict[str, Any], folder: Path
-) -> None:
+    source: Prompted, asked: list[tuple[str, int]], starts: list[tuple[int, int]],
+    how: dict[str, Any], folder: Path,
+) -> None:  # fmt: skip
     """Write images, brought to size."""
     prompts, seeds = zip(*asked, strict=True)
-    images = source.generator.images(prompts, seeds, **how).images
+    if starts:
+        pixels = starts_of(source.shots, starts, source.generator.side)
+        strengths = [source.strengths[label] for label, _ in starts]
+        images = images_from(source.generator, prompts, seeds, pixels, strengths, **how).images
+    else:
+        images = source.generator.images(prompts, seeds, **how).images
     with atomic_write(folder / "images.npy", "wb") as stream:
         np.save(stream, conform(images, *source.shape))

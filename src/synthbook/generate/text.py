@@ -1,7 +1,8 @@
 """Images from prompts: any text-to-image pipeline of diffusers, an image from its own seed.
 
 Stable Diffusion 1.4 and newer, SDXL and others, by their name on the Hub or from a folder. Of
-weights only safetensors are read, and no code that lies beside them is run.
+weights only safetensors are read, and no code that lies beside them is run. `text_models` says what
+else can be loaded, and how near one comes to GLIDE.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
+from synthbook.data.files import conform
 from synthbook.errors import InputError, check_choice
+from synthbook.generate.from_images import finest, own_side, share, sister, steps_of
+from synthbook.generate.text_models import read_pipeline, schedulers
 from synthbook.randomness import torch_generator
 
 # On a processor a network call always holds so many images, the last one repeated where there are
@@ -31,7 +35,8 @@ LANES = 8
 TRIES = 20  # images of a seed before a prompt that gives black ones only is given up
 KEPT = 1024  # prompts whose embeddings are kept: each takes some 0.1 MB, or 0.3 MB for SDXL
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
-OWN = {"TextToPixelsPipeline": "synthbook.generate.text_pipeline"}  # the book's: class -> module
+# What unCLIP's pipeline, which has a prior too, calls the settings of its decoder.
+DECODER = {name: f"decoder_{name}" for name in ("guidance_scale", "num_inference_steps")}
 # What encode_prompt returns, in this order, if these are all that it takes back. Pipelines that
 # are told otherwise, such as with masks, get the prompts themselves.
 EMBEDDINGS = (
@@ -108,11 +113,7 @@ def opened(
                 raise ValueError("it is a class of the repository's own code, which is not run")
             if "safety_checker" in index and not safety_checker:
                 how |= {"safety_checker": None, "requires_safety_checker": False}
-            if index["_class_name"] in OWN:
-                module = import_module(OWN[index["_class_name"]])
-                pipeline = getattr(module, index["_class_name"]).from_pretrained(source, **how)
-            else:
-                pipeline = _of_diffusers(source, how)
+            pipeline = read_pipeline(source, index["_class_name"], how)
         except Exception as error:  # whatever is missing or damaged
             raise InputError(
                 f"the pipeline '{model}' cannot be loaded ({' '.join(str(error).split())[:300]}); "
@@ -127,29 +128,6 @@ def opened(
     return TextToImage(
         pipeline, name=str(model), batch_size=batch_size, device=device, compiled=compiled
     )
-
-
-def _of_diffusers(source: str, how: dict[str, Any]) -> Any:
-    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
-
-    try:
-        return AutoPipelineForText2Image.from_pretrained(source, **how)
-    except ValueError:  # none of those that the Auto class knows
-        return DiffusionPipeline.from_pretrained(source, **how)
-
-
-def schedulers(pipeline: Any) -> dict[str, Any]:
-    """Return name -> class of the schedulers that a pipeline may have in place of its own.
-
-    Without what needs a library that is not there, and without those whose noise is drawn for a
-    batch as a whole (by torchsde).
-    """
-    kinds = sorted(pipeline.scheduler.compatibles, key=lambda kind: kind.__name__)
-    return {
-        kind.__name__: kind
-        for kind in kinds
-        if "dummy" not in kind.__module__ and "DPMSolverSDE" not in kind.__name__
-    }
 
 
 @contextmanager
@@ -193,6 +171,7 @@ class TextToImage:
                 f"'{self.name}' is a {type(pipeline).__name__}, which makes no images from a "
                 "prompt alone; give a text-to-image pipeline"
             )
+        self._says = {k: v for k, v in DECODER.items() if k not in takes and v in takes}
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; give 1 or more")
         self.device, self.batch = device, LANES if device == "cpu" else batch_size
@@ -321,7 +300,7 @@ class TextToImage:
         num_inference_steps: int = 50,
         size: int = 0,
         from_images: np.ndarray | None = None,
-        strength: float = 0.8,
+        strength: float = 0.5,
     ) -> Made:
         """Return one image a prompt, each from its own seed.
 
@@ -337,9 +316,10 @@ class TextToImage:
                 0 ignores the prompt, 1 is plain conditional sampling, more is stronger.
             num_inference_steps: of the scheduler.
             size: pixels a side; 0 for the pipeline's own.
-            from_images: uint8 [N, H, W, 3]. Images start from these and not from noise alone.
+            from_images: uint8 [N, H, W, 3]. Images start from these, cropped to squares and brought
+                to size, and not from noise alone.
             strength: of the noise that is laid over them, above 0 to 1; of the steps only this
-                share is done (SDEdit, Meng et al. 2022; "real guidance" of He et al. 2023).
+                share is done (`from_images.steps_of`). 1 is plain sampling.
 
         Raises:
             InputError: if a prompt gives black images only, or the pipeline refuses the settings.
@@ -350,8 +330,12 @@ class TextToImage:
         self._warn(prompts)
         settings = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
         if from_images is not None:
-            settings |= _start(from_images, len(prompts), size, strength, num_inference_steps)
-        elif size:
+            if len(from_images) != len(prompts):
+                raise InputError(
+                    f"from_images are {len(from_images)} for {len(prompts)} prompts; give one each"
+                )
+            settings |= self._start(from_images, size, strength, num_inference_steps)
+        if size and "image" not in settings:
             settings |= {"height": size, "width": size}
         if guidance_scale == 0:
             prompts = [""] * len(prompts)
@@ -385,7 +369,7 @@ class TextToImage:
         how |= self._conditions([prompts[k] for k in lanes], settings["guidance_scale"] > 1)
         how["generator"] = [torch_generator(int(seeds[k]), "text to image", attempt) for k in lanes]
         try:
-            output = pipeline(**how)
+            output = pipeline(**{self._says.get(name, name): value for name, value in how.items()})
         except ValueError as error:
             raise InputError(
                 f"'{self.name}' refuses these settings ({' '.join(str(error).split())[:300]}); "
@@ -396,20 +380,24 @@ class TextToImage:
         flagged = getattr(output, "nsfw_content_detected", None) or [False] * len(lanes)
         return images, images.any(axis=(1, 2, 3)) & ~np.array(flagged[: len(part)], dtype=bool)
 
+    def _start(self, images: np.ndarray, size: int, strength: float, steps: int) -> dict[str, Any]:
+        """Return what a pipeline takes to start from images; nothing where noise is all."""
+        n, m = steps_of(strength, steps, most=finest(self.pipeline))
+        if n == m:
+            return {}
+        images = conform(images, size or self.side, 3)
+        start = {"image": [Image.fromarray(image) for image in images], "strength": share(n, m)}
+        return {**start, "num_inference_steps": m}
+
+    @cached_property
+    def side(self) -> int:
+        """Pixels a side of its own images; 0 where the pipeline does not say."""
+        return own_side(self.pipeline)
+
     @cached_property
     def _from_images(self) -> Any:
         """The pipeline of the same parts that starts from images."""
-        from diffusers import AutoPipelineForImage2Image
-
-        try:
-            pipeline = AutoPipelineForImage2Image.from_pipe(self.pipeline)
-        except (ValueError, AttributeError) as error:  # it has no such sister
-            raise InputError(
-                f"'{self.name}' is a {type(self.pipeline).__name__}, which cannot start from "
-                "images; give a Stable Diffusion, or leave from_images out"
-            ) from error
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        return sister(self.pipeline, self.name)
 
     def _warn(self, prompts: Sequence[str]) -> None:
         """Warn once of each prompt that is cut."""
@@ -429,22 +417,3 @@ def check_guidance(scale: float) -> None:
         raise InputError(
             f"guidance_scale {scale:g} is not possible with prompts; give 0, 1 or more"
         )
-
-
-def _start(
-    images: np.ndarray, count: int, size: int, strength: float, steps: int
-) -> dict[str, Any]:
-    """Return what a pipeline takes to start from images, brought to size where one is given."""
-    from PIL import Image
-
-    from synthbook.data.files import conform
-
-    if len(images) != count:
-        raise InputError(f"from_images are {len(images)} for {count} prompts; give one each")
-    if not 0 < strength <= 1 or int(steps * strength) < 1:
-        raise InputError(
-            f"strength {strength:g} leaves none of {steps} steps, or more than all; give a number "
-            f"from {1 / steps:g} to 1"
-        )
-    images = conform(images, size, 3)
-    return {"image": [Image.fromarray(image) for image in images], "strength": strength}

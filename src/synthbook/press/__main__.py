@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = commands.choices["results"]
     results.add_argument("--chapter", required=True)
     results.add_argument("--scale", default="mini")
+    results.add_argument("--only", default="", metavar="TEXT", help="cells with it in their names")
     results.add_argument("--dry-run", action="store_true")
     given = vars(parser.parse_args(arguments))
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -40,7 +40,8 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    axes: dict[str, list[Any]] = Field(min_length=1)  # the product of their values makes the cells
+    # The product of their values makes the cells. A value that names parameters sets these.
+    axes: dict[str, list[Any]] = Field(min_length=1)
     fixed: dict[str, Any] = {}  # parameters that all cells share
     minutes: float = Field(gt=0)  # that one cell was seen to take
     basis: str = ""  # what the minutes, of a GPU then, were computed from if no cell was seen
@@ -82,7 +83,9 @@ def cells(chapter: str, scale: str) -> list[Cell]:
     entry = grid(chapter, scale)
     found = []
     for values in itertools.product(*entry.axes.values()):
-        point = dict(zip(entry.axes, values, strict=True))
+        point: dict[str, Any] = {}
+        for axis, value in zip(entry.axes, values, strict=True):
+            point |= value if isinstance(value, Mapping) else {axis: value}
         name = "_".join(f"{axis}-{_slug(value)}" for axis, value in point.items())
         found.append(Cell(name, {**entry.fixed, **point}))
     if len({cell.name for cell in found}) < len(found):
@@ -172,8 +175,27 @@ def missing(paths: Iterable[Path]) -> list[Path]:
     return left
 
 
-def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -> None:
+def some_cells(chapter: str, scale: str, only: str = "") -> list[Cell]:
+    """Return the cells of a grid whose names hold a text, "" for all.
+
+    Raises:
+        InputError: if there is none.
+    """
+    every = cells(chapter, scale)
+    found = [cell for cell in every if only in cell.name]
+    if not found:
+        names = ", ".join(cell.name for cell in every)
+        raise InputError(f"no cell of {chapter} at scale {scale} has '{only}' in its name: {names}")
+    return found
+
+
+def results(
+    chapter: str, scale: str, *, only: str = "", jobs: int = 2, dry_run: bool = False
+) -> None:
     """Run what is missing of a grid and merge its rows into ``results/<scale>/<chapter>.jsonl``.
+
+    Of a large grid ``only`` the cells with a text in their names; what needs rows of the others is
+    not decided then.
 
     A finished cell is not run again unless its parameters, or the code behind the experiment,
     changed; after a kill the same call goes on where it was. Two calls for the same file wait for
@@ -182,11 +204,11 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     """
     check_jobs(jobs)
     name = find(chapter).name
-    targets = {cell.name: target(name, scale, cell) for cell in cells(name, scale)}
+    targets = {cell.name: target(name, scale, cell) for cell in some_cells(name, scale, only)}
     place, rows_file = next(iter(targets.values())).parent, Path("results", scale, f"{name}.jsonl")
     if dry_run:
         left = [cell for cell, path in targets.items() if not sums.whole(root() / path)]
-        print(_plan(name, scale, jobs, len(left)))
+        print(_plan(name, scale, jobs, len(targets), len(left)))
         print("".join(f"  {cell}\n" for cell in left), end="")
         return
     for path in (rows_file, *targets.values()):
@@ -194,7 +216,7 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
     check_times(recorded_rows(name, scale), rows_file)
     with alone(root() / place / ".lock", f"making results of {name} at {scale}") as lock:
         paths = missing(targets.values())
-        print(_plan(name, scale, jobs, len(paths)), flush=True)
+        print(_plan(name, scale, jobs, len(targets), len(paths)), flush=True)
         if paths and snakemake(paths, jobs, lock):
             failed = [cell for cell, path in targets.items() if not sums.whole(root() / path)]
             faults = "".join(f"\n  {cell}: {_last_word(root() / targets[cell])}" for cell in failed)
@@ -202,16 +224,16 @@ def results(chapter: str, scale: str, *, jobs: int = 2, dry_run: bool = False) -
                 f"{len(failed)} of {len(paths)} runs failed; their logs and partial notebooks are "
                 f"in {place}{faults}"
             )
-        collect(name, scale)
+        collect(name, scale, only)
 
 
-def _plan(chapter: str, scale: str, jobs: int, left: int) -> str:
-    """Return in a line how many runs of a grid are on record, finished, and left."""
+def _plan(chapter: str, scale: str, jobs: int, asked: int, left: int) -> str:
+    """Return in a line how many runs of a grid are on record, and of those asked for, left."""
     count, recorded = len(cells(chapter, scale)), on_record(chapter, scale)
     rows = sum(recorded.values())
     known = f"{len(recorded)} on record with {rows} rows" if rows else "none on record"
     return (
-        f"{chapter} at scale {scale}: {count} runs, {known}; {count - left} finished in _build, "
+        f"{chapter} at scale {scale}: {count} runs, {known}; {asked - left} finished in _build, "
         f"{left} to run{' anew' if rows else ''}, {grid(chapter, scale).time(left, jobs)}"
     )
 
@@ -249,14 +271,14 @@ def _last_word(path: Path) -> str:
     return ["it wrote no log", *lines, *errors][-1]
 
 
-def collect(chapter: str, scale: str) -> None:
-    """Merge the rows of a grid's cells into ``results/<scale>/<chapter>.jsonl``.
+def collect(chapter: str, scale: str, only: str = "") -> None:
+    """Merge the rows of a grid's cells, or of some, into ``results/<scale>/<chapter>.jsonl``.
 
     Rows of other grids (a GPU's, more seeds) stay; of two alike the newer one does.
     """
     name = find(chapter).name
     path = root() / "results" / scale / f"{name}.jsonl"
-    files = [root() / target(name, scale, cell) for cell in cells(name, scale)]
+    files = [root() / target(name, scale, cell) for cell in some_cells(name, scale, only)]
     for file in files:
         if not sums.whole(file):
             raise InputError(

@@ -3,6 +3,9 @@
 ``projected`` is the equation; ``take_gradients`` and ``real_guidance_`` do it to the ``.grad`` of
 a network, in any training loop. ``guidance.train`` trains by it (RG, A-GEM, RG+PG-R ...).
 
+What He et al. (2023) call real guidance is another thing, a way of sampling: generated images that
+start from noised real ones (``generate/from_images.py``).
+
 The paper leaves open whether there is one projection a step: here one of all parameters together;
 ``per_layer=True`` projects each tensor on its own.
 """

@@ -1,0 +1,128 @@
+"""CoOp: where it starts, what it learns, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from synthbook.errors import InputError
+from synthbook.recognize import language_image
+from synthbook.recognize.clip import Encoded, encoder
+from synthbook.recognize.coop import CoopRecipe, learn_context, word_embedding
+from synthbook.recognize.heads import text_head, unit, zero_shot
+from synthbook.recognize.language_image import ClipConfig
+
+SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
+                   merges=300)  # fmt: skip
+NAMES = ("red", "green cup", "aquamarine")
+SHORT = CoopRecipe(steps=30, length=4, learning_rate=0.01, warmup_steps=1, measure_every=10)
+
+
+@pytest.fixture(scope="module")
+def look(tmp_path_factory):
+    place = tmp_path_factory.mktemp("clip")
+    language_image.save(language_image.create(SMALL, seed=0).eval(), SMALL, place)
+    return encoder(f"local-dir:{place}")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+
+
+def drawn(count: int = 12, seed: int = 0) -> Encoded:
+    draw = np.random.default_rng(seed)
+    rows = np.eye(3, 16)[np.arange(count) % 3] + 0.3 * draw.standard_normal((count, 16))
+    return Encoded(unit(rows.astype(np.float32)), np.arange(count) % 3, NAMES, "shots")
+
+
+@pytest.mark.parametrize("words", ["a photo of a", "a  picture of one", "photo"])
+def test_words_as_context_and_no_step_are_zero_shot(look, words):
+    recipe = CoopRecipe(context=words, steps=0)
+    made = learn_context(look, drawn(), NAMES, recipe, seed=0)
+    assert np.allclose(made.head, text_head(look, NAMES, f"{words} {{}}."), atol=1e-6)
+
+
+def test_any_vectors_are_what_the_text_tower_makes_of_them(look):
+    """The head of drawn vectors against the tower called by hand, name after name."""
+    made = learn_context(look, drawn(), NAMES, replace(SHORT, steps=0), seed=3)
+    model = look.model
+    for name, row in zip(NAMES, made.head, strict=True):
+        tokens = look.tokens([f"x x x x {name}."])
+        h = model.token_embedding(tokens)
+        h[:, 1:5] = torch.from_numpy(made.vectors)
+        h = model.transformer(h + model.positional_embedding, attn_mask=model.attn_mask)
+        pooled = model.ln_final(h)[0, tokens.argmax()] @ model.text_projection
+        assert np.allclose(F.normalize(pooled, dim=0).detach(), row, atol=1e-5)
+
+
+def test_learning_lowers_the_loss_and_leaves_both_towers_alone(look):
+    before, shots = look.weights, drawn()
+    start = learn_context(look, shots, NAMES, replace(SHORT, steps=0), seed=0)
+    made = learn_context(look, shots, NAMES, SHORT, seed=0)
+
+    def loss(head):
+        logits = torch.from_numpy(look.scale * shots.features @ head.T)
+        return F.cross_entropy(logits, torch.from_numpy(shots.labels)).item()
+
+    assert loss(made.head) < loss(start.head) - 0.02
+    assert made.vectors.shape == (4, 16)
+    fresh = type(look)(look.name, look.model, look.tokens, look.preprocessing)
+    assert fresh.weights == before
+    assert not look.model.token_embedding._forward_hooks
+    assert np.array_equal(learn_context(look, shots, NAMES, SHORT, seed=0).head, made.head)
+    assert not np.allclose(learn_context(look, shots, NAMES, SHORT, seed=1).head, made.head)
+
+
+def test_the_choice_is_by_validation(look):
+    held = drawn(60, seed=5)
+    made = learn_context(look, drawn(), NAMES, SHORT, seed=0, validation=held)
+    ends = [learn_context(look, drawn(), NAMES, SHORT, seed=0),
+            learn_context(look, drawn(), NAMES, replace(SHORT, steps=0), seed=0)]  # fmt: skip
+    assert all(zero_shot(held, made.head)["top1"] >= zero_shot(held, one.head)["top1"]
+               for one in ends)  # fmt: skip
+
+
+@pytest.mark.parametrize("custom", [False, True])
+def test_models_of_open_clip_serve_also_with_a_text_tower_of_their_own(tmp_path, custom):
+    import json
+
+    from open_clip.model import CLIP, CustomTextCLIP
+    from safetensors.torch import save_file
+
+    told = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 16, "head_width": 8,
+                       "patch_size": 8},
+        "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 8, "heads": 1,
+                     "layers": 1},
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = (CustomTextCLIP if custom else CLIP)(**told)
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    whole = {"model_cfg": told | {"custom_text": custom}, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(whole))
+    look = encoder(f"local-dir:{tmp_path}")
+    recipe = CoopRecipe(context="a photo of a", steps=0)
+    made = learn_context(look, drawn(), NAMES, recipe, seed=0)
+    assert np.allclose(made.head, text_head(look, NAMES, "a photo of a {}."), atol=1e-6)
+    learned = learn_context(look, drawn(), NAMES, replace(recipe, steps=3), seed=0)
+    assert not np.allclose(learned.vectors, made.vectors, atol=1e-4)
+
+
+def test_what_cannot_be(look):
+    with pytest.raises(InputError, match="CoOp needs real shots, and 'shots' has none"):
+        learn_context(look, drawn().subset([]), NAMES, SHORT, seed=0)
+    with pytest.raises(InputError, match="there are 2 class names and 3 classes"):
+        learn_context(look, drawn(), NAMES[:2], SHORT, seed=0)
+    with pytest.raises(InputError, match="class 2 of 3 has the name ''"):
+        learn_context(look, drawn(), (*NAMES[:2], ""), SHORT, seed=0)
+    with pytest.raises(InputError, match="tokens and the text tower reads 77; shorten it"):
+        learn_context(look, drawn(), (*NAMES[:2], "b" * 40), replace(SHORT, length=64), seed=0)
+    bare = type(look)("hugging", torch.nn.Linear(2, 2), look.tokens, look.preprocessing)
+    with pytest.raises(InputError, match="the text tower of 'hugging' is none of open_clip's own"):
+        word_embedding(bare)

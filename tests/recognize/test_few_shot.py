@@ -1,0 +1,67 @@
+"""Few-shot methods by name, against each of them called alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthbook.errors import InputError
+from synthbook.recognize import language_image
+from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter
+from synthbook.recognize.clip import Encoded, encoder
+from synthbook.recognize.coop import CoopRecipe
+from synthbook.recognize.few_shot import METHODS, Recipes, Task, compared
+from synthbook.recognize.heads import text_head, unit, zero_shot
+from synthbook.recognize.language_image import ClipConfig
+from synthbook.recognize.tuning import Run, TuningRecipe, tune
+
+SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
+                   merges=300)  # fmt: skip
+NAMES = ("red", "green", "blue")
+RECIPES = Recipes(
+    TuningRecipe(steps=20, batch_size=8, learning_rate=0.05, measure_every=5),
+    TipRecipe(epochs=5), CoopRecipe(steps=4, length=2, measure_every=2),
+)  # fmt: skip
+
+
+def drawn(count: int, seed: int = 0) -> Encoded:
+    draw = np.random.default_rng(seed)
+    rows = np.eye(3, 16)[np.arange(count) % 3] + 0.4 * draw.standard_normal((count, 16))
+    return Encoded(unit(rows.astype(np.float32)), np.arange(count) % 3, NAMES, "drawn")
+
+
+@pytest.fixture
+def look(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+    language_image.save(language_image.create(SMALL, seed=0).eval(), SMALL, tmp_path)
+    return encoder(f"local-dir:{tmp_path}")
+
+
+def test_every_method_runs_by_name_and_is_what_it_is_alone(look):
+    tasks = [Task(seed, drawn(3 * shots, seed), drawn(30, 7)) for seed, shots in ((0, 1), (1, 4))]
+    held, test = drawn(60, 11), drawn(90, 12)
+    how = {"test": test, "recipes": RECIPES}
+    found = compared([*METHODS], tasks, look, NAMES, **how, validation=held)
+    assert list(found) == list(METHODS)
+    assert all(len(rows) == 2 and 0 <= min(rows) <= max(rows) <= 100 for rows in found.values())
+    head = text_head(look, NAMES)
+    assert found["zero-shot"] == [zero_shot(test, head)["top1"]] * 2
+    adapters = [tip_adapter(task.real, head, scale=look.scale) for task in tasks]
+    assert found["Tip-Adapter"] == [searched(one, held).accuracy(test) for one in adapters]
+    run = Run(head, 1, "mix", tasks[1].real, tasks[1].synthetic, "SCE", head)
+    (alone,) = tune([run], RECIPES.tuning, scale=look.scale, validation=held, test=test)
+    assert found["CT w. Syn"][1] == pytest.approx(alone.accuracy(), abs=1.2)
+    assert min(found["CT w. init"]) > found["zero-shot"][0]
+    again = compared(["CoOp", "Tip-Adapter"], tasks, look, NAMES, **how)  # nothing to choose by
+    assert again["Tip-Adapter"] == [one.accuracy(test) for one in adapters]
+
+
+def test_what_cannot_be(look):
+    tasks = [Task(0, drawn(3))]
+    with pytest.raises(InputError, match=r"method 'CoOP' is not known.*did you mean 'CoOp'"):
+        compared(["CoOP"], tasks, look, NAMES, test=drawn(9))
+    with pytest.raises(InputError, match=r"'CT w. Syn' needs synthetic images"):
+        compared(["CT w. Syn"], tasks, look, NAMES, test=drawn(9))
+    for method in ("CT w. init", "Tip-Adapter", "CoOp"):
+        with pytest.raises(InputError, match="needs real"):
+            compared([method], [Task(0, drawn(3).subset([]))], look, NAMES, test=drawn(9))
