@@ -109,6 +109,12 @@ def test_adamw_spares_biases_and_norms_the_decay() -> None:
     for weight in model.parameters():
         assert decay[id(weight)] == (0.3 if weight.ndim > 1 else 0.0)
     assert {group["lr"] for group in groups} == {1e-3 * 8 / 256}
+    shape = {"num_classes": 2, "channels": 3, "image_size": 16}
+    vit = Supervised(create_classifier("vit_tiny_patch16_224", **shape), recipe)
+    bare = {id(p) for group in create_optimizer(vit, recipe).param_groups
+            for p in group["params"] if not group["weight_decay"]}  # fmt: skip
+    assert id(vit.model.body.pos_embed) in bare
+    assert id(vit.model.body.patch_embed.proj.weight) not in bare
 
 
 def test_points_of_a_curve_are_means_of_the_steps_since_the_last() -> None:
@@ -255,6 +261,25 @@ def test_a_pretraining_is_kept_and_starts_another(
     second = made("small_cnn", images, SELF, start=str(first), **how)
     assert pretrained.about(second)["method"] == "mocov2"
     assert len({first, second, made("small_cnn", images, SELF, **how)}) == 3
+
+
+def test_a_pretraining_that_was_killed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
+    how, steps = {"seed": 2, "checkpoint_every": 2}, []
+
+    def stop(done: int, numbers: dict[str, float]) -> None:
+        steps.append(done)
+        if len(steps) == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        made("small_cnn", striped(), SELF, **how, on_step=stop)
+    folder = made("small_cnn", striped(), SELF, **how, on_step=stop)
+    assert steps == [1, 2, 3, 4, 5, 5, 6]
+    direct, _ = pretrain(small(seed=2), striped(), SELF, seed=2)
+    assert pretrained.fingerprint(pretrained.load(folder)) == pretrained.fingerprint(direct)
 
 
 def huge(model: Classifier) -> None:

@@ -1,4 +1,4 @@
-"""The loop of long trainings on views of images, in memory or in files: before and after transfer.
+"""The loop of pretraining and finetuning, on views of images in memory or in files.
 
 What is trained is a module that returns the loss of a batch. All draws are functions of (seed,
 step), so that a training which was stopped goes on to the same weights.
@@ -166,7 +166,13 @@ def create_optimizer(learner: nn.Module, recipe: Optimisation) -> torch.optim.Op
         return torch.optim.SGD(trainable(learner), rate, **how)
     from timm.optim import param_groups_weight_decay
 
-    return torch.optim.AdamW(param_groups_weight_decay(learner, decay), rate, fused=True)
+    spared = [  # what timm's networks name besides, such as the positions of a transformer
+        f"{name}.{own}"
+        for name, module in learner.named_modules()
+        for own in getattr(module, "no_weight_decay", set)()
+    ]
+    groups = param_groups_weight_decay(learner, decay, no_weight_decay_list=spared)
+    return torch.optim.AdamW(groups, rate, fused=True)
 
 
 def train(
