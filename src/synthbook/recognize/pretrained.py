@@ -31,6 +31,7 @@ from synthbook.sums import digest
 
 WEIGHTS, ABOUT = "backbone.safetensors", "backbone.json"
 FORMAT = 1  # of ABOUT
+NEEDED = {"format", "network", "channels", "image_size", "mean", "std", "sha256"}  # in ABOUT
 RANDOM, IMAGENET = "random", "imagenet"
 QUERY = "encoder_q."  # before the names of weights in checkpoints of MoCo's own code
 REMEDY = "give a folder that a pretraining wrote"
@@ -72,7 +73,7 @@ def about(folder: Path) -> dict[str, Any]:
     """
     try:
         told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        usable = told["format"] == FORMAT and {"network", "mean", "sha256"} <= told.keys()
+        usable = told["format"] == FORMAT and told.keys() >= NEEDED
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         usable = False
     if not usable:
