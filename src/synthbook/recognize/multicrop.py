@@ -7,12 +7,10 @@ schedule are choices, as the text gives none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -23,8 +21,8 @@ from synthbook.data.deferred import Deferred, deferred
 from synthbook.errors import InputError
 from synthbook.machine import checked_device
 from synthbook.randomness import seeded, torch_generator
-from synthbook.recognize.batches import order
 from synthbook.recognize.cosine import TEMPERATURE, with_cosine_head
+from synthbook.recognize.loop import PER, check_views, read_ahead
 from synthbook.recognize.models import Classifier
 from synthbook.recognize.predict import scores
 from synthbook.recognize.train import MOMENTUM, History
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from synthbook.data import ImageSet
-
-PER = 256  # images to which the learning rate belongs
 
 
 @settings
@@ -128,24 +124,6 @@ class _Curve:
         self.points, self.sums = [dict(one) for one in state["points"]], [*state["sums"]]
 
 
-def _batches(
-    images: Deferred, size: int, steps: range, seed: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield step, pixels uint8 [N, C, H, W] and labels [N]; the next batch is read meanwhile."""
-
-    def read(step: int) -> tuple[int, Tensor, Tensor]:
-        chosen = order(len(images), step * size, (step + 1) * size, seed=seed, stream="multicrop")
-        pixels = torch.as_tensor(images.read(chosen.numpy())).permute(0, 3, 1, 2)
-        return step, pixels, torch.as_tensor(images.labels[chosen.numpy()])
-
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(read, steps.start) if steps else None
-        for step in steps:
-            batch = following.result()
-            following = pool.submit(read, step + 1) if step + 1 < steps.stop else None
-            yield batch
-
-
 def _check(model: Classifier, images: Deferred, recipe: MulticropRecipe) -> None:
     if len(images) < 2 or model.num_classes != images.num_classes:
         raise InputError(
@@ -153,26 +131,7 @@ def _check(model: Classifier, images: Deferred, recipe: MulticropRecipe) -> None
             f"model knows {model.num_classes}; give two images or more, and a model of as many "
             "classes"
         )
-    _, high, wide, channels = images.read(np.zeros(1, np.int64)).shape
-    if channels > model.channels or high != wide:
-        raise InputError(
-            f"images of '{images.name}' are {high} x {wide} x {channels} and the model has "
-            f"{model.channels} channels; give squares, and a model for their channels"
-        )
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            for side in dict.fromkeys(recipe.views.sizes(high)):
-                model(torch.zeros(1, channels, side, side))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise InputError(
-            f"'{model.name}' takes no views of {side} pixels ({str(error)[:150]}); give views of "
-            "sizes that it takes (global_size, local_size), or local_views 0"
-        ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    check_views(model, images, recipe.views)
 
 
 def train_multicrop(
@@ -212,7 +171,9 @@ def train_multicrop(
     modules, states = {"model": model}, {"model": optimizer, "curve": curve}
     run = {"recipe": asdict(recipe), "seed": seed, "data": pixels.fingerprint()}
     first = load_checkpoint(folder, modules, states, run) if folder else 0
-    for step, batch, labels in _batches(pixels, size, range(first, steps), seed):
+    for step, batch, labels in read_ahead(
+        pixels, size, range(first, steps), seed=seed, stream="multicrop"
+    ):
         draw = torch_generator(seed, "views", step)
         seen = views(batch.to(place), recipe.views, draw)
         labels = labels.to(place)
