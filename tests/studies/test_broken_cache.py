@@ -20,8 +20,15 @@ from synthbook.gans.networks import create_generator
 from synthbook.gans.networks import load as load_gan
 from synthbook.gans.recipes import Training, published
 from synthbook.generate import banks
+from synthbook.generate.sentences import written
 from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
+from synthbook.recognize import language_image, pretrained
+from synthbook.recognize.clip import encoded, encoder
+from synthbook.recognize.heads import text_head
+from synthbook.recognize.language_image import ClipConfig
+from synthbook.recognize.pretrain import SupervisedRecipe, made
+from synthbook.recognize.views import ViewRecipe
 from synthbook.record.parameters import check_values
 from synthbook.studies import few_images, inversions, training_sets
 from synthbook.studies.dip_scale import own
@@ -33,7 +40,7 @@ Read = Callable[[], Any]
 
 
 @pytest.fixture
-def readers(keep_models, new_book) -> dict[str, Read]:
+def readers(keep_models, new_book, tmp_path) -> dict[str, Read]:
     """Kind of kept files -> a function that reads one of them, or makes it."""
     real = load("digits")
     (model,) = keep_models(real.train, ("gan",))
@@ -92,7 +99,31 @@ def readers(keep_models, new_book) -> dict[str, Read]:
         of = Gan(free, None, None), few.train.images[:2], case
         return inversions.inverted(*of, tried=2, seed=0, steps=2, rate=0.1).images
 
+    config = ClipConfig(embed_dim=8, width=2, image_size=32, text_width=8, text_layers=1,
+                        text_heads=1, context_length=12, merges=50)  # fmt: skip
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    language_image.save(language_image.create(config, seed=0).eval(), config, clip)
+    look = encoder(f"local-dir:{clip}")
+
+    class Words:
+        """What writes sentences of a name, by round."""
+
+        identity, device = {"model": "words"}, "cpu"
+
+        def __call__(self, name: str, seed: int, number: int) -> list[str]:
+            return [f"{name} {number} {k}" for k in range(3)]
+
+    def backbone() -> list[np.ndarray]:
+        views = ViewRecipe(global_views=1, local_views=0)
+        recipe = SupervisedRecipe(steps=1, batch_size=4, views=views)
+        return weights(pretrained.load(made("small_cnn", few.train, recipe, seed=0)))
+
     return {
+        "clip_features": lambda: encoded(look, few.train).features,
+        "clip_heads": lambda: text_head(look, ["cat", "dog"], "a {}"),
+        "pretrained": backbone,
+        "sentences": lambda: written("cat", Words(), count=4, seed=0),
         "conditioned_gans": conditioned,
         "fitted_generators": fitted,
         "inversions": inverted,
