@@ -18,7 +18,7 @@ from pydantic import Field
 from synthbook.data import bundled
 from synthbook.data.boxed import Boxed, Objects, in_memory
 from synthbook.data.images import ImageSet
-from synthbook.errors import InputError
+from synthbook.errors import InputError, check_choice
 from synthbook.randomness import numpy_generator
 from synthbook.settings import Share, Side, Whole, settings
 
@@ -275,6 +275,7 @@ def bundled_scenes(
     """
     found = {}
     for part, count in counts.items():
+        check_choice("part", part, bundled.PARTS[:3])
         pictures, labels = bundled.parts_of(bundled.FINE)[part]
         kinds = bundled.kinds_of(bundled.FINE)[labels]
         things = ImageSet(pictures, kinds, tuple(bundled.KINDS), "caltech10")

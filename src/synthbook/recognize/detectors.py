@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -96,8 +97,13 @@ class Detector(nn.Module):
         return self.network(list(images), targets)
 
     def _detections(self, one: dict[str, Tensor]) -> Detections:
-        boxes, labels, scores = (one[key].cpu() for key in ("boxes", "labels", "scores"))
-        return Detections(boxes.numpy(), (labels - self.first).numpy(), scores.float().numpy())
+        """Return what torchvision found, without boxes that have no area, which FCOS gives."""
+        boxes, labels, scores = (
+            one[key].detach().cpu().numpy() for key in ("boxes", "labels", "scores")
+        )
+        held = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        boxes, scores = (x[held].astype(np.float32) for x in (boxes, scores))
+        return Detections(boxes, labels[held] - self.first, scores)
 
 
 class Deepest(nn.Module):
