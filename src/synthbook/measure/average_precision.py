@@ -1,4 +1,8 @@
-"""How well objects are found: average precision by the rules of PASCAL VOC."""
+"""How well objects are found: average precision by the rules of PASCAL VOC.
+
+AP50 on VOC's test of 2007 is mostly rated by its own rule, 'eleven', as detectron2 does for MoCo;
+'area' is the finer one, and the rule of later years.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Detectors on the body of any classifier: torchvision's, put together for two scales.
 
-- "c4": Faster R-CNN as detectron2 builds it on a ResNet's fourth stage, in the variant of the
+- "c4": Faster R-CNN as detectron2 builds it on C4 of a ResNet, in the variant of the
   study of MoCo (He et al. 2020, Sec. 4.2), to whose figures those of the paper on synthetic data
   fit (81.3 from ImageNet's labels, 82.4 from MoCo v2): proposals on the maps of stride 16, the
   last stage run on each region, and a normalisation after it.
@@ -194,7 +194,7 @@ def _fcos(body: nn.Module, num_classes: int, recipe: DetectorRecipe, how: dict[s
 
 
 def _c4(body: nn.Module, num_classes: int, recipe: DetectorRecipe, how: dict[str, Any]) -> Any:
-    """Return Faster R-CNN on stage four, with the last stage as the head of regions.
+    """Return Faster R-CNN on a ResNet's layer3, with layer4 as the head of regions.
 
     torchvision's differs from detectron2's in small things: regions are aligned without the half
     pixel, and the loss of boxes is a smooth L1 with a bend at 1/9.
