@@ -20,7 +20,8 @@ from synthbook.gans.networks import create_generator
 from synthbook.gans.networks import load as load_gan
 from synthbook.gans.recipes import Training, published
 from synthbook.generate import banks
-from synthbook.generate.sentences import written
+from synthbook.generate.sentences import sentences_of
+from synthbook.generate.wordnet import ClassWords
 from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
 from synthbook.recognize import language_image, pretrained
@@ -40,7 +41,7 @@ Read = Callable[[], Any]
 
 
 @pytest.fixture
-def readers(keep_models, new_book, tmp_path) -> dict[str, Read]:
+def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
     """Kind of kept files -> a function that reads one of them, or makes it."""
     real = load("digits")
     (model,) = keep_models(real.train, ("gan",))
@@ -106,13 +107,8 @@ def readers(keep_models, new_book, tmp_path) -> dict[str, Read]:
     language_image.save(language_image.create(config, seed=0).eval(), config, clip)
     look = encoder(f"local-dir:{clip}")
 
-    class Words:
-        """What writes sentences of a name, by round."""
-
-        identity, device = {"model": "words"}, "cpu"
-
-        def __call__(self, name: str, seed: int, number: int) -> list[str]:
-            return [f"{name} {number} {k}" for k in range(3)]
+    tiny = load_script("tests/generate/tiny_pipelines.py")
+    cat, t5 = ClassWords("cat", ("cat",)), tiny.word_to_sentence(tmp_path / "t5", "a cat on the")
 
     def backbone() -> list[np.ndarray]:
         views = ViewRecipe(global_views=1, local_views=0)
@@ -123,7 +119,7 @@ def readers(keep_models, new_book, tmp_path) -> dict[str, Read]:
         "clip_features": lambda: encoded(look, few.train).features,
         "clip_heads": lambda: text_head(look, ["cat", "dog"], "a {}"),
         "pretrained": backbone,
-        "sentences": lambda: written("cat", Words(), count=4, seed=0),
+        "sentences": lambda: sentences_of([cat], t5, count=4),
         "conditioned_gans": conditioned,
         "fitted_generators": fitted,
         "inversions": inverted,
@@ -164,6 +160,7 @@ def test_a_changed_byte_changes_no_number(
     read, draw = readers[kind], random.Random(kind)
     before = read()
     every = [path for path in (tmp_path / "cache" / kind).glob("*/**/*") if path.is_file()]
+    assert every
     for path in {path.suffix: path for path in sorted(every)}.values():  # a file of each form
         said.clear()
         content = bytearray(path.read_bytes())
