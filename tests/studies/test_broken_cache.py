@@ -20,8 +20,16 @@ from synthbook.gans.networks import create_generator
 from synthbook.gans.networks import load as load_gan
 from synthbook.gans.recipes import Training, published
 from synthbook.generate import banks
+from synthbook.generate.sentences import sentences_of
+from synthbook.generate.wordnet import ClassWords
 from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
+from synthbook.recognize import language_image, pretrained
+from synthbook.recognize.clip import encoded, encoder
+from synthbook.recognize.heads import text_head
+from synthbook.recognize.language_image import ClipConfig
+from synthbook.recognize.pretrain import SupervisedRecipe, made
+from synthbook.recognize.views import ViewRecipe
 from synthbook.record.parameters import check_values
 from synthbook.studies import few_images, inversions, training_sets
 from synthbook.studies.clones_by_name import Bed
@@ -34,7 +42,7 @@ Read = Callable[[], Any]
 
 
 @pytest.fixture
-def readers(keep_models, new_book) -> dict[str, Read]:
+def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
     """Kind of kept files -> a function that reads one of them, or makes it."""
     real = load("digits")
     (model,) = keep_models(real.train, ("gan",))
@@ -98,7 +106,26 @@ def readers(keep_models, new_book) -> dict[str, Read]:
         bed = Bed(of_names, "cpu")
         return weights(bed.trained(bed.real(0), 0))
 
+    config = ClipConfig(embed_dim=8, width=2, image_size=32, text_width=8, text_layers=1,
+                        text_heads=1, context_length=12, merges=50)  # fmt: skip
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    language_image.save(language_image.create(config, seed=0).eval(), config, clip)
+    look = encoder(f"local-dir:{clip}")
+
+    tiny = load_script("tests/generate/tiny_pipelines.py")
+    cat, t5 = ClassWords("cat", ("cat",)), tiny.word_to_sentence(tmp_path / "t5", "a cat on the")
+
+    def backbone() -> list[np.ndarray]:
+        views = ViewRecipe(global_views=1, local_views=0)
+        recipe = SupervisedRecipe(steps=1, batch_size=4, views=views)
+        return weights(pretrained.load(made("small_cnn", few.train, recipe, seed=0)))
+
     return {
+        "clip_features": lambda: encoded(look, few.train).features,
+        "clip_heads": lambda: text_head(look, ["cat", "dog"], "a {}"),
+        "pretrained": backbone,
+        "sentences": lambda: sentences_of([cat], t5, count=4),
         "clone_classifiers": learned,
         "conditioned_gans": conditioned,
         "fitted_generators": fitted,
@@ -140,6 +167,7 @@ def test_a_changed_byte_changes_no_number(
     read, draw = readers[kind], random.Random(kind)
     before = read()
     every = [path for path in (tmp_path / "cache" / kind).glob("*/**/*") if path.is_file()]
+    assert every
     for path in {path.suffix: path for path in sorted(every)}.values():  # a file of each form
         said.clear()
         content = bytearray(path.read_bytes())

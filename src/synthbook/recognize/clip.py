@@ -309,7 +309,7 @@ def _kept(look: Encoder, pixels: np.ndarray) -> np.ndarray:
     def build(part: Path) -> None:
         np.save(part / "features.npy", look.images(pixels))
 
-    folder = cached("clip features", key, build, look.device)
+    folder = cached("clip_features", key, build, look.device)
     return np.load(folder / "features.npy", allow_pickle=False)
 
 

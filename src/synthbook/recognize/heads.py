@@ -100,7 +100,7 @@ def text_head(
         rows = (look.texts([form.format(name) for form in forms]).mean(0) for name in names)
         np.save(part / "head.npy", unit(np.stack([*rows])))
 
-    folder = cached("clip heads", key, build, look.device)
+    folder = cached("clip_heads", key, build, look.device)
     return np.load(folder / "head.npy", allow_pickle=False)
 
 
