@@ -327,7 +327,11 @@ def of_family(rows: Rows, family: str) -> Rows:
 
 # Inequalities of claims with evidence in tables that no figure can feed.
 NO_FIGURES = {"prim-14": {"leak_DiffAug > leak_PS"}}  # judged by eye
-NO_FIGURES["fake-08"] = {"precise_2 < precise_7", "filtered - plain <= 1"}  # an argument
+NO_FIGURES["fake-08"] = {
+    "precise_2 < precise_7",
+    "d_precise_2 < d_precise_7",
+    "filtered - d_low <= 1",
+}  # an argument
 NO_FIGURES["fake-22"] = {"one > few", "some > one", "many > some"}  # a curve without numbers
 # Premises that a claim's own tables can feed; the others are taken as met.
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
