@@ -44,7 +44,7 @@ def test_a_value_may_set_several_parameters_and_some_cells_may_be_asked_for(new_
     assert found["first_seed-1_parts-b"] == {"methods": ["z"], "first_seed": 1, "parts": ["b"]}
     assert found["first_seed-0_methods-x+y_parts-a"]["methods"] == ["x", "y"]
     assert [cell.name for cell in grids.some_cells("12", "mini", "seed-0")] == list(found)[:2]
-    with pytest.raises(InputError, match="no cell of 12 at scale mini has 'seed-7'"):
+    with pytest.raises(InputError, match="no cell of 12_thing at scale mini has 'seed-7'"):
         grids.results("12", "mini", only="seed-7")
 
 
