@@ -239,9 +239,8 @@ if study.missing:
 # %% [markdown]
 # ## The experiment
 #
-# This run inverts the few images that it shows, and varies and edits others. The recorded runs have all parts; here
-# `-p parts inversion,starts,freedom,others,untrained` makes them in some ten minutes. The generators are kept ones:
-# no seed of the book is trained twice.
+# This run inverts the few images that it shows, and varies and edits others. All parts, in some ten minutes, are run with
+# `-p parts inversion,starts,freedom,others,untrained`. The generators are kept ones: no seed of the book is trained twice.
 
 # %% tags=["experiment"]
 from synthbook.page.progress import progress
