@@ -190,7 +190,7 @@ for ax, (title, images) in zip(np.atleast_1d(axes), sets.items(), strict=True):
     names = [name.replace(" ", "\n") for name in images.classes[:across]]
     names = names if title == "photographs" else None
     tiles = figures.light(columns(images, down, across))
-    figures.image_grid(tiles, down, across, titles=names, ax=ax)
+    figures.image_grid(tiles, down, across, titles=names, ax=ax).tick_params(labelsize="x-small")
     ax.set_title(title, fontsize="small", loc="left")
 plt.show()
 
