@@ -185,7 +185,7 @@ sets = {"photographs": study.images(seed)}
 for form, scale in study.clones:
     sets[f"{FORMS[form].paper}, w = {scale:g}"] = study.images(seed, form, scale)
 across = min(10, sets["photographs"].num_classes)
-fig, axes = plt.subplots(len(sets), 1, figsize=(0.74 * across, 0.72 * down * len(sets)))
+fig, axes = plt.subplots(len(sets), 1, figsize=(0.88 * across, 0.85 * down * len(sets)))
 for ax, (title, images) in zip(np.atleast_1d(axes), sets.items(), strict=True):
     names = [name.replace(" ", "\n") for name in images.classes[:across]]
     names = names if title == "photographs" else None
