@@ -310,14 +310,13 @@ else:
 table, whose = page.shown("top1_accuracy", part="scratch")
 if whose:
     _, ax = plt.subplots(figsize=(5.6, 3.4))
-    for train in ("real", "synthetic"):
-        groups = {
-            n: list(some.value) for n, some in matching(table, train=train).groupby("n_per_class")
-        }
-        figures.means_and_intervals(ax, [*groups], [*groups.values()], **KINDS[train])
-    ax.lines[-1].set_label("generated, LE")
+    looks = {"real": KINDS["real"], "synthetic": KINDS["synthetic"] | {"label": "generated, LE"}}
+    for train, look in looks.items():
+        mine = matching(table, train=train)
+        groups = {n: list(some.value) for n, some in mine.groupby("n_per_class")}
+        figures.means_and_intervals(ax, [*groups], [*groups.values()], **look)
     ax.set(xscale="log", xlabel=f"images of a class ({whose})", ylabel="accuracy (%)")
-    ax.legend(["photographs", "generated, LE"], loc="best", fontsize="small")
+    ax.legend(loc="best", fontsize="small")
     plt.show()
 else:
     print("Nothing is recorded of this part; -p parts=scratch runs it.")
@@ -378,8 +377,18 @@ page.table(["line"], "dataset", paper.assign(line=told), lines_of_second, order=
 # How many of the generated images are of the class that was asked for, to a network that is no CLIP and has learned the training
 # photographs; beside it what it says of validation photographs, which it has not learned.
 
+
 # %% tags=["hide-input"]
-page.table(["dataset", "strategy", "train"], "metric", None, {"method": "images"})
+def lines_of_images(table):
+    """Return what the judge and the filter say of images, with the kind of images."""
+    table = matching(table, method="images")
+    if not len(table):
+        return table
+    kinds = zip(table.train, table.strategy, strict=True)
+    return table.assign(line=["photographs" if k == "real" else s for k, s in kinds])
+
+
+page.table(["dataset", "line"], "metric", None, lines_of_images, headings={"line": "images"})
 
 # %% [markdown]
 # Table 3, the tuned share in percent of all parameters:
