@@ -51,6 +51,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two untrained CLIPs."""
     top = tmp_path_factory.mktemp("clips")
     for seed in (0, 1):
+        (top / f"{seed}").mkdir()
         language_image.save(language_image.create(CLIP, seed=seed), CLIP, top / f"{seed}")
     return {f"local-dir:{top / f'{seed}'}": top / f"{seed}" for seed in (0, 1)}
 
