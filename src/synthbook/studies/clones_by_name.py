@@ -76,16 +76,16 @@ def words_of(p: Mapping[str, Any], data: str, classes: Sequence[str]) -> tuple[C
     """Return the words of the classes: those of a reader's file, else WordNet's of a known set.
 
     Raises:
-        InputError: if a class has no line in the file, or the set has no words in the book.
+        InputError: if a class of a set without words in the book has no line in the file.
     """
-    if not p["class_words"]:
-        if data not in SETS:
-            raise InputError(
-                f"the book has no words for the classes of '{data}'; give class_words, a file with "
-                "a line for each class: name[, definition[, parent]]"
-            )
-        return named(classes, data)
-    known = {words.name: words for words in classes_of(p["class_words"])}
+    known = {words.name: words for words in named(classes, data)} if data in SETS else {}
+    if not p["class_words"] and not known:
+        raise InputError(
+            f"the book has no words for the classes of '{data}'; give class_words, a file with "
+            "a line for each class: name[, definition[, parent]]"
+        )
+    if p["class_words"]:
+        known |= {words.name: words for words in classes_of(p["class_words"])}
     for name in classes:
         if name not in known:
             raise InputError(
@@ -237,6 +237,31 @@ def columns(images: Images, count: int, classes: int) -> np.ndarray:
     return np.stack(found, axis=1).reshape(-1, *blank.shape[1:])
 
 
+def made_of(
+    asked: Prompted, counts: np.ndarray, classes: tuple[str, ...], name: str, *, seed: int,
+    **how: Any,
+) -> Images:  # fmt: skip
+    """Return images by words, ``counts`` of each class; from the cache where no memory holds them.
+
+    ``how`` is what `Prompted.sample` takes besides.
+    """
+    labels = np.repeat(np.arange(len(counts)), counts)
+    if held_in_memory(counts.sum(), *asked.shape):
+        return ImageSet(asked.sample(labels.tolist(), seed=seed, **how), labels, classes, name)
+    blocks = [
+        block for label, count in enumerate(counts)
+        for block in asked.blocks(label, int(count), seed=seed, **how)
+    ]  # fmt: skip
+    firsts = np.cumsum([0, *map(len, blocks)])
+
+    def read(chosen: np.ndarray) -> np.ndarray:
+        of = np.searchsorted(firsts, chosen, side="right") - 1
+        return np.stack([blocks[b][k - firsts[b]] for b, k in zip(of, chosen, strict=True)])
+
+    told = {"by": asked.key, "seed": seed, "counts": counts.tolist(), **how}
+    return Deferred(labels, classes, name, read, key_hash(told))
+
+
 def _drawn(images: Deferred, count: int, seed: int) -> Deferred:
     drawn = numpy_generator(seed, "at most").permutation(len(images))[:count]
     return images if len(images) <= count else images.subset(np.sort(drawn))
@@ -305,23 +330,8 @@ class Bed:
         real = self.real(seed)
         counts = np.maximum(np.rint(size * real.counts()), real.counts() > 0).astype(int)
         how = {"guidance_scale": float(scale), "num_inference_steps": self.p.num_inference_steps}
-        asked, labels = self.asked(form), np.repeat(np.arange(len(counts)), counts)
         name = f"{CLONE} of {self.data} ({form}, {scale:g}, {size:g}x)"
-        if held_in_memory(counts.sum(), self.side, self.channels):
-            images = asked.sample(labels.tolist(), seed=seed, **how)
-            return ImageSet(images, labels, real.classes, name)
-        blocks = [
-            block for label, count in enumerate(counts)
-            for block in asked.blocks(label, int(count), seed=seed, **how)
-        ]  # fmt: skip
-        firsts = np.cumsum([0, *map(len, blocks)])
-
-        def read(chosen: np.ndarray) -> np.ndarray:
-            of = np.searchsorted(firsts, chosen, side="right") - 1
-            return np.stack([blocks[b][k - firsts[b]] for b, k in zip(of, chosen, strict=True)])
-
-        told = {"by": asked.key, "seed": seed, "counts": counts.tolist(), **how}
-        return Deferred(labels, real.classes, name, read, key_hash(told))
+        return made_of(self.asked(form), counts, real.classes, name, seed=seed, **how)
 
     # What learns from them
 

@@ -8,18 +8,20 @@ from real shots.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthbook.data import ImageSet, few_shot
+from synthbook.data import ImageSet, Summary, few_shot
+from synthbook.data.deferred import deferred
+from synthbook.data.shift import SHIFTS, renditions, sketches
 from synthbook.generate.sentences import GRAMMAR, Sentences, called, sentences_of
 from synthbook.generate.shots import shots_of
 from synthbook.recognize.clip import Encoded, Encoder, encoded, encoder
 from synthbook.recognize.heads import PHOTO, text_head
 from synthbook.studies import web
-from synthbook.studies.clones_by_name import sets_of, words_of
+from synthbook.studies.clones_by_name import Images, made_of, sets_of, summary_of, words_of
 
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 BASIC, ENHANCED, FILTERED = "B", "LE", "LE+CF"  # strategies of Table 2
 SYNTHETIC, REAL, NONE = "synthetic", "real", "none"  # what is learned from
+LOOKS = SHIFTS[:2]  # of test photographs: sketch and rendition
 
 
 def look_of(p: Any, device: str, name: str = "") -> Encoder:
@@ -34,22 +37,40 @@ def look_of(p: Any, device: str, name: str = "") -> Encoder:
     return encoder(name or p.encoder, own=web.kept, device=device)
 
 
+@cache
+def generator_of(model: str, device: str) -> TextToImage:
+    """Return a pipeline by name or folder; "" is the book's own."""
+    from synthbook.generate.text import TextToImage, opened
+
+    if model:
+        return opened(model, device=device)
+    return TextToImage(web.web_text2image(device), name=web.TEXT2IMAGE, device=device)
+
+
+def split_look(data: str) -> tuple[str, str]:
+    """Return data set and look of a name: "caltech10:sketch" is caltech10 with test sketches."""
+    base, _, look = data.rpartition(":")
+    return (base, look) if base and look in LOOKS else (data, "")
+
+
 class Target:
     """A data set as a CLIP is told of it: photographs, names, and images that nobody photographed.
 
     Args:
         p: the chapter's parameters.
-        data: which data set.
+        data: which data set; with a look, only its test photographs are others (`split_look`).
         look: the CLIP.
     """
 
     def __init__(self, p: Any, device: str, data: str, look: Encoder) -> None:
         self.p, self.device, self.data, self.look = p, device, data, look
-        self.splits = sets_of(p, data)
+        self.base, self.shift = split_look(data)
+        self.splits = sets_of(p, self.base)
         self.classes = self.splits.train.classes
-        self.words = words_of(p, data, self.classes)
+        self.words = words_of(p, self.base, self.classes)
         self.names = tuple(called(words) for words in self.words)
-        self.side, self.channels = self.splits.test.images.shape[1], self.splits.test.images.shape[3]
+        one = deferred(self.splits.test).read(np.zeros(1, int))
+        self.side, self.channels = one.shape[1], one.shape[3]
 
     @cached_property
     def head(self) -> np.ndarray:
@@ -59,7 +80,11 @@ class Target:
     @cached_property
     def test(self) -> Encoded:
         """Features of the test photographs, which choose nothing."""
-        return encoded(self.look, self.splits.test)
+        photographs = self.splits.test
+        if self.shift:
+            sketched = self.shift == LOOKS[0]
+            photographs = sketches(photographs) if sketched else renditions(photographs, seed=0)
+        return encoded(self.look, photographs)
 
     @cached_property
     def validation(self) -> Encoded:
@@ -68,14 +93,10 @@ class Target:
 
     # Images by words
 
-    @cached_property
+    @property
     def generator(self) -> TextToImage:
         """The pipeline that makes images."""
-        from synthbook.generate.text import TextToImage, opened
-
-        if self.p.model:
-            return opened(self.p.model, device=self.device)
-        return TextToImage(web.web_text2image(self.device), name=web.TEXT2IMAGE, device=self.device)
+        return generator_of(self.p.model, self.device)
 
     def sentences(self, seed: int, strategy: str) -> Sentences:
         """Return what is asked of each class: "a photo of a {c}" (B), or sentences with c (LE)."""
@@ -96,19 +117,17 @@ class Target:
             channels=self.channels, kept=web.kept_samples() if own else {},
         )  # fmt: skip
 
-    def images(
-        self, seed: int, strategy: str, count: int, shots: ImageSet | None = None
-    ) -> ImageSet:
+    def images(self, seed: int, strategy: str, count: int, shots: ImageSet | None = None) -> Images:
         """Return ``count`` images of each class; more of them have the fewer.
 
         ``strategy`` is "B" or "LE"; the filters choose among features (`recognize.filters`).
         """
-        labels = np.repeat(np.arange(len(self.classes)), count)
-        how = {"guidance_scale": self.p.guidance_scale}
-        how |= {"num_inference_steps": self.p.num_inference_steps}
-        pixels = self.asked(seed, strategy, shots).sample(labels.tolist(), seed=seed, **how)
         start = f", from {len(shots)} photographs" if shots else ""
-        return ImageSet(pixels, labels, self.classes, f"{self.data} by words ({strategy}{start})")
+        return made_of(
+            self.asked(seed, strategy, shots), np.full(len(self.classes), count), self.classes,
+            f"{self.base} by words ({strategy}{start})", seed=seed,
+            guidance_scale=self.p.guidance_scale, num_inference_steps=self.p.num_inference_steps,
+        )  # fmt: skip
 
     def shots(self, seed: int, count: int) -> ImageSet:
         """Return ``count`` training photographs of each class; more of them have the fewer."""
@@ -119,8 +138,9 @@ class Target:
         return {"dataset": self.data, "backbone": self.look.name, "seed": seed, **more}
 
 
-def told_of(p: Mapping[str, Any], data: str) -> None:
-    """Check that the classes of a data set have names, before anything is made."""
-    from synthbook.studies.clones_by_name import summary_of
-
-    words_of(p, data, summary_of(p, data).classes)
+def told_of(p: Mapping[str, Any], data: str) -> Summary:
+    """Return what a data set is, once its classes have names, before anything is made."""
+    base = split_look(data)[0]
+    summary = summary_of(p, base)
+    words_of(p, base, summary.classes)
+    return summary
