@@ -17,7 +17,10 @@ from synthbook.store import root
 
 Value = str | int | float
 # What stands in the head of a table: settings, and no results.
-HEADS = frozenset({"dataset_size", "syn_to_real_ratio", "shots_per_class"})
+HEADS = frozenset({
+    "dataset_size", "syn_to_real_ratio", "shots_per_class", "real_shots_per_class",
+    "param_tuned_pct",
+})  # fmt: skip
 
 
 class _Strict(BaseModel, extra="forbid", frozen=True):

@@ -256,6 +256,20 @@ VOCABULARY: dict[str, Any] = {
     "view_settings": _of(s.Unique[s.Text], "settings of the crops", ["local_views: 8"]),
     "fine_data": _of(Named, "data set of many classes", "caltech10_fine"),
     "transfer_sets": _of(s.Some[Named], "sets that frozen features are probed on", ["digits"]),
+    # a CLIP, few photographs and images of names
+    "encoder": _of(s.Text, "CLIP: web-clip, NETWORK:TAG, or local-dir:FOLDER", "RN50:openai"),
+    "template": _of(s.Text, "of texts about classes: a name, or a text with {}", "a photo of a {}"),
+    "language_model": _of(Place, "word-to-sentence T5: folder or Hub name; '': a grammar", "t5/"),
+    "sentences": _of(s.Count, "sentences a class", 200, le=10_000),
+    "images_per_class": _of(Images, "generated images of each class", 2000),
+    "kept_share": _of(Annotated[s.Share, Field(gt=0)], "of each class, kept by the filter", 0.4),
+    "loss": _of(Literal["CE", "SCE"], "of generated images", "SCE"),
+    "chosen_by": _of(
+        Literal["last", "validation"], "which measurement of a training counts", "validation"
+    ),
+    "tuning_settings": _of(s.Unique[s.Text], "of classifier tuning", ["batch_size: 128"]),
+    "tip_settings": _of(s.Unique[s.Text], "of Tip-Adapter-F", ["epochs: 20"]),
+    "coop_settings": _of(s.Unique[s.Text], "of CoOp", ["length: 16"]),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
@@ -281,6 +295,9 @@ Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Adversarial = Literal["scratch", "TransferGAN", "FreezeD", "DiffAugment"]
 FewShot = Literal[Adversarial, "GLANN", "BSA"]
 LimitedData = Literal[Adversarial, "MineGAN"]
+Shot = Literal[
+    "zero-shot", "CT w. init", "CT w. random", "CT w. Syn", "Tip-Adapter", "Tip-Adapter-F", "CoOp"
+]
 Whole = Literal["baseline", "SSGAN", "Self-Cond GAN", "DIP"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
@@ -315,6 +332,14 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
         "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
         "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),
+    },
+    "22_few_shot": {
+        "parts": _of(
+            s.Some[Literal["methods", "strategies", "phases", "norms"]], _PARTS, ["methods"]
+        ),
+        "methods": _of(s.Some[Shot], _METHODS, ["zero-shot", "CT w. init"]),
+        "shots": _of(s.Some[Images], "real images of each class, one number after the other", [1]),
+        "targets": _of(s.Some[Named], "data sets", ["caltech10"]),
     },
     "31_prompts": {
         "parts": _of(
