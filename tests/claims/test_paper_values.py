@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from synthbook.claims.decide import Rows, claims, verdict
 from synthbook.claims.language import Check, Claim
@@ -258,6 +259,91 @@ def of_prompts(rows: list[Row]) -> Iterator[Row]:
         yield fixed | {"method": "largest class", "train": "none", "value": 1.0}
 
 
+PLACES = {"CLIP-RN50": ("first", "weaker"), "CLIP-ViT-B/16": ("second", "stronger")}
+
+
+def zero_shot_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows of chapter 21 that a figure of the study ready stands for."""
+    row = {"chapter": "21_zero_shot", "dataset": figure.dataset, "backbone": figure.backbone}
+    row |= {"test": "real", "metric": "top1_accuracy", "method": "CT", "train": "synthetic"}
+    of_encoder = row | dict(
+        zip(("encoder", "strength"), PLACES.get(figure.backbone, ("", "")), strict=True)
+    )
+    scratch = row | {"part": "scratch", "method": "from scratch"}
+    if figure.metric == "synthetic_to_real_amount_ratio":
+        yield scratch | {"amount": "one", "metric": "data_ratio"}
+    if figure.metric != "top1_accuracy" or figure.dataset == "Average":
+        return
+    if figure.table in ("T1", "T2"):
+        here, method = of_encoder | {"part": "strategies"}, figure.method.removeprefix("CT ")
+        if figure.method == "CLIP zero-shot":
+            yield here | {"method": "zero-shot", "train": "none"}
+        else:
+            loss = figure.loss or "SCE"
+            yield here | {"strategy": method.removesuffix("+SCE"), "loss": loss}
+    elif figure.table == "T3" and float(figure.param_tuned_pct):
+        share = float(figure.param_tuned_pct) / 100
+        alone = share == 0.0002
+        tuned = {"tuned": "classifier"} if alone else {"tuned": "encoder", "share": share}
+        yield of_encoder | {"part": "encoder", "loss": "SCE"} | tuned
+    elif figure.table == "T4":
+        yield scratch | {"train": "real", "n_per_class": int(figure.real_shots_per_class)}
+    elif figure.table == "P3.1" and figure.method == "from scratch":
+        yield scratch | {"amount": "one", "n_per_class": 500}
+
+
+TRAININGS = {"CT RG mix": "mix", "CT RG phase-wise syn->real": "synthetic-then-real"}
+TRAININGS["CT RG phase-wise real->syn"] = "real-then-synthetic"
+
+
+def few_shot_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows of chapter 22 that a figure of the study ready stands for."""
+    if figure.metric != "top1_accuracy" or figure.table not in ("T5", "T6", "T7"):
+        return
+    row = {"chapter": "22_few_shot", "dataset": figure.dataset, "backbone": figure.backbone}
+    row |= {"test": "real", "metric": figure.metric, "shots": int(figure.shots or 0)}
+    both = row | {"method": "CT w. Syn", "train": "real+synthetic"}
+    if figure.table == "T7":
+        yield both | {"part": "phases", "training": TRAININGS[figure.method]}
+    elif figure.table == "T5":
+        strategy = figure.method.removeprefix("CT ")
+        yield both | {"part": "strategies", "strategy": strategy}
+        if strategy == "RG":
+            yield both | {"part": "methods"}
+    else:
+        train = "real" if figure.source == "Real" else "synthetic"
+        norm = {"yes": "frozen", "no": "live"}[figure.freeze_bn]
+        yield row | {"part": "norms", "method": "CT", "train": train, "batch_norm": norm}
+        if (train, norm) == ("real", "frozen"):
+            yield row | {"part": "methods", "method": "CT w. init", "train": train}
+
+
+def ready_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows of all chapters that a figure of the study ready stands for."""
+    yield from zero_shot_rows(figure)
+    yield from few_shot_rows(figure)
+
+
+def of_gains(rows: list[Row]) -> Iterator[Row]:
+    """Yield what chapter 21's own rows say beside its figures: how gains differ, and with what."""
+    both = defaultdict(dict)
+    for row in rows:
+        if row.get("part") == "strategies":
+            kind = (row.get("strategy"), row.get("loss"))
+            both[row["encoder"], row["dataset"]][kind] = row
+    zero, full = (None, None), ("LE+CF", "SCE")
+    for place in {place for place, _ in both}:
+        pairs = [one for (of, _), one in both.items() if of == place and {zero, full} <= set(one)]
+        if len(pairs) < 3:
+            continue
+        start = [one[zero]["value"] for one in pairs]
+        gains = [one[full]["value"] - one[zero]["value"] for one in pairs]
+        row = pairs[0][full] | {"dataset": ""}
+        yield row | {"metric": "gain_range", "value": max(gains) - min(gains)}
+        link = float(spearmanr(start, gains).statistic)
+        yield row | {"metric": "gain_correlation", "value": link}
+
+
 def summaries(rows: list[Row]) -> Iterator[Row]:
     """Yield what the chapters' own rows say beside their figures: gains, and layers compared."""
     best = {
@@ -300,12 +386,17 @@ def printed(paper: str, **cells: list[Any]) -> Rows:
     table = published(paper)
     for name, values in cells.items():
         table = table[table[name].astype(str).isin(map(str, values))]
-    make = {"gap": gap_rows, "prim": prim_rows, "dip": dip_rows, "fake": fake_rows}[paper]
+    make = {
+        "gap": gap_rows, "ready": ready_rows, "dip": dip_rows, "fake": fake_rows,
+        "prim": prim_rows,
+    }[paper]  # fmt: skip
     rows = [row | {"value": figure.value} for figure in table.itertuples() for row in make(figure)]
     if paper == "prim":
         rows += summaries(rows)
     if paper == "fake":
         rows += of_prompts(rows)
+    if paper == "ready":
+        rows += of_gains(rows)
     held = {tuple(sorted(row.items(), key=str)): row for row in rows}  # a paper repeats itself
     found: Any = defaultdict(list)
     for row in held.values():
@@ -333,6 +424,8 @@ NO_FIGURES["fake-08"] = {
     "filtered - d_low <= 1",
 }  # an argument
 NO_FIGURES["fake-22"] = {"one > few", "some > one", "many > some"}  # a curve without numbers
+NO_FIGURES["ready-07"] = {"agree_enhanced < agree_basic"}  # not measured
+NO_FIGURES["ready-14"] = {"synthetic < real"}  # of as many real images there is no figure
 # Premises that a claim's own tables can feed; the others are taken as met.
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
 FED["prim-14"] = {"diffaug_helps"}
@@ -341,11 +434,12 @@ IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
     "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-26", "dip-28",
     "dip-29", "dip-30", "dip-31", "fake-07", "fake-23", "fake-26", "fake-27",
+    "ready-13", "ready-17", "ready-19", "ready-20",
 }  # fmt: skip
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
 BY_FAMILY = {"gap-09", "gap-20"}
-STUDIES = ("gap", "prim", "dip", "fake")
+STUDIES = ("gap", "ready", "prim", "dip", "fake")
 CHECKED = [claim for paper in STUDIES for claim in claims(paper) if claim.check]
 PRINTED = [claim for claim in CHECKED if not isinstance(claim.check.evidence, str)]
 
@@ -498,8 +592,26 @@ EXCHANGED = {
     "fake-22": [("many", "real")],
     "fake-24": [("probe", "own")],
     "fake-25": [("clone", "random")],
+    "ready-01": [("full", "zero")],
+    "ready-02": [("full", "zero")],
+    "ready-05": [("basic", "zero")],
+    "ready-06": [("enhanced", "basic")],
+    "ready-07": [("enhanced", "basic")],
+    "ready-08": [("filtered", "basic")],
+    "ready-09": [("filtered", "enhanced")],
+    "ready-10": [("soft", "hard")],
+    "ready-11": [("full", "b")],
+    "ready-18": [("syn", "init")],
+    "ready-21": [("mix", "real_syn")],
+    "ready-22": [("real_syn", "syn_real")],
+    "ready-23": [("filtered", "basic")],
+    "ready-24": [("started", "filtered")],
+    "ready-25": [("frozen", "live")],
 }
-NEGATED = {"dip-27"}  # compares with a number: the other sign says the contrary
+# Compare with a number, gains with gains, or a curve: the other sign says the contrary.
+NEGATED = {
+    "dip-27", "ready-03", "ready-04", "ready-12", "ready-14", "ready-15", "ready-16",
+}  # fmt: skip
 DOUBLED = {"fake-13"}  # the same: a difference twice as large
 # Fields that follow from others: labels from the prior, what a clone is from its name.
 FOLLOWING = {"labels", "size", "amount", "prompt", "guidance_scale"}

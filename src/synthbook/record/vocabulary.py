@@ -256,7 +256,11 @@ VOCABULARY: dict[str, Any] = {
     "view_settings": _of(s.Unique[s.Text], "settings of the crops", ["local_views: 8"]),
     "fine_data": _of(Named, "data set of many classes", "caltech10_fine"),
     "transfer_sets": _of(s.Some[Named], "sets that frozen features are probed on", ["digits"]),
-    # a CLIP, few photographs and images of names
+    # a CLIP that is told of classes
+    "encoders": _of(
+        Annotated[s.Some[s.Text], Field(max_length=4)], "CLIPs; most parts take the first",
+        ["RN50:openai", "ViT-B-16:openai"],
+    ),
     "encoder": _of(s.Text, "CLIP: web-clip, NETWORK:TAG, or local-dir:FOLDER", "RN50:openai"),
     "template": _of(s.Text, "of texts about classes: a name, or a text with {}", "a photo of a {}"),
     "language_model": _of(Place, "word-to-sentence T5: folder or Hub name; '': a grammar", "t5/"),
@@ -270,6 +274,11 @@ VOCABULARY: dict[str, Any] = {
     "tuning_settings": _of(s.Unique[s.Text], "of classifier tuning", ["batch_size: 128"]),
     "tip_settings": _of(s.Unique[s.Text], "of Tip-Adapter-F", ["epochs: 20"]),
     "coop_settings": _of(s.Unique[s.Text], "of CoOp", ["length: 16"]),
+    "encoder_target": _of(Named, "data set on which encoders are tuned", "eurosat"),
+    "encoder_rate": _of(Rate, "step size of the optimiser for the encoder", 0.0005),
+    "scratch_target": _of(Named, "data set that is learned from random weights", "cifar100"),
+    "scratch_images": _of(Images, "generated images a class for it, in size 1", 500),
+    "real_counts": _of(s.Some[Images], "real images a class, one after the other", [1, 16, 64]),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
@@ -332,6 +341,18 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
         "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
         "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),
+    },
+    "21_zero_shot": {
+        "parts": _of(
+            s.Some[Literal["strategies", "faults", "encoder", "scratch"]], _PARTS, ["strategies"]
+        ),
+        "targets": _of(
+            s.Some[Named], "data sets to recognise, NAME:sketch and NAME:rendition among them",
+            ["caltech10", "caltech10:sketch"],
+        ),
+        "most_images": _of(s.Whole, "generated images of a data set at most; 0: no limit", 2000),
+        "epochs": _of(s.Count, "passes over the images that the filter keeps", 30, le=100_000),
+        "shares": _of(s.Some[s.Share], "of a CLIP to tune; 0: the classifier", [0.0, 0.5, 1.0]),
     },
     "22_few_shot": {
         "parts": _of(

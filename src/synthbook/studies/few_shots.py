@@ -175,7 +175,7 @@ class FewShots:
 
     def rows(self, seed: int, name: str, part: str) -> Rows:
         """Do a part of the experiment for a seed and a data set, and yield its rows."""
-        about = self.targets[name].about(seed, part=part, test="test", metric="top1_accuracy")
+        about = self.targets[name].about(seed, part=part, test=REAL, metric="top1_accuracy")
         for row in getattr(self, f"_{part}")(seed, name):
             yield about | row
 
@@ -233,7 +233,7 @@ class FewShots:
         for strategy, images in sets.items():
             value = gaussian_distance(test, gaussian(few_shot(images, **few).features))
             train = REAL if strategy == REAL else SYNTHETIC
-            yield {"method": "images", "train": train, "test": REAL, "shots": count,
+            yield {"method": "images", "train": train, "shots": count,
                    "strategy": strategy, "metric": "fd", "value": value}  # fmt: skip
 
     def _phases(self, seed: int, name: str) -> Rows:

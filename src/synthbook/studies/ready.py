@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthbook.data import ImageSet, Summary, few_shot
-from synthbook.data.deferred import deferred
+from synthbook.data.deferred import Deferred, deferred
 from synthbook.data.shift import SHIFTS, renditions, sketches
 from synthbook.generate.sentences import GRAMMAR, Sentences, called, sentences_of
 from synthbook.generate.shots import shots_of
@@ -48,7 +48,7 @@ def generator_of(model: str, device: str) -> TextToImage:
 
 
 def split_look(data: str) -> tuple[str, str]:
-    """Return data set and look of a name: "caltech10:sketch" is caltech10 with test sketches."""
+    """Return data set and look of a name: "caltech10:sketch" is caltech10 in sketches."""
     base, _, look = data.rpartition(":")
     return (base, look) if base and look in LOOKS else (data, "")
 
@@ -58,7 +58,7 @@ class Target:
 
     Args:
         p: the chapter's parameters.
-        data: which data set; with a look, only its test photographs are others (`split_look`).
+        data: which data set; with a look, only its photographs are others (`split_look`).
         look: the CLIP.
     """
 
@@ -80,16 +80,19 @@ class Target:
     @cached_property
     def test(self) -> Encoded:
         """Features of the test photographs, which choose nothing."""
-        photographs = self.splits.test
-        if self.shift:
-            sketched = self.shift == LOOKS[0]
-            photographs = sketches(photographs) if sketched else renditions(photographs, seed=0)
-        return encoded(self.look, photographs)
+        return encoded(self.look, self.seen(self.splits.test))
 
     @cached_property
     def validation(self) -> Encoded:
         """Features of the validation photographs."""
-        return encoded(self.look, self.splits.val)
+        return encoded(self.look, self.seen(self.splits.val))
+
+    def seen(self, photographs: Images) -> Images:
+        """Return photographs as the data set shows them: as they are, or in its look."""
+        if not self.shift:
+            return photographs
+        held = photographs.held() if isinstance(photographs, Deferred) else photographs
+        return sketches(held) if self.shift == LOOKS[0] else renditions(held, seed=0)
 
     # Images by words
 

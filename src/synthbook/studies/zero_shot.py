@@ -105,7 +105,7 @@ def plan_zero_shot(p: Mapping[str, Any]) -> str:
     said, parts = [], p["parts"]
     if "strategies" in parts:
         sets = len(p["targets"]) * len(p["encoders"])
-        said.append(f"{sets * (2 * len(CLAIMED) // 2 + len(LOSSES) + 1)} heads on kept features")
+        said.append(f"{sets * (len(CLAIMED) + len(LOSSES) + 1)} heads on kept features")
     if "faults" in parts:
         said.append("4 heads with the faults")
     if "encoder" in parts:
@@ -229,7 +229,7 @@ class ZeroShot:
                 (strategy, loss): synthetic_run(target, features[strategy], loss, seed)
                 for strategy in (BASIC, ENHANCED, FEWER, FILTERED) for loss in LOSSES
             }  # fmt: skip
-            photographs = encoded(target.look, target.splits.train)
+            photographs = encoded(target.look, target.seen(target.splits.train))
             runs[REAL, "CE"] = Run(target.head, seed, "real", real=photographs)
             kept = len(features[FILTERED])
             self.heads[key] = dict(zip(runs, self._tune(target, runs.values(), kept), strict=True))
@@ -369,13 +369,18 @@ class ZeroShot:
         yield row | top1(self.scratch_accuracy(seed, train, amount))
 
     def ratio_rows(self, seed: int) -> Rows:
-        """Yield how many photographs a class teach as much as the generated images do."""
-        counts = sorted(self.p.real_counts)
+        """Yield how many photographs a class teach as much as the generated images do.
+
+        Where no number that was tried does, it is the largest of them, or that of the generated
+        images: the ratio is then 1 at most, so that a claim of more does not gain by it.
+        """
+        counts, made = sorted(self.p.real_counts), self.p.scratch_images
         level = self.scratch_accuracy(seed, SYNTHETIC, 1.0)
         equal = equal_count(counts, [self.scratch_accuracy(seed, REAL, n) for n in counts], level)
+        equal = equal if math.isfinite(equal) else float(max(counts[-1], made))
         about = self._of_scratch(seed, SYNTHETIC) | {"amount": AMOUNTS[1.0]}
         yield about | {"metric": "equal_images", "value": equal}
-        yield about | {"metric": "data_ratio", "value": self.p.scratch_images / equal}
+        yield about | {"metric": "data_ratio", "value": made / equal}
 
     def _of_scratch(self, seed: int, train: str) -> dict[str, Any]:
         about = self.bed(self.p.scratch_target).about(seed, part="scratch", test=REAL)
@@ -400,11 +405,10 @@ def held(images: Images) -> ImageSet:
 
 
 def equal_count(counts: Sequence[int], accuracies: Sequence[float], level: float) -> float:
-    """Return the first count of real images at which an accuracy is reached.
+    """Return the first count of real images at which an accuracy is reached; infinity if at none.
 
-    Between two counts the accuracy goes in a straight line. A level below the first accuracy gives
-    the first count, and one that is never reached the last: so the count is never too small if it
-    is the last, and never too large if it is the first.
+    Between two counts the accuracy goes in a straight line, and below the first it is that of the
+    first.
     """
     if level <= accuracies[0]:
         return float(counts[0])
@@ -412,7 +416,7 @@ def equal_count(counts: Sequence[int], accuracies: Sequence[float], level: float
         if accuracies[k] >= level:
             rise = (level - accuracies[k - 1]) / (accuracies[k] - accuracies[k - 1])
             return counts[k - 1] + rise * (counts[k] - counts[k - 1])
-    return float(counts[-1])
+    return math.inf
 
 
 def confusion(images: Encoded, head: np.ndarray) -> np.ndarray:

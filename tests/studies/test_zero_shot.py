@@ -1,0 +1,281 @@
+"""Chapter 21: heads, encoders and networks that learn images by words, and the rows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synthbook.data import ImageSet
+from synthbook.data.deferred import Deferred
+from synthbook.errors import InputError
+from synthbook.measure.features import Extractor
+from synthbook.recognize import language_image
+from synthbook.recognize.clip import Encoded
+from synthbook.recognize.language_image import ClipConfig
+from synthbook.record.metrics import PRODUCES
+from synthbook.record.parameters import check_values
+from synthbook.studies import clones_by_name, zero_shot
+from synthbook.studies.ready import Target, split_look
+from synthbook.studies.zero_shot import CLAIMED, FEWER, FULL, ZeroShot, confusion, equal_count
+
+CLIP = ClipConfig(
+    embed_dim=8, width=2, image_size=32, text_width=8, text_layers=1, text_heads=1,
+    context_length=40, merges=50,
+)  # fmt: skip
+SMALL = {
+    "images_per_class": 4, "kept_share": 0.5, "sentences": 3, "num_inference_steps": 1,
+    "tuning_settings": ["batch_size: 8", "learning_rate: 0.02"], "epochs": 2, "updates": 2,
+    "batch_size": 8, "view_settings": ["global_size: 8", "local_size: 8", "local_views: 1"],
+    "scratch_images": 4, "real_counts": [1, 4], "sizes": [1.0, 2.0], "shares": [0.0, 0.5],
+}  # fmt: skip
+
+
+class Painter:
+    """A generator whose images have one colour, of prompt and seed."""
+
+    identity, device, side = {"pipeline": "painter"}, "cpu", 32
+
+    def images(self, prompts: Any, seeds: Any, **_: Any) -> Any:
+        tones = [(sum(map(ord, p)), s % 251, 7) for p, s in zip(prompts, seeds, strict=True)]
+        pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
+        shape = (len(tones), 32, 32, 3)
+        return SimpleNamespace(images=np.broadcast_to(pixels, shape).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two untrained CLIPs."""
+    top = tmp_path_factory.mktemp("clips")
+    for seed in (0, 1):
+        language_image.save(language_image.create(CLIP, seed=seed), CLIP, top / f"{seed}")
+    return {f"local-dir:{top / f'{seed}'}": top / f"{seed}" for seed in (0, 1)}
+
+
+@pytest.fixture(autouse=True)
+def bed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A painter in the place of the book's model, and eyes that see mean colours."""
+
+    def look(name: str, *_: Any, **__: Any) -> Any:
+        return Extractor(name, lambda x: x[:, ::8, ::8].reshape(len(x), -1) / 255, fingerprint="8")
+
+    monkeypatch.setattr(Target, "generator", Painter())
+    monkeypatch.setattr(clones_by_name.features, "extractor", look)
+    monkeypatch.setattr(zero_shot.web, "kept", lambda name: Path())
+    monkeypatch.setattr(zero_shot.web, "kept_samples", dict)
+
+
+@pytest.fixture
+def study(clips: dict[str, Path]) -> Any:
+    """(what is other) -> a small study with an untrained CLIP."""
+
+    def make(**other: Any) -> ZeroShot:
+        given = SMALL | {"encoders": [next(iter(clips))], "parts": ["strategies"]} | other
+        p = check_values("21_zero_shot", given)
+        zero_shot.check_zero_shot(p)
+        return ZeroShot(p, "cpu")
+
+    return make
+
+
+@pytest.fixture
+def rows_of(all_rows: Any) -> Any:
+    """(study) -> its rows, which its chapter may produce, each once."""
+
+    def rows(some: ZeroShot) -> list[dict[str, Any]]:
+        found, said = all_rows(some), PRODUCES["21_zero_shot"]
+        for row in found:
+            assert row["method"] in said.method
+            assert row["metric"] in said.metric
+            assert row["part"] in said.part
+            assert np.isfinite(row["value"]), row
+        return found
+
+    return rows
+
+
+def only(rows: list[dict[str, Any]], **where: Any) -> list[dict[str, Any]]:
+    return [row for row in rows if where.items() <= row.items()]
+
+
+# -- Strategies ---------------------------------------------------------------------------------
+
+
+def test_all_strategies_start_from_one_zero_shot_head_and_count_alike(
+    study: Any, rows_of: Any
+) -> None:
+    some = study(epochs=1, tuning_settings=["batch_size: 8", "learning_rate: 1e-9"])
+    rows = rows_of(some)
+    accuracies = only(rows, metric="top1_accuracy")
+    heads = {(row["strategy"], row["loss"]) for row in accuracies if "strategy" in row}
+    assert heads == {*CLAIMED, *((FEWER, loss) for loss in ("CE", "SCE"))}
+    # A rate of nothing leaves every head as it was told.
+    assert len({round(row["value"], 6) for row in accuracies}) == 1
+    (zero,) = only(accuracies, method="zero-shot")
+    assert zero["encoder"] == "first"
+    assert "strength" not in zero
+
+
+def test_the_filter_keeps_its_share_and_the_control_has_as_many(study: Any) -> None:
+    some = study(images_per_class=5, kept_share=0.4, most_images=0)
+    made = some.sets(0, 0, "caltech10")
+    counts = {name: set(found.counts().tolist()) for name, found in made.features.items()}
+    assert counts == {"B": {5}, "LE": {5}, FEWER: {2}, "LE+CF": {2}}
+    whole = made.features["LE"].features
+    np.testing.assert_array_equal(made.features["LE+CF"].features, whole[made.kept.indices])
+    np.testing.assert_array_equal(
+        made.images["LE+CF"].images, made.images["LE"].images[made.kept.indices]
+    )
+    few = study(targets=["caltech10_fine"], most_images=150, images_per_class=100)
+    assert few.counts(few.target(0, "caltech10_fine")) == (2, 1)
+
+
+def test_several_data_sets_and_encoders_have_gains_and_strengths(
+    study: Any, rows_of: Any, clips: dict[str, Path]
+) -> None:
+    sets = ["caltech10", "caltech10:sketch", "caltech3"]
+    some = study(targets=sets, encoders=[*clips])
+    rows = rows_of(some)
+    assert {row["strength"] for row in rows} == {"weaker", "stronger"}
+    for place in ("first", "second"):
+        mine = only(rows, encoder=place, metric="top1_accuracy")
+        gains = []
+        for data in sets:
+            (zero,) = only(mine, dataset=data, method="zero-shot")
+            (full,) = only(mine, dataset=data, strategy=FULL[0], loss=FULL[1])
+            gains.append(full["value"] - zero["value"])
+        (apart,) = only(rows, encoder=place, metric="gain_range")
+        assert apart["value"] == pytest.approx(max(gains) - min(gains))
+        assert apart["dataset"] == ""
+    judged = only(rows, metric="class_agreement")
+    assert {(row["dataset"], row["encoder"]) for row in judged} == {
+        ("caltech10", "first"), ("caltech3", "first")
+    }  # fmt: skip
+    weaker = [row for row in rows if row["strength"] == "weaker"]
+    assert len({row["backbone"] for row in weaker}) == 1
+
+
+def test_a_look_has_other_photographs_and_the_same_images(study: Any) -> None:
+    assert split_look("caltech10:sketch") == ("caltech10", "sketch")
+    assert split_look("caltech3:Motorbikes") == ("caltech3:Motorbikes", "")
+    some = study(targets=["caltech10", "caltech10:rendition"])
+    plain, other = (some.target(0, data) for data in some.p.targets)
+    assert not np.array_equal(plain.test.features, other.test.features)
+    np.testing.assert_array_equal(plain.test.labels, other.test.labels)
+    for strategy in ("B", "LE"):
+        images = [target.images(0, strategy, 2).images for target in (plain, other)]
+        np.testing.assert_array_equal(*images)
+
+
+def test_images_that_no_memory_holds_are_the_same(
+    study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = study().target(0, "caltech10")
+    held = target.images(0, "LE", 3)
+    monkeypatch.setattr(clones_by_name, "held_in_memory", lambda *_: False)
+    read = target.images(0, "LE", 3)
+    assert isinstance(held, ImageSet)
+    assert isinstance(read, Deferred)
+    np.testing.assert_array_equal(read.held().images, held.images)
+
+
+# -- Faults, encoders, random weights -----------------------------------------------------------
+
+
+def test_faults_are_what_they_say(study: Any, rows_of: Any) -> None:
+    some = study(parts=["faults", "strategies"], epochs=8)
+    rows = rows_of(some)
+    of = {(row["strategy"], row["fault"]): row["value"] for row in only(rows, part="faults")}
+    full = some.tuned(0, 0, "caltech10")[FULL]
+    assert of["LE+CF", "test"] == full.test.max() >= of["LE+CF", "none"] == full.test[-1]
+    assert of["LE+CF", "validation"] <= of["LE+CF", "test"]
+    # Who gets the features of B under the name of LE has the head of B.
+    (basic,) = only(rows, part="strategies", strategy="B", loss="SCE")
+    assert of["LE", "stale cache"] == basic["value"]
+    assert ("LE+CF", "saw-tooth") in of
+
+
+def test_encoders_are_tuned_on_equally_many_images(study: Any, rows_of: Any) -> None:
+    some = study(parts=["encoder"], images_per_class=2, epochs=1)
+    learned = {train: some.learned(0, train) for train in zero_shot.LEARNED}
+    assert {len(images) for images in learned.values()} == {10}
+    np.testing.assert_array_equal(learned["shifted"].labels, learned["real"].labels)
+    assert not np.array_equal(learned["shifted"].images, learned["real"].images)
+    rows = rows_of(some)
+    shares = only(rows, metric="tuned_share")
+    for row in shares:
+        assert (row["tuned"] == "encoder") == ("share" in row)
+        assert row["value"] >= 100 * row.get("share", 0)
+    assert len(shares) == 6
+
+
+def test_random_weights_learn_so_many_of_each_and_are_compared(study: Any, rows_of: Any) -> None:
+    some = study(parts=["scratch"])
+    rows = rows_of(some)
+    each = [(r["train"], r["n_per_class"], r.get("amount")) for r in rows if "n_per_class" in r]
+    assert each == [
+        ("real", 1, None), ("real", 4, "one"), ("synthetic", 4, "one"), ("synthetic", 8, "two")
+    ]  # fmt: skip
+    (equal,), (ratio,) = (only(rows, metric=m) for m in ("equal_images", "data_ratio"))
+    assert 1 <= equal["value"] <= 4
+    assert ratio["value"] == pytest.approx(4 / equal["value"])
+
+
+def test_equal_counts_lie_on_straight_lines() -> None:
+    counts, rising = [1, 16, 32], [10.0, 20.0, 40.0]
+    assert equal_count(counts, rising, 5) == 1
+    assert equal_count(counts, rising, 20) == 16
+    assert equal_count(counts, rising, 30) == 24
+    assert equal_count(counts, rising, 41) == float("inf")
+    assert equal_count(counts, [10, 30, 20], 25) == pytest.approx(1 + 15 * 0.75)  # the first time
+    printed = [2.48, 10.4, 14.95, 21.96, 24.4, 25.52, 27.99, 29.95]
+    at = equal_count([1, 16, 32, 64, 80, 90, 95, 100], printed, 28.74)
+    assert 500 / at == pytest.approx(5.2, abs=0.05)  # the paper's Table 4, its "around 5"
+
+
+def test_confusion_counts_names_in_percent_of_each_class() -> None:
+    features = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 2]]
+    images = Encoded(features, np.array([0, 0, 1, 1, 0]), ("a", "b", "c"), "some")
+    table = confusion(images, np.eye(3, dtype=np.float32))
+    np.testing.assert_allclose(table, [[200 / 3, 0, 100 / 3], [50, 50, 0], [0, 0, 0]])
+
+
+# -- What is asked beforehand -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"targets": ["digits"]}, "no words for the classes of 'digits'; give class_words"),
+        ({"targets": ["caltech10:cartoon"]}, "caltech10"),
+        ({"guidance_scale": 0.5}, "guidance_scale 0.5 is not possible"),
+        ({"model": "./nowhere"}, "model = './nowhere' is no folder of a diffusers pipeline"),
+        ({"template": "photos"}, "templates 'photos' are not known"),
+        ({"tuning_settings": ["steps: 5"]}, "steps is a parameter of its own"),
+        ({"tuning_settings": ["batchsize: 5"]}, "did you mean 'batch_size'"),
+        ({"parts": ["scratch"], "sizes": [2.0]}, "lacks 1"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        zero_shot.check_zero_shot(check_values("21_zero_shot", given))
+
+
+def test_more_photographs_than_there_are_and_unknown_encoders_are_refused(study: Any) -> None:
+    with pytest.raises(InputError, match="which shots=1000 cannot be drawn from"):
+        study(parts=["scratch"], real_counts=[1, 1000])
+    with pytest.raises(InputError, match="open_clip has no network 'RN51'"):
+        study(encoders=["RN51:openai"])
+
+
+def test_a_file_of_words_adds_to_those_of_the_book(tmp_path: Path) -> None:
+    file = tmp_path / "words.csv"
+    file.write_text("bird, a thing with feathers\n")
+    p = check_values("21_zero_shot", {"class_words": str(file)})
+    assert "caltech10" in zero_shot.check_zero_shot(p)
+    words = clones_by_name.words_of(p, "caltech10", zero_shot.told_of(p, "caltech10").classes)
+    assert words[0].definition == "a thing with feathers"
+    assert words[1].definition not in ("", words[0].definition)
