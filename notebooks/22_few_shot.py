@@ -135,14 +135,14 @@ else:
 # %% [markdown]
 # ## The mechanism
 #
-# **Classifier tuning.** With $g$ the image encoder of the CLIP, which stays as it is, and $h$ its text encoder, a head $W$ begins as
+# **{term}`Classifier tuning`** {cite:p}`wortsman2022robust`**.** With $g$ the image encoder of the CLIP, which stays as it is, and $h$ its text encoder, a head $W$ begins as
 # texts about the classes and is trained on features:
 #
 # $$
 # f(x) = \tau \, g(x)^\top W, \qquad W = [h(s_1), \ldots, h(s_K)], \qquad s_i = \text{"a photo of a } c_i\text{"}.
 # $$
 #
-# **A real start.** The sampler of a diffusion model begins with noise. Here it begins with a shot $x$ of the class and noise over it, and does what is
+# **A real start** {cite:p}`meng2022sdedit`**.** The sampler of a diffusion model begins with noise. Here it begins with a shot $x$ of the class and noise over it, and does what is
 # left of its steps, told by a sentence what it looks at. For the flow matching of this book's model that is
 #
 # $$
@@ -161,7 +161,7 @@ steps = {n: steps_of(strength, p.num_inference_steps)[0] for n, strength in STRE
 pd.DataFrame({"strength": STRENGTHS, "steps that are left": steps}).rename_axis("shots")
 
 # %% [markdown]
-# **A real filter.** Shots can choose among images as well. From those that the CLIP takes for their class (chapter 21's LE + CF, here
+# **A {term}`real filter`.** Shots can choose among images as well. From those that the CLIP takes for their class ([chapter 21](21_zero_shot.ipynb)'s LE + CF, here
 # the basic strategy B), RF drops the ones whose nearest shot is of another class:
 #
 # $$
@@ -180,7 +180,7 @@ STAGES
 # **The rivals.** Tip-Adapter {cite:p}`zhang2022tip` puts a cache of the shots beside the zero-shot head, and its form F trains the keys of the
 # cache. CoOp {cite:p}`zhou2022learning` learns the words before the class's name. All that choose something, a measurement along the training or the weight of the
 # cache, choose it on the same validation photographs. There are more of these than shots, which nobody with one photograph has; the study's own code
-# chooses on the test images. What that fault and its others are worth is measured in chapter 21.
+# chooses on the test images. What that fault and its others are worth is measured in [chapter 21](21_zero_shot.ipynb).
 #
 # ## The experiment
 #
