@@ -135,7 +135,7 @@ else:
 # %% [markdown]
 # ## The mechanism
 #
-# **{term}`Classifier tuning`** {cite:p}`wortsman2022robust`**.** With $g$ the image encoder of the CLIP, which stays as it is, and $h$ its text encoder, a head $W$ begins as
+# **Classifier tuning** {cite:p}`wortsman2022robust`, {term}`CT <classifier tuning>`**.** With $g$ the image encoder of the CLIP, which stays as it is, and $h$ its text encoder, a head $W$ begins as
 # texts about the classes and is trained on features:
 #
 # $$
@@ -161,8 +161,8 @@ steps = {n: steps_of(strength, p.num_inference_steps)[0] for n, strength in STRE
 pd.DataFrame({"strength": STRENGTHS, "steps that are left": steps}).rename_axis("shots")
 
 # %% [markdown]
-# **A {term}`real filter`.** Shots can choose among images as well. From those that the CLIP takes for their class ([chapter 21](21_zero_shot.ipynb)'s LE + CF, here
-# the basic strategy B), RF drops the ones whose nearest shot is of another class:
+# **A real filter.** Shots can choose among images as well. From those that the CLIP takes for their class ([chapter 21](21_zero_shot.ipynb)'s LE + CF, here
+# the basic strategy B), the {term}`real filter` RF drops the ones whose nearest shot is of another class:
 #
 # $$
 # \text{keep } x \text{ of class } c \iff \max_{y_j = c} g(x)^\top g(x_j) \ge \max_{y_j \ne c} g(x)^\top g(x_j).
@@ -211,11 +211,15 @@ from synthbook.generate.from_images import strength_of
 
 seed, name = p.first_seed, p.targets[0]
 target, across = study.targets[name], min(10, len(study.targets[name].classes))
-lines = study.followed(seed, name)
+lines = study.followed(seed, name, across)
 titles = {0: "a photograph"}
 titles |= {n: f"{n} shot{'s' * (n > 1)}, strength {strength_of(n):g}" for n in p.shots}
-tiles = {titles[n]: images[:across] for n, images in lines.items()}
-tiles["from noise, by a sentence"] = few_shots.first_of_each(study.drawn(seed, name))[:across]
+tiles = {titles[n]: images for n, images in lines.items()}
+noise = {
+    "by a sentence (LE)": study.drawn(seed, name),
+    "by its name (B)": target.images(seed, "B", 1),
+}
+tiles |= {f"from noise, {words}": few_shots.firsts(some, across) for words, some in noise.items()}
 fig, axes = plt.subplots(len(tiles), 1, figsize=(0.8 * across, 0.95 * len(tiles)))
 for ax, (title, images) in zip(axes, tiles.items(), strict=True):
     names = [one.replace(" ", "\n") for one in target.classes[:across]]

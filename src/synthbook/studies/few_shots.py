@@ -15,7 +15,7 @@ import numpy as np
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from synthbook.data import ImageSet, few_shot
-from synthbook.data.deferred import Deferred
+from synthbook.data.deferred import Deferred, deferred
 from synthbook.errors import InputError
 from synthbook.generate.text import check_guidance
 from synthbook.measure.fidelity import gaussian, gaussian_distance
@@ -132,6 +132,11 @@ class FewShots:
         self.targets = {name: Target(p, device, name, self.look) for name in p.targets}
         for target in self.targets.values():
             target.shots(p.first_seed, max(p.shots))  # are there so many?
+            if p.chosen_by == "validation" and target.splits.val is target.splits.test:
+                raise InputError(
+                    f"'{target.data}' has no validation part, and nothing is chosen on its test; "
+                    "add a folder val, or give chosen_by = 'last'"
+                )
         self.by, self.kept = p.chosen_by, kept_of(p)
         self.jobs = [
             (seed, name, part) for seed in p.seeds_list for name in p.targets for part in p.parts
@@ -163,12 +168,16 @@ class FewShots:
     def filtered(self, seed: int, name: str, count: int) -> dict[str, Kept]:
         """Return what the filters keep: CLIP's own (B), and with ``count`` real shots besides (RF).
 
-        Both have as many of each class as start from shots, where so many pass.
+        Both have as many of each class as start from shots. Where too few pass CLIP's, they are the
+        most probable for both.
         """
         images, head = self.features(ENHANCED, seed, name), self.targets[name].head
         of_clip = (images, head, self.look.scale)
         how = {"count": self.kept, "seed": seed}
-        passed, shots = clip_filter(*of_clip).images, self.features(REAL, seed, name, count)
+        passed, shots = (
+            clip_filter(*of_clip, least=self.kept).images,
+            self.features(REAL, seed, name, count),
+        )
         return {BASIC: clip_filter(*of_clip, **how), FILTERED: real_filter(passed, shots, **how)}
 
     # Rows
@@ -284,24 +293,22 @@ class FewShots:
 
     # Pictures
 
-    def followed(self, seed: int, name: str) -> dict[int, np.ndarray]:
-        """Return one photograph of each class (0), and what starts from it by number of shots.
+    def followed(self, seed: int, name: str, classes: int) -> dict[int, np.ndarray]:
+        """Return a photograph of each of the first ``classes`` (0), and what starts from it.
 
-        uint8 [K, H, W, C] each. The photograph is among the shots of every number, and the image is
-        the first that starts from it.
+        uint8 [classes, H, W, C] each, by number of shots. The photograph is among the shots of
+        every number, and the image is the first that starts from it.
         """
-        target = self.targets[name]
-        found = {0: first_of_each(self.shots(seed, name, min(self.p.shots)))}
+        found = {0: firsts(self.shots(seed, name, min(self.p.shots)), classes)}
         for count in self.p.shots:
-            shots, images = self.shots(seed, name, count), held(self.started(seed, name, count))
-            asked = target.asked(seed, ENHANCED, shots)
-            tiles = []
+            shots, images = self.shots(seed, name, count), self.started(seed, name, count)
+            asked, numbers = self.targets[name].asked(seed, ENHANCED, shots), []
             for k, photograph in enumerate(found[0]):
-                mine, made = (some.images[some.labels == k] for some in (shots, images))
-                place = next(n for n, one in enumerate(mine) if np.array_equal(one, photograph))
+                mine, made = (np.flatnonzero(some.labels == k) for some in (shots, images))
+                same = [np.array_equal(one, photograph) for one in shots.images[mine]]
                 starts = [shot for _, shot in asked.starts(k, range(len(made)))]
-                tiles.append(made[starts.index(place)])
-            found[count] = np.stack(tiles)
+                numbers.append(made[starts.index(same.index(True))])
+            found[count] = deferred(images).read(np.array(numbers))
         return found
 
 
@@ -315,7 +322,7 @@ def held(images: Images) -> ImageSet:
     return images.held() if isinstance(images, Deferred) else images
 
 
-def first_of_each(images: ImageSet) -> np.ndarray:
-    """Return the first image of each class, uint8 [K, H, W, C]."""
-    firsts = [np.flatnonzero(images.labels == k)[0] for k in range(images.num_classes)]
-    return images.images[firsts]
+def firsts(images: Images, classes: int) -> np.ndarray:
+    """Return the first image of each of the first classes, uint8 [classes, H, W, C]."""
+    numbers = [np.flatnonzero(images.labels == k)[0] for k in range(classes)]
+    return deferred(images).read(np.array(numbers))
