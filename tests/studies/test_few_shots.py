@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -209,7 +210,8 @@ def test_shots_and_batch_norm_have_to_be_there(study: Any, monkeypatch: pytest.M
         study(shots=[400], images_per_class=1000, kept_share=1.0)
     some = study().targets["caltech10"]
     monkeypatch.setattr(Target, "__init__", lambda self, *_: self.__dict__.update(some.__dict__))
-    some.splits = some.splits._replace(val=some.splits.test)
+    test = some.splits.test
+    some.splits = SimpleNamespace(train=some.splits.train, val=test, test=test)
     with pytest.raises(InputError, match="no validation part, and nothing is chosen on its test"):
         study()
     assert study(chosen_by="last").by == "last"
