@@ -101,7 +101,7 @@ def over_shots(ax, table, **look):
     groups = {count: list(some.value) for count, some in table.groupby("shots")}
     figures.means_and_intervals(ax, [*groups], [*groups.values()], **look)
     ax.set(xlabel="photographs of each class", xscale="log")
-    ax.set_xticks(p.shots, p.shots)
+    ax.set_xticks(p.shots, [str(n) for n in p.shots])
     ax.minorticks_off()
 
 
@@ -340,6 +340,6 @@ page.claims()
 # ```
 #
 # The third takes a folder of your own, with at least sixteen photographs of each class to train on or fewer `shots`. Images of shots that do
-# not come with the book are made when they are asked for, a quarter of a minute to two for each number of shots.
+# not come with the book are made when they are asked for, seven to twenty seconds of a core for each number of shots.
 # The paper's protocol: eight data sets, CLIP with a ResNet-50, and 800 images of each class; GLIDE is no longer in diffusers, so that another model
 # draws them (`generate/text_models.py`).
