@@ -328,7 +328,7 @@ def of_gains(rows: list[Row]) -> Iterator[Row]:
     """Yield what chapter 21's own rows say beside its figures: how gains differ, and with what."""
     both = defaultdict(dict)
     for row in rows:
-        if row.get("part") == "strategies":
+        if (row["chapter"], row.get("part")) == ("21_zero_shot", "strategies"):
             kind = (row.get("strategy"), row.get("loss"))
             both[row["encoder"], row["dataset"]][kind] = row
     zero, full = (None, None), ("LE+CF", "SCE")
