@@ -66,7 +66,7 @@ tuning_settings: list[str] = [
     "measure_every: 20",
 ]  # of heads
 tip_settings: list[str] = []  # of Tip-Adapter-F, over the usual
-coop_settings: list[str] = []  # of CoOp, over the usual
+coop_settings: list[str] = ["learning_rate: 0.2"]  # of CoOp, over the usual
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
@@ -321,7 +321,7 @@ page.claims()
 # %% [markdown]
 # ## What was simplified, and how to run it larger
 #
-# - **The CLIP** has a third of a million weights a tower and has read 54,000 captioned pictures of CIFAR; the generator as many. Both of the
+# - **The CLIP** has 2.6 million weights and has read 54,000 captioned pictures of CIFAR; the generator as many. Both of the
 #   paper have seen hundreds of millions of pictures.
 # - **One data set** of ten kinds stands for eight; forty images of each class, filtered or started from shots, for 800.
 # - **Strengths** are those of the public code. By flow matching 0.15 means 0.85 of the photograph's amplitude, by GLIDE's cosine 0.97.
