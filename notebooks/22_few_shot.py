@@ -116,12 +116,12 @@ def of_shots(page):
     level = matching(table, method="zero-shot").value.mean()
     axes[0].axhline(level, color="#7F7F7F", linewidth=1, label="zero-shot")
     axes[0].set(ylabel="accuracy (%)")
-    axes[0].legend(fontsize="small")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     gains, _ = page.shown("gain_by_images", **where)
     if len(gains):
         over_shots(axes[1], gains, **LOOKS["CT w. Syn"])
     axes[1].axhline(0, color="#7F7F7F", linewidth=1)
-    axes[1].set(ylabel="gain by generated images (points)")
+    axes[1].set(ylabel="Syn less init (points)")
     fig.supxlabel(whose, fontsize="small")
     plt.show()
 
@@ -220,11 +220,12 @@ noise = {
     "by its name (B)": target.images(seed, "B", 1),
 }
 tiles |= {f"from noise, {words}": few_shots.firsts(some, across) for words, some in noise.items()}
-fig, axes = plt.subplots(len(tiles), 1, figsize=(0.8 * across, 0.95 * len(tiles)))
+fig, axes = plt.subplots(len(tiles), 1, figsize=(0.86 * across, 1.05 * len(tiles)))
 for ax, (title, images) in zip(axes, tiles.items(), strict=True):
     names = [one.replace(" ", "\n") for one in target.classes[:across]]
     names = names if title == titles[0] else None
     figures.image_grid(figures.light(images), 1, across, titles=names, ax=ax)
+    ax.tick_params(labelsize="x-small")
     ax.set_title(title, fontsize="small", loc="left")
 plt.show()
 
