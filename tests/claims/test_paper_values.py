@@ -292,11 +292,43 @@ def zero_shot_rows(figure: Any) -> Iterator[Row]:
         yield scratch | {"amount": "one", "n_per_class": 500}
 
 
+TRAININGS = {"CT RG mix": "mix", "CT RG phase-wise syn->real": "synthetic-then-real"}
+TRAININGS["CT RG phase-wise real->syn"] = "real-then-synthetic"
+
+
+def few_shot_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows of chapter 22 that a figure of the study ready stands for."""
+    if figure.metric != "top1_accuracy" or figure.table not in ("T5", "T6", "T7"):
+        return
+    row = {"chapter": "22_few_shot", "dataset": figure.dataset, "backbone": figure.backbone}
+    row |= {"test": "real", "metric": figure.metric, "shots": int(figure.shots or 0)}
+    both = row | {"method": "CT w. Syn", "train": "real+synthetic"}
+    if figure.table == "T7":
+        yield both | {"part": "phases", "training": TRAININGS[figure.method]}
+    elif figure.table == "T5":
+        strategy = figure.method.removeprefix("CT ")
+        yield both | {"part": "strategies", "strategy": strategy}
+        if strategy == "RG":
+            yield both | {"part": "methods"}
+    else:
+        train = "real" if figure.source == "Real" else "synthetic"
+        norm = {"yes": "frozen", "no": "live"}[figure.freeze_bn]
+        yield row | {"part": "norms", "method": "CT", "train": train, "batch_norm": norm}
+        if (train, norm) == ("real", "frozen"):
+            yield row | {"part": "methods", "method": "CT w. init", "train": train}
+
+
+def ready_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows of all chapters that a figure of the study ready stands for."""
+    yield from zero_shot_rows(figure)
+    yield from few_shot_rows(figure)
+
+
 def of_gains(rows: list[Row]) -> Iterator[Row]:
     """Yield what chapter 21's own rows say beside its figures: how gains differ, and with what."""
     both = defaultdict(dict)
     for row in rows:
-        if row.get("part") == "strategies":
+        if (row["chapter"], row.get("part")) == ("21_zero_shot", "strategies"):
             kind = (row.get("strategy"), row.get("loss"))
             both[row["encoder"], row["dataset"]][kind] = row
     zero, full = (None, None), ("LE+CF", "SCE")
@@ -355,7 +387,7 @@ def printed(paper: str, **cells: list[Any]) -> Rows:
     for name, values in cells.items():
         table = table[table[name].astype(str).isin(map(str, values))]
     make = {
-        "gap": gap_rows, "ready": zero_shot_rows, "dip": dip_rows, "fake": fake_rows,
+        "gap": gap_rows, "ready": ready_rows, "dip": dip_rows, "fake": fake_rows,
         "prim": prim_rows,
     }[paper]  # fmt: skip
     rows = [row | {"value": figure.value} for figure in table.itertuples() for row in make(figure)]
@@ -402,7 +434,7 @@ IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
     "prim-09", "prim-10", "prim-21", "prim-22", "dip-09", "dip-22", "dip-26", "dip-28",
     "dip-29", "dip-30", "dip-31", "fake-07", "fake-23", "fake-26", "fake-27",
-    "ready-13", "ready-17",
+    "ready-13", "ready-17", "ready-19", "ready-20",
 }  # fmt: skip
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
@@ -569,6 +601,12 @@ EXCHANGED = {
     "ready-09": [("filtered", "enhanced")],
     "ready-10": [("soft", "hard")],
     "ready-11": [("full", "b")],
+    "ready-18": [("syn", "init")],
+    "ready-21": [("mix", "real_syn")],
+    "ready-22": [("real_syn", "syn_real")],
+    "ready-23": [("filtered", "basic")],
+    "ready-24": [("started", "filtered")],
+    "ready-25": [("frozen", "live")],
 }
 # Compare with a number, gains with gains, or a curve: the other sign says the contrary.
 NEGATED = {

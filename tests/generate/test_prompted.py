@@ -93,6 +93,33 @@ def test_images_that_are_kept_are_not_made(source: Prompted, no_builds: Any) -> 
         shipped.sample([0], seed=5, guidance_scale=3.0, num_inference_steps=2)
 
 
+def test_images_from_shots_are_kept_by_start_and_strength(source: Prompted, no_builds: Any) -> None:
+    told = {"cat": ("a cat", "two cats"), "dog": ("the dog",)}
+    real = ImageSet(
+        np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8),
+        [0, 0, 0, 0, 1, 1], source.classes, "real",
+    )  # fmt: skip
+
+    def asked(chosen: list[int], **how: Any) -> Prompted:
+        shots = shots_of(real.subset(np.array(chosen)))
+        return Prompted(source.generator, WORDS, sentences=told, shots=shots, **how)
+
+    two = asked([0, 1, 4, 5])
+    names = two.names(0, range(4), seed=5, **HOW)
+    pixels = np.arange(4 * 16 * 16 * 3, dtype=np.uint8).reshape(4, 16, 16, 3)
+    kept = dict(zip(names, pixels, strict=True))
+    shipped = asked([0, 1, 4, 5], kept=kept)
+    no_builds(prompted)
+    np.testing.assert_array_equal(shipped.sample([0] * 4, seed=5, **HOW), pixels)
+    assert shipped.has(0, 4, seed=5, **HOW)
+    assert not shipped.has(1, 1, seed=5, **HOW)
+    # Other shots, another strength and noise alone are other images.
+    others = [asked([2, 3, 4, 5]), asked([0, 1, 4, 5], strength=0.9), source]
+    assert not set(names) & {name for o in others for name in o.names(0, range(4), seed=5, **HOW)}
+    with pytest.raises(AssertionError, match="built again"):
+        asked([2, 3, 4, 5], kept=kept).sample([0], seed=5, **HOW)
+
+
 def test_a_clone_of_real_images_is_made_like_with_any_generator(source: Prompted) -> None:
     real = ImageSet(np.zeros((4, 16, 16, 3), np.uint8), [0, 0, 0, 1], ("cat", "dog"), "real")
     made = clone(source, real, count=8, seed=1, **HOW)

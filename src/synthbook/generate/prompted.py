@@ -124,8 +124,25 @@ class Prompted:
 
     def has(self, label: int | None, count: int, *, seed: int, **how: float) -> bool:
         """Return whether the first images of a class are kept, so that none need be made."""
-        asked = self.asked(label, range(count), seed)
-        return not self.shots and all(asked_for(*one, **how) in self.kept for one in asked)
+        return all(name in self.kept for name in self.names(label, range(count), seed=seed, **how))
+
+    def names(
+        self, label: int | None, numbers: Sequence[int], *, seed: int, **how: float
+    ) -> list[str]:
+        """Return by what some images of a class are known among the ``kept``."""
+        return self._names(self.asked(label, numbers, seed), self.starts(label, numbers), how)
+
+    def _names(
+        self, asked: list[tuple[str, int]], starts: list[tuple[int, int]], how: dict[str, Any]
+    ) -> list[str]:
+        if not starts:
+            return [asked_for(*one, **how) for one in asked]
+        return [
+            asked_for(
+                *one, start=self.shots.sums[label][shot], strength=self.strengths[label], **how
+            )
+            for one, (label, shot) in zip(asked, starts, strict=True)
+        ]
 
     def blocks(
         self, label: int | None, count: int, *, seed: int, **how: float
@@ -139,7 +156,7 @@ class Prompted:
         self, asked: list[tuple[str, int]], starts: list[tuple[int, int]], how: dict[str, Any]
     ) -> np.ndarray:
         """Return the images of one class that were asked for; those that are not kept are made."""
-        kept = [self.kept.get(asked_for(*one, **how)) for one in asked] if not starts else [None]
+        kept = [self.kept.get(name) for name in self._names(asked, starts, how)]
         if all(image is not None for image in kept):
             return conform(np.stack(kept), *self.shape)
         key: dict[str, Any] = {"by": self.generator.identity, "shape": self.shape, **how}
@@ -151,9 +168,16 @@ class Prompted:
         return np.load(place / "images.npy", mmap_mode="r")
 
 
-def asked_for(text: str, seed: int, *, guidance_scale: float, num_inference_steps: int) -> str:
-    """Return 16 hex digits for an image of a prompt and seed, made in so many steps."""
+def asked_for(
+    text: str, seed: int, *, guidance_scale: float, num_inference_steps: int, start: str = "",
+    strength: float = 1.0,
+) -> str:  # fmt: skip
+    """Return 16 hex digits for an image of a prompt and seed, made in so many steps.
+
+    ``start`` is the sum of the real image that it starts from, if it does, at a ``strength``.
+    """
     how = {"guidance_scale": guidance_scale, "steps": num_inference_steps}
+    how |= {"start": start, "strength": strength} if start else {}
     return key_hash({"prompt": text, "seed": seed} | how)
 
 

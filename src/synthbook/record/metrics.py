@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from synthbook.record.vocabulary import Big, FewShot, Guided, LimitedData, Mixing, Whole
+from synthbook.record.vocabulary import Big, FewShot, Guided, LimitedData, Mixing, Shot, Whole
 
 
 class Metric(NamedTuple):
@@ -59,7 +59,8 @@ METRICS = {
     "copying_z": Metric("", "copying statistic"),
     "near_copies": Metric("", "share of near copies"),
     "class_agreement": Metric("points", "agreement with the class that was asked for"),
-    "passed_share": Metric("points", "share of images that the CLIP filter passes"),
+    "passed_share": Metric("points", "share of images that a filter passes"),
+    "gain_by_images": Metric("points", "gain by generated images"),
     "class_spread": Metric("", "cosine distance of two images of one class"),
     "n_real": Metric("images", "number of real images"),
     "n_fake": Metric("images", "number of generated images"),
@@ -164,6 +165,11 @@ PRODUCES = {
         ("top1_accuracy", "class_agreement", "passed_share", "gain_range", "gain_correlation",
          "tuned_share", "equal_images", "data_ratio"),
         ("strategies", "faults", "encoder", "scratch"),
+    ),
+    "22_few_shot": Produced(
+        (*get_args(Shot), "CT", "images"),
+        ("top1_accuracy", "gain_by_images", "passed_share", "fd"),
+        ("methods", "strategies", "phases", "norms"),
     ),
     "31_prompts": Produced(
         ("clone", "real", "largest class"),

@@ -261,12 +261,19 @@ VOCABULARY: dict[str, Any] = {
         Annotated[s.Some[s.Text], Field(max_length=4)], "CLIPs; most parts take the first",
         ["RN50:openai", "ViT-B-16:openai"],
     ),
+    "encoder": _of(s.Text, "CLIP: web-clip, NETWORK:TAG, or local-dir:FOLDER", "RN50:openai"),
     "template": _of(s.Text, "of texts about classes: a name, or a text with {}", "a photo of a {}"),
     "language_model": _of(Place, "word-to-sentence T5: folder or Hub name; '': a grammar", "t5/"),
     "sentences": _of(s.Count, "sentences a class", 200, le=10_000),
     "images_per_class": _of(Images, "generated images of each class", 2000),
     "kept_share": _of(Annotated[s.Share, Field(gt=0)], "of each class, kept by the filter", 0.4),
+    "loss": _of(Literal["CE", "SCE"], "of generated images", "SCE"),
+    "chosen_by": _of(
+        Literal["last", "validation"], "which measurement of a training counts", "validation"
+    ),
     "tuning_settings": _of(s.Unique[s.Text], "of classifier tuning", ["batch_size: 128"]),
+    "tip_settings": _of(s.Unique[s.Text], "of Tip-Adapter-F", ["epochs: 20"]),
+    "coop_settings": _of(s.Unique[s.Text], "of CoOp", ["length: 16"]),
     "encoder_target": _of(Named, "data set on which encoders are tuned", "eurosat"),
     "encoder_rate": _of(Rate, "step size of the optimiser for the encoder", 0.0005),
     "scratch_target": _of(Named, "data set that is learned from random weights", "cifar100"),
@@ -297,6 +304,9 @@ Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Adversarial = Literal["scratch", "TransferGAN", "FreezeD", "DiffAugment"]
 FewShot = Literal[Adversarial, "GLANN", "BSA"]
 LimitedData = Literal[Adversarial, "MineGAN"]
+Shot = Literal[
+    "zero-shot", "CT w. init", "CT w. random", "CT w. Syn", "Tip-Adapter", "Tip-Adapter-F", "CoOp"
+]
 Whole = Literal["baseline", "SSGAN", "Self-Cond GAN", "DIP"]
 _CONTROLS = "controls to run as well"
 _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
@@ -343,6 +353,14 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "most_images": _of(s.Whole, "generated images of a data set at most; 0: no limit", 2000),
         "epochs": _of(s.Count, "passes over the images that the filter keeps", 30, le=100_000),
         "shares": _of(s.Some[s.Share], "of a CLIP to tune; 0: the classifier", [0.0, 0.5, 1.0]),
+    },
+    "22_few_shot": {
+        "parts": _of(
+            s.Some[Literal["methods", "strategies", "phases", "norms"]], _PARTS, ["methods"]
+        ),
+        "methods": _of(s.Some[Shot], _METHODS, ["zero-shot", "CT w. init"]),
+        "shots": _of(s.Some[Images], "real images of each class, one number after the other", [1]),
+        "targets": _of(s.Some[Named], "data sets", ["caltech10"]),
     },
     "31_prompts": {
         "parts": _of(
