@@ -242,6 +242,33 @@ def fake_rows(figure: Any) -> Iterator[Row]:
             yield here | there
 
 
+LABELS = {"C100 Syn": "downstream", "IN-1K Syn": "smaller", "IN-2K Syn": "larger"}
+TIMES = {"1.2M": "one", "2.4M": "two", "3.6M": "three", "4.0M": "three"}
+PARTS = {"T8": "aware", "T9": "supervised", "T10": "supervised", "T11": "contrastive"}
+
+
+def pretraining_rows(figure: Any) -> Iterator[Row]:
+    """Yield the row of chapter 23 that a figure of Tables 8 to 11 of the study ready stands for."""
+    of = [name for name, there in (("real", figure.imagenet1k_pretrained == "yes"),
+                                   ("synthetic", figure.source != "none")) if there]  # fmt: skip
+    found = figure.metric == "AP50"
+    row = {"chapter": "23_pretraining", "part": PARTS[figure.table], "dataset": figure.dataset}
+    row |= {"train": "+".join(of) or "none", "backbone": figure.backbone}
+    row["method"] = ("mocov2" if figure.table == "T11" else "supervised") if of else "none"
+    row["network"] = "transformer" if "DeiT" in figure.backbone else "convolutional"
+    row |= {"test": "detection", "metric": "ap50"} if found else {"metric": "top1_accuracy"}
+    row |= {} if found else {"test": "classification"}
+    if figure.source != "none":
+        row |= {"space": LABELS[figure.source], "amount": TIMES[figure.syn_images]}
+    yield row
+
+
+def ready_rows(figure: Any) -> Iterator[Row]:
+    """Yield the rows that a figure of the study ready stands for."""
+    if figure.table in PARTS:
+        yield from pretraining_rows(figure)
+
+
 def of_prompts(rows: list[Row]) -> Iterator[Row]:
     """Yield what chapter 31's own rows say beside its figures: chance, and how far forms differ."""
     forms = defaultdict(list)
@@ -300,7 +327,8 @@ def printed(paper: str, **cells: list[Any]) -> Rows:
     table = published(paper)
     for name, values in cells.items():
         table = table[table[name].astype(str).isin(map(str, values))]
-    make = {"gap": gap_rows, "prim": prim_rows, "dip": dip_rows, "fake": fake_rows}[paper]
+    make = {"gap": gap_rows, "prim": prim_rows, "dip": dip_rows, "fake": fake_rows,
+            "ready": ready_rows}[paper]  # fmt: skip
     rows = [row | {"value": figure.value} for figure in table.itertuples() for row in make(figure)]
     if paper == "prim":
         rows += summaries(rows)
@@ -345,7 +373,7 @@ IN_WORDS = {
 # Claims of every data set and generator that also read real images: these are in all data sets of
 # a table, a diffusion model only in CIFAR-10.
 BY_FAMILY = {"gap-09", "gap-20"}
-STUDIES = ("gap", "prim", "dip", "fake")
+STUDIES = ("gap", "prim", "dip", "fake", "ready")
 CHECKED = [claim for paper in STUDIES for claim in claims(paper) if claim.check]
 PRINTED = [claim for claim in CHECKED if not isinstance(claim.check.evidence, str)]
 
@@ -498,11 +526,20 @@ EXCHANGED = {
     "fake-22": [("many", "real")],
     "fake-24": [("probe", "own")],
     "fake-25": [("clone", "random")],
+    "ready-26": [("one", "none")],
+    "ready-27": [("two", "real")],
+    "ready-28": [("m1", "m2")],
+    "ready-29": [("m_both", "m_real")],
+    "ready-30": [("s_one", "s_none")],
+    "ready-31": [("m1", "s1")],
+    "ready-32": [("m2", "s_real")],
+    "ready-33": [("m_larger", "m_smaller")],
+    "ready-34": [("c2", "c_real")],
 }
 NEGATED = {"dip-27"}  # compares with a number: the other sign says the contrary
 DOUBLED = {"fake-13"}  # the same: a difference twice as large
 # Fields that follow from others: labels from the prior, what a clone is from its name.
-FOLLOWING = {"labels", "size", "amount", "prompt", "guidance_scale"}
+FOLLOWING = {"labels", "size", "amount", "prompt", "guidance_scale", "space"}
 # The sides of gap-02 are a difference and a number: the other direction takes the place of its own.
 EXCHANGED["gap-02"] = EXCHANGED["gap-01"]
 

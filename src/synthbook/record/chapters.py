@@ -37,6 +37,7 @@ FREE_NAMES = frozenset({
     "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1", "priors",
     "study_targets", "amount_targets", "amount_methods", "stylegan2_targets", "study_priors",
     "train_missing", "forms", "guidance_scales", "sizes", "transfer_sets",
+    "starts", "agnostic_sizes",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

@@ -20,6 +20,7 @@ METRICS = {
     "top5_accuracy": Metric("points", "accuracy among the first five"),
     "prompt_spread": Metric("points", "best less worst form of prompts"),
     "probe_accuracy": Metric("points", "accuracy of a linear layer on frozen features"),
+    "ap50": Metric("points", "average precision at an overlap of a half"),
     "train_accuracy": Metric("points", "training accuracy"),
     "val_accuracy": Metric("points", "validation accuracy"),
     "early_train_accuracy": Metric("points", "training accuracy in the first eighth"),
@@ -152,6 +153,10 @@ PRODUCES = {
         ("top1_accuracy", "relative_cost", "mean_cosine", "share_projected", "lambda_3",
          "guidance_gradient_share"),
         ("methods", "real_images", "choice", "sensitivity", "readings"),
+    ),
+    "23_pretraining": Produced(
+        ("none", "supervised", "mocov2"), ("top1_accuracy", "ap50"),
+        ("aware", "supervised", "contrastive"),
     ),
     "31_prompts": Produced(
         ("clone", "real", "largest class"),

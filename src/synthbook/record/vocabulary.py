@@ -256,6 +256,35 @@ VOCABULARY: dict[str, Any] = {
     "view_settings": _of(s.Unique[s.Text], "settings of the crops", ["local_views: 8"]),
     "fine_data": _of(Named, "data set of many classes", "caltech10_fine"),
     "transfer_sets": _of(s.Some[Named], "sets that frozen features are probed on", ["digits"]),
+    # pretraining on images by words
+    "language_model": _of(Place, "word-to-sentence T5: folder or Hub name; '': a grammar", "t5/"),
+    "sentences": _of(s.Count, "sentences a class", 200, le=10_000),
+    "starts": _of(
+        s.Some[Literal["none", "real", "synthetic", "real+synthetic"]],
+        "what a network has learned before", ["none", "synthetic"],
+    ),
+    "agnostic_sizes": _of(
+        s.Some[Annotated[float, Field(gt=0, le=1000)]],
+        "amounts of images of other labels, in pretrain_images", [1.0, 2.0, 3.0],
+    ),
+    "label_spaces": _of(
+        s.Some[s.Text], "two sets of other labels, the smaller first: SET or file, with :COUNT",
+        ["cifar100:50", "cifar100"],
+    ),
+    "pretrain_images": _of(Images, "photographs to pretrain on, and generated images at 1", 1000),
+    "real_weights": _of(
+        s.Unique[s.Text], "published weights of real pretraining, METHOD=FILE or METHOD=imagenet",
+        ["supervised=imagenet"],
+    ),
+    "synthetic_size": _of(s.Zero | s.Side, "side of generated images; 0: of the photographs", 224),
+    "second_backbone": _of(s.Text, "network of Table 9: a timm name", "deit_small_patch16_224"),
+    "moco_settings": _of(s.Unique[s.Text], "of pretraining by MoCo v2", ["queue: 512"]),
+    "finetune_settings": _of(s.Unique[s.Text], "of finetuning on photographs", ["steps: 300"]),
+    "detection_data": _of(Place, "folder of PASCAL VOC's archives; '': made scenes", "data/"),
+    "scene_counts": _of(list[Images], "made scenes to learn from, and to test on", [800, 400]),
+    "scene_settings": _of(s.Unique[s.Text], "of made scenes", ["size: 64"]),
+    "detector_settings": _of(s.Unique[s.Text], "of the detector", ["kind: fcos"]),
+    "detect_settings": _of(s.Unique[s.Text], "of its training", ["steps: 400"]),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
@@ -315,6 +344,20 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "shots": _of(s.Zero | Images, "real images a class where there are few; 0: all", 10),
         "n_real": _of(s.Some[Images], "real images a class, one after the other", [5, 10]),
         "synthetic_ratio": _of(float, "generated images a real one; 0: all", 1.0, ge=0, le=1000),
+    },
+    "23_pretraining": {
+        "parts": _of(
+            s.Some[Literal["aware", "supervised", "contrastive"]], _PARTS, ["aware", "supervised"]
+        ),
+        "sizes": _of(
+            s.Some[Annotated[float, Field(gt=0, le=1000)]],
+            "amounts of images of the task's labels, in pretrain_images", [1.0, 2.0, 3.0],
+        ),
+        "real_source": _of(Named, "photographs of other classes", "caltech101_others"),
+        "recipe": _of(Literal["book", "published"], "settings that the lists change", "book"),
+        "pretrain_settings": _of(
+            s.Unique[s.Text], "of pretraining with labels", ["steps: 500"]
+        ),
     },
     "31_prompts": {
         "parts": _of(
