@@ -293,7 +293,7 @@ class Pretraining:
         return spaces_of(self.p, self.classes, seed)[space]
 
     @cached_property
-    def _sets(self) -> list[tuple[str, float]]:
+    def sets(self) -> list[tuple[str, float]]:
         """Label spaces and sizes of all that this run generates."""
         starts = {start for part in self.p.parts for start in starts_of(self.p, part)}
         return sorted((start.space, start.size) for start in starts if start.space)
@@ -301,7 +301,7 @@ class Pretraining:
     def _most(self, seed: int) -> dict[str, int]:
         """Return how many images of each class, by its name, any set of this run has at most."""
         most: dict[str, int] = {}
-        for space, size in self._sets:
+        for space, size in self.sets:
             words = self.words(seed, space)
             shares = shares_of(round(size * self.p.pretrain_images), len(words))
             for one, count in zip(words, shares.tolist(), strict=True):
