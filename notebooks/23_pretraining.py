@@ -102,7 +102,8 @@ def of_amounts(table, whose):
             level = matching(held, train=train).value.mean()
             ax.axhline(level, color="#7F7F7F", linestyle=line, linewidth=1.5)
         generated = matching(held, space=list(SPACES))
-        for (space, train), some in generated.groupby(["space", "train"] if len(generated) else 0):
+        lines = generated.groupby(["space", "train"]) if len(generated) else ()
+        for (space, train), some in lines:
             color, marker = SPACES[space]
             hollow = train != "synthetic"
             look = {"color": color, "marker": marker, "linestyle": "--" if hollow else "-"}

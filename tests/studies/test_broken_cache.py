@@ -134,7 +134,7 @@ def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
 
     def sought() -> dict[str, Any]:
         network = pretrained.started("small_cnn", num_classes=10, image_size=32)
-        scenes = bundled_scenes({"train": 24, "test": 12}, SceneRecipe(), seed=0)
+        scenes = bundled_scenes({"train": 40, "test": 60}, SceneRecipe(), seed=0)
         recipes = DetectorRecipe(), DetectRecipe(steps=1, batch_size=2)
         return tasks.found(network, *scenes.values(), *recipes, rule="area", **how)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from synthbook.data import Summary
 from synthbook.data.boxed import Boxed
+from synthbook.data.deferred import deferred
 from synthbook.data.scenes import SceneRecipe, bundled_scenes
 from synthbook.data.transfer import open_transfer
 from synthbook.data.voc import pascal_voc, voc_folder
@@ -224,7 +225,7 @@ def _weights(p: Mapping[str, Any]) -> dict[str, str]:
     """Return method -> published weights that stand for pretraining on photographs."""
     weights = source_paths(p["real_weights"])
     for method, place in weights.items():
-        check_choice("method of real_weights", method, set(METHODS.values()))
+        check_choice("method of real_weights", method, sorted({*METHODS.values()}))
         if place != pretrained.IMAGENET and not Path(place).expanduser().exists():
             raise InputError(
                 f"real_weights: '{place}' is not there; give '{pretrained.IMAGENET}', a file of "
