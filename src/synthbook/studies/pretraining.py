@@ -276,10 +276,8 @@ class Pretraining:
         self.p, self.device, self.recipes = p, device, task_recipes(p)
         self.splits = sets_of(p, p.data)
         self.classes = self.splits.train.classes
-        self.side, self.channels = (
-            self.splits.test.images.shape[1],
-            self.splits.test.images.shape[3],
-        )
+        one = deferred(self.splits.test).read(np.zeros(1, np.int64))
+        _, self.side, _, self.channels = one.shape
         self.weights = _weights(p)
         self.scenes = lru_cache(1)(self._scenes)
         self.jobs = [
