@@ -217,6 +217,11 @@ def _check_part(
                 f"pretrain_images = {p['pretrain_images']}, {start.size:g} times, are fewer than "
                 f"the {least} classes of the {start.space} label space; give more"
             )
+        if start.train != NONE and count < recipe.batch_size:
+            raise InputError(
+                f"pretrain_images = {p['pretrain_images']}, and a batch of pretraining has "
+                f"{recipe.batch_size}; give more, or a smaller batch_size in the settings"
+            )
         if isinstance(recipe, MocoRecipe) and start.train != NONE:
             check_queue(recipe, count, f"{start.train} images")
 
