@@ -364,7 +364,7 @@ NO_FIGURES["fake-22"] = {"one > few", "some > one", "many > some"}  # a curve wi
 # Premises that a claim's own tables can feed; the others are taken as met.
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
 FED["prim-14"] = {"diffaug_helps"}
-FED |= {claim: {"real_pretraining_helps"} for claim in ("ready-26", "ready-27")}
+FED["ready-27"] = {"real_pretraining_helps"}
 FED |= {claim: {"real_pretraining_helps_detection"} for claim in ("ready-30", "ready-32")}
 # Claims whose evidence is a figure, a sentence, or no sweep: nothing to feed.
 IN_WORDS = {
