@@ -271,7 +271,7 @@ VOCABULARY: dict[str, Any] = {
         s.Some[s.Text], "two sets of other labels, the smaller first: SET or file, with :COUNT",
         ["cifar100:50", "cifar100"],
     ),
-    "pretrain_images": _of(Images, "photographs to pretrain on, and generated images at 1", 1000),
+    "pretrain_images": _of(s.Count, "photographs to pretrain on, and generated images at 1", 1000),
     "real_weights": _of(
         s.Unique[s.Text], "published weights of real pretraining, METHOD=FILE or METHOD=imagenet",
         ["supervised=imagenet"],
