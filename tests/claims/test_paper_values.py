@@ -243,6 +243,27 @@ def fake_rows(figure: Any) -> Iterator[Row]:
             yield here | there
 
 
+LABELS = {"C100 Syn": "downstream", "IN-1K Syn": "smaller", "IN-2K Syn": "larger"}
+TIMES = {"1.2M": "one", "2.4M": "two", "3.6M": "three", "4.0M": "three"}
+PARTS = {"T8": "aware", "T9": "supervised", "T10": "supervised", "T11": "contrastive"}
+
+
+def pretraining_rows(figure: Any) -> Iterator[Row]:
+    """Yield the row of chapter 23 that a figure of Tables 8 to 11 of the study ready stands for."""
+    of = [name for name, there in (("real", figure.imagenet1k_pretrained == "yes"),
+                                   ("synthetic", figure.source != "none")) if there]  # fmt: skip
+    found = figure.metric == "AP50"
+    row = {"chapter": "23_pretraining", "part": PARTS[figure.table], "dataset": figure.dataset}
+    row |= {"train": "+".join(of) or "none", "backbone": figure.backbone}
+    row["method"] = ("mocov2" if figure.table == "T11" else "supervised") if of else "none"
+    row["network"] = "transformer" if "DeiT" in figure.backbone else "convolutional"
+    row |= {"test": "detection", "metric": "ap50"} if found else {"metric": "top1_accuracy"}
+    row |= {} if found else {"test": "classification"}
+    if figure.source != "none":
+        row |= {"space": LABELS[figure.source], "amount": TIMES[figure.syn_images]}
+    yield row
+
+
 def of_prompts(rows: list[Row]) -> Iterator[Row]:
     """Yield what chapter 31's own rows say beside its figures: chance, and how far forms differ."""
     forms = defaultdict(list)
@@ -322,6 +343,8 @@ def ready_rows(figure: Any) -> Iterator[Row]:
     """Yield the rows of all chapters that a figure of the study ready stands for."""
     yield from zero_shot_rows(figure)
     yield from few_shot_rows(figure)
+    if figure.table in PARTS:
+        yield from pretraining_rows(figure)
 
 
 def of_gains(rows: list[Row]) -> Iterator[Row]:
@@ -429,6 +452,8 @@ NO_FIGURES["ready-14"] = {"synthetic < real"}  # of as many real images there is
 # Premises that a claim's own tables can feed; the others are taken as met.
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
 FED["prim-14"] = {"diffaug_helps"}
+FED["ready-27"] = {"real_pretraining_helps"}
+FED |= {claim: {"real_pretraining_helps_detection"} for claim in ("ready-30", "ready-32")}
 # Claims whose evidence is a figure, a sentence, or no sweep: nothing to feed.
 IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",
@@ -607,6 +632,15 @@ EXCHANGED = {
     "ready-23": [("filtered", "basic")],
     "ready-24": [("started", "filtered")],
     "ready-25": [("frozen", "live")],
+    "ready-26": [("one", "none")],
+    "ready-27": [("two", "real")],
+    "ready-28": [("m1", "m2")],
+    "ready-29": [("m_both", "m_real")],
+    "ready-30": [("s_one", "s_none")],
+    "ready-31": [("m1", "s1")],
+    "ready-32": [("m2", "s_real")],
+    "ready-33": [("m_larger", "m_smaller")],
+    "ready-34": [("c2", "c_real")],
 }
 # Compare with a number, gains with gains, or a curve: the other sign says the contrary.
 NEGATED = {
@@ -614,7 +648,7 @@ NEGATED = {
 }  # fmt: skip
 DOUBLED = {"fake-13"}  # the same: a difference twice as large
 # Fields that follow from others: labels from the prior, what a clone is from its name.
-FOLLOWING = {"labels", "size", "amount", "prompt", "guidance_scale"}
+FOLLOWING = {"labels", "size", "amount", "prompt", "guidance_scale", "space"}
 # The sides of gap-02 are a difference and a number: the other direction takes the place of its own.
 EXCHANGED["gap-02"] = EXCHANGED["gap-01"]
 

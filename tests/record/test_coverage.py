@@ -19,7 +19,8 @@ GRIDS = yaml.safe_load((root() / "workflow/grids.yaml").read_text())
 FREE = (
     "methods", "parts", "sources", "variants", "targets", "policies", "counts", "shares",
     "more_data", "priors", "study_targets", "stylegan2_targets", "study_priors", "forms",
-    "guidance_scales", "sizes", "transfer_sets", "encoders", "real_counts", "shots",
+    "guidance_scales", "sizes", "transfer_sets", "encoders", "real_counts", "shots", "starts",
+    "agnostic_sizes", "label_spaces", "real_weights",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import torch
 
 from synthbook import machine, store
 from synthbook.data import load
+from synthbook.data.scenes import SceneRecipe, bundled_scenes
 from synthbook.gans.baselines.bsa import BSARecipe
 from synthbook.gans.invert import FREEDOMS
 from synthbook.gans.networks import create_generator
@@ -26,12 +27,15 @@ from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
 from synthbook.recognize import language_image, pretrained
 from synthbook.recognize.clip import encoded, encoder
+from synthbook.recognize.detect import DetectRecipe
+from synthbook.recognize.detectors import DetectorRecipe
+from synthbook.recognize.finetune import FinetuneRecipe
 from synthbook.recognize.heads import text_head
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.pretrain import SupervisedRecipe, made
 from synthbook.recognize.views import ViewRecipe
 from synthbook.record.parameters import check_values
-from synthbook.studies import few_images, inversions, training_sets
+from synthbook.studies import few_images, inversions, tasks, training_sets
 from synthbook.studies.clones_by_name import Bed
 from synthbook.studies.dip_scale import own
 from synthbook.studies.inversions import Case, Gan
@@ -121,12 +125,27 @@ def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
         recipe = SupervisedRecipe(steps=1, batch_size=4, views=views)
         return weights(pretrained.load(made("small_cnn", few.train, recipe, seed=0)))
 
+    how = {"seed": 0, "device": "cpu"}
+
+    def taught() -> dict[str, Any]:
+        network = pretrained.started("small_cnn", num_classes=10, channels=1, image_size=8)
+        recipe = FinetuneRecipe(steps=1, batch_size=4)
+        return tasks.named(network, real.train, real.val, real.test, recipe, **how)
+
+    def sought() -> dict[str, Any]:
+        network = pretrained.started("small_cnn", num_classes=10, image_size=32)
+        scenes = bundled_scenes({"train": 40, "test": 60}, SceneRecipe(), seed=0)
+        recipes = DetectorRecipe(), DetectRecipe(steps=1, batch_size=2)
+        return tasks.found(network, *scenes.values(), *recipes, rule="area", **how)
+
     return {
         "clip_features": lambda: encoded(look, few.train).features,
         "clip_heads": lambda: text_head(look, ["cat", "dog"], "a {}"),
         "pretrained": backbone,
         "sentences": lambda: sentences_of([cat], t5, count=4),
         "clone_classifiers": learned,
+        "detected": sought,
+        "finetuned": taught,
         "conditioned_gans": conditioned,
         "fitted_generators": fitted,
         "inversions": inverted,

@@ -34,6 +34,7 @@ from synthbook.settings import FormName
 
 HEADER = ("name", "definition", "parent")
 LINE = "a line is: name[, definition[, parent]], with quotation marks around what has commas"
+_COUNTED = re.compile(r"(.+):(\d+)")
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,33 @@ def classes_of(source: str) -> tuple[ClassWords, ...]:
         f"classes '{source}' are neither a set that is known ({', '.join(SETS)}) nor a file"
         f"{did_you_mean(source, SETS)}"
     )
+
+
+def label_space(text: str, seed: int = 0) -> tuple[ClassWords, ...]:
+    """Return the words of classes that parts joined by "+" name, each SOURCE or SOURCE:COUNT.
+
+    A source is one of `classes_of`. With a count so many of its classes are drawn by ``seed``, in
+    their old order, and fewer are part of more. Parts do not overlap: a class whose first lemma
+    is that of one in an earlier part is left out.
+
+    Raises:
+        InputError: as `classes_of`, or if a part has fewer classes than are asked for.
+    """
+    found: list[ClassWords] = []
+    for part in text.split("+"):
+        source, count = match.groups() if (match := _COUNTED.fullmatch(part)) else (part, None)
+        there = {words.lemmas[0].lower() for words in found}
+        new = [w for w in classes_of(source.strip()) if w.lemmas[0].lower() not in there]
+        if count is not None:
+            if not 0 < int(count) <= len(new):
+                raise InputError(
+                    f"'{part}' asks for {count} classes, and '{source}' has {len(new)} that are "
+                    f"not there yet; give 1 to {len(new)}"
+                )
+            drawn = numpy_generator(seed, "label space", source).permutation(len(new))
+            new = [new[k] for k in np.sort(drawn[: int(count)])]
+        found += new
+    return tuple(found)
 
 
 def read_classes(path: str | Path) -> tuple[ClassWords, ...]:

@@ -38,6 +38,7 @@ FREE_NAMES = frozenset({
     "study_targets", "amount_targets", "amount_methods", "stylegan2_targets", "study_priors",
     "train_missing", "forms", "guidance_scales", "sizes", "transfer_sets",
     "encoders", "real_counts",
+    "starts", "agnostic_sizes",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

@@ -25,6 +25,7 @@ METRICS = {
     "tuned_share": Metric("points", "share of all parameters that is tuned"),
     "equal_images": Metric("images", "real images a class that teach as much"),
     "data_ratio": Metric("", "generated images for each real one that teaches as much"),
+    "ap50": Metric("points", "average precision at an overlap of a half"),
     "train_accuracy": Metric("points", "training accuracy"),
     "val_accuracy": Metric("points", "validation accuracy"),
     "early_train_accuracy": Metric("points", "training accuracy in the first eighth"),
@@ -170,6 +171,10 @@ PRODUCES = {
         (*get_args(Shot), "CT", "images"),
         ("top1_accuracy", "gain_by_images", "passed_share", "fd"),
         ("methods", "strategies", "phases", "norms"),
+    ),
+    "23_pretraining": Produced(
+        ("none", "supervised", "mocov2"), ("top1_accuracy", "ap50"),
+        ("aware", "supervised", "contrastive"),
     ),
     "31_prompts": Produced(
         ("clone", "real", "largest class"),

@@ -279,6 +279,33 @@ VOCABULARY: dict[str, Any] = {
     "scratch_target": _of(Named, "data set that is learned from random weights", "cifar100"),
     "scratch_images": _of(Images, "generated images a class for it, in size 1", 500),
     "real_counts": _of(s.Some[Images], "real images a class, one after the other", [1, 16, 64]),
+    # pretraining on images by words
+    "starts": _of(
+        s.Some[Literal["none", "real", "synthetic", "real+synthetic"]],
+        "what a network has learned before", ["none", "synthetic"],
+    ),
+    "agnostic_sizes": _of(
+        s.Some[Annotated[float, Field(gt=0, le=1000)]],
+        "amounts of images of other labels, in pretrain_images", [1.0, 2.0, 3.0],
+    ),
+    "label_spaces": _of(
+        s.Some[s.Text], "two sets of other labels, the smaller first: SET or file, with :COUNT",
+        ["cifar100:50", "cifar100"],
+    ),
+    "pretrain_images": _of(s.Count, "photographs to pretrain on, and generated images at 1", 1000),
+    "real_weights": _of(
+        s.Unique[s.Text], "published weights of real pretraining, METHOD=FILE or METHOD=imagenet",
+        ["supervised=imagenet"],
+    ),
+    "synthetic_size": _of(s.Zero | s.Side, "side of generated images; 0: of the photographs", 224),
+    "second_backbone": _of(s.Text, "network of Table 9: a timm name", "deit_small_patch16_224"),
+    "moco_settings": _of(s.Unique[s.Text], "of pretraining by MoCo v2", ["queue: 512"]),
+    "finetune_settings": _of(s.Unique[s.Text], "of finetuning on photographs", ["steps: 300"]),
+    "detection_data": _of(Place, "folder of PASCAL VOC's archives; '': made scenes", "data/"),
+    "scene_counts": _of(list[Images], "made scenes to learn from, and to test on", [800, 400]),
+    "scene_settings": _of(s.Unique[s.Text], "of made scenes", ["size: 64"]),
+    "detector_settings": _of(s.Unique[s.Text], "of the detector", ["kind: fcos"]),
+    "detect_settings": _of(s.Unique[s.Text], "of its training", ["steps: 400"]),
     # models and measures
     "backbone": _of(s.Text, "classifier: small_cnn or a timm name", "small_cnn"),
     "pretrained": _of(bool, "start from ImageNet weights", False),
@@ -361,6 +388,20 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "methods": _of(s.Some[Shot], _METHODS, ["zero-shot", "CT w. init"]),
         "shots": _of(s.Some[Images], "real images of each class, one number after the other", [1]),
         "targets": _of(s.Some[Named], "data sets", ["caltech10"]),
+    },
+    "23_pretraining": {
+        "parts": _of(
+            s.Some[Literal["aware", "supervised", "contrastive"]], _PARTS, ["aware", "supervised"]
+        ),
+        "sizes": _of(
+            s.Some[Annotated[float, Field(gt=0, le=1000)]],
+            "amounts of images of the task's labels, in pretrain_images", [1.0, 2.0, 3.0],
+        ),
+        "real_source": _of(Named, "photographs of other classes", "caltech101_others"),
+        "recipe": _of(Literal["book", "published"], "settings that the lists change", "book"),
+        "pretrain_settings": _of(
+            s.Unique[s.Text], "of pretraining with labels", ["steps: 500"]
+        ),
     },
     "31_prompts": {
         "parts": _of(
