@@ -63,10 +63,14 @@ tuning_settings: list[str] = [
     "steps: 200",
     "batch_size: 128",
     "learning_rate: 0.02",
-    "measure_every: 20",
+    "measure_every: 5",
 ]  # of heads
 tip_settings: list[str] = []  # of Tip-Adapter-F, over the usual
-coop_settings: list[str] = ["learning_rate: 0.2"]  # of CoOp, over the usual
+coop_settings: list[str] = [
+    "context: a photo of a",
+    "learning_rate: 0.2",
+    "measure_every: 5",
+]  # of CoOp, over the usual
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
