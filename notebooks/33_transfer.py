@@ -33,7 +33,7 @@ answer("33_transfer")
 seeds: int = 1  # seeds to run: each draws photographs, images and initial weights
 first_seed: int = 0  # the first of them
 parts: list[str] = ["sizes"]  # also classes: encoders of many classes
-sizes: list[float] = [0.1, 1.0]  # of clones, in numbers of real images
+sizes: list[float] = [1.0]  # of clones, in numbers of real images
 transfer_sets: list[str] = ["caltech101_others", "digits", "mnist5k"]  # what features are tried on
 model: str = ""  # a diffusers pipeline: a folder or a name on the Hub; "" is the book's own
 class_words: str = ""  # a file of class names with definitions and parents; "": WordNet's

@@ -33,7 +33,7 @@ def pictures(count: int, seed: int = 0, classes: int = 10) -> ImageSet:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch, tmp_path):
-    """CIFAR of thirty images, models in a folder of their own."""
+    """CIFAR of thirty images, and no models but those that a test makes."""
 
     def load(name, **_):
         classes = 10 if name == "cifar10" else 100
@@ -45,9 +45,12 @@ def _small(monkeypatch, tmp_path):
         return Splits(*sets)
 
     monkeypatch.setattr(web, "load", load)
-    monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
-    web.web_clip.cache_clear()
-    web.web_text2image.cache_clear()
+    monkeypatch.setattr(web, "places", lambda: (tmp_path / "book", tmp_path / "models"))
+    for held in (web.web_clip, web.web_text2image):
+        held.cache_clear()
+    yield
+    for held in (web.web_clip, web.web_text2image):
+        held.cache_clear()
 
 
 def test_the_web_has_both_data_sets_and_rare_classes_more_often():
