@@ -213,9 +213,9 @@ blocks = {
     "LE, dropped": made.images["LE"].subset(left),
 }
 across, down = min(10, len(target.classes)), 2
-fig, axes = plt.subplots(len(blocks), 1, figsize=(0.74 * across, 0.8 * down * len(blocks)))
+fig, axes = plt.subplots(len(blocks), 1, figsize=(0.84 * across, 0.9 * down * len(blocks)))
 for ax, (title, images) in zip(axes, blocks.items(), strict=True):
-    names = [name.replace(" ", "\n") for name in target.names[:across]] if title == "B" else None
+    names = [name.replace(" ", "\n") for name in target.classes[:across]] if title == "B" else None
     figures.image_grid(figures.light(columns(images, down, across)), down, across, names, ax)
     ax.set_title(title, fontsize="small", loc="left")
 plt.show()

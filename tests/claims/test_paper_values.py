@@ -243,9 +243,9 @@ def fake_rows(figure: Any) -> Iterator[Row]:
             yield here | there
 
 
-LABELS = {"C100 Syn": "downstream", "IN-1K Syn": "smaller", "IN-2K Syn": "larger"}
+SPACES = {"C100 Syn": "downstream", "IN-1K Syn": "smaller", "IN-2K Syn": "larger"}
 TIMES = {"1.2M": "one", "2.4M": "two", "3.6M": "three", "4.0M": "three"}
-PARTS = {"T8": "aware", "T9": "supervised", "T10": "supervised", "T11": "contrastive"}
+PART_OF = {"T8": "aware", "T9": "supervised", "T10": "supervised", "T11": "contrastive"}
 
 
 def pretraining_rows(figure: Any) -> Iterator[Row]:
@@ -253,14 +253,14 @@ def pretraining_rows(figure: Any) -> Iterator[Row]:
     of = [name for name, there in (("real", figure.imagenet1k_pretrained == "yes"),
                                    ("synthetic", figure.source != "none")) if there]  # fmt: skip
     found = figure.metric == "AP50"
-    row = {"chapter": "23_pretraining", "part": PARTS[figure.table], "dataset": figure.dataset}
+    row = {"chapter": "23_pretraining", "part": PART_OF[figure.table], "dataset": figure.dataset}
     row |= {"train": "+".join(of) or "none", "backbone": figure.backbone}
     row["method"] = ("mocov2" if figure.table == "T11" else "supervised") if of else "none"
     row["network"] = "transformer" if "DeiT" in figure.backbone else "convolutional"
     row |= {"test": "detection", "metric": "ap50"} if found else {"metric": "top1_accuracy"}
     row |= {} if found else {"test": "classification"}
     if figure.source != "none":
-        row |= {"space": LABELS[figure.source], "amount": TIMES[figure.syn_images]}
+        row |= {"space": SPACES[figure.source], "amount": TIMES[figure.syn_images]}
     yield row
 
 
@@ -280,7 +280,7 @@ def of_prompts(rows: list[Row]) -> Iterator[Row]:
         yield fixed | {"method": "largest class", "train": "none", "value": 1.0}
 
 
-PLACES = {"CLIP-RN50": ("first", "weaker"), "CLIP-ViT-B/16": ("second", "stronger")}
+ENCODERS = {"CLIP-RN50": ("first", "weaker"), "CLIP-ViT-B/16": ("second", "stronger")}
 
 
 def zero_shot_rows(figure: Any) -> Iterator[Row]:
@@ -288,7 +288,7 @@ def zero_shot_rows(figure: Any) -> Iterator[Row]:
     row = {"chapter": "21_zero_shot", "dataset": figure.dataset, "backbone": figure.backbone}
     row |= {"test": "real", "metric": "top1_accuracy", "method": "CT", "train": "synthetic"}
     of_encoder = row | dict(
-        zip(("encoder", "strength"), PLACES.get(figure.backbone, ("", "")), strict=True)
+        zip(("encoder", "strength"), ENCODERS.get(figure.backbone, ("", "")), strict=True)
     )
     scratch = row | {"part": "scratch", "method": "from scratch"}
     if figure.metric == "synthetic_to_real_amount_ratio":
@@ -343,7 +343,7 @@ def ready_rows(figure: Any) -> Iterator[Row]:
     """Yield the rows of all chapters that a figure of the study ready stands for."""
     yield from zero_shot_rows(figure)
     yield from few_shot_rows(figure)
-    if figure.table in PARTS:
+    if figure.table in PART_OF:
         yield from pretraining_rows(figure)
 
 

@@ -125,18 +125,18 @@ def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
         recipe = SupervisedRecipe(steps=1, batch_size=4, views=views)
         return weights(pretrained.load(made("small_cnn", few.train, recipe, seed=0)))
 
-    how = {"seed": 0, "device": "cpu"}
+    on_cpu = {"seed": 0, "device": "cpu"}
 
     def taught() -> dict[str, Any]:
         network = pretrained.started("small_cnn", num_classes=10, channels=1, image_size=8)
         recipe = FinetuneRecipe(steps=1, batch_size=4)
-        return tasks.named(network, real.train, real.val, real.test, recipe, **how)
+        return tasks.named(network, real.train, real.val, real.test, recipe, **on_cpu)
 
     def sought() -> dict[str, Any]:
         network = pretrained.started("small_cnn", num_classes=10, image_size=32)
         scenes = bundled_scenes({"train": 40, "test": 60}, SceneRecipe(), seed=0)
         recipes = DetectorRecipe(), DetectRecipe(steps=1, batch_size=2)
-        return tasks.found(network, *scenes.values(), *recipes, rule="area", **how)
+        return tasks.found(network, *scenes.values(), *recipes, rule="area", **on_cpu)
 
     return {
         "clip_features": lambda: encoded(look, few.train).features,
