@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Card = Mapping[str, Any]
 KINDS = {  # of a model's name, what it is
     "web-clip": "a tiny CLIP, by open_clip",
+    "web-clip-narrow": "a smaller one, with narrower towers",
     "web-text2image": "a text-to-image model, a pipeline of diffusers",
 }
 
@@ -44,8 +45,9 @@ def web_section(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], fo
     told = "; ".join(f"\u201c{one}\u201d" for one in first["captions"])
     text = (
         "\n## Two models that have read captions\n\n"
-        "CLIP and Stable Diffusion of the miniature, for chapters 31 to 33. They learned "
-        f"{first['data']['images']:,} captioned pictures of {first['data']['classes']} classes, "
+        "CLIP and Stable Diffusion of the miniature, for chapters 21 to 23 and 31 to 33. They "
+        f"learned {first['data']['images']:,} captioned pictures of "
+        f"{first['data']['classes']} classes, "
         "CIFAR-10 once and CIFAR-100 three times {cite}`krizhevsky2009learning`, and none of the "
         "bundled photographs. The captions are made of WordNet's words by some fifty templates, "
         f"such as {told}. The text-to-image model reads them through the text tower of the CLIP. "

@@ -81,7 +81,7 @@ def check_few_shots(p: Mapping[str, Any]) -> str:
     check_model(p)
     templates_of(p["template"])
     needs.check_device(p["device"])
-    if p["encoder"] == web.CLIP:
+    if p["encoder"] in web.CLIPS:
         web.kept(p["encoder"])
     size = recipes_of(p).tuning.batch_size
     if size % 2:

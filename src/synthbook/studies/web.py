@@ -1,10 +1,11 @@
-"""The web of the miniature, and the two models that have seen it: web-clip and web-text2image.
+"""The web of the miniature, and the models that have seen it: web-clip and web-text2image.
 
     python -m synthbook.studies.web [NAME ...] --data-root DIR [--device D]
 
 The web is CIFAR-10 and CIFAR-100 with captions (`generate.captions`); it stands for LAION and for
-the pairs that CLIP has learned from. The bundled photographs are not in it. The models come with
-the book as weights, in ``models/web``; those that were made here lie in ``web`` beside other
+the pairs that CLIP has learned from. The bundled photographs are not in it. web-clip-narrow is a
+second CLIP, with narrower towers, that has read the same web. The models come with the book as
+weights, in ``models/web``; those that were made here lie in ``web`` beside other
 models. Each folder has ``card.json``: what the model was trained on and how, its curve and
 measures, and a SHA-256 of each file.
 """
@@ -20,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,13 @@ from synthbook.store import atomic_write, commit
 from synthbook.sums import digest, sums_of
 
 PLACE = "web"  # the folder of these models, beside others
-CLIP, TEXT2IMAGE = "web-clip", "web-text2image"
-NAMES = (CLIP, TEXT2IMAGE)
+CLIP, NARROW, TEXT2IMAGE = "web-clip", "web-clip-narrow", "web-text2image"
 FORMAT, SEED = 1, 0
 # How often an image is seen in an epoch: of CIFAR-100 there are ninety a class, of CIFAR-10 4,500.
 DATA = {"cifar10": 1, "cifar100": 3}
 CONFIG, CLIP_RECIPE = ClipConfig(), ClipRecipe(precision="auto")
+CLIPS = {CLIP: CONFIG, NARROW: ClipConfig(embed_dim=64, width=8, text_width=64, text_layers=2)}
+NAMES = (*CLIPS, TEXT2IMAGE)
 TEXT_RECIPE = TextDiffusionRecipe(precision="auto")
 TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a {}.", "one {}, seen from near.")
 PROBED = ("cifar10", "cifar100", "caltech10")  # zero-shot, on their validation parts
@@ -103,7 +105,7 @@ def web(data_root: str = "", part: str = "train") -> Web:
 
 
 def kept(name: str) -> Path:
-    """Return the folder of "web-clip" or "web-text2image", checked.
+    """Return the folder of one of `NAMES`, checked.
 
     Raises:
         InputError: if it is not there, or a file is not as its card says.
@@ -204,22 +206,22 @@ def keep_samples(images: Mapping[str, np.ndarray], folder: Path) -> None:
 
 def make_clip(
     some: Web, config: ClipConfig = CONFIG, recipe: ClipRecipe = CLIP_RECIPE, *,
-    data_root: str = "", place: Path | None = None, device: str = "cpu",
+    name: str = CLIP, data_root: str = "", place: Path | None = None, device: str = "cpu",
     probed: Sequence[str] = PROBED,
 ) -> Path:  # fmt: skip
-    """Train the tiny CLIP on a web and keep it; return its folder, which appears whole.
+    """Train a tiny CLIP on a web and keep it under a name; return its folder, which appears whole.
 
     A training that was stopped goes on. What it measures on ``probed`` chooses nothing.
     """
     steps = language_image.steps_of(recipe, len(some.images))
-    with _Making(CLIP, some, recipe, steps, place, device) as making:
+    with _Making(name, some, recipe, steps, place, device) as making:
         model = language_image.train_clip(
             language_image.create(config, seed=SEED), config, some.images, some.caption, recipe,
             seed=SEED, device=device, folder=making.begun, on_step=making.on_step,
         ).cpu()  # fmt: skip
         making.card["config"] = dataclasses.asdict(config)
         making.card["zero_shot"] = {
-            name: round(zero_shot((model, config), name, data_root=data_root), 4) for name in probed
+            data: round(zero_shot((model, config), data, data_root=data_root), 4) for data in probed
         }
         language_image.save(model, config, making.part)
     return making.folder
@@ -348,17 +350,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     make: dict[str, Callable[..., Path]] = {
-        CLIP: lambda some, device: make_clip(some, data_root=given.data_root, device=device),
-        TEXT2IMAGE: lambda some, device: make_text2image(
-            some, validation=web(given.data_root, "val"), device=device
-        ),
+        name: partial(make_clip, config=config, name=name, data_root=given.data_root)
+        for name, config in CLIPS.items()
     }
+    make[TEXT2IMAGE] = lambda some, device: make_text2image(
+        some, validation=web(given.data_root, "val"), device=device
+    )
     try:
         for name in given.names:
             check_choice("model of the web", name, NAMES)
         device = machine.prepare(given.device)
         for name in given.names or NAMES:
-            folder = make[name](web(given.data_root), device)
+            folder = make[name](web(given.data_root), device=device)
             card = json.loads((folder / CARD).read_text(encoding="utf-8"))
             told = {key: card[key] for key in ("zero_shot", "fd") if key in card}
             machine.say(f"{folder.name}: kept; {told}")

@@ -88,7 +88,7 @@ def check_zero_shot(p: Mapping[str, Any]) -> str:
     recipe_of(p, 1)
     needs.check_device(p["device"])
     needs.check_extractor(p)
-    for name in set(p["encoders"]) & {web.CLIP}:
+    for name in set(p["encoders"]) & {*web.CLIPS}:
         web.kept(name)
     if "scratch" in p["parts"]:
         clones_by_name.recipe_of(p)
