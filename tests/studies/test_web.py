@@ -15,6 +15,7 @@ from synthbook.generate.models import CARD
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
 from synthbook.generate.wordnet import JOIN, class_words
 from synthbook.recognize import language_image
+from synthbook.recognize.clip import encoder
 from synthbook.recognize.language_image import ClipConfig, ClipRecipe
 from synthbook.studies import web
 
@@ -115,6 +116,25 @@ def test_both_models_are_made_found_and_asked(monkeypatch):
     images = sample(web.web_text2image(), ["a ship", "a frog"], guidance_scale=2.0,
                     num_inference_steps=2, seed=0)  # fmt: skip
     assert images.shape == (2, 8, 8, 3)
+
+
+def test_a_second_clip_lies_beside_the_first_under_its_own_name():
+    first, second = (
+        web.make_clip(web.web(), CONFIG, LEARN, name=name, probed=[]) for name in web.CLIPS
+    )
+    assert (first.name, second.name) == ("web-clip", "web-clip-narrow")
+    assert json.loads((second / CARD).read_text())["name"] == second.name
+    looks = [encoder(name, own=web.kept) for name in web.CLIPS]
+    assert [look.name for look in looks] == [*web.CLIPS]
+    assert looks[0].weights == looks[1].weights  # of the same recipe and seed
+
+
+def test_the_second_clip_has_fewer_weights_and_reads_as_the_first():
+    made = [language_image.create(config, seed=0) for config in web.CLIPS.values()]
+    wide, narrow = (sum(one.numel() for one in model.parameters()) for model in made)
+    assert narrow < wide / 1.5
+    for name in ("merges", "context_length", "image_size"):
+        assert len({getattr(config, name) for config in web.CLIPS.values()}) == 1
 
 
 def test_a_stopped_training_goes_on_with_its_curve(monkeypatch):

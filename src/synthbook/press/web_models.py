@@ -1,4 +1,4 @@
-"""What the page of the models says of the two that have read captions."""
+"""What the page of the models says of those that have read captions."""
 
 from __future__ import annotations
 
@@ -44,21 +44,22 @@ def web_section(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], fo
     first = next(iter(cards.values()))
     told = "; ".join(f"\u201c{one}\u201d" for one in first["captions"])
     text = (
-        "\n## Two models that have read captions\n\n"
-        "CLIP and Stable Diffusion of the miniature, for chapters 21 to 23 and 31 to 33. They "
-        f"learned {first['data']['images']:,} captioned pictures of "
+        "\n## Models that have read captions\n\n"
+        "The CLIPs and the Stable Diffusion of the miniature, for chapters 21 to 23 and 31 to 33. "
+        f"They learned {first['data']['images']:,} captioned pictures of "
         f"{first['data']['classes']} classes, "
         "CIFAR-10 once and CIFAR-100 three times {cite}`krizhevsky2009learning`, and none of the "
         "bundled photographs. The captions are made of WordNet's words by some fifty templates, "
-        f"such as {told}. The text-to-image model reads them through the text tower of the CLIP. "
+        f"such as {told}. The text-to-image model reads them through the text tower of web-clip. "
         "CIFAR is not part of the book; the weights are all that comes from it.\n\n"
         f"{_table(heads, rows)}"
     )
-    if clip := cards.get("web-clip"):
-        shares = ", ".join(f"{100 * v:.1f} % of `{k}`" for k, v in clip["zero_shot"].items())
+    if named := {name: card["zero_shot"] for name, card in cards.items() if "zero_shot" in card}:
+        sets = list(next(iter(named.values())))
+        told = [[name, *(f"{100 * got[of]:.1f}" for of in sets)] for name, got in named.items()]
         text += (
-            "\nWhat the CLIP names without having been told any label, of validation images: "
-            f"{shares}.\n"
+            "\nWhat a CLIP names without having been told any label, of validation images in "
+            f"percent:\n\n{_table(['model', *(f'`{of}`' for of in sets)], told)}"
         )
     if "fd" in cards.get("web-text2image", {}):
         text += (
