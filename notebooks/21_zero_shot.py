@@ -217,6 +217,7 @@ fig, axes = plt.subplots(len(blocks), 1, figsize=(0.84 * across, 0.9 * down * le
 for ax, (title, images) in zip(axes, blocks.items(), strict=True):
     names = [name.replace(" ", "\n") for name in target.classes[:across]] if title == "B" else None
     figures.image_grid(figures.light(columns(images, down, across)), down, across, names, ax)
+    ax.tick_params(labelsize="x-small")
     ax.set_title(title, fontsize="small", loc="left")
 plt.show()
 
