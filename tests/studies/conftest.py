@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from synthbook.gans.networks import create_discriminator, create_generator, save
 from synthbook.measure import features
+from synthbook.record.metrics import PRODUCES
 from synthbook.record.rows import Row
 from synthbook.studies import few_images
 from synthbook.studies.few_images import Finetuned
@@ -44,8 +45,29 @@ def distinct():
 
 @pytest.fixture
 def all_rows(distinct):
-    """Return a function from a study of chapters 52 and 53 to its rows."""
+    """Return a function from a study to its rows."""
     return lambda study: distinct(row for job in study.jobs for row in study.rows(*job))
+
+
+@pytest.fixture
+def produced(all_rows):
+    """Return a function from a chapter to one from its study to rows, which it may produce."""
+
+    def of(chapter: str) -> Callable[[Any], list[dict[str, Any]]]:
+        said = PRODUCES[chapter]
+
+        def rows(study: Any) -> list[dict[str, Any]]:
+            found = all_rows(study)
+            for row in found:
+                assert row["method"] in said.method
+                assert row["metric"] in said.metric
+                assert row["part"] in said.part
+                assert np.isfinite(row["value"]), row
+            return found
+
+        return rows
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from synthbook.generate.text import Made
 from synthbook.recognize import language_image
 from synthbook.recognize.filters import clip_filter
 from synthbook.recognize.language_image import ClipConfig
-from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
 from synthbook.studies import few_shots
 from synthbook.studies.few_shots import FewShots, check_few_shots, kept_of, plan_few_shots
@@ -71,19 +70,9 @@ def study(clip: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def rows_of(all_rows: Any) -> Any:
+def rows_of(produced: Any) -> Any:
     """(study) -> its rows, which its chapter may produce, each once."""
-
-    def rows(some: FewShots) -> list[dict[str, Any]]:
-        found, said = all_rows(some), PRODUCES["22_few_shot"]
-        for row in found:
-            assert row["method"] in said.method
-            assert row["metric"] in said.metric
-            assert row["part"] in said.part
-            assert np.isfinite(row["value"]), row
-        return found
-
-    return rows
+    return produced("22_few_shot")
 
 
 def only(rows: list[dict[str, Any]], **where: Any) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ from synthbook.measure.features import Extractor
 from synthbook.recognize import language_image
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.language_image import ClipConfig
-from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
 from synthbook.studies import clones_by_name, zero_shot
 from synthbook.studies.ready import Target, split_look
@@ -83,19 +82,9 @@ def study(clips: dict[str, Path]) -> Any:
 
 
 @pytest.fixture
-def rows_of(all_rows: Any) -> Any:
+def rows_of(produced: Any) -> Any:
     """(study) -> its rows, which its chapter may produce, each once."""
-
-    def rows(some: ZeroShot) -> list[dict[str, Any]]:
-        found, said = all_rows(some), PRODUCES["21_zero_shot"]
-        for row in found:
-            assert row["method"] in said.method
-            assert row["metric"] in said.metric
-            assert row["part"] in said.part
-            assert np.isfinite(row["value"]), row
-        return found
-
-    return rows
+    return produced("21_zero_shot")
 
 
 def only(rows: list[dict[str, Any]], **where: Any) -> list[dict[str, Any]]:
