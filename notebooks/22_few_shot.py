@@ -210,7 +210,6 @@ page.agreement()
 # One photograph of each class, and what came of it. With one shot half of the noise is laid over it, with sixteen a seventh.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "From top to bottom: a photograph of each class; images that start from it, with the strength for one to sixteen shots; and images of the same classes from noise alone, by sentences (LE) and by the class's name (B of chapter 21). Go down a column: where does the photograph end and the model's own idea of the class begin?", "name": "fig-22-starts"}, "image": {"alt": "A grid of small images with a column for each class: photographs in the first row, then images that start from them at falling strength, then images from noise."}}
-
 from synthbook.generate.from_images import strength_of
 
 seed, name = p.first_seed, p.targets[0]
