@@ -142,11 +142,11 @@ else:
 # %% [markdown]
 # ## The mechanism
 #
-# **Zero shots.** CLIP has an image encoder $g$ and a text encoder $h$ that end on one sphere. Of classes $c_1, \dots, c_k$ it is told
+# **Zero shots.** CLIP has an image encoder $g$ and a text encoder $h$ that end on one sphere. Of classes $c_1, \ldots, c_k$ it is told
 # in sentences $s_i$, "a photo of a $c_i$", whose features are the columns of a classifier:
 #
 # $$
-# W = \big[ h(s_1), \dots, h(s_k) \big], \qquad f(x) = \tau \, g(x)^\top W .
+# W = \big[ h(s_1), \ldots, h(s_k) \big], \qquad f(x) = \tau \, g(x)^\top W .
 # $$
 #
 # **Classifier tuning** (CT) starts from this $W$ and trains it, and nothing else, on images $x$ that were made for a class $y$. In place

@@ -169,7 +169,7 @@ pd.DataFrame({"strength": STRENGTHS, "steps that are left": steps}).rename_axis(
 # the basic strategy B), the {term}`real filter` RF drops the ones whose nearest shot is of another class:
 #
 # $$
-# \text{keep } x \text{ of class } c \iff \max_{y_j = c} g(x)^\top g(x_j) \ge \max_{y_j \ne c} g(x)^\top g(x_j).
+# \text{keep } x \text{ of class } c \Leftrightarrow \max_{y_j = c} g(x)^\top g(x_j) \ge \max_{y_j \ne c} g(x)^\top g(x_j).
 # $$
 #
 # **Both kinds of images.** *Mixed*, each step sees as many photographs as generated images. In two phases half of the steps see one

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import pytest
 from docutils.utils.math import MathError
+
+from synthbook.record.chapters import chapters, convert
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +58,14 @@ def test_the_source_is_kept_for_screen_readers(mathml):
 def test_what_cannot_be_read_is_an_error_that_says_why(mathml, tex, named):
     with pytest.raises(MathError, match=named):
         mathml(tex, display=False)
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
+def test_every_formula_of_a_chapter_can_be_read(mathml, chapter):
+    """Minutes before the build would say so."""
+    told = "\n\n".join(
+        cell.source for cell in convert(chapter).cells if cell.cell_type == "markdown"
+    )
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", told, flags=re.DOTALL)
+    for block, inline in re.findall(r"\$\$(.+?)\$\$|\$([^$]+?)\$", text, flags=re.DOTALL):
+        assert parse(mathml(block or inline, display=bool(block))).tag == "math"
