@@ -31,6 +31,8 @@ _ALIGNED = re.compile(r"\\(begin|end)\{(?:align|gather|split|eqnarray)\*?\}")
 _UNWRAPPED = re.compile(r"\\(?:begin|end)\{(?:equation|displaymath|math)\*?\}")
 # It knows sized delimiters in their left and right forms only.
 _SIZED = re.compile(r"\\(big|Big|bigg|Bigg)(?![A-Za-z])")
+# It takes all digits after `\frac` for one argument, TeX the first and the second for two.
+_SHORT = re.compile(r"\\([dt]?frac)\s*(\d)\s*(\d)")
 # Bars are fences of fixed size unless one of these stands before them.
 _SIZED_BAR = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?:\\[lr]?[vV]ert|\\?\|)")
 # HTML's named characters, which XML does not know (all but its own five).
@@ -44,7 +46,7 @@ def mathml(tex: str, *, display: bool) -> str:
     Raises `docutils.utils.math.MathError` for a command or environment without a translation.
     """
     plain = _UNWRAPPED.sub("", _ALIGNED.sub(r"\\\1{aligned}", tex))
-    plain = _SIZED.sub(r"\\\1l", plain).strip()
+    plain = _SHORT.sub(r"\\\1{\2}{\3}", _SIZED.sub(r"\\\1l", plain)).strip()
     try:
         markup = tex2mathml(plain, as_block=display).replace(f' xmlns="{NAMESPACE}"', "")
     except (AttributeError, IndexError, TypeError) as error:  # as for `&` outside an environment

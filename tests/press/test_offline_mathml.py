@@ -39,6 +39,12 @@ def test_amsmath_environments_become_rows(mathml, name):
     assert len(tree.findall(".//mtr")) == 2
 
 
+def test_digits_without_braces_are_an_argument_each(mathml):
+    short, long = (mathml(rf"\tfrac{half} x", display=True) for half in ("12", "{1}{2}"))
+    assert [child.text for child in parse(short).find("mfrac")] == ["1", "2"]
+    assert short.partition("<mfrac")[2] == long.partition("<mfrac")[2]
+
+
 def test_bars_grow_only_when_told_to(mathml):
     def stretchy(tex: str) -> set[str | None]:
         bars = (mo for mo in parse(mathml(tex, display=True)).iter("mo") if mo.text == "‖")
