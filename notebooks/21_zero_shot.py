@@ -487,8 +487,8 @@ page.claims()
 # %% [markdown]
 # **Reading them.**
 #
-# - **Two CLIPs.** The recorded runs ask two (ready-02, ready-03): `web-clip`, the first, and `web-clip-narrow`, which has read the same captions with
-#   towers half as wide. Which is the weaker say zero shots on validation photographs.
+# - **Two CLIPs.** Runs for the record ask two (ready-02, ready-03): `web-clip`, the first, and `web-clip-narrow`, which has read the same captions with
+#   towers half as wide and a layer less for texts. Zero shots on validation photographs say which of them is the weaker.
 # - **Data sets.** The paper has seventeen; here are ten kinds and 68 classes of the same photographs, three classes in full, and the
 #   ten kinds in sketches and renditions in place of ImageNet-Sketch and -R. They are not independent of each other.
 # - **Generators.** All seeds ask the same text-to-image model, as in the paper: intervals say nothing of another one.

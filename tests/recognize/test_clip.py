@@ -144,7 +144,7 @@ def test_a_pretrained_tag_has_its_own_preprocessing_and_activation(tmp_path, mon
     [
         ("RN51:openai", "no network 'RN51'; did you mean 'RN5"),
         ("web-clap", "no network 'web-clap'; did you mean 'web-clip'"),
-        ("", "open_clip has no network ''; give 'web-clip', 'NETWORK:TAG'"),
+        ("", "open_clip has no network ''; give 'web-clip', 'web-clip-narrow', 'NETWORK:TAG'"),
         ("RN50:opanai", "no weights 'opanai' of 'RN50'; did you mean 'openai'"),
         ("web-clip", "nobody said where it lies; give own="),
         ("local-dir:/nowhere", "has no open_clip_config.json"),

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from synthbook.data import ImageSet
 
 LOCAL, OWN = "local-dir:", ("web-clip", "web-clip-narrow")
-FORMS = "'web-clip', 'NETWORK:TAG' of open_clip such as 'RN50:openai', or 'local-dir:FOLDER'"
+FORMS = (
+    f"{', '.join(map(repr, OWN))}, 'NETWORK:TAG' of open_clip such as 'RN50:openai', or "
+    "'local-dir:FOLDER'"
+)
 UNTRUSTED = "trust_remote_code"  # a setting by which a folder could have its own code run
 CHUNK = 2048  # images that are kept together
 BATCH = 256  # images that a network sees at once
