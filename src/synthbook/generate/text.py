@@ -32,6 +32,7 @@ from synthbook.randomness import torch_generator
 # the same to the bit alone, in any batch and at any place in it. Eight are some four times as fast
 # as one for small networks, and more gain nothing.
 LANES = 8
+ON_A_GPU = 100  # images a call of the book's own small pipeline there, where rounding may differ
 TRIES = 20  # images of a seed before a prompt that gives black ones only is given up
 KEPT = 1024  # prompts whose embeddings are kept: each takes some 0.1 MB, or 0.3 MB for SDXL
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")

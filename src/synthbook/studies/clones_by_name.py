@@ -307,11 +307,11 @@ class Bed:
     @cached_property
     def generator(self) -> TextToImage:
         """The pipeline that makes clones."""
-        from synthbook.generate.text import TextToImage, opened
+        from synthbook.generate.text import opened
 
         if self.p.model:
             return opened(self.p.model, device=self.device)
-        return TextToImage(web.web_text2image(self.device), name=web.TEXT2IMAGE, device=self.device)
+        return web.text_to_image(self.device)
 
     def asked(self, form: str) -> Prompted:
         """Return the generator as it is asked for these classes by a form of prompts."""

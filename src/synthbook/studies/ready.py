@@ -40,11 +40,9 @@ def look_of(p: Any, device: str, name: str = "") -> Encoder:
 @cache
 def generator_of(model: str, device: str) -> TextToImage:
     """Return a pipeline by name or folder; "" is the book's own."""
-    from synthbook.generate.text import TextToImage, opened
+    from synthbook.generate.text import opened
 
-    if model:
-        return opened(model, device=device)
-    return TextToImage(web.web_text2image(device), name=web.TEXT2IMAGE, device=device)
+    return opened(model, device=device) if model else web.text_to_image(device)
 
 
 def split_look(data: str) -> tuple[str, str]:

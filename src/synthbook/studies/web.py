@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ from synthbook.recognize import language_image
 from synthbook.recognize.language_image import ClipConfig, ClipRecipe
 from synthbook.store import atomic_write, commit
 from synthbook.sums import digest, sums_of
+
+if TYPE_CHECKING:
+    from synthbook.generate.text import TextToImage
 
 PLACE = "web"  # the folder of these models, beside others
 CLIP, NARROW, TEXT2IMAGE = "web-clip", "web-clip-narrow", "web-text2image"
@@ -141,6 +144,14 @@ def web_text2image(device: str = "cpu") -> Any:
     """Return the book's pipeline from captions to images of 32 pixels."""
     folder = kept(TEXT2IMAGE)
     return text_diffusion.load(folder, *_reader(web_clip())).to(device)
+
+
+def text_to_image(device: str = "cpu") -> TextToImage:
+    """Return it as the chapters ask it for images."""
+    from synthbook.generate.text import ON_A_GPU, TextToImage
+
+    how = {"name": TEXT2IMAGE, "batch_size": ON_A_GPU, "device": device}
+    return TextToImage(web_text2image(device), **how)
 
 
 def _reader(clip: tuple[Any, ClipConfig]) -> tuple[Any, Any]:
