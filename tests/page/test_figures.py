@@ -215,6 +215,13 @@ def test_a_sheet_is_a_row_of_images_for_each_name():
     plt.close(axes.figure)
 
 
+def test_a_sheet_of_nothing_says_so():
+    axes = figures.sheet([], 12)
+    assert [text.get_text() for text in axes.texts] == ["This run makes none of these images."]
+    assert not axes.axison
+    plt.close(axes.figure)
+
+
 def test_the_grid_holds_the_images_in_reading_order(axes):
     images = np.stack([np.full((4, 4, 1), 20 * k, np.uint8) for k in range(5)])
     figures.image_grid(images, 2, 3, titles=["a", "b", "c"], row_titles=["x", "y"], ax=axes)

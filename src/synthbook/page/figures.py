@@ -180,10 +180,15 @@ def image_grid(
 def sheet(lines: Iterable[tuple[str, np.ndarray]], columns: int, side: float = 0.42) -> Axes:
     """Draw names and the first of their images, uint8 ``[N, H, W, 3]``, a row each, in a figure.
 
-    ``side`` is that of an image in inches.
+    ``side`` is that of an image in inches. Without lines the figure says that there are none.
     """
     import matplotlib.pyplot as plt
 
+    if not (lines := [*lines]):
+        _, ax = plt.subplots(figsize=(side * (columns + 3), side))
+        ax.set_axis_off()
+        ax.text(0, 0.5, "This run makes none of these images.", va="center")
+        return ax
     names, rows = zip(*lines, strict=True)
     _, ax = plt.subplots(figsize=(side * (columns + 3), side * len(rows) + 0.1))
     grid = light(images[:columns] for images in rows)
