@@ -27,8 +27,9 @@ MAY = {
     "claims": GROUND | {"record"},
     "page": GROUND | {"record", "claims"},
     "press": GROUND | {"record", "claims", "page"},
-    # data: only to list and fetch; generate: only for the command that makes a data set
-    "cli": GROUND | {"record", "claims", "page", "press", "data", "generate"},
+    # data: only to list and fetch; generate: only for the command that makes a data set, and
+    # studies for the pipeline that it finds in the book
+    "cli": GROUND | {"record", "claims", "page", "press", "data", "generate", "studies"},
 }  # fmt: skip
 
 

@@ -103,7 +103,8 @@ def _clone_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = "a file with a class a line (name, definition, parent), or a set such as imagenet100"
     add("classes", metavar="CLASSES", help=text)
-    text = "a text-to-image pipeline of diffusers: a folder, or its id on the Hub"
+    text = "a text-to-image pipeline of diffusers, a folder or its id on the Hub; or the one that "
+    text += "comes with the book, web-text2image, for images of 32 pixels of what CIFAR shows"
     add("--model", required=True, help=text)
     add("--out", type=Path, required=True, help="the folder of the data set")
     add("--per-class", type=int, metavar="N", help="images of each class")
@@ -397,8 +398,9 @@ def show_data(given: argparse.Namespace) -> int | None:
 def clone_classes(given: argparse.Namespace) -> None:
     """Make a data set of generated images, or say what it would cost."""
     from synthbook.generate.clone_command import run
+    from synthbook.studies import web
 
-    run(given)
+    run(given, {web.TEXT2IMAGE: web.text_to_image})
 
 
 def write_sentences(given: argparse.Namespace) -> None:

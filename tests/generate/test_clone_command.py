@@ -274,3 +274,16 @@ def test_a_worker_under_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_sizes_on_a_disk_are_told_in_three_digits() -> None:
     told = [clone_command._bytes(n) for n in (0, 999, 12_345, 5e8, 1.5e12, 3.21e15)]
     assert told == ["0 bytes", "999 bytes", "12.3 kB", "500 MB", "1.5 TB", "3,210 TB"]
+
+
+def test_the_books_own_pipeline_has_a_name(
+    classes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["clone", classes, "--model", "web-text2image", "--out", str(tmp_path / "own"), *FAST]
+    assert main([*given, "--device", "cpu"]) == 0
+    made = [Image.open(path) for path in sorted((tmp_path / "own").glob("*/*.png"))]
+    assert [image.size for image in made] == [(32, 32)] * 9
+    assert len({image.tobytes() for image in made}) == 9
+    capsys.readouterr()
+    assert main([*given, "--device", "cpu", "--scheduler", "DDIMScheduler", "--compile"]) == 2
+    assert "'web-text2image' of the book takes no --scheduler, --compile" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from synthbook.generate.dataset import Rate
     from synthbook.generate.text import TextToImage
 
+Own = Mapping[str, Callable[[str], "TextToImage"]]  # name -> device -> pipeline
 FOLDER_UNIT = 256  # images of folders that are reported together
 SIDE = 512  # pixels, where a price is asked for without a size and without the model
 
 
-def run(given: Namespace) -> None:
-    """Make the data set, or say what it would cost."""
+def run(given: Namespace, own: Own) -> None:
+    """Make the data set, or say what it would cost; ``own`` are pipelines that have a name here."""
     from synthbook.machine import prepare
 
     words = classes_of(given.classes)
@@ -47,9 +48,9 @@ def run(given: Namespace) -> None:
         str(given.model), _shots(given, names), given.strength,
     )  # fmt: skip
     if given.dry_run:
-        return print(priced(plan, given))
+        return print(priced(plan, given, own))
     worker, device = share(given.worker, given.device)
-    generator = _opened(given, prepare(device))
+    generator = _opened(given, prepare(device), own)
     plan = _by(plan, generator)
 
     from synthbook.generate.dataset import make
@@ -86,9 +87,15 @@ def _by(plan: Plan, generator: TextToImage) -> Plan:
     return replace(plan, made_by=generator.identity)
 
 
-def _opened(given: Namespace, device: str, *, local: bool = False) -> TextToImage:
+def _opened(given: Namespace, device: str, own: Own, *, local: bool = False) -> TextToImage:
     from synthbook.generate.text import opened
 
+    if given.model in own:
+        options = ("scheduler", "compile", "safety_checker", "revision", "variant")
+        if extra := [name for name in options if getattr(given, name)]:
+            said = ", ".join(f"--{name.replace('_', '-')}" for name in extra)
+            raise InputError(f"'{given.model}' of the book takes no {said}; leave it out")
+        return own[given.model](device)
     return opened(
         given.model, scheduler=given.scheduler, precision=given.precision, compiled=given.compile,
         safety_checker=given.safety_checker, batch_size=given.batch_size, device=device,
@@ -158,7 +165,7 @@ def share(worker: str | None, device: str) -> tuple[tuple[int, int], str]:
     return (rank, size) if size > 1 else (0, 1), device
 
 
-def priced(plan: Plan, given: Namespace) -> str:
+def priced(plan: Plan, given: Namespace, own: Own) -> str:
     """Return what a data set is and what it costs, as text.
 
     The rate is ``given.rate``, or measured with the model on this machine.
@@ -172,7 +179,7 @@ def priced(plan: Plan, given: Namespace) -> str:
             raise InputError(f"--rate {given.rate} is images a second; give more than 0")
         rate, said = Rate(1 / given.rate, guess), "as given"
     else:
-        rate, said = _measured(plan, given, measured)
+        rate, said = _measured(plan, given, own, measured)
     hours = len(plan) * rate.seconds / 3600
     counts = plan.counts
     each = f"{counts[0]:,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
@@ -201,13 +208,15 @@ def _started(plan: Plan) -> str:
     return f"; from {len(plan.shots):,} real images at strength {said}, so fewer steps are done"
 
 
-def _measured(plan: Plan, given: Namespace, measured: Callable[..., Rate]) -> tuple[Rate, str]:
+def _measured(
+    plan: Plan, given: Namespace, own: Own, measured: Callable[..., Rate]
+) -> tuple[Rate, str]:
     """Return the rate of the model, which must be on this machine, and where it was measured."""
     from synthbook.machine import prepare, processor
 
     device = prepare(given.device)
     try:
-        generator = _opened(given, device, local=True)
+        generator = _opened(given, device, own, local=True)
     except InputError as error:
         raise InputError(
             f"{error}; or give --rate, in images a second, to have the price without the model"
