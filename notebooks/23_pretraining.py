@@ -126,8 +126,8 @@ def of_amounts(table, whose):
         for ax in axes[0]
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    how = {"ncols": len(panels), "fontsize": "small", "loc": "outside upper center"}
-    fig.legend([*legend.values()], [*legend], **how)
+    how = {"ncols": len(panels), "loc": "outside upper center"}
+    fig.legend([*legend.values()], [*legend], fontsize="small", **how)
     fig.supxlabel(f"generated images, in sets of photographs ({whose})", fontsize="small")
     plt.show()
 
