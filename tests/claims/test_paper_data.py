@@ -109,6 +109,8 @@ AWAITED: set[tuple[str, str, object]] = {
         "metric": ("gain", "prior_spread"),
     }.items()
     for value in values
+} | {
+    ("23_pretraining", "network", "transformer"),  # ready-34; the grid has one network
 }
 
 

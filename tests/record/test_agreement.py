@@ -52,6 +52,10 @@ def test_where_seeds_never_differ_a_difference_is_not_explained(value: float, ok
     agreement = compare([row(value)], [row(5.0, seed) for seed in range(5)])
     assert agreement.ok is ok
     assert agreement.largest == (0.0 if ok else math.inf)
+    assert "inf" not in agreement.text
+    assert (
+        "largest difference in a row that is the same for all seeds" in agreement.text
+    ) is not ok
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,14 @@ def test_another_processor_is_named_where_values_differ(there: str, here: str, m
     agreement = compare([on(here, 5.5)], [on(there, 5.0), row(6.0, 1)])
     assert ("; recorded on A, run on B" in agreement.text) is moved
     assert compare([on("B", 5.0)], [on("A", 5.0)]).moved == ""
+
+
+def test_rows_of_a_gpu_are_said_to_be_of_it() -> None:
+    gpu = PROVENANCE.model_copy(update={"processor": "A", "device": "cuda (H100)"})
+    cpu = PROVENANCE.model_copy(update={"processor": "A", "device": "cpu"})
+    recorded = [row(5.0).model_copy(update={"provenance": gpu}), row(6.0, 1)]
+    agreement = compare([row(5.5).model_copy(update={"provenance": cpu})], recorded)
+    assert agreement.moved == "; recorded on cuda (H100), run on A"
 
 
 def test_nothing_on_record_is_said() -> None:

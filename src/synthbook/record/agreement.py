@@ -34,7 +34,7 @@ class Agreement:
             difference of two seeds), and ``worst``, the row it is of, in words.
         outside: differences larger than 99 % of those between two seeds.
         moved: where rows that differ were recorded and where they were made anew, if on another
-            processor.
+            processor or GPU.
     """
 
     rows: int
@@ -57,8 +57,10 @@ class Agreement:
             return f"{self.rows} rows, none of them on record for these seeds and settings."
         text = f"{self.rows} rows, {self.compared} on record for the same seed, {self.equal} equal"
         if self.equal < self.compared:
-            text += f"; largest difference {self.largest:.1f} times what two seeds differ by "
-            text += f"({self.worst}){self.moved}"
+            times = f"{self.largest:.1f} times what two seeds differ by"
+            if math.isinf(self.largest):
+                times = "in a row that is the same for all seeds on record"
+            text += f"; largest difference {times} ({self.worst}){self.moved}"
         return text + ("." if self.ok else f"; {self.outside} differ by more than seeds explain.")
 
 
@@ -77,8 +79,8 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
         seeds = known[_any_seed(row)]
         if row.seed not in seeds:
             continue
-        before, there = seeds[row.seed].value, seeds[row.seed].provenance.processor
-        here = row.provenance.processor
+        before, there = seeds[row.seed].value, _machine(seeds[row.seed])
+        here = _machine(row)
         compared += 1
         equal += row.value == before
         if row.value != before and there and here not in ("", there):
@@ -94,6 +96,12 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
 
 def _any_seed(row: Row) -> tuple:
     return identity(row.model_copy(update={"seed": 0}))
+
+
+def _machine(row: Row) -> str:
+    """Return what computed a row: its GPU, or else its processor, "" if that is not known."""
+    device = row.provenance.device
+    return row.provenance.processor if device.startswith("cpu") else device
 
 
 def _ratio(difference: float, values: Collection[float]) -> float:
