@@ -351,18 +351,19 @@ page.claims()
 # - **How far there is to go.** A clone is to be 20 points above naming the largest class. With these networks and steps the photographs
 #   themselves are 25 above it, so that little less than all they teach would do (fake-01).
 # - **What is drawn.** Ask first whether the generator draws what it is asked for: see *agreement* above. It does so most often when asked
-#   by names, with *a photo of* or without, and there accuracy is highest; parents, scenes and definitions come after (fake-03, fake-04, fake-27). The generator's captions
-#   have the words of nine of the ten kinds, but of their definitions that of the bird only, and scenes meant a colour to it. To its small
-#   text tower the longer prompts may say less, and not more.
-# - **Pressing** for the prompt makes more images of the class and less varied ones, and accuracy stays where it is (fake-05); the forms lie as far apart
-#   at 2 as at 7.5 (fake-06). Why *precision* falls with it
-#   (fake-07, fake-08) can be seen in the pictures: colours become stronger than photographs have them. The paper judged by eye, larger pictures of a much larger model.
-# - **Sketches and renditions** are made of the test photographs and keep their composition, which only the classifier of photographs has seen
-#   in training; those of the paper were collected elsewhere (fake-11). Accuracies are low for everybody there, and a small difference is a large ratio.
-# - **The second test** is no harder than the first, so that nothing can be kept that is lost (fake-16). To ask this takes photographs of the same kinds that
-#   others collected, on which the classifier of photographs loses two points or more: `-p other_tests=v2=FOLDER`.
-# - **Several crops** cost the photographs some five points and make no difference to clones that five seeds could tell (fake-23). The small ones
-#   are a small part of a picture of 32 pixels, brought to 8, on which not much of a thing is left.
+#   by names, with *a photo of* or without, and there accuracy is highest; parents, scenes and definitions come after (fake-03, fake-04,
+#   fake-27). The generator's captions have the words of nine of the ten kinds, but of their definitions that of the bird only, and scenes
+#   meant a colour to it. To its small text tower the longer prompts may say less, and not more.
+# - **Pressing** for the prompt makes more images of the class and less varied ones, and accuracy stays where it is (fake-05); the forms
+#   lie as far apart at 2 as at 7.5 (fake-06). That *precision* falls with it (fake-07, fake-08) fits the pictures, whose colours become
+#   stronger than those of photographs. The paper judged by eye, and larger pictures of a much larger model.
+# - **Sketches and renditions** are made of the test photographs and keep their composition, of which only the classifier of photographs
+#   has learned; those of the paper were collected elsewhere (fake-11). Accuracies are low for everybody there, and a small difference is
+#   a large ratio.
+# - **The second test** is no harder than the first, so that nobody loses anything on it (fake-16). To ask this takes photographs of the
+#   same kinds that others collected, on which the classifier of photographs loses two points or more: `-p other_tests=v2=FOLDER`.
+# - **Several crops** cost the photographs some five points and make no difference to clones that five seeds could tell (fake-23). The
+#   small ones are a small part of a picture of 32 pixels, brought to 8, on which not much of a thing is left.
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

@@ -253,11 +253,13 @@ page.claims()
 # %% [markdown]
 # **Reading them.** What is said here of causes is explanation, and no finding.
 #
-# - **Size.** Ten times as many images add less to accuracy on photographs than one seed differs from another, and a hundredth of the largest clone is
-#   nearly as good as all of it (fake-09, fake-10). What is added are more images of the same kind, and of these clones, by definitions, only a quarter is of the class asked for
-#   (the table of images of {doc}`31_prompts`): their number cannot make up for that. On sketches the smallest clone is best, which these rows do not explain.
-# - **Many classes.** Scenes beat definitions at 7.5 on four of the five tests, as in the paper, but weaker guidance does not beat scenes (fake-15). All three clones name some
-#   six of a hundred photographs rightly, where classifiers of photographs name thirty, so that orders among them hang on one point.
+# - **Size.** Ten times as many images add less to accuracy on photographs than one seed differs from another, and a hundredth of the
+#   largest clone is nearly as good as all of it (fake-09, fake-10). What is added are more images of the same kind, and of these clones,
+#   by definitions, only a quarter is of the class asked for (the table of images of {doc}`31_prompts`): numbers may not make up for that.
+#   On sketches the smallest clone is best, which these rows do not explain.
+# - **Many classes.** Scenes beat definitions at 7.5 on four of the five tests, as in the paper, but weaker guidance does not beat scenes
+#   (fake-15). All three clones name some six of a hundred photographs rightly, where classifiers of photographs name thirty, so that
+#   orders among them hang on one point.
 # - **Shifts.** Accuracies are lower there for both, so a part of every narrowing is arithmetic: a check compares ratios beside.
 # - **The second test** was collected anew in the paper, years later. Here it is drawn from the same collection by the same rule, so
 #   that nothing need be lost on it; the claim about it is asked only where something is.
