@@ -62,7 +62,7 @@ from synthbook.studies import fake
 p = parameters("32_scale_and_shift", globals())
 print(fake.check_sizes(p), fake.plan_sizes(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy over the size of the clone, in multiples of the number of photographs, at equal steps of training; means over seeds with 95 % intervals. The grey line is the photographs themselves. Look where the line of a panel flattens, and in which panels it reaches the grey one.", "name": "fig-32-sizes"}, "image": {"alt": "Five small line charts of accuracy over the size of a clone, one for each kind of test images, each with a grey line for the photographs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy over the size of the clone, in multiples of the number of photographs, at equal steps of training; means over seeds with 95 % intervals. The grey line is the photographs themselves. Look where the line of a panel rises, falls or is flat, and how near it comes to the grey one.", "name": "fig-32-sizes"}, "image": {"alt": "Five small line charts of accuracy over the size of a clone, one for each kind of test images, each with a grey line for the photographs."}}
 import matplotlib.pyplot as plt
 
 from synthbook.page import figures
@@ -124,6 +124,9 @@ from synthbook.randomness import derive
 
 # %% [markdown]
 # ## The experiment
+#
+# A classifier of the photographs, and one of each clone. The recorded rows are from a GPU, this run's from a processor, with the
+# differences that {doc}`31_prompts` tells of.
 
 # %% tags=["experiment"]
 from synthbook.machine import prepare
@@ -238,7 +241,7 @@ order += [
     for size in sizes_of
 ]
 page.table(
-    ["part", "line"], "test", paper, lines_of, headings={"line": "learned from"}, order=order
+    ["line", "part"], "test", paper, lines_of, headings={"line": "learned from"}, order=order
 )
 
 # %% [markdown]
@@ -248,13 +251,21 @@ page.table(
 page.claims()
 
 # %% [markdown]
-# **Reading them.**
+# **Reading them.** What is said here of causes is explanation, and no finding.
 #
+# - **Size.** Ten times as many images add less to accuracy on photographs than one seed differs from another, and a hundredth of the
+#   largest clone is nearly as good as all of it (fake-09, fake-10). What is added are more images of the same kind, and of these clones,
+#   by definitions, only a quarter is of the class asked for (the table of images of {doc}`31_prompts`): numbers may not make up for that.
+#   On sketches the smallest clone is best, which these rows do not explain.
+# - **Many classes.** Scenes beat definitions at 7.5 on four of the five tests, as in the paper, but weaker guidance does not beat scenes
+#   (fake-15). All three clones name some six of a hundred photographs rightly, where classifiers of photographs name thirty, so that
+#   orders among them hang on one point.
 # - **Shifts.** Accuracies are lower there for both, so a part of every narrowing is arithmetic: a check compares ratios beside.
 # - **The second test** was collected anew in the paper, years later. Here it is drawn from the same collection by the same rule, so
 #   that nothing need be lost on it; the claim about it is asked only where something is.
 # - **The hardest photographs** are those that a network of *another* kind finds hard. ImageNet-A was chosen against a ResNet-50,
-#   which is why such a network has 0.0 % in the paper's table, and a clone of a thousand classes is ahead of it there.
+#   which is why such a network has 0.0 % in the paper's table, and a clone of a thousand classes is ahead of it there. Here the classifier of
+#   photographs loses half of its accuracy there and is within ten points of the clone (fake-13), because it has little left to be ahead with.
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

@@ -59,6 +59,20 @@ def test_where_seeds_never_differ_a_difference_is_not_explained(value: float, ok
 
 
 @pytest.mark.parametrize(
+    ("value", "device", "ok"),
+    [(5.01, "cuda (a GPU)", True), (5.1, "cuda (a GPU)", False), (5.01, "cpu", False)],
+)
+def test_what_no_seed_changes_may_differ_by_the_rounding_of_a_gpu(
+    value: float, device: str, ok: bool
+) -> None:
+    source = PROVENANCE.model_copy(update={"device": device})
+    recorded = [row(5.0, seed).model_copy(update={"provenance": source}) for seed in range(5)]
+    agreement = compare([row(value)], recorded)
+    assert agreement.ok is ok
+    assert ("1 that no seed changes differ by a GPU's rounding, 0.2 %" in agreement.text) is ok
+
+
+@pytest.mark.parametrize(
     ("there", "here", "moved"),
     [("A", "B", True), ("A", "A", False), ("", "B", False), ("A", "", False)],
 )
