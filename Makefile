@@ -28,7 +28,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -x .uv/bin/uv || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
 	@test -x $(BIN)/python || .uv/bin/uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
 	@echo "installing the versions of requirements.lock into $(VENV) ..."
-	@.uv/bin/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@.uv/bin/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m ipykernel install --sys-prefix --env PYTHONSAFEPATH 1 >/dev/null 2>&1  # imports nothing that lies beside a notebook
 	@touch $@

@@ -154,7 +154,7 @@ bed = next(iter(study.beds.values()))
 across = min(10, bed.splits.train.num_classes)
 fig, axes = plt.subplots(len(TITLES), 1, figsize=(0.74 * across, 0.82 * len(TITLES)))
 for ax, (test, title) in zip(axes, TITLES.items(), strict=True):
-    tiles = figures.light(columns(bed.tests[test], 1, across))
+    tiles = figures.light(columns(bed.test_of(test), 1, across))
     figures.image_grid(tiles, 1, across, ax=ax)
     ax.set_title(title, fontsize="small", loc="left")
 plt.show()

@@ -93,6 +93,24 @@ def test_images_that_are_kept_are_not_made(source: Prompted, no_builds: Any) -> 
         shipped.sample([0], seed=5, guidance_scale=3.0, num_inference_steps=2)
 
 
+def test_what_makes_images_is_opened_when_one_is_missing(source: Prompted) -> None:
+    opened = []
+
+    def opening() -> Any:
+        opened.append(1)
+        return source.generator
+
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    kept = {prompted.asked_for(*source.asked(0, [0], 5)[0], **HOW): pixels}
+    late = Prompted(opening, WORDS, "scene", scenes=SCENES, kept=kept)
+    assert not late.sample([0], seed=5, **HOW).any()
+    assert not opened
+    np.testing.assert_array_equal(
+        late.sample([0, 0, 1], seed=5, **HOW)[2], source.sample([1], seed=5, **HOW)[0]
+    )
+    assert opened == [1]
+
+
 def test_images_from_shots_are_kept_by_start_and_strength(source: Prompted, no_builds: Any) -> None:
     told = {"cat": ("a cat", "two cats"), "dog": ("the dog",)}
     real = ImageSet(

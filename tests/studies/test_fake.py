@@ -129,17 +129,17 @@ def test_equal_sets_and_seeds_are_learned_once(no_builds: Any) -> None:
 
 def test_the_five_tests_are_real_images_and_folders_may_take_their_places(tmp_path: Path) -> None:
     bed = Bed(check_values("31_prompts", SMALL), "cpu")
-    assert tuple(bed.tests) == TESTS
+    tests = {name: bed.test_of(name) for name in TESTS}
     test = load("caltech10").test
     for name in ("test", "sketch", "rendition"):
-        np.testing.assert_array_equal(bed.tests[name].labels, test.labels)
-    assert len(bed.tests["adversarial"]) < len(test) / 2
+        np.testing.assert_array_equal(tests[name].labels, test.labels)
+    assert len(tests["adversarial"]) < len(test) / 2
     for kind in ("boat", "bird"):
         (tmp_path / "v2" / kind).mkdir(parents=True)
         Image.fromarray(test.images[0]).save(tmp_path / "v2" / kind / "1.png")
     p = check_values("31_prompts", SMALL | {"other_tests": [f"v2={tmp_path / 'v2'}"]})
     fake.check_prompts(p)
-    own = Bed(p, "cpu").tests["v2"]
+    own = Bed(p, "cpu").test_of("v2")
     assert [own.classes[k] for k in own.labels] == ["bird", "boat"]
     (row, *_) = Bed(p, "cpu").accuracy_rows(bed.trained(bed.real(0), 0), ["v2"])
     assert row["value"] in (0, 50, 100)

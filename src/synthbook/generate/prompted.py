@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ class Prompted:
     again.
 
     Args:
-        generator: what makes the images; None if all are ``kept``.
+        generator: what makes the images, or opens what does when the first one is not ``kept``;
+            None if all are.
         words: of the classes.
         form: of their prompts (`prompts.FORMS`).
         scenes: of a form with scenes; those of Places if None.
@@ -48,13 +49,14 @@ class Prompted:
     conditional, left = True, None
 
     def __init__(
-        self, generator: TextToImage | None, words: Sequence[ClassWords], form: str = "name", *,
+        self, generator: TextToImage | Callable[[], TextToImage] | None,
+        words: Sequence[ClassWords], form: str = "name", *,
         scenes: Sequence[str] | None = None, image_size: int = 0, channels: int = 3,
         family: str = "text", sentences: Mapping[str, Sequence[str]] | None = None,
         shots: Shots | None = None, strength: float | None = None,
         kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
-        self.generator, self.words, self.form, self.family = generator, tuple(words), form, family
+        self._given, self.words, self.form, self.family = generator, tuple(words), form, family
         self.scenes, self.shape, self.kept = scenes, (image_size, channels), kept or {}
         self.classes = tuple(word.name for word in words)
         self.sentences, self.shots, self.unconditional = sentences, shots, shots is None
@@ -69,6 +71,11 @@ class Prompted:
                 f"{len(words)} or others are asked for; give those of the same ones"
             )
         self.strengths = shots.strengths(strength) if shots else ()
+
+    @cached_property
+    def generator(self) -> TextToImage | None:
+        """What makes the images that are not kept."""
+        return self._given() if callable(self._given) else self._given
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -293,6 +293,7 @@ class Bed:
             "input_size": self.recipe.views.global_size or self.side, "device": device
         }  # fmt: skip
         self.look = features.extractor(p.extractor, device, size=p.extractor_size)
+        self._tests: dict[str, Images] = {}
 
     def real(self, seed: int) -> Images:
         """Return the photographs to learn from; classes as frequent among them as in the set."""
@@ -319,7 +320,7 @@ class Bed:
 
         kept = {} if self.p.model or self.device != "cpu" else web.kept_samples()
         how = {"image_size": self.side, "channels": self.channels, "kept": kept}
-        return Prompted(self.generator, self.words, form, **how)
+        return Prompted(lambda: self.generator, self.words, form, **how)
 
     def clone(self, seed: int, form: str, scale: float, size: float = 1.0) -> Images:
         """Return a clone of the photographs, ``size`` times as large; a larger one has the smaller.
@@ -377,35 +378,35 @@ class Bed:
         rows = self.look.cached(real.images)
         return fit(rows, real.labels, PENALTY, classes=real.classes, name=self.data)[0]
 
-    @cached_property
-    def tests(self) -> dict[str, Images]:
-        """The five sets of real images that stand for ImageNet's, by name (`data.shift`).
+    def test_of(self, name: str) -> Images:
+        """Return one of the sets of real images that stand for ImageNet's (`data.shift`).
 
         Those of the chapter's ``other_tests`` are folders of a reader's in their place.
         """
-        test, given = self.splits.test, source_paths(self.p.other_tests)
-        made: dict[str, Callable[[], ImageSet]] = {
-            "v2": lambda: second_draw(self.splits), "sketch": lambda: sketches(test),
-            "rendition": lambda: renditions(test, seed=0),
-            "adversarial": lambda: hardest(
-                test, self.judge.logits(self.look.cached(test.images))
-            ),
-        }  # fmt: skip
-        how = {"image_size": self.side, "channels": self.channels}
-        classes = self.splits.train.classes
-        tests: dict[str, Images] = {"test": test}
-        for name, make in made.items():
-            tests[name] = (
-                of_folder(Path(given[name]).expanduser(), **how).labelled_as(classes)
-                if name in given
-                else make()
-            )
-        return tests
+        if name not in self._tests:
+            self._tests[name] = self._test(name)
+        return self._tests[name]
+
+    def _test(self, name: str) -> Images:
+        given, test = source_paths(self.p.other_tests), self.splits.test
+        if name in given:
+            how = {"image_size": self.side, "channels": self.channels}
+            classes = self.splits.train.classes
+            return of_folder(Path(given[name]).expanduser(), **how).labelled_as(classes)
+        if name == "v2":
+            return second_draw(self.splits)
+        if name == "sketch":
+            return sketches(test)
+        if name == "rendition":
+            return renditions(test, seed=0)
+        if name == "adversarial":
+            return hardest(test, self.judge.logits(self.look.cached(test.images)))
+        return test
 
     def accuracy_rows(self, model: Classifier, names: Sequence[str] = TESTS, **about: Any) -> Rows:
         """Yield accuracies on the tests, among the classes that each has."""
         for name in names:
-            of = deferred(self.tests[name])
+            of = deferred(self.test_of(name))
             parts = np.array_split(np.arange(len(of)), -(-len(of) // CHUNK))
             logits = np.concatenate(
                 [predict(model, of.read(part), **self.reading).numpy() for part in parts]
