@@ -2,6 +2,8 @@
 
 - `TextToImage.images` against calling the same pipeline for one prompt after the other, as one
   does it by hand: same prompts, steps, guidance and schedule, and noise from a seed an image.
+- The same on several cores by the clock: `dataset.make` by as many processes as there are cores,
+  each with one, against the plain loop in one process with as many threads (--workers).
 - What plan, files, shards and reports add to the images of a whole data set (`dataset.make`), as
   folders and as shards: the processor's time of all threads over that of the images in the same
   run. And the time of starting it again when all is there.
@@ -10,15 +12,19 @@ Pipelines are those of the tests, Stable Diffusion's classes with small untraine
 your own by --model. On the CPU its own time is counted, not the wall's, and both ways take turns.
 
     python benchmarks/text_to_image.py --threads 1 --images 32 --repeats 5
+    python benchmarks/text_to_image.py --workers 2
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import runpy
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +104,62 @@ def compare(name: str, generator: Timed, args: argparse.Namespace, place: Path) 
         print(f"  {form}, started again when all is there: {100 * share:.2g} % of making them")
 
 
+def working(
+    folder: str, plan: Plan, place: Path, k: int, args: argparse.Namespace, turns: Barrier
+) -> None:
+    """Make a part of the data set in every turn, when all workers are ready."""
+    torch.set_num_threads(1)
+    generator = opened(folder)
+    generator.images([plan.image(0).prompt], [0], num_inference_steps=2)  # warms up
+    for turn in range(args.repeats):
+        turns.wait()  # all begin
+        make(plan, generator, place / str(turn), worker=(k, args.workers))
+        turns.wait()  # all have ended
+
+
+def on_all_cores(name: str, folder: str, args: argparse.Namespace, place: Path) -> None:
+    """Print the rate of a process a core over that of the plain loop with a thread a core."""
+    torch.set_num_threads(args.workers)
+    generator = opened(folder)
+    plan = plan_of(generator, args, "folders")
+    few = plan_of(generator, argparse.Namespace(**{**vars(args), "images": 4}), "folders")
+    plain_loop(generator, few)  # warms up
+    context = multiprocessing.get_context("spawn")
+    turns = context.Barrier(args.workers + 1)
+    workers = [
+        context.Process(target=working, args=(folder, plan, place, k, args, turns))
+        for k in range(args.workers)
+    ]
+    for worker in workers:
+        worker.start()
+    taken = []
+    for _ in range(args.repeats):
+        turns.wait()
+        begin = time.perf_counter()
+        turns.wait()
+        made, begin = time.perf_counter() - begin, time.perf_counter()
+        plain_loop(generator, plan)
+        taken.append((made, time.perf_counter() - begin))
+    for worker in workers:
+        worker.join()
+    made, loop = (args.images / np.median(times) for times in zip(*taken, strict=True))
+    ratios = [plain / ours for ours, plain in taken]
+    print(f"{name}: {args.workers} processes {made:.3g} images/s, plain loop {loop:.3g}")
+    print(f"  ratio {spread(ratios)}, aim {AIM:g} {'met' if min(ratios) >= AIM else 'missed'}")
+
+
+def pipelines(model: str | None, place: Path) -> Iterator[tuple[str, str]]:
+    """Yield names and folders: one's own pipeline, or small ones that are made in ``place``."""
+    if model:
+        yield model, model
+        return
+    top = Path(__file__).parents[1]
+    build = runpy.run_path(str(top / "tests/generate/tiny_pipelines.py"))["stable_diffusion"]
+    for name, shape in SIZES.items():
+        build(place / "words", **shape).save_pretrained(where := str(place / name))
+        yield name, where
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="a pipeline of your own: its folder, or its id on the Hub")
@@ -107,6 +169,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="on a GPU")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes, with a core each")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -117,15 +180,11 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        if args.model:
-            pipeline = opened(args.model, **how).pipeline
-            compare(args.model, Timed(pipeline, **how), args, place)
-            return
-        top = Path(__file__).parents[1]
-        build = runpy.run_path(str(top / "tests/generate/tiny_pipelines.py"))["stable_diffusion"]
-        for k, (name, shape) in enumerate(SIZES.items()):
-            pipeline = build(place / "words", **shape)
-            compare(name, Timed(pipeline, **how), args, place / str(k))
+        for k, (name, where) in enumerate(pipelines(args.model, place)):
+            if args.workers:
+                on_all_cores(name, where, args, place / str(k))
+            else:
+                compare(name, Timed(opened(where, **how).pipeline, **how), args, place / str(k))
 
 
 if __name__ == "__main__":

@@ -306,11 +306,15 @@ class Made:
         return 7.0 if on_a_gpu else 30.0
 
     def samples(self) -> dict[float, int]:
-        """Return how many images of its bank come with it, by guidance scale."""
+        """Return how many images of its bank come with it, by guidance scale.
+
+        A clone of the photographs, with labels that a classifier is sure of, takes most of them:
+        on some processors eight thousand do, and on others nearly eleven.
+        """
         if self.shots:
             return {1.0: 2000}
         guided = dict.fromkeys(GUIDANCE[1:], 1000) if self.family == "diffusion" else {}
-        return {1.0: 8000, **guided}
+        return {1.0: 11_000, **guided}
 
 
 BOOK = {
