@@ -98,3 +98,17 @@ def test_nothing_on_record_is_said() -> None:
     agreement = compare([row(1.0)], [])
     assert agreement.ok
     assert "none of them on record" in agreement.text
+
+
+@pytest.mark.parametrize(("strange", "outside"), [(0, 0), (3, 0), (5, 0), (6, 10), (10, 10)])
+def test_a_curve_is_outside_when_most_of_its_points_are(strange: int, outside: int) -> None:
+    """One training's rows hang together: some points of its curve are no several disagreements."""
+
+    def at(epoch: int, value: float, seed: int = 0) -> Row:
+        return row(value, seed).model_copy(update={"setting": {"epoch": epoch}})
+
+    recorded = [at(epoch, 100.0, seed) for epoch in range(10) for seed in range(5)]
+    run = [at(epoch, 95.0 if epoch < strange else 100.0) for epoch in range(10)]
+    agreement = compare(run, recorded)
+    assert (agreement.compared, agreement.outside) == (10, outside)
+    assert agreement.ok is not bool(outside)

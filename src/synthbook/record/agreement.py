@@ -4,6 +4,10 @@ On the machine that made the recorded rows a rerun gives them bit for bit. Anoth
 another order, and after some hundred training steps the difference is as large as that between two
 seeds. So that is the measure: a difference is explained as far as it is one that two seeds show.
 
+The points of one training's curve are one thing: where it goes up and down differs from machine to
+machine, and near its end the seeds on record may all stand at 100 %. A curve lies outside when more
+than half of its points do.
+
 What no seed changes, such as the distance between two sets of photographs, differs by rounding
 alone. That is next to nothing between two processors. A GPU by default rounds the factors of its
 convolutions to 11 bits (TF32), which moves a measure of features by some thousandths.
@@ -24,6 +28,7 @@ CLOCKS = frozenset({"relative_cost"})  # metrics that are wall time: never the s
 QUANTILES = (63.7, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
 ROUNDING = 1e-6  # relative difference of a sum in another order
 TF32 = 5e-3  # relative difference of a measure of which one side was made on a GPU
+CURVES = frozenset({"epoch", "step"})  # settings that tell the points of a curve apart
 # Share of the differences that may be larger; 1 % is expected, and rows hang together.
 OUTSIDE = 0.05
 
@@ -38,7 +43,7 @@ class Agreement:
         equal: of these, those with the same value, bit for bit.
         largest: the largest difference in units of what two seeds show (standard deviations of the
             difference of two seeds), and ``worst``, the row it is of, in words.
-        outside: differences larger than 99 % of those between two seeds.
+        outside: differences larger than 99 % of those between two seeds, of a curve all or none.
         moved: where rows that differ were recorded and where they were made anew, if on another
             processor or on a GPU.
         rounded: relative differences of what no seed changes, which a GPU's rounding explains.
@@ -84,7 +89,8 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
     for row in recorded:
         known[_any_seed(row)][row.seed] = row
     rows = [row for row in rows if row.metric not in CLOCKS]
-    compared = equal = outside = 0
+    compared = equal = 0
+    curves: dict[tuple, list[bool]] = defaultdict(list)
     largest, worst, moved, rounded = 0.0, "", "", []
     for row in rows:
         seeds = known[_any_seed(row)]
@@ -101,11 +107,13 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
             if change <= TF32:
                 rounded.append(change)
                 ratio = 0.0
-        outside += ratio > QUANTILES[min(max(len(seeds) - 2, 0), len(QUANTILES) - 1)]
+        most = QUANTILES[min(max(len(seeds) - 2, 0), len(QUANTILES) - 1)]
+        curves[_curve(row)].append(ratio > most)
         if ratio > largest:
             largest = ratio
             worst = f"{row.metric} of {row.method}, {row.train or 'nothing'}: {row.value:.4g} for "
             worst += f"{before:.4g}"
+    outside = sum(len(points) for points in curves.values() if 2 * sum(points) > len(points))
     return Agreement(len(rows), compared, equal, largest, worst, outside, moved, tuple(rounded))
 
 
@@ -121,6 +129,12 @@ def _place(row: Row) -> str:
 
 def _any_seed(row: Row) -> tuple:
     return identity(row.model_copy(update={"seed": 0}))
+
+
+def _curve(row: Row) -> tuple:
+    """Return what a row measures but for its place on a curve."""
+    setting = {name: value for name, value in row.setting.items() if name not in CURVES}
+    return identity(row.model_copy(update={"setting": setting}))
 
 
 def _ratio(difference: float, values: Collection[float]) -> float:
