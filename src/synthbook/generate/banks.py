@@ -23,6 +23,7 @@ from synthbook.randomness import derive, numpy_generator
 from synthbook.store import atomic_write, cached
 
 SAMPLES = "samples"  # where they lie in a model's folder
+FIRST = 8  # strips that a bank begins with, if so many come with the model
 STRIP = 1000  # images in a file
 TILES = 32  # images in a row of it
 QUALITY = 90  # of WebP, as of the photographs that the generators learn from
@@ -83,10 +84,13 @@ class Bank:
         return np.flatnonzero(self._undrawn & ((label < 0) | (self._labels == label)))
 
     def _extend(self) -> None:
-        """Take in what comes with the model, or one more strip."""
+        """Take in the first strips of those that come with the model, then one more at a time.
+
+        An image of a label is drawn among all that are taken in, so their number decides on it.
+        """
         first = len(self._images)
         shipped = len(shipped_strips(self.model, self.guidance_scale))
-        for k in range(first, max(first + 1, shipped)):
+        for k in range(first, max(first + 1, min(shipped, FIRST))):
             self._images.append(strip(self.model, self.guidance_scale, k))
             labels = labels_of(self.model, k)
             self._labels = np.concatenate([self._labels, labels])
