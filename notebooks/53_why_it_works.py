@@ -57,10 +57,10 @@ training_settings: list[str] = [  # over the published ones
 pretrain_steps: int = 1600  # training steps on drawn, or other real, images
 finetune_steps: int = 2400  # training steps on the target
 stop_after: int = (
-    50  # steps that this run does of any training, a multiple of both evaluate_every; 0: all
+    100  # steps that this run does of any training, a multiple of both evaluate_every; 0: all
 )
 augment: str = "translation,cutout"  # DiffAugment of targets, also color
-evaluate_every: int = 50  # steps between two snapshots on a target
+evaluate_every: int = 100  # steps between two snapshots on a target
 generated: int = 200  # images of a snapshot that are measured
 extractor: str = "efficientnet_lite0"  # features of the distance; inception makes it FID
 extractor_size: int = 64  # side that its images are resized to
@@ -88,7 +88,7 @@ biggan_image_size: int = 32  # side in pixels of its images
 biggan_finetune_steps: int = 2400  # training steps on the labelled images
 biggan_pretrain_steps: int = 1600  # training steps on drawn images
 biggan_augment: str = "translation,cutout"  # its DiffAugment
-biggan_evaluate_every: int = 50  # steps between two of its snapshots
+biggan_evaluate_every: int = 100  # steps between two of its snapshots
 biggan_generated: int = 200  # images of a snapshot that are measured
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps

@@ -274,7 +274,7 @@ def test_a_trained_pair_makes_what_the_features_of_unseen_images_say():
         create("sngan", channels=16, discriminator_channels=16, embedding=8, **settings)
         for create in (create_generator, create_discriminator)
     ]
-    recipe = Training(steps=300, batch_size=16, ema_decay=0.9)
+    recipe = Training(steps=400, batch_size=16, ema_decay=0.9)
     generator = train(
         *networks, images.subset(range(40)), recipe, seed=0, conditions=made.vectors
     ).generator
