@@ -126,7 +126,7 @@ def test_views_have_their_sizes_and_repeat() -> None:
 
 
 def test_a_small_view_shows_less_than_a_large_one() -> None:
-    across = torch.arange(32, dtype=torch.uint8).expand(200, 1, 32, 32).contiguous()
+    across = torch.arange(32.0).expand(200, 1, 32, 32) / 255
     recipe = ViewRecipe(jitter=0.0, blur=0.0)
     large, small = (
         view(across, 16, scale, recipe, torch.Generator().manual_seed(0)) * 255

@@ -111,26 +111,35 @@ class Curve:
 
 
 def read_ahead(
-    images: Deferred, size: int, steps: range, *, seed: int, stream: str
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield step, pixels uint8 [N, C, H, W] and labels [N]; the next batch is read meanwhile."""
+    images: Deferred, size: int, steps: range, recipe: ViewRecipe, device: torch.device, *,
+    seed: int, stream: str,
+) -> Iterator[tuple[int, list[Tensor], Tensor]]:  # fmt: skip
+    """Yield step, views, float [N, C, S, S] in [0, 1] each, and labels [N], on ``device``.
+
+    The next batch is read meanwhile, and on a CPU its views are made then, too, which takes another
+    core if there is one. What is drawn depends on (seed, step) alone.
+    """
 
     @lru_cache(maxsize=1)
     def block(k: int) -> np.ndarray:
         ends = (k * BLOCK * size, (k + 1) * BLOCK * size)
         return order(len(images), *ends, seed=seed, stream=stream).numpy().reshape(BLOCK, size)
 
-    def read(step: int) -> tuple[int, Tensor, Tensor]:
+    def seen(step: int, pixels: Tensor) -> list[Tensor]:
+        return views(pixels.to(device), recipe, torch_generator(seed, "views", step))
+
+    def read(step: int) -> tuple[Tensor | list[Tensor], Tensor]:
         chosen = block(step // BLOCK)[step % BLOCK]
         pixels = torch.as_tensor(images.read(chosen)).permute(0, 3, 1, 2)
-        return step, pixels, torch.as_tensor(images.labels[chosen])
+        labels = torch.as_tensor(images.labels[chosen])
+        return (seen(step, pixels) if device.type == "cpu" else pixels), labels
 
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(read, steps.start) if steps else None
         for step in steps:
-            batch = following.result()
+            batch, labels = following.result()
             following = pool.submit(read, step + 1) if step + 1 < steps.stop else None
-            yield batch
+            yield step, seen(step, batch) if torch.is_tensor(batch) else batch, labels.to(device)
 
 
 def check_views(model: Classifier, images: Deferred, recipe: ViewRecipe) -> None:
@@ -208,15 +217,14 @@ def train(
     modules, states = {"learner": learner}, {"optimizer": optimizer, "curve": curve}
     run = {**run, "recipe": asdict(recipe), "seed": seed, "data": pixels.fingerprint()}
     first = load_checkpoint(folder, modules, states, run) if folder else 0
-    for step, batch, labels in read_ahead(
-        pixels, size, range(first, steps), seed=seed, stream="loop"
+    for step, seen, labels in read_ahead(
+        pixels, size, range(first, steps), recipe.views, place, seed=seed, stream="loop"
     ):
-        seen = views(batch.to(place), recipe.views, torch_generator(seed, "views", step))
         factor = learning_rate_factor("cosine", step, steps, round(recipe.warmup * steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * factor
         with seeded(seed, "layers", step, device=place), mixed(recipe.precision, place):
-            numbers = learner(seen, labels.to(place))
+            numbers = learner(seen, labels)
         optimizer.zero_grad(set_to_none=True)
         numbers["loss"].backward()
         optimizer.step()

@@ -20,13 +20,13 @@ from synthbook import settings as fields
 from synthbook.data.deferred import Deferred, deferred
 from synthbook.errors import InputError
 from synthbook.machine import checked_device
-from synthbook.randomness import seeded, torch_generator
+from synthbook.randomness import seeded
 from synthbook.recognize.cosine import TEMPERATURE, with_cosine_head
 from synthbook.recognize.loop import PER, check_views, read_ahead
 from synthbook.recognize.models import Classifier
 from synthbook.recognize.predict import scores
 from synthbook.recognize.train import MOMENTUM, History
-from synthbook.recognize.views import ViewRecipe, views
+from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import Count, Rate, Share, settings
 from synthbook.training import (
     OnStep,
@@ -171,12 +171,9 @@ def train_multicrop(
     modules, states = {"model": model}, {"model": optimizer, "curve": curve}
     run = {"recipe": asdict(recipe), "seed": seed, "data": pixels.fingerprint()}
     first = load_checkpoint(folder, modules, states, run) if folder else 0
-    for step, batch, labels in read_ahead(
-        pixels, size, range(first, steps), seed=seed, stream="multicrop"
+    for step, seen, labels in read_ahead(
+        pixels, size, range(first, steps), recipe.views, place, seed=seed, stream="multicrop"
     ):
-        draw = torch_generator(seed, "views", step)
-        seen = views(batch.to(place), recipe.views, draw)
-        labels = labels.to(place)
         factor = learning_rate_factor("cosine", step, steps, warmup)
         optimizer.param_groups[0]["lr"] = rate * factor
         with seeded(seed, "layers", step, device=place), mixed(recipe.precision, place):

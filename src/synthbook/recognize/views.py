@@ -20,6 +20,7 @@ from synthbook.settings import Listed, Share, Side, Zero, settings
 
 LUMA = (0.2989, 0.587, 0.114)  # of red, green and blue, as torchvision has them
 RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
+LOW, HIGH = torch.tensor(RATIO, dtype=torch.float64).log()
 JITTER_SHARE, GREY_SHARE = 0.8, 0.2
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # at jitter 1, as DINO
 Scale = Annotated[tuple[Share, Share], Listed]
@@ -87,8 +88,7 @@ def boxes(
     """
     uniform = torch.rand(4, count, generator=draw, dtype=torch.float64)
     area = height * width * (scale[0] + (scale[1] - scale[0]) * uniform[0])
-    low, high = (torch.tensor(r, dtype=torch.float64).log() for r in RATIO)
-    ratio = (low + (high - low) * uniform[1]).exp()
+    ratio = (LOW + (HIGH - LOW) * uniform[1]).exp()
     high = (area / ratio).sqrt().round().clamp(1, height)
     wide = (area * ratio).sqrt().round().clamp(1, width)
     top = ((height - high + 1) * uniform[2]).floor()
@@ -214,11 +214,11 @@ def blurred(images: Tensor, deviation: Tensor) -> Tensor:
 def view(
     images: Tensor, size: int, scale: tuple[float, float], recipe: ViewRecipe, draw: torch.Generator
 ) -> Tensor:
-    """Return one view of each image: float [N, C, size, size] in [0, 1] of uint8 [N, C, H, W]."""
+    """Return one view of each image, as [N, C, size, size]; all are float, in [0, 1]."""
     count, _, height, width = images.shape
     box = boxes(count, height, width, scale, draw)
-    flips = (torch.rand(count, generator=draw) < 0.5) & torch.tensor(recipe.flip)
-    seen = cropped(images.float() / 255, box, flips, size)
+    flips = (torch.rand(count, generator=draw) < 0.5) & recipe.flip
+    seen = cropped(images, box, flips, size)
     if recipe.jitter:
         seen = jittered(seen, recipe.jitter, draw, recipe.saturation)
     if recipe.blur:
@@ -242,4 +242,5 @@ def views(images: Tensor, recipe: ViewRecipe, draw: torch.Generator) -> list[Ten
     sizes = recipe.sizes(images.shape[2])
     scales = [recipe.global_scale] * recipe.global_views + [recipe.local_scale] * recipe.local_views
     pairs = zip(sizes, scales, strict=True)
+    images = images.float() / 255
     return [view(images, size, scale, recipe, draw) for size, scale in pairs]
