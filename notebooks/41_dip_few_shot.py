@@ -347,15 +347,17 @@ def curves(ax, table):
 
 
 table, whose = page.shown("fd", part=part, against="held_out")
-table = named(table)
-sets = [rows for _, rows in table.groupby("dataset", sort=False)]
-fig, axes = plt.subplots(1, len(sets), figsize=(2.2 * len(sets) + 3.2, 3), squeeze=False)
-for ax, rows in zip(axes[0], sets, strict=True):
-    curves(ax, rows)
-axes[0][0].set_ylabel(f"{FD} to held-out images")
-axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-fig.supxlabel(whose, fontsize="small")
-plt.show()
+if whose:
+    sets = [rows for _, rows in named(table).groupby("dataset", sort=False)]
+    fig, axes = plt.subplots(1, len(sets), figsize=(2.2 * len(sets) + 3.2, 3), squeeze=False)
+    for ax, rows in zip(axes[0], sets, strict=True):
+        curves(ax, rows)
+    axes[0][0].set_ylabel(f"{FD} to held-out images")
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    fig.supxlabel(whose, fontsize="small")
+    plt.show()
+else:
+    print(f"The part {part} is measured against the training images alone.")
 
 # %% [markdown]
 # ### More and fewer images
