@@ -4,7 +4,8 @@ Both train the same pair on the same random RGB images with DiffAugment and, for
 16 steps. The plain loop is the usual one: a DataLoader over a TensorDataset that scales an image at
 a time, real and fake images through the discriminator one after the other, Adam and moving average
 as torch and a Python loop give them, DiffAugment part after part with padded indexing, the networks
-in torch's default memory order. The two take turns. An image counts once a step.
+in torch's default memory order, and residual blocks that resize and convolve one after the other.
+The two take turns. An image counts once a step.
 
 "DiffAugment" is its share of a step of `train`: forward for the discriminator's 2 x batch, forward
 and backward for the generator's batch, over the time of the step.
@@ -19,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from synthbook.data import ImageSet
+from synthbook.gans import blocks
 from synthbook.gans.augment import diff_augment
 from synthbook.gans.losses import LOSSES
 from synthbook.gans.networks import create_discriminator, create_generator
@@ -144,6 +147,16 @@ def plain_loop(
             tick()
 
 
+def convolved_after(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Give what `blocks.doubled` does, layer after layer."""
+    return conv(blocks.double(x))
+
+
+def pooled_after(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Give what `blocks.halved` does, layer after layer."""
+    return nn.functional.avg_pool2d(conv(x), 2)
+
+
 def pair(name: str, settings: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
     return create_generator(name, **settings), create_discriminator(name, **settings)
 
@@ -187,7 +200,8 @@ def measure(title: str, args: argparse.Namespace, clock: Callable[[], float]) ->
         train(*networks, images, recipe, seed=0, device=args.device, on_step=lambda *_: tick())
 
     def plain(tick: Callable[[], None]) -> None:
-        plain_loop(*pair(name, settings), tensor, recipe, args.device, tick)
+        with patch.multiple(blocks, doubled=convolved_after, halved=pooled_after):
+            plain_loop(*pair(name, settings), tensor, recipe, args.device, tick)
 
     def augmenting(tick: Callable[[], None]) -> None:
         for _ in range(recipe.steps):
