@@ -47,7 +47,8 @@ p = parameters("62_claims", globals())
 scales_shown = overview.scales_to_show(p.scales)
 
 # %% tags=["hide-input"]
-from synthbook.claims.decide import claims, verdicts
+from synthbook.claims.catalogue import claims
+from synthbook.claims.decide import verdicts
 from synthbook.page import figures
 from synthbook.page.tables import Display, plain
 from synthbook.page.verdicts import premises_table

@@ -13,7 +13,7 @@ import pytest
 from pydantic import Field
 
 from synthbook import store
-from synthbook.claims.decide import PAPERS
+from synthbook.claims.catalogue import PAPERS
 from synthbook.cli import main
 from synthbook.record.chapters import convert, find
 from synthbook.record.vocabulary import CHAPTERS

@@ -9,7 +9,7 @@ import jupytext
 import pytest
 from nbformat import NotebookNode
 
-from synthbook.claims.decide import claims_of
+from synthbook.claims.catalogue import claims_of
 from synthbook.record.chapters import chapters, find
 from synthbook.record.rows import recorded_rows
 

@@ -13,7 +13,8 @@ import pytest
 
 from synthbook import data
 from synthbook.claims import decide
-from synthbook.claims.decide import PAPERS, VERDICTS, claims, verdicts
+from synthbook.claims.catalogue import PAPERS, claims
+from synthbook.claims.decide import VERDICTS, verdicts
 from synthbook.cli import main
 from synthbook.record import chapters as library
 from synthbook.record.chapters import declared

@@ -355,7 +355,8 @@ def rerun_claim(given: argparse.Namespace) -> None:
 
 def show_claims(given: argparse.Namespace) -> None:
     """Print each claim's verdict at each scale that has recorded rows."""
-    from synthbook.claims.decide import VERDICTS, claims, to_json, verdicts
+    from synthbook.claims.catalogue import claims
+    from synthbook.claims.decide import VERDICTS, to_json, verdicts
     from synthbook.page.claims_page import known_scales
 
     for option, known in (("scale", known_scales()), ("verdict", VERDICTS)):

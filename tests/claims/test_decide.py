@@ -9,20 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr, t
 
-from synthbook.claims import decide
-from synthbook.claims.decide import (
-    VERDICTS,
-    by_scale,
+from synthbook.claims import catalogue, decide
+from synthbook.claims.catalogue import (
     chapters_of,
     claim_quantities,
     claims,
     claims_of,
     deciding_chapters,
-    to_json,
-    verdict,
-    verdicts,
 )
+from synthbook.claims.decide import VERDICTS, to_json, verdict, verdicts
 from synthbook.claims.language import Claim, Premise
+from synthbook.claims.tables import by_scale
 from synthbook.errors import InputError
 from synthbook.record.rows import IDENTITY, Row, latest, provenance
 
@@ -147,7 +144,8 @@ def bed(monkeypatch):
             )
             for name, one in checks.items()
         }
-        monkeypatch.setattr(decide, "premises", lambda: named)
+        for module in (catalogue, decide):
+            monkeypatch.setattr(module, "premises", lambda: named)
 
     return declare
 
@@ -613,4 +611,4 @@ def test_a_premise_of_itself_is_refused(paper):
     round_about = {**premise, "check": {**premise["check"], "premise": ["two"]}}
     paper("premises", {**round_about, "id": "one"}, {**round_about, "id": "two"})
     with pytest.raises(InputError, match=r"premises.yml', two: it is a premise of itself"):
-        decide.premises()
+        catalogue.premises()

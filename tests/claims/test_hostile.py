@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from synthbook.claims.decide import Condition, Part, Verdict, _load
+from synthbook.claims.catalogue import _load
+from synthbook.claims.decide import Condition, Part, Verdict
 from synthbook.claims.language import Check, Claim
 from synthbook.errors import InputError
 from synthbook.page.claims_page import claims_display, claims_table

@@ -11,13 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from synthbook.claims.decide import (
-    PAPERS,
-    claim_quantities,
-    claims,
-    premises,
-    recorded_scales,
-)
+from synthbook.claims.catalogue import PAPERS, claim_quantities, claims, premises
+from synthbook.claims.decide import recorded_scales
 from synthbook.record.chapters import chapters
 from synthbook.record.published import COLUMNS
 from synthbook.record.rows import recorded_rows

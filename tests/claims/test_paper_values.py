@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from synthbook.claims.decide import Rows, claims, verdict
+from synthbook.claims.catalogue import claims
+from synthbook.claims.decide import verdict
 from synthbook.claims.language import Check, Claim
+from synthbook.claims.tables import Rows
 from synthbook.record.published import published
 
 SEEDS = range(5)

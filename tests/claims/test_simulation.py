@@ -14,14 +14,14 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.stats import binom
 
-from synthbook.claims import decide
+from synthbook.claims import catalogue, decide
 from synthbook.claims.language import Check, Claim, Expression, Trend
 
 FREE = {"dataset": ["x", "y", "z"], "backbone": [""]}
 OTHER, SWEPT, SEEDS, DRAWS = ["1", "2"], [2, 5, 10, 20], 5, 300
 # How often 300 draws exceed 5 % by so much, if 5 % is true: in one of a thousand claims.
 TOO_OFTEN = binom.ppf(0.999, DRAWS, 0.05) / DRAWS
-CHECKED = [claim for claim in decide.claims() if claim.check]
+CHECKED = [claim for claim in catalogue.claims() if claim.check]
 Target = Callable[[Check, Trend | decide.Requirement, dict], float | None]
 each_claim = pytest.mark.parametrize("claim", CHECKED, ids=lambda claim: claim.id)
 
@@ -77,7 +77,7 @@ def bed(check: Check, target: Target, random) -> dict[tuple, float]:
 def beds(claim: Claim, target: Target, random) -> dict[tuple, float]:
     """Return the rows of a claim and of those that it includes."""
     rows = {}
-    for one in decide._included(claim):
+    for one in catalogue.included(claim):
         rows |= bed(one.check, target, random)
     return rows
 

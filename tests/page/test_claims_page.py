@@ -9,7 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from synthbook.claims.decide import PAPERS, VERDICTS, Part, Verdict, claims, verdicts
+from synthbook.claims.catalogue import PAPERS, claims
+from synthbook.claims.decide import VERDICTS, Part, Verdict, verdicts
 from synthbook.page.claims_page import (
     STUDIES,
     badge,

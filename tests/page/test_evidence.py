@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbook.claims.decide import claims, verdicts
+from synthbook.claims.catalogue import claims
+from synthbook.claims.decide import verdicts
 from synthbook.page.evidence import claim_line, evidence, lines_of, ranges
 from synthbook.record.rows import Row, append, read
 from synthbook.store import root

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
-from synthbook.claims import decide
+from synthbook.claims import catalogue, decide
 from synthbook.errors import InputError
 from synthbook.page.page import Page, answer, matching
 from synthbook.record.chapters import declared, scale_of, scale_values
@@ -151,8 +151,8 @@ def test_claims_are_the_asked_ones_in_their_order() -> None:
 
 
 def test_by_default_all_claims_of_the_chapter_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = [claim for claim in decide.claims("gap") if claim.id in IDS]
-    monkeypatch.setattr(decide, "claims_of", {CHAPTER: chosen}.get, raising=False)
+    chosen = [claim for claim in catalogue.claims("gap") if claim.id in IDS]
+    monkeypatch.setattr(catalogue, "claims_of", {CHAPTER: chosen}.get, raising=False)
     assert [line.split()[0] for line in str(page().claims()).splitlines()] == sorted(IDS)
     assert str(answer(CHAPTER)).startswith("Of the 3 claims asked here")
 

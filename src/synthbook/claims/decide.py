@@ -3,63 +3,38 @@
 The rows of an inequality become a table a cell: a quantity is a column, a line is a seed. A *part*
 is one inequality in one cell, judged by `inference.estimate`. A *clause* is what a claim needs of
 the parts of a requirement: of each cell alone, or of so many of them. A claim is a conjunction of
-clauses. (The tables are so small that NumPy decides on all claims in less time than it takes to
-import pandas.)
+clauses.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache, cached_property
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from synthbook.claims import inference
-from synthbook.claims.inference import ALPHA, MIN_SEEDS, Columns, Estimate, at_least, replicates
+from synthbook.claims.catalogue import claims, deciding_chapters, find, included, premises, unit_of
+from synthbook.claims.inference import ALPHA, MIN_SEEDS, Estimate, at_least, replicates
 from synthbook.claims.language import (
-    REQUIRED,
     Beside,
     Check,
     Claim,
     Expression,
-    Fields,
-    Premise,
     Requirement,
     Trend,
     inequalities,
 )  # fmt: skip
-from synthbook.errors import InputError, did_you_mean
+from synthbook.claims.tables import Cell, Quantity, Rows, by_scale, cells_of, curves_of, effects_of
 from synthbook.intervals import DECIMALS, effect_text, holm
-from synthbook.record.metrics import METRICS, PRODUCES, Metric, Produced
-from synthbook.record.rows import IDENTITY, Row, first_fault, latest, recorded_rows
+from synthbook.record.rows import Row, latest, recorded_rows
 from synthbook.store import root
 
-PAPERS = ("gap", "ready", "dip", "fake", "prim")
 VERDICTS = ("holds", "fails", "no effect", "undecided", "not run")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A quantity in one cell: the fields that its rows have, and how many rows there are."""
-
-    name: str
-    fields: Fields
-    rows: int
-
-    @property
-    def text(self) -> str:
-        """The fields in words, without the chapter."""
-        rest = [f"{key}={value}" for key, value in self.fields.items() if key not in REQUIRED]
-        metric = METRICS.get(self.fields["metric"], Metric("", self.fields["metric"])).words
-        head = "{method}, {train} -> {test}".format_map(self.fields).removesuffix(" -> ")
-        return f"{metric} of {head} [{', '.join(rest)}]" if rest else f"{metric} of {head}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,143 +89,10 @@ class Verdict(Judgement):
     parts: tuple[Part, ...] = ()
 
 
-Rows = Mapping[tuple[str, str], list[dict[str, Any]]]  # (chapter, metric) -> rows of one scale
-
-
-def by_scale(rows: Iterable[Row]) -> dict[str, Rows]:
-    """Return rows by scale; each is its identity, with the names of its setting, and ``value``."""
-    scales: dict[str, Any] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        named = {name: getattr(row, name) for name in (*IDENTITY, "value") if name != "setting"}
-        scales[row.scale][row.chapter, row.metric].append(named | row.setting)
-    return scales
-
-
 def recorded_scales(chapter: str = "*") -> list[str]:
     """Return the scales that have recorded rows (of a chapter): mini first, then by name."""
     names = {path.parent.name for path in (root() / "results").glob(f"*/{chapter}.jsonl")}
     return sorted(names, key=lambda name: (name != "mini", name))
-
-
-# --- Tables ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Where an inequality is asked, and its table there."""
-
-    place: dict[str, Any]  # values of placeholders, and of fields that are left free
-    quantities: tuple[Quantity, ...]
-    fault: str = ""  # why nothing can be said here
-    seeds: tuple[int, ...] = ()  # those that all quantities have
-    columns: Columns = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The cell in words: "G=gan, digits, small_cnn"."""
-        plain = ("dataset", "backbone")
-        return ", ".join(f"{v}" if k in plain else f"{k}={v}" for k, v in self.place.items())
-
-    def at(self, seeds: Iterable[int]) -> Columns:
-        """Return the table of some of the seeds."""
-        kept = np.isin(self.seeds, list(seeds))
-        return {name: column[kept] for name, column in self.columns.items()}
-
-
-def _cells(check: Check, names: Iterable[str], rows: Rows, free: Iterable[str]) -> list[Cell]:
-    """Return the cells of some quantities, each with its table.
-
-    A field that is free makes cells. A quantity that fixes it, or whose rows say "" since it does
-    not apply, is the same in all of them.
-    """
-    cells = []
-    for binding in check.bindings(names):
-        asked = {name: check.quantity(name, binding) for name in sorted(names)}
-        axes = [axis for axis in free if any(axis not in wanted for wanted in asked.values())]
-        at: dict[str, dict[frozenset[Any], list[Any]]] = {n: defaultdict(list) for n in asked}
-        for name, wanted in asked.items():
-            own = [axis for axis in axes if axis not in wanted]
-            for row in rows.get((wanted["chapter"], wanted["metric"]), []):
-                if wanted.items() <= row.items():
-                    place = frozenset((axis, row[axis]) for axis in own if row.get(axis, "") != "")
-                    at[name][place].append(row)
-        known = set().union(*at.values())
-        widest = [place for place in known if not any(place < other for other in known)]
-        places = [sorted(place, key=lambda pair: axes.index(pair[0])) for place in widest]
-        places.sort(key=lambda place: [(k, isinstance(v, str), v) for k, v in place])
-        for place in places or [[]]:
-            held = {
-                name: [row for part, some in found.items() if part <= {*place} for row in some]
-                for name, found in at.items()
-            }
-            asks = (_quantity(n, asked[n], dict(place), held[n]) for n in asked)
-            table = {name: {row["seed"]: row["value"] for row in held[name]} for name in asked}
-            seeds = tuple(sorted(set.intersection(*map(set, table.values()))))
-            columns = {name: np.array([table[name][seed] for seed in seeds]) for name in asked}
-            fault = _ambiguity(held) or ("" if seeds else "no seed is common to its quantities")
-            cells.append(Cell({**binding, **dict(place)}, tuple(asks), fault, seeds, columns))
-    return cells
-
-
-def _quantity(name: str, asked: Fields, place: Fields, rows: Sequence[dict[str, Any]]) -> Quantity:
-    own = {axis: value for axis, value in place.items() if not rows or rows[0].get(axis) == value}
-    return Quantity(name, {**own, **asked}, len(rows))
-
-
-def _ambiguity(held: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return in what several rows of one quantity, cell and seed differ; "" if there are none."""
-    for name, rows in held.items():
-        if len({row["seed"] for row in rows}) < len(rows):
-            pairs = Counter(pair for row in rows for pair in row.items())
-            differ = {key for (key, _), count in pairs.items() if count < len(rows)}
-            return f"rows of {name} differ in {', '.join(sorted(differ - {'seed', 'value'}))}"
-    return ""
-
-
-def _curves(check: Check, trend: Trend, rows: Rows) -> list[Cell]:
-    """Return the curves of a trend: cells but for the swept field, with a column a point."""
-    curves: dict[Any, list[Cell]] = defaultdict(list)
-    for point in _cells(check, trend.names, rows, dict.fromkeys((*check.cells, trend.across))):
-        curves[tuple(pair for pair in point.place.items() if pair[0] != trend.across)].append(point)
-    cells = []
-    for place, points in curves.items():
-        faults = [point.fault for point in points if point.fault]
-        if len(points) < (3 if trend.by == "spearman" else 2):
-            faults.append(f"only {len(points)} value(s) of {trend.across}")
-        if not all(isinstance(point.place.get(trend.across), int | float) for point in points):
-            faults.append(f"the values of {trend.across} are not numbers")
-        seeds = tuple(sorted(set.intersection(*(set(point.seeds) for point in points))))
-        faults += [] if seeds else ["no seed is common to its points"]
-        tables = [point.at(seeds) for point in points]
-        columns = {name: np.stack([table[name] for table in tables], 1) for name in tables[0]}
-        asks = tuple(quantity for point in points for quantity in point.quantities)
-        cells.append(Cell(dict(place), asks, (faults or [""])[0], seeds, columns))
-    return cells
-
-
-def _effects(item: Requirement | Trend, value: Expression, columns: Columns) -> np.ndarray:
-    """Return the effect of all seeds first, then without each of them."""
-    columns = {name: columns[name] for name in value.names}
-    if isinstance(item, Requirement):
-        return replicates(value, columns)
-    sign = 1 if item.direction == "up" else -1
-    if item.by == "spearman":
-        each = np.array([_rank_correlation(line) for line in value(columns)])
-        return replicates(lambda held: sign * held[0], {0: each})
-
-    def rise(held: Columns) -> np.ndarray:
-        y = value(held)
-        return sign * (y[:, -1] - (y[:, 0] if item.by == "ends" else 0))
-
-    return replicates(rise, columns)
-
-
-def _rank_correlation(y: np.ndarray) -> float:
-    """Return Spearman's rank correlation of values with the order in which they stand."""
-    ranks = (y[:, None] > y).sum(axis=1) + (y[:, None] == y).sum(axis=1) / 2
-    finite = np.isfinite(y).all()
-    varied = np.corrcoef(np.arange(len(y)), ranks)[0, 1] if np.ptp(ranks) else 0.0
-    return float(varied) if finite else math.nan
 
 
 # --- Premises -------------------------------------------------------------------------------------
@@ -270,8 +112,8 @@ def _conditions(check: Check, texts: Iterable[str], rows: Rows) -> list[list[Con
             found += _conditions(asked, asked.premise, rows)
         for test in wanted:
             name = text if asked is check else f"{text} ({test.text})"
-            cells = _cells(asked, test.names, rows, asked.cells)
-            unit = _unit(asked, test)
+            cells = cells_of(asked, test.names, rows, asked.cells)
+            unit = unit_of(asked, test)
             found.append([_condition(name, test, cell, unit) for cell in cells])
     return found
 
@@ -365,9 +207,9 @@ def _part(
     faults = [f"{cell.label}: {cell.fault}" for cell in cells if cell.fault]
     faults += [] if seeds or faults else ["no seed is common to its cells"]
     faults = [f"{value.text} at {fault}" for fault in faults]
-    found, unit, word = Estimate(), _unit(check, value, item), "undecided"
+    found, unit, word = Estimate(), unit_of(check, value, item), "undecided"
     if not faults:
-        effects = [_effects(item, value, cell.at(seeds)) for cell in cells]
+        effects = [effects_of(item, value, cell.at(seeds)) for cell in cells]
         found = inference.estimate(np.mean(effects, axis=0), strict=value.strict)
         faults += [] if found.effect is not None else [f"{value.text}: an effect is not finite"]
         if len(seeds) < MIN_SEEDS:
@@ -397,9 +239,9 @@ def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[l
     conditions = [*common]
     for item in (*check.require, *check.trend, *check.beside):
         if isinstance(item, Trend):
-            cells = _curves(check, item, rows)
+            cells = curves_of(check, item, rows)
         else:
-            cells = _cells(check, item.names, rows, check.cells)
+            cells = cells_of(check, item.names, rows, check.cells)
         own = _conditions(check, item.premise, rows) + _too_few_sets(item, cells)
         alone = [[_part(check, item, one, [cell], [*common, *own]) for one in item.expressions]
                  for cell in cells]  # fmt: skip
@@ -434,137 +276,7 @@ def _too_few_sets(item: Requirement | Trend, cells: Iterable[Cell]) -> list[list
     return [[Condition(f"{item.sets} data sets", {}, False, short)]]
 
 
-def _unit(check: Check, value: Expression, item: Requirement | Trend | None = None) -> str:
-    if isinstance(item, Trend) and item.by == "spearman":
-        return "(rank correlation)"
-    metrics = {name: check.quantity(name)["metric"] for name in value.names}
-    return value.unit({name: METRICS.get(m, Metric("", "")).unit for name, m in metrics.items()})
-
-
-# --- Claims and verdicts --------------------------------------------------------------------------
-
-
-@cache
-def _load(path: Path, stamp: int, kind: type[Claim] | type[Premise]) -> list[Any]:
-    """Return the claims or premises of a file; ``stamp`` is its time of change."""
-    import yaml
-
-    try:
-        entries = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        entries = TypeAdapter(list[kind]).validate_python(entries)
-    except ValidationError as error:
-        raise InputError(f"'{path}', entry (from 0) {first_fault(error)}; mend it there") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        said = " ".join(str(error).split())[:300]
-        raise InputError(f"'{path}' is no YAML ({said}); mend it there") from None
-    known = premises() if kind is Claim else {entry.id: entry for entry in entries}
-    for entry in entries:
-        try:
-            if entry.check:
-                _check(entry, known)
-        except InputError as error:
-            raise InputError(f"'{path}', {entry.id}: {error}") from None
-    return entries
-
-
-def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
-    """Raise an `InputError` if rows can never answer a check."""
-    check = entry.check
-    if isinstance(entry, Claim) and check.evidence is None:
-        raise InputError("'evidence' is missing; give the paper's cells, or say where they stand")
-    for name, wanted in _quantities(check):
-        made = PRODUCES.get(wanted["chapter"], Produced((), ()))._asdict()
-        for key, listed in made.items():
-            if (value := wanted.get(key)) is not None and value not in listed:
-                where = f"is in chapter {wanted['chapter']}{did_you_mean(str(value), listed)}"
-                raise InputError(f"{name}: no {key} '{value}' {where}")
-    others = [one for item in (*check.trend, *check.beside) for one in item.expressions]
-    inline = [text for text in check.premises if text not in check.named]
-    for value in (*others, *(one for text in inline for one in inequalities(text))):
-        _unit(check, value)
-    units = {_unit(check, one) for item in check.require for one in item.expressions}
-    if check.margin and len(units) > 1:
-        raise InputError(f"one margin for effects in {sorted(units)}; give each inequality its own")
-    if entry.id in _reached(check, known):
-        raise InputError("it is a premise of itself")
-
-
-def _reached(check: Check, known: Mapping[str, Premise]) -> dict[str, Premise]:
-    """Return the named premises of a check, and theirs."""
-    found, ahead = {}, [*check.named]
-    while ahead:
-        name = ahead.pop()
-        if name not in known:
-            raise InputError(f"there is no premise '{name}'{did_you_mean(name, known)}")
-        ahead += () if name in found else known[name].check.named
-        found[name] = known[name]
-    return found
-
-
-def premises() -> dict[str, Premise]:
-    """Return the named premises of all studies."""
-    return {premise.id: premise for premise in _file("premises", Premise)}
-
-
-def _file(name: str, kind: type[Claim] | type[Premise]) -> list[Any]:
-    path = root() / "book" / "paper" / f"{name}.yml"
-    return _load(path, path.stat().st_mtime_ns, kind) if path.is_file() else []
-
-
-def claims(paper: str | None = None) -> list[Claim]:
-    """Return the claims of a study, or of all five, in the order of their files."""
-    if paper not in (None, *PAPERS):
-        hint = did_you_mean(paper, PAPERS)
-        raise InputError(f"there is no study '{paper}'{hint}; the studies are {', '.join(PAPERS)}")
-    names = [paper] if paper else PAPERS
-    return [claim for name in names for claim in _file(f"claims_{name}", Claim)]
-
-
-def find(ids: Iterable[str]) -> list[Claim]:
-    """Return the claims of these ids, in their order."""
-    known, ids = {claim.id: claim for claim in claims()}, list(ids)
-    if unknown := next((name for name in ids if name not in known), None):
-        raise InputError(f"there is no claim '{unknown}'{did_you_mean(unknown, known)}")
-    return [known[name] for name in ids]
-
-
-def _quantities(check: Check) -> list[tuple[str, Fields]]:
-    pairs = ((name, held) for name in check.let for held in check.bindings([name]))
-    return [(name, check.quantity(name, held)) for name, held in pairs]
-
-
-def _included(claim: Claim) -> list[Claim]:
-    """Return a claim with a check, after those that it includes."""
-    held = find(claim.check.include) if claim.check and claim.check.include else []
-    return [*(one for other in held for one in _included(other)), *([claim] if claim.check else [])]
-
-
-def claim_quantities(claim: Claim) -> list[tuple[str, Fields]]:
-    """Return name and fields of each quantity of a claim, with placeholders filled.
-
-    Those of the claims that it includes come first; those of named premises do not count.
-    """
-    return [pair for one in _included(claim) for pair in _quantities(one.check)]
-
-
-def chapters_of(claim: Claim) -> list[str]:
-    """Return the chapters whose rows a claim reads, also through the claims that it includes."""
-    return sorted({str(wanted["chapter"]) for _, wanted in claim_quantities(claim)})
-
-
-def deciding_chapters(claim: Claim) -> list[str]:
-    """Return the chapters whose rows decide on a claim: those it reads, and its premises'."""
-    held = (_reached(one.check, premises()).values() for one in _included(claim))
-    checks = [premise.check for some in held for premise in some]
-    read = (wanted["chapter"] for check in checks for _, wanted in _quantities(check))
-    return sorted({*map(str, read), *chapters_of(claim)})
-
-
-def claims_of(chapter: str) -> list[Claim]:
-    """Return the claims of all studies that read the rows of a chapter."""
-    return [claim for claim in claims() if chapter in chapters_of(claim)]
+# --- Verdicts --------------------------------------------------------------------------
 
 
 def _missing(quantities: Iterable[Quantity], rows: Rows) -> list[str]:
@@ -617,7 +329,7 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     about = {"id": claim.id, "paper": claim.paper, "scale": scale}
     if not claim.check:
         return Verdict(**about, verdict="not run", reason=claim.note or "no check is written yet")
-    found = zip(*(_clauses(one.check, rows) for one in _included(claim)), strict=True)
+    found = zip(*(_clauses(one.check, rows) for one in included(claim)), strict=True)
     clauses, shown, conditions = ([x for some in held for x in some] for held in found)
     parts = [part for clause in clauses for cell in clause.cells for part in cell]
     about |= {

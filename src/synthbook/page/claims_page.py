@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthbook.claims.decide import PAPERS, VERDICTS, Verdict, chapters_of, recorded_scales
+from synthbook.claims.catalogue import PAPERS, chapters_of
+from synthbook.claims.decide import VERDICTS, Verdict, recorded_scales
 from synthbook.claims.language import Claim
 from synthbook.errors import check_choice
 from synthbook.page.evidence import claim_line, evidence, published_at, ranges

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from synthbook.claims import decide
+from synthbook.claims import catalogue, decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, comparison, verdict_html
@@ -180,7 +180,7 @@ class Page:
 
     def claims(self, *ids: str) -> Display:
         """Return claims with their verdicts, parts and rows; by default all of this chapter."""
-        asked = decide.find(ids) if ids else decide.claims_of(self.chapter)
+        asked = catalogue.find(ids) if ids else catalogue.claims_of(self.chapter)
         if self.note:
             names = ", ".join(claim.id for claim in asked)
             return self._aside(f"{self.note} The claims asked here: {names}.")
@@ -218,7 +218,7 @@ def answer(chapter: str, *ids: str) -> Answer:
 
     It stands above the parameters, so it is of the recorded runs until a `Page` knows better.
     """
-    asked = decide.find(ids) if ids else decide.claims_of(chapter)
+    asked = catalogue.find(ids) if ids else catalogue.claims_of(chapter)
     found = {one.id: one for one in decide.verdicts("mini", ids=[claim.id for claim in asked])}
     by_verdict = {
         word: [claim for claim in asked if found[claim.id].verdict == word] for word in VERBS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from synthbook.claims.decide import Part, Verdict, premises
+from synthbook.claims.catalogue import premises
+from synthbook.claims.decide import Part, Verdict
 from synthbook.page.figures import seeds_text
 from synthbook.page.tables import MISSING, Display, plain, verdict_html
 

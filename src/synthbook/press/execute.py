@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 
 from synthbook import sums
-from synthbook.claims.decide import claims_of, deciding_chapters
+from synthbook.claims.catalogue import claims_of, deciding_chapters
 from synthbook.locks import alone
 from synthbook.record.chapters import Chapter, convert, find
 from synthbook.store import atomic_write, code_behind, key_hash, root

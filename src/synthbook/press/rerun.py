@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from synthbook.claims import decide
+from synthbook.claims import catalogue, decide
 from synthbook.claims.decide import Verdict
 from synthbook.claims.language import Claim
 from synthbook.errors import InputError, check_choice
@@ -30,13 +30,13 @@ def find(name: str, scale: str, seed: int | None = None) -> Evidence:
     Raises:
         InputError: if there is no such claim, it has no rows at the scale, or not of this seed.
     """
-    (claim,) = decide.find([name])
+    (claim,) = catalogue.find([name])
     check_choice("scale", scale, decide.recorded_scales())
     (verdict,) = decide.verdicts(scale, ids=[name])
     deciding = [part for part in verdict.parts if part.decides]
     held = {name: lines for name, lines in evidence(deciding, scale).items() if lines}
     if not held:
-        chapters = ", ".join(decide.chapters_of(claim))
+        chapters = ", ".join(catalogue.chapters_of(claim))
         raise InputError(
             f"claim '{name}' has no rows on record at scale {scale}; "
             + (f"make results of chapter {chapters}" if chapters else "it has no check yet")
