@@ -61,10 +61,10 @@ neighbours: int = 5  # k of the nearest-neighbour measures
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
-from synthbook.studies import gap
+from synthbook.studies import gap, image_sources
 
 p = parameters("11_generators", globals())
-print(gap.check_generators(p), gap.plan_generators(p), sep="\n")
+print(image_sources.check_generators(p), image_sources.plan_generators(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against unseen real images, in two feature spaces. Marks are seeds. The grey line is the control: what other unseen real images get, and so what a perfect generator would get. A generator that draws well but leaves things out reaches the line in precision and not in recall.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for each generator, one panel for each feature space, with a grey reference line for unseen real images."}}
 import matplotlib.pyplot as plt
@@ -80,7 +80,7 @@ METRICS = ["precision", "recall", "density", "coverage"]
 
 def coverage(table, whose):
     """Draw the measures of each generator, and those of unseen real images, by feature space."""
-    families = gap.families_of(p)
+    families = image_sources.families_of(p)
     _, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
     places = np.arange(len(METRICS))
     for ax, (space, of_space) in zip(axes, table.groupby("extractor"), strict=True):
@@ -299,7 +299,7 @@ if guided:
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The eight samples of each generator that are nearest to a training image in pixels (upper row of each pair), and that image (lower row). Equal pairs would be copies.", "name": "fig-11-nearest"}, "image": {"alt": "For each generator two rows of eight images: samples, and below each its nearest training image."}}
 from synthbook.measure.neighbours import nearest
 
-families, reference = gap.families_of(p), images["real"].images
+families, reference = image_sources.families_of(p), images["real"].images
 _, axes = plt.subplots(len(families), 1, figsize=(6, 1.75 * len(families)), squeeze=False)
 pairs = []
 for family in families:

@@ -60,10 +60,10 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
-from synthbook.studies import gap
+from synthbook.studies import gap, image_sources
 
 p = parameters("12_not_mutual", globals())
-print(gap.check_sources(p), gap.plan_of_sources(p), sep="\n")
+print(image_sources.check_sources(p), image_sources.plan_of_sources(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, on images that nothing was trained on. Small dots are seeds, large ones their mean, bars its 95 % interval. Where the two lines of a generator lie apart, the gap is not mutual.", "name": "fig-12-drops"}, "image": {"alt": "For each generator two lines with dots and an interval: the drop from generated to real images, and the drop from real to generated images."}}
 import matplotlib.pyplot as plt
@@ -78,7 +78,7 @@ figures.style()
 def drops(table, whose):
     """Draw what leaving a source costs: a line for each generator and direction."""
     a = table.pivot_table(index="seed", columns=["train", "test"], values="value")
-    pairs = [pair for f in gap.families_of(p) for pair in ((f, "real"), ("real", f))]
+    pairs = [pair for f in image_sources.families_of(p) for pair in ((f, "real"), ("real", f))]
     _, ax = plt.subplots(figsize=(6, 0.9 + 0.42 * len(pairs)))
     for place, (home, away) in enumerate(pairs):
         tint = figures.color(away if home == "real" else home)

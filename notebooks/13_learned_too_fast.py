@@ -56,10 +56,10 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
-from synthbook.studies import gap
+from synthbook.studies import gap, image_sources
 
 p = parameters("13_learned_too_fast", globals())
-print(gap.check_data(p), gap.plan_of_sources(p), sep="\n")
+print(image_sources.check_data(p), image_sources.plan_of_sources(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Training accuracy (left) and validation accuracy on real images (right) by epoch, for classifiers trained on each source. Lines are means over seeds, bands one standard deviation. Look at the first epochs: the sooner a curve is up, the easier its images were to learn.", "name": "fig-13-curves"}, "image": {"alt": "Two line charts over epochs, one line for each source of training images: training accuracy on the left, validation accuracy on real images on the right."}}
 import matplotlib.pyplot as plt
@@ -76,7 +76,7 @@ def curves(table, whose):
     """Draw the accuracies by epoch, a line for each source of training images."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.3), sharey=True)
     for ax, (metric, title) in zip(axes, PANELS.items(), strict=True):
-        for source in gap.sources_of(p):
+        for source in image_sources.sources_of(p):
             chosen = table[(table.metric == metric) & (table.train == source)]
             wide = chosen.pivot_table(index="seed", columns="epoch", values="value")
             figures.band(ax, wide.columns.to_numpy(float), wide.to_numpy(), source)

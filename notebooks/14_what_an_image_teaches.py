@@ -66,10 +66,14 @@ controls: list[str] = []  # controls to run as well: unfiltered, guided, same_im
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
-from synthbook.studies import gap
+from synthbook.studies import gap, image_sources, teaching
 
 p = parameters("14_what_an_image_teaches", globals())
-print(gap.check_what_an_image_teaches(p), gap.plan_what_an_image_teaches(p), sep="\n")
+print(
+    image_sources.check_what_an_image_teaches(p),
+    image_sources.plan_what_an_image_teaches(p),
+    sep="\n",
+)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean cross-entropy that an image costs a classifier trained on the other source (training images of each source, as in Figure 3 of the paper). Small dots are seeds, large ones their mean, bars its 95 % interval. If the paper's finding shows here, a generator's images cost a real-trained classifier less than real images cost one trained on the generator's.", "name": "fig-14-surprise"}, "image": {"alt": "For each generator two lines with dots and an interval: the mean loss of its images under a real-trained classifier, and of real images under a classifier trained on its images."}}
 import matplotlib.pyplot as plt
@@ -85,7 +89,9 @@ figures.style()
 
 def surprise(table, whose):
     """Draw the mean loss of each source's images, a line for each generator and direction."""
-    lines = [line for f in gap.families_of(p) for line in ((f, "real", f), (f, f, "real"))]
+    lines = [
+        line for f in image_sources.families_of(p) for line in ((f, "real", f), (f, f, "real"))
+    ]
     _, ax = plt.subplots(figsize=(6, 0.9 + 0.42 * len(lines)))
     for place, (family, train, test) in enumerate(lines):
         values = table[(table.train == train) & (table.test == test)].value
@@ -153,7 +159,7 @@ device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
 for seed in progress(p.seeds_list, "seeds"):
-    lesson = gap.WhatAnImageTeaches(p, real, seed=seed, device=device)
+    lesson = teaching.WhatAnImageTeaches(p, real, seed=seed, device=device)
     for row in lesson.rows():
         run.add(**row)
 

@@ -88,7 +88,7 @@ from synthbook.page import figures
 from synthbook.page.page import Page, matching
 from synthbook.record.published import published
 from synthbook.record.rows import Run
-from synthbook.studies.gap import families_of
+from synthbook.studies.image_sources import families_of
 
 figures.style()
 families = families_of(p)

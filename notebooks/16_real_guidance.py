@@ -85,7 +85,7 @@ import matplotlib.pyplot as plt
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
 from synthbook.record.rows import Run
-from synthbook.studies.gap import families_of
+from synthbook.studies.image_sources import families_of
 
 figures.style()
 families = families_of(p)

@@ -21,7 +21,7 @@ from synthbook.errors import InputError
 from synthbook.measure import features as measures
 from synthbook.recognize.train import History
 from synthbook.record.parameters import check_values, declared
-from synthbook.studies import gap, training_sets
+from synthbook.studies import gap, image_sources, teaching, training_sets
 from synthbook.studies.training_sets import Network, TrainingSet
 
 CLASSES = ("a", "b", "c")
@@ -137,7 +137,7 @@ def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed
         path = tmp_path / "made.npz"
         np.savez(path, images=np.zeros((count, 8, 8), np.uint8), labels=np.arange(count) % 10)
         sources = ["real", f"mine={path}"]
-        return str(gap.check_data(parameters(chapter, sources=sources, **values)))
+        return str(image_sources.check_data(parameters(chapter, sources=sources, **values)))
 
     assert f"mine: {needed} generated images of 10 classes" in check(needed)
     with pytest.raises(InputError, match=f"'mine' has {needed - 1} images .* {needed} are needed"):
@@ -146,7 +146,9 @@ def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed
     assert "mine: 100" in check(100, **fewer)
 
 
-@pytest.mark.parametrize("check", [gap.check_sources, gap.check_what_an_image_teaches])
+@pytest.mark.parametrize(
+    "check", [image_sources.check_sources, image_sources.check_what_an_image_teaches]
+)
 @pytest.mark.parametrize("sources", [["real"], ["gan", "diffusion"]])
 def test_real_images_and_a_generator_are_asked_for(check, sources: list[str]) -> None:
     p = {**parameters("14_what_an_image_teaches"), "sources": sources}
@@ -157,11 +159,11 @@ def test_real_images_and_a_generator_are_asked_for(check, sources: list[str]) ->
 def test_no_more_shots_than_images() -> None:
     """300 digits of ten classes are for training."""
     chapter = "14_what_an_image_teaches"
-    assert "digits" in str(gap.check_what_an_image_teaches(parameters(chapter, shots=30)))
-    gap.check_what_an_image_teaches(parameters(chapter, shots=7, set_size=70))
+    assert "digits" in str(image_sources.check_what_an_image_teaches(parameters(chapter, shots=30)))
+    image_sources.check_what_an_image_teaches(parameters(chapter, shots=7, set_size=70))
     for values, most in (({"shots": 31}, 30), ({"shots": 8, "set_size": 70}, 7)):
         with pytest.raises(InputError, match=f"give from 1 to {most}"):
-            gap.check_what_an_image_teaches(parameters(chapter, **values))
+            image_sources.check_what_an_image_teaches(parameters(chapter, **values))
 
 
 @pytest.mark.parametrize(("neighbours", "least"), [(5, 12), (2, 10), (20, 42)])
@@ -169,8 +171,8 @@ def test_test_images_make_two_samples_large_enough(
     neighbours: int, least: int, tmp_path: Path
 ) -> None:
     for chapter, check in (
-        ("11_generators", gap.check_generators),
-        ("14_what_an_image_teaches", gap.check_what_an_image_teaches),
+        ("11_generators", image_sources.check_generators),
+        ("14_what_an_image_teaches", image_sources.check_what_an_image_teaches),
     ):
         for count, enough in ((least, True), (least - 1, False)):
             train, test, path = numbered(30), numbered(count), tmp_path / f"{count}.npz"
@@ -186,8 +188,8 @@ def test_test_images_make_two_samples_large_enough(
 
 
 def test_a_check_imports_no_torch() -> None:
-    code = "import sys; from synthbook.studies import gap; "
-    code += "gap.check_sources({'data': 'digits', 'data_root': '', 'image_size': 0, "
+    code = "import sys; from synthbook.studies import image_sources; "
+    code += "image_sources.check_sources({'data': 'digits', 'data_root': '', 'image_size': 0, "
     code += "'sources': ['real', 'gan']}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -210,13 +212,13 @@ def test_a_plan_is_what_is_trained(
 ) -> None:
     """Names of classifiers, put together from the rows of a seed, are those of the plan."""
     for chapter, plan, rows_of in (
-        ("11_generators", gap.plan_generators, gap.generators),
-        ("12_not_mutual", gap.plan_of_sources, gap.not_mutual),
-        ("13_learned_too_fast", gap.plan_of_sources, gap.learned_too_fast),
+        ("11_generators", image_sources.plan_generators, gap.generators),
+        ("12_not_mutual", image_sources.plan_of_sources, gap.not_mutual),
+        ("13_learned_too_fast", image_sources.plan_of_sources, gap.learned_too_fast),
         (
             "14_what_an_image_teaches",
-            gap.plan_what_an_image_teaches,
-            lambda p, real, seed: gap.WhatAnImageTeaches(p, real, seed=seed).rows(),
+            image_sources.plan_what_an_image_teaches,
+            lambda p, real, seed: teaching.WhatAnImageTeaches(p, real, seed=seed).rows(),
         ),
     ):
         possible = {"12": ["unfiltered", "guided"], "14": ["unfiltered", "guided", "same_images"]}
@@ -248,13 +250,13 @@ def test_a_plan_is_what_is_trained(
 
 def test_a_plan_names_models_that_may_be_trained() -> None:
     how = {"seeds": 5, "generators": 2}
-    assert "minutes" not in str(gap.plan_generators(parameters("11_generators", **how)))
-    plan = gap.plan_generators(parameters("11_generators", minutes=1.5, **how))
+    assert "minutes" not in str(image_sources.plan_generators(parameters("11_generators", **how)))
+    plan = image_sources.plan_generators(parameters("11_generators", minutes=1.5, **how))
     assert len(plan.models) == 4
     assert "a gan model (number 1), 1.5 minutes at most" in str(plan)
     own = parameters("11_generators", minutes=1.5, sources=["real", "gan"])
-    assert len(gap.plan_generators(own).models) == 1
-    text = str(gap.plan_of_sources(parameters("12_not_mutual", seeds=5)))
+    assert len(image_sources.plan_generators(own).models) == 1
+    text = str(image_sources.plan_of_sources(parameters("12_not_mutual", seeds=5)))
     assert "4 classifiers x 5 seeds (filter, real, diffusion, gan)" in text
 
 
@@ -406,9 +408,9 @@ def test_curves_have_twenty_points_at_most_with_both_ends(
 # -- Chapter 14 ---------------------------------------------------------------------------------
 
 
-def lesson_of(**values: Any) -> gap.WhatAnImageTeaches:
+def lesson_of(**values: Any) -> teaching.WhatAnImageTeaches:
     p = parameters("14_what_an_image_teaches", shots=2, **values)
-    return gap.WhatAnImageTeaches(p, REAL, seed=0)
+    return teaching.WhatAnImageTeaches(p, REAL, seed=0)
 
 
 def test_losses_are_those_of_the_other_source(lessons: list[Lesson]) -> None:
@@ -426,7 +428,7 @@ def test_mixtures_are_what_their_names_say() -> None:
     losses = {"diffusion": np.arange(60.0), "gan": -np.arange(60.0)}
     features = np.random.default_rng(0).normal(size=(60, 5))
     few = few_shot(REAL.train, 2, seed=0)
-    mixed = gap.mixtures(REAL.train, few, generated, losses, features, share=0.2, seed=0)
+    mixed = teaching.mixtures(REAL.train, few, generated, losses, features, share=0.2, seed=0)
     assert mixed["real_few"] is few
     real, few = numbers(REAL.train), numbers(mixed["real_few"])
     assert mixed["real_few"].counts().tolist() == [2, 2, 2]

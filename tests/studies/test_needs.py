@@ -7,11 +7,12 @@ import pytest
 from synthbook import machine
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values
-from synthbook.studies import audit, drawn, gap, prim, reasons, remedies
+from synthbook.studies import audit, drawn, image_sources, prim, reasons, remedies
 
 CHECKS = {
-    "11": gap.check_generators, "12": gap.check_sources, "13": gap.check_data,
-    "14": gap.check_what_an_image_teaches, "15": remedies.check_pretrained_guidance,
+    "11": image_sources.check_generators, "12": image_sources.check_sources,
+    "13": image_sources.check_data,
+    "14": image_sources.check_what_an_image_teaches, "15": remedies.check_pretrained_guidance,
     "16": remedies.check_real_guidance, "51": drawn.check_synthesizer, "52": prim.check_transfer,
     "53": reasons.check_reasons, "61": audit.check_inputs,
 }  # fmt: skip
@@ -105,8 +106,8 @@ def test_the_batch_that_a_refusal_names_passes(values, size, monkeypatch):
     monkeypatch.setattr(machine, "memory", lambda device="cpu": 5e9)
     asked = {"batch_size": 10**6, "input_size": 512} | values
     with pytest.raises(InputError, match=f"give a batch_size of {size}, or a smaller input_size"):
-        gap.check_sources(check_values("12", asked))
-    gap.check_sources(check_values("12", asked | {"batch_size": size}))
+        image_sources.check_sources(check_values("12", asked))
+    image_sources.check_sources(check_values("12", asked | {"batch_size": size}))
 
 
 @pytest.mark.parametrize("chapter", CHECKS)

@@ -38,7 +38,7 @@ from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import from_texts, source_paths
 from synthbook.store import atomic_write, cached, key_hash
 from synthbook.studies import needs, web
-from synthbook.studies.gap import REAL, Rows
+from synthbook.studies.rows import REAL, Rows
 
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted

@@ -32,7 +32,6 @@ from synthbook.randomness import derive
 from synthbook.studies import few_images, frozen
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
-from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.others import gan_of_others, pretraining_of
 from synthbook.studies.prim import (
     bed,
@@ -43,6 +42,7 @@ from synthbook.studies.prim import (
     network_of,
     recipe_of,
 )
+from synthbook.studies.rows import REAL, Rows, measured
 from synthbook.studies.targets import Target, check_target, target
 
 ADVERSARIAL = ("scratch", "TransferGAN", "FreezeD", "DiffAugment")

@@ -38,7 +38,6 @@ from synthbook.studies import frozen, kept
 from synthbook.studies.dip import FIRST, NONE
 from synthbook.studies.dip_scale import BASELINE, DIP, LargeScale, Model
 from synthbook.studies.drawn import Parameters
-from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.inversions import (
     DRAWN,
     GENERATED,
@@ -51,6 +50,7 @@ from synthbook.studies.inversions import (
     inverted,
 )
 from synthbook.studies.prim import check_gan
+from synthbook.studies.rows import REAL, Rows, measured
 from synthbook.studies.targets import check_target, real_source
 
 UNTRAINED = "untrained"

@@ -31,7 +31,6 @@ from synthbook.studies import few_images, frozen
 from synthbook.studies.dip import NONE
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
-from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.mined import mined
 from synthbook.studies.others import gan_of_others, pretraining_of
 from synthbook.studies.prim import (
@@ -44,6 +43,7 @@ from synthbook.studies.prim import (
     network_of,
     recipe_of,
 )
+from synthbook.studies.rows import REAL, Rows, measured
 from synthbook.studies.targets import Target, check_target, target
 
 FINETUNED = ("TransferGAN", "FreezeD", "DiffAugment", "MineGAN")  # Table 2: from a GAN of others

@@ -40,8 +40,8 @@ from synthbook.studies import few_images, frozen
 from synthbook.studies.dip import FIRST, NONE
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import LABELS, Asked, Finetuned
-from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.prim import check_gan, curve_rows, distance_rows, network_of, recipe_of
+from synthbook.studies.rows import REAL, Rows, measured
 
 BASELINE, SELF_COND, DIP = "baseline", "Self-Cond GAN", "DIP"
 OWN = "own"  # the prior of a network that has learned the training images, without labels

@@ -35,8 +35,8 @@ from synthbook.generate.primitives.shapes import LINE, RECTANGLE
 from synthbook.machine import check_memory
 from synthbook.measure import spectra
 from synthbook.randomness import numpy_generator
-from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.needs import check_device
+from synthbook.studies.rows import REAL, Rows, measured
 
 Parameters = Any  # a chapter's checked parameters, asked by attribute
 PS = "Primitives-PS"

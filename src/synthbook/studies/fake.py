@@ -35,7 +35,7 @@ from synthbook.studies.clones_by_name import (
     of_clone,
     some,
 )
-from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.rows import REAL, Rows, measured
 
 Job = tuple[Any, ...]
 

@@ -30,7 +30,6 @@ from synthbook.recognize.unfreezing import tune_live
 from synthbook.settings import from_texts
 from synthbook.studies import needs, web
 from synthbook.studies.clones_by_name import Images, check_model
-from synthbook.studies.gap import Rows
 from synthbook.studies.ready import (
     BASIC,
     ENHANCED,
@@ -41,6 +40,7 @@ from synthbook.studies.ready import (
     look_of,
     told_of,
 )
+from synthbook.studies.rows import Rows
 
 BOTH = f"{REAL}+{SYNTHETIC}"
 ZERO, INIT, SYN = "zero-shot", "CT w. init", "CT w. Syn"  # of `few_shot.METHODS`

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthbook.errors import InputError, did_you_mean
 from synthbook.recognize.methods import METHODS, check_numbers, keywords_of
-from synthbook.studies.gap import Row, Rows, families_of
+from synthbook.studies.image_sources import families_of
+from synthbook.studies.rows import Row, Rows
 
 if TYPE_CHECKING:
     from synthbook.data import Splits

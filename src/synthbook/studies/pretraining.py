@@ -44,8 +44,8 @@ from synthbook.studies.clones_by_name import (
     summary_of,
     words_of,
 )
-from synthbook.studies.gap import Rows
 from synthbook.studies.ready import NONE, REAL, SYNTHETIC, generator_of
+from synthbook.studies.rows import Rows
 
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted

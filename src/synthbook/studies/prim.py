@@ -30,7 +30,7 @@ from synthbook.settings import from_texts
 from synthbook.studies import few_images, needs, pairs
 from synthbook.studies.drawn import PS, Parameters, recipes, shapes_of, visibility_rows
 from synthbook.studies.few_images import Counter, Finetuned
-from synthbook.studies.gap import REAL, Rows, measured
+from synthbook.studies.rows import REAL, Rows, measured
 from synthbook.studies.targets import check_target, real_source, stream, target
 
 SCRATCH = "scratch"

@@ -25,7 +25,6 @@ from synthbook.randomness import numpy_generator
 from synthbook.studies import few_images
 from synthbook.studies.drawn import PS, Parameters, shapes_of, visibility_rows
 from synthbook.studies.few_images import Finetuned
-from synthbook.studies.gap import REAL, Rows, measured
 from synthbook.studies.prim import (
     SCRATCH,
     FewImages,
@@ -37,6 +36,7 @@ from synthbook.studies.prim import (
     network_of,
     recipe_of,
 )
+from synthbook.studies.rows import REAL, Rows, measured
 from synthbook.studies.targets import check_target, stream
 from synthbook.training import normalise
 

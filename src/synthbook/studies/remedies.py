@@ -16,10 +16,8 @@ from synthbook.errors import InputError
 from synthbook.recognize.backbones import check_backbone
 from synthbook.recognize.methods import GUIDE, METHODS, keywords_of, train_by
 from synthbook.studies import needs
-from synthbook.studies.gap import (
-    REAL,
+from synthbook.studies.image_sources import (
     SAME_IMAGES,
-    Row,
     check_data,
     check_shots,
     check_sources,
@@ -38,6 +36,7 @@ from synthbook.studies.plans import (
     method_settings,
     metrics_of,
 )
+from synthbook.studies.rows import REAL, Row
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -26,7 +26,7 @@ from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import History, fit
 from synthbook.settings import source_paths
 from synthbook.store import atomic_write, cached
-from synthbook.studies.gap import REAL
+from synthbook.studies.rows import REAL
 
 if TYPE_CHECKING:
     from synthbook.recognize.models import Classifier

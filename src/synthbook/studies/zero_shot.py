@@ -30,7 +30,6 @@ from synthbook.recognize.unfreezing import tune_live
 from synthbook.settings import from_texts
 from synthbook.studies import clones_by_name, needs, web
 from synthbook.studies.clones_by_name import CHUNK, JUDGED, Bed, Images, check_model, some
-from synthbook.studies.gap import Rows
 from synthbook.studies.ready import (
     BASIC,
     ENHANCED,
@@ -42,6 +41,7 @@ from synthbook.studies.ready import (
     look_of,
     told_of,
 )
+from synthbook.studies.rows import Rows
 
 FEWER = "LE, fewer"  # a control: as many enhanced images as the filter keeps, drawn by chance
 LOSSES = ("CE", "SCE")

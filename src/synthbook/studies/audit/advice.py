@@ -33,7 +33,7 @@ from synthbook.studies.audit.rules import (
     VOID,
     words_of,
 )
-from synthbook.studies.gap import REAL
+from synthbook.studies.rows import REAL
 
 if TYPE_CHECKING:
     from synthbook.studies.audit.report import Report

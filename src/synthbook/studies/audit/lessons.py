@@ -13,8 +13,8 @@ from synthbook.randomness import derive
 from synthbook.recognize import methods
 from synthbook.studies.audit.images import AuditSettings, draw, some
 from synthbook.studies.audit.measures import FLOOR, GENERATED
-from synthbook.studies.gap import REAL
 from synthbook.studies.remedies import guide_of, numbers_of, remedy
+from synthbook.studies.rows import REAL
 
 if TYPE_CHECKING:
     from synthbook.recognize.methods.guide import Guide

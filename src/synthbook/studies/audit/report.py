@@ -23,7 +23,7 @@ from synthbook.studies.audit.images import (
 )
 from synthbook.studies.audit.lessons import AUG, Lessons, guide_for, learn
 from synthbook.studies.audit.measures import FLOOR, GENERATED
-from synthbook.studies.gap import REAL
+from synthbook.studies.rows import REAL
 
 UNSEEN = ("recall", "coverage", "precision", "appearance", "near_zero_loss", "high_loss")
 

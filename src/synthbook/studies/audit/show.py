@@ -16,7 +16,7 @@ from synthbook.studies.audit.images import draw
 from synthbook.studies.audit.lessons import AUG
 from synthbook.studies.audit.measures import GENERATED
 from synthbook.studies.audit.rules import EFFECTS, UNSEEN, VOID
-from synthbook.studies.gap import REAL
+from synthbook.studies.rows import REAL
 
 if TYPE_CHECKING:
     import pandas as pd

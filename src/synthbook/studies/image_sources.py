@@ -1,0 +1,202 @@
+"""The sources of images of a chapter: what it asks of them beforehand, and what it will train.
+
+A check reads no pixels and imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from synthbook.data import Summary, check
+from synthbook.errors import InputError
+from synthbook.generate import own
+from synthbook.machine import check_memory
+from synthbook.settings import source_paths
+from synthbook.studies import needs
+from synthbook.studies.rows import REAL
+
+UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
+GUIDED_UNFILTERED = "guided_unfiltered"  # a method: guided, and no filter
+SCALES = (1.0, 2.0, 4.0, 7.5)  # of guidance, of that control
+FOLDS = 5  # of the cross-validation that measures appearance
+
+
+def sources_of(p: Mapping[str, Any]) -> list[str]:
+    """Return the names of a chapter's sources of images."""
+    return list(source_paths(p["sources"]))
+
+
+def families_of(p: Mapping[str, Any]) -> list[str]:
+    """Return the names of its sources of generated images."""
+    return [source for source in sources_of(p) if source != REAL]
+
+
+# -- What a chapter asks of its parameters ------------------------------------------------------
+
+
+def check_data(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are, and the reader's own sources of images."""
+    summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+    lines = [
+        own.check(name, path, summary.classes, _needed(p, summary))
+        for name, path in source_paths(p["sources"]).items()
+        if path
+    ]
+    if "backbone" in p:
+        needs.check_classifiers(p, summary)
+    _check_sets(p, summary)
+    return replace(summary, sources=tuple(lines))
+
+
+def _check_sets(p: Mapping[str, Any], summary: Summary) -> None:
+    """Raise InputError if sets are too small for the classes, or too large for the memory."""
+    count, side = training_images(p, summary), p["image_size"] or summary.side
+    if count < summary.num_classes:
+        raise InputError(
+            f"set_size = {count} and '{summary.name}' has {summary.num_classes} classes; give an "
+            f"image for each, {summary.num_classes} at least, or 0 for all"
+        )
+    one = side**2 * summary.channels
+    held = 2 * sum(summary.counts.values()) + len(families_of(p)) * count
+    check_memory(
+        held * one,
+        f"the images of '{summary.name}' and of {len(families_of(p))} generators at {side} pixels",
+        "give a smaller image_size or set_size",
+    )
+
+
+def _needed(p: Mapping[str, Any], summary: Summary) -> int:
+    """Return how many images a source of the reader's own must have at least."""
+    count = training_images(p, summary)
+    # Half as many are held out. In chapter 11 nothing is trained on them, nor filtered.
+    return count + count // 2 if "confidence" in p else min(count, p["measured"])
+
+
+def training_images(p: Mapping[str, Any], summary: Summary) -> int:
+    """Return how many images a source trains on."""
+    count = sum(n for split, n in summary.counts.items() if "train" in split)
+    return min(count, p.get("set_size") or count)
+
+
+def check_sources(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are; real images and a generator are asked for."""
+    if REAL not in p["sources"] or not families_of(p):
+        raise InputError(
+            f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
+        )
+    return check_data(p)
+
+
+def check_generators(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are; two samples of test images have ``neighbours`` each."""
+    summary = check_sources(p)
+    count, least = summary.counts["test"], 2 * max(FOLDS, p["neighbours"] + 1)
+    if count < least:
+        raise InputError(
+            f"{count} test images are too few to measure in two halves, the images to compare with"
+            f" and their control, with neighbours = {p['neighbours']}; give {least} at least"
+        )
+    if "extractor" in p:
+        needs.check_extractor(p)
+    return summary
+
+
+def check_what_an_image_teaches(p: Mapping[str, Any]) -> Summary:
+    """Return what the data are; each source has ``shots`` images a class and a generator."""
+    summary = check_generators(p)
+    check_shots(p, summary, shots=p["shots"])
+    return summary
+
+
+def check_shots(p: Mapping[str, Any], summary: Summary, **shots: int) -> int:
+    """Check numbers of images a class, by parameter; return how many images a source trains on."""
+    count = training_images(p, summary)
+    most = max(1, count // summary.num_classes)
+    for name, number in shots.items():
+        if number > most:
+            raise InputError(
+                f"{name} = {number} of some {most} images a class; give from 1 to {most}"
+            )
+    return count
+
+
+# -- What it will train -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains if nothing of it is kept: the classifiers of each seed, and models.
+
+    ``classifiers`` are named by what they are trained on, ``models`` by their family; these take
+    ``minutes`` each at most.
+    """
+
+    classifiers: tuple[str, ...]
+    seeds: int
+    models: tuple[str, ...] = ()
+    minutes: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the plan as one line."""
+        names = ", ".join(name.replace("_", " ") for name in self.classifiers)
+        count = len(self.classifiers)
+        classifiers, seeds = "classifier" + "s" * (count > 1), "seed" + "s" * (self.seeds > 1)
+        parts = [f"{count} {classifiers} x {self.seeds} {seeds} ({names})"]
+        parts += [f"a {name}, {self.minutes:g} minutes at most" for name in self.models]
+        return f"To train, unless it is kept from before: {'; '.join(parts)}."
+
+
+def trained_here(p: Mapping[str, Any]) -> list[str]:
+    """Return the sources of generated images that are models of the book's two families."""
+    return [name for name, path in source_paths(p["sources"]).items() if name != REAL and not path]
+
+
+def guided_families(p: Mapping[str, Any]) -> list[str]:
+    """Return the families that the control "guided" is about; [] if it is not asked for."""
+    asked = GUIDED in p.get("controls", ())
+    return [family for family in trained_here(p) if family == "diffusion" and asked]
+
+
+def plan_generators(p: Mapping[str, Any]) -> Plan:
+    """Return what chapter 11 trains."""
+    number = min(p["seeds"], p["generators"])
+    models = [f"{f} model (number {k})" for f in trained_here(p) for k in range(number)]
+    return Plan((REAL,), p["seeds"], tuple(models) if p["minutes"] else (), p["minutes"])
+
+
+def plan_of_sources(p: Mapping[str, Any]) -> Plan:
+    """Return what chapters 12 and 13 train: a classifier of each source, and of the controls."""
+    return _plan(p, sources_of(p) + _controls(p))
+
+
+def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
+    """Return what chapter 14 trains."""
+    families = families_of(p)
+    names = [REAL, *families, *(_controls(p) if "costs" in p["parts"] else ())]
+    if "adding" not in p["parts"]:
+        return _plan(p, names)
+    names += ["real_few"]
+    for family in families:
+        names += [f"real+{part}{family}" for part in ("low_loss_", "high_loss_", "")]
+        names += [f"real_few+{family}"]
+    names += ["real_without_rare", "real_without_random"]
+    if SAME_IMAGES in p["controls"]:
+        of_few = [f"{family} of few images" for family in trained_here(p)]
+        names += [f"{start}{name}" for name in of_few for start in ("real_few+", "")]
+    return _plan(p, names)
+
+
+def _plan(p: Mapping[str, Any], classifiers: Iterable[str]) -> Plan:
+    judge = ["filter"] if families_of(p) else []
+    return Plan((*judge, *classifiers), p["seeds"])
+
+
+def _controls(p: Mapping[str, Any]) -> list[str]:
+    asked = UNFILTERED in p.get("controls", ())
+    names = [f"{family} {UNFILTERED}" for family in families_of(p)] if asked else []
+    for family, scale in product(guided_families(p), SCALES):
+        names += [f"{family} {method} {scale:g}" for method in (GUIDED, GUIDED_UNFILTERED)]
+    return names
