@@ -137,7 +137,8 @@ def train(
         "curve": watch.curve, "sampling": {},
     }  # fmt: skip
     if family == "diffusion":
-        card["sampling"], card["steps_tried"] = _fewest_steps(network, learned, device)
+        tried = _fewest_steps(network, learned, device, f"{name}, seed {seed}")
+        card["sampling"], card["steps_tried"] = tried
 
     def extras(model: Generator) -> dict[str, Any]:
         model = Generator(model.folder, model.card, learned.asked.classes, device)
@@ -221,7 +222,7 @@ def linear_accuracy(
 
 
 def _fewest_steps(
-    pipeline: Any, learned: Learned, device: str
+    pipeline: Any, learned: Learned, device: str, task: str
 ) -> tuple[dict[str, int], dict[str, float]]:
     """Return the number of denoising steps, and the Frechet distances of all that were tried.
 
@@ -235,6 +236,7 @@ def _fewest_steps(
     for steps in STEPS:
         images = _diffused(pipeline, labels, steps, {"seed": 0, "device": device})
         tried[steps] = round(float(gaussian_distance(real, gaussian(look(images)))), 2)
+        say(f"{task}: {JUDGED:,} images of {steps} denoising steps, FD {tried[steps]:.0f}")
     enough = next(steps for steps in STEPS if tried[steps] <= AS_WELL * min(tried.values()))
     return {"num_inference_steps": enough}, {str(steps): fd for steps, fd in tried.items()}
 
