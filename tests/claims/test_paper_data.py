@@ -97,8 +97,8 @@ AWAITED: set[tuple[str, str, object]] = {
     ("41_dip_few_shot", field, value)
     for field, values in {
         "method": ("prior",),
-        "part": ("alike", "amount", "controls", "labels", "losses", "stylegan2"),
-        "labels": ("5", "10", "self-modulated"),
+        "part": ("alike", "amount", "labels", "losses", "stylegan2"),
+        "labels": ("5", "10"),
         "loss": ("non_saturating", "wasserstein"),
         "chosen": ("alike",),
         "metric": ("gain", "prior_spread"),
