@@ -55,12 +55,12 @@ training_settings: list[str] = [  # over the published ones
     "ema_start: 20", "standing_images: 1000",
 ]  # fmt: skip
 finetune_steps: int = 4500  # training steps, all from random weights
-stop_after: int = 100  # of them this run does so many, a multiple of evaluate_every; 0: all
+stop_after: int = 50  # of them this run does so many, a multiple of evaluate_every; 0: all
 clusters: int = 50  # of the self-conditioned GAN, made anew after each quarter of the steps
 centres: int = 750  # of k-means, in place of the training images' own priors
 components: int = 75  # of the mixture that takes the same place
 own_epochs: int = 30  # passes of the prior own over the training images
-evaluate_every: int = 100  # steps between two measurements
+evaluate_every: int = 50  # steps between two measurements
 generated: int = 200  # generated images a measurement, against validation images
 measured: int = 1580  # test images at most, and as many generated ones
 extractor: str = "efficientnet_lite0"  # features of the distance; with inception it is FID
