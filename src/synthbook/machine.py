@@ -102,8 +102,9 @@ def checked_device(device: str | torch.device) -> torch.device:
 def fast_precision(device: str = "cpu") -> str:
     """Return "bfloat16" where it is fast: on a GPU that has it, and a processor with AMX.
 
-    There mixed precision trains some 2.5 times as fast as float32; on other processors it is
-    15 times as slow.
+    There mixed precision trains some 2.5 times as fast as float32. With avx512_bf16 alone a GAN at
+    32 pixels gained 1.5 times, and other networks were not tried; without either it is 15 times as
+    slow.
     """
     import torch
 
