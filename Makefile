@@ -58,9 +58,8 @@ nbval: $(READY)
 agreement: $(READY)
 	@$(BIN)/python -m synthbook.press agreement
 
-verify: $(READY) ## rerun one recorded cell a chapter and compare: make verify [CHAPTER=12_not_mutual]
-	@set -e; for name in $(or $(CHAPTER),$(basename $(notdir $(wildcard results/$(SCALE)/*.jsonl)))); do \
-	  $(BIN)/synthbook verify $$name --scale $(SCALE); done
+verify: $(READY) ## rerun one recorded cell a chapter and compare: make verify [CHAPTER=12_not_mutual] [DRY=1]
+	@$(BIN)/synthbook verify $(CHAPTER) --scale $(SCALE) $(if $(DRY),--dry-run)
 
 run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARGS="-p seeds=5"
 	@$(BIN)/synthbook run $(CHAPTER) --scale $(SCALE) $(ARGS)

@@ -56,6 +56,7 @@ def test_chapters_as_json_agree_with_their_declarations(
         (["chapters", "12_not_mutal"], "12_not_mutual"),
         (["run", "12_not_mutal"], "12_not_mutual"),
         (["verify", "12_not_mutal"], "12_not_mutual"),
+        (["verify", "13", "12_not_mutal"], "12_not_mutual"),
         (["claims", "--paper", "gaps"], "gap"),
         (["claims", "--verdict", "hold"], "holds"),
         (["claims", "--scale", "minni"], "mini"),

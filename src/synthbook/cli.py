@@ -63,9 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     text = "print the parameters, and which printed figures such a run makes; run nothing"
     running.add_argument("--dry-run", action="store_true", help=text)
 
-    verifying = command("verify", "rerun a recorded cell and compare its rows", verify_chapter)
+    text = "rerun a recorded cell of each chapter and compare its rows"
+    verifying = command("verify", text, verify_chapters)
+    text = "for example 12_not_mutual, or 12; all that have rows if none is given"
+    verifying.add_argument("chapters", nargs="*", metavar="chapter", help=text)
     verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
-    verifying.add_argument("--cell", default="", help="of the grid; the first one if not given")
+    text = "of the chapter's grid; the first one on record if not given"
+    verifying.add_argument("--cell", default="", help=text)
+    text = "show which cells and how long one was seen to take; run nothing"
+    verifying.add_argument("--dry-run", action="store_true", help=text)
 
     text = "run one seed of a claim again, and show its rows and effects old and new"
     again = command("rerun", text, rerun_claim)
@@ -92,8 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     writing = command("sentences", text, write_sentences)
     _sentence_options(writing)
 
-    for made in (running, verifying):
-        made.add_argument("chapter", help="for example 12_not_mutual, or 12")
+    running.add_argument("chapter", help="for example 12_not_mutual, or 12")
     for made in (listing, claims, data):
         made.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -331,16 +336,40 @@ def _checking_cell(script: Path, values: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
-def verify_chapter(given: argparse.Namespace) -> int:
-    """Run a recorded cell again and say how far its rows agree with the recorded ones.
+def verify_chapters(given: argparse.Namespace) -> int:
+    """Run a recorded cell of each chapter again, and say how far rows agree with the recorded ones.
 
-    Differences such as two seeds show are no fault (exit code 0): see `record.agreement`.
+    Differences such as two seeds show are no fault: see `record.agreement`. What fails in one
+    chapter (exit code 1 at the end) does not keep the others from being run.
     """
-    from synthbook.press.grids import verify
+    from synthbook.press.grids import grid, to_verify, verify
+    from synthbook.record.chapters import chapters, find
+    from synthbook.record.rows import recorded_rows
 
-    cell, agreement = verify(given.chapter, given.scale, given.cell)
-    print(f"{given.chapter}, {given.scale}, {cell}: {agreement.text}")
-    return int(not (agreement.ok and agreement.compared))
+    scale, names = given.scale, [find(name).name for name in given.chapters]
+    if given.cell and len(names) != 1:
+        raise InputError(f"--cell {given.cell} is of one chapter's grid; name that chapter alone")
+    names = names or [one.name for one in chapters() if recorded_rows(one.name, scale)]
+    if not names:
+        raise InputError(f"no chapter has rows on record at scale '{scale}'; make results first")
+    todo = {name: to_verify(name, scale, given.cell).name for name in names}
+    fails = 0
+    for name, cell in todo.items():
+        what = f"{name}, {scale}, {cell}"
+        if given.dry_run:
+            print(f"{what}: {grid(name, scale).time(1)}")
+            continue
+        try:
+            agreement = verify(name, scale, cell)[1]
+        except InputError as error:
+            if len(todo) == 1:
+                raise
+            print(f"{what}: {error}", file=sys.stderr, flush=True)
+            fails += 1
+        else:
+            print(f"{what}: {agreement.text}", flush=True)
+            fails += not (agreement.ok and agreement.compared)
+    return int(bool(fails))
 
 
 def rerun_claim(given: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from synthbook.cli import main
 from synthbook.errors import InputError
 from synthbook.press import grids
 from synthbook.record.rows import Row, append, read
@@ -254,6 +255,35 @@ def test_a_recorded_cell_is_verified_by_running_it_again(book: Book) -> None:
     book.write(CHAPTER.replace("value=0.5", "value=0.6"))
     agreement = grids.verify("90", "mini")[1]
     assert (agreement.compared, agreement.equal, agreement.ok) == (2, 1, False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("book", [[0, 1]], indirect=True)
+def test_one_chapter_that_fails_does_not_keep_the_others_from_being_verified(
+    book: Book, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = CHAPTER.replace("90_tiny", "91_tiny")
+    (book.top / "notebooks/91_tiny.py").write_text(other)
+    grids_file = book.top / "workflow/grids.yaml"
+    entry = yaml.safe_load(grids_file.read_text())["90_tiny"]
+    grids_file.write_text(yaml.safe_dump({"90_tiny": entry, "91_tiny": entry}))
+    assert main(["verify"]) == 2
+    assert "no chapter has rows on record at scale 'mini'" in capsys.readouterr().err
+    for name in ("90", "91"):
+        grids.results(name, "mini", jobs=2)
+    assert main(["verify"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines[-2:]] == ["90_tiny", "91_tiny"]
+    ran = book.log("start")
+    assert main(["verify", "--dry-run"]) == 0
+    assert "91_tiny, mini, first_seed-0: about 2 minutes" in capsys.readouterr().out
+    assert main(["verify", "90", "91", "--cell", "first_seed-0"]) == 2
+    assert book.log("start") == ran
+    book.write(CHAPTER.replace("run.add", "raise OSError('gone')\nrun.add", 1))
+    assert main(["verify"]) == 1
+    said = capsys.readouterr()
+    assert "90_tiny, mini, first_seed-0: the run of first_seed-0 failed" in said.err
+    assert "91_tiny, mini, first_seed-0: " in said.out
 
 
 @pytest.mark.parametrize("book", [[0, 1]], indirect=True)

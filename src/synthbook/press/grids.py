@@ -50,7 +50,9 @@ class Grid(BaseModel):
         """Return in words how long runs take; minutes that are an estimate are hours of a GPU."""
         if self.basis:
             return f"about {runs * self.minutes / 60:,.0f} GPU hours (estimate: {self.basis})"
-        return f"about {math.ceil(runs / jobs) * self.minutes:.0f} minutes with {jobs} at a time"
+        minutes = math.ceil(runs / jobs) * self.minutes
+        text = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
+        return text if runs == 1 else f"{text} with {jobs} at a time"
 
 
 class Cell(NamedTuple):
@@ -290,25 +292,31 @@ def collect(chapter: str, scale: str, only: str = "") -> None:
     print(f"the rows are in {path.relative_to(root())}{older}")
 
 
-def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
-    """Run a recorded cell again; return its name, and how far its rows agree with the recorded.
-
-    ``name`` is the cell's, "" for the first of the grid.
+def to_verify(chapter: str, scale: str, name: str = "") -> Cell:
+    """Return the cell of a grid called ``name``, or if none is named the first one on record.
 
     Raises:
-        InputError: if there is no such cell, nothing is on record, or the run fails.
+        InputError: if there is no such cell, or nothing is on record.
     """
     home, every = find(chapter), {cell.name: cell for cell in cells(chapter, scale)}
-    name = name or next(iter(every))
-    if name not in every:
+    if name and name not in every:
         raise InputError(
             f"{home.name} has no cell '{name}' at scale {scale}{did_you_mean(name, every)}; "
             f"it has {', '.join(every)}"
         )
-    recorded = recorded_rows(home.name, scale)
-    if not recorded:
+    if not recorded_rows(home.name, scale):
         raise InputError(f"{home.name} has no rows on record at scale {scale}; make results first")
-    return name, compare(rows_anew(home.name, scale, every[name]), recorded)
+    return every[name or next(iter(on_record(home.name, scale) or every))]
+
+
+def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
+    """Run a recorded cell again; return its name, and how far its rows agree with the recorded.
+
+    ``name`` and errors are as for `to_verify`; a run that fails is an InputError too.
+    """
+    cell = to_verify(chapter, scale, name)
+    recorded = recorded_rows(find(chapter).name, scale)
+    return cell.name, compare(rows_anew(chapter, scale, cell), recorded)
 
 
 def rows_anew(chapter: str, scale: str, cell: Cell) -> list[Row]:
