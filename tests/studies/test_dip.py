@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from synthbook.data import at_most
 from synthbook.errors import InputError
 from synthbook.gans.baselines.self_conditioned import SelfConditioned, unlabelled
 from synthbook.gans.networks import create_discriminator, create_generator, save
@@ -250,11 +251,38 @@ def test_rows_are_unique_listed_and_say_what_chose_them(study, asked, distinct) 
 
 def test_replayed_images_are_compared_as_generated_ones_are(study, asked) -> None:
     made = study(methods=["scratch"])
-    (row,) = (row for row in every_row(made) if row["method"] == "replayed")
+    rows = [row for row in every_row(made) if row["method"] == "replayed"]
     few = made.images(*made.jobs[0])
     base, held = (pixels()(some.images) for some in (few.train, few.held_out))
     again = dip.replayed(base, 8, seed=0)
-    assert row["value"] == pytest.approx(frechet_distance(held, again), rel=1e-4)
+    values = {row["metric"]: row["value"] for row in rows}
+    assert values["best_fd"] == pytest.approx(frechet_distance(held, again), rel=1e-4)
+    assert set(values) == {"best_fd", "precision", "recall", "c_t"}
+    again = dip.replayed(base, made.p.measured, seed=0)
+    assert dip.judged(base, held, again, 0) == {m: values[m] for m in values if m != "best_fd"}
+
+
+def test_a_model_that_draws_ten_images_alone_is_judged_beside(study) -> None:
+    made = study(methods=["scratch"], target_images=12)
+    rows = {(row["method"], row["metric"]): row["value"] for row in every_row(made)}
+    few = made.images(*made.jobs[0])
+    base, held = (pixels()(some.images) for some in (few.train, few.held_out))
+    ten = pixels()(at_most(few.train, 10, seed=0).images)
+    assert len(ten) == 10
+    again = dip.replayed(ten, made.p.measured, seed=0)
+    assert len(np.unique(again, axis=0)) <= 10
+    expected = dip.judged(base, held, again, 0)
+    assert expected == {m: rows["ten replayed", m] for m in expected}
+
+
+def test_copies_and_fresh_images_are_judged_as_what_they_are() -> None:
+    drawn = np.random.default_rng(0).normal(size=(600, 4))
+    base, held, fresh = drawn[:150], drawn[150:350], drawn[350:]
+    copies = dip.judged(base, held, dip.replayed(base, 250, seed=0), 0)
+    others = dip.judged(base, held, fresh, 0)
+    assert copies["c_t"] < -3 < others["c_t"]
+    narrow = dip.judged(base, held, np.repeat(fresh[:1], 250, axis=0), 0)
+    assert narrow["recall"] < others["recall"]
 
 
 def test_a_small_run_is_whole_and_the_same_again(study, distinct, monkeypatch, tmp_path) -> None:
@@ -264,7 +292,7 @@ def test_a_small_run_is_whole_and_the_same_again(study, distinct, monkeypatch, t
     held = {(r["method"], r["prior"]) for r in rows if r["metric"] == "precision"}
     assert held == {
         ("scratch", "none"), ("scratch", "supervised"), ("GLANN", "none"), ("GLANN", "supervised"),
-        ("BSA", "none"),
+        ("BSA", "none"), ("replayed", "none"), ("ten replayed", "none"),
     }  # fmt: skip
     assert all(np.isfinite(row["value"]) for row in rows)
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "another"))

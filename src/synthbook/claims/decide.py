@@ -236,12 +236,13 @@ def _part(
 def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[list[Condition]]]:
     """Return a check's own clauses, the parts that are shown beside them, and its premises."""
     clauses, shown, common = [], [], _conditions(check, check.premise, rows)
-    conditions = [*common]
+    conditions, asked = [*common], []
     for item in (*check.require, *check.trend, *check.beside):
         if isinstance(item, Trend):
             cells = curves_of(check, item, rows)
         else:
             cells = cells_of(check, item.names, rows, check.cells)
+        asked += cells
         own = _conditions(check, item.premise, rows) + _too_few_sets(item, cells)
         alone = [[_part(check, item, one, [cell], [*common, *own]) for one in item.expressions]
                  for cell in cells]  # fmt: skip
@@ -264,7 +265,13 @@ def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[l
                 alone = [[_part(check, item, one, cells, [*common, *own])
                           for one in item.expressions]]  # fmt: skip
             clauses.append(Clause(alone, number // 2 + 1 if over == "most" else 1, votes))
-    return clauses, shown, conditions
+    return clauses, shown, [_near(group, asked) for group in conditions]
+
+
+def _near(group: list[Condition], cells: Iterable[Cell]) -> list[Condition]:
+    """Return the cells of a premise that apply in some cell of a check; all if none does."""
+    cells = list(cells)
+    return [one for one in group if any(_applies(one, cell) for cell in cells)] or group
 
 
 def _too_few_sets(item: Requirement | Trend, cells: Iterable[Cell]) -> list[list[Condition]]:

@@ -190,7 +190,7 @@ PRODUCES = {
         ("probe_accuracy", "top1_accuracy", "top5_accuracy"), ("sizes", "classes"),
     ),
     "41_dip_few_shot": Produced(
-        (*get_args(FewShot), "replayed", "prior"),
+        (*get_args(FewShot), "replayed", "ten replayed", "prior"),
         ("fd", "best_fd", "last_fd", "late_gain", "best_step_share", "precision", "recall", "c_t",
          "interpolated_fd", "nearest_distance", "gain", "prior_spread"),
         ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike"),

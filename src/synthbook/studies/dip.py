@@ -53,6 +53,7 @@ CLUSTERS = ("5", "10")  # of Logo-GAN
 PARTS = ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike")
 NONE = "none"
 FIRST = "supervised"  # the prior that is called DIP, without its name
+TEN = 10  # of the images to learn from: what would a model be given that draws these alone?
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,13 @@ def check_few_shot(p: Parameters) -> str:
                 f"most {blocks}"
             )
         count = max((model.images for model in compared), default=0)
-        count *= 1 + any(model.chosen == "alike" for model in compared)
+        why = "amounts" if part == "amount" else "target_images"
+        if any(model.chosen == "alike" for model in compared):
+            count, why = 2 * count, "twice target_images, for the part alike,"
         if not compared:
             raise InputError(f"parts holds {part}, which compares nothing; give it methods")
-        lines += [
-            check_target(name, data_root=p.data_root, count=count) for name in targets(p, part)
-        ]
+        how = {"data_root": p.data_root, "count": count, "why": why}
+        lines += [check_target(name, **how) for name in targets(p, part)]
         if any(model.method in FROM_OTHERS for model in compared):
             lines.append(check_source(of_bed(p, part)))
             pretraining_of(of_bed(p, part))
@@ -382,15 +384,7 @@ class FewShot:
             return {}
         base, held = (self.extractor.cached(one.images) for one in (few.train, few.held_out))
         made = self.extractor(self.samples(*here, count))
-        k = tuple(
-            min(wanted, len(rows) - 1)
-            for wanted, rows in zip(DIP_NEIGHBOURS, (held, made), strict=True)
-        )
-        found = dict(zip(("precision", "recall"), precision_recall(held, made, k), strict=True))
-        cells = max(1, min(5, len(base) // LEAST))
-        least = min(LEAST, count // (2 * cells))
-        copied = data_copying(base, held, [made], cells=cells, least=least, seed=seed)
-        found["c_t"] = copied.c_t.mean
+        found = judged(base, held, made, seed)
         if model.between:
             if model.prior == NONE:
                 made = self.extractor(self.samples(*here, count, between=True))
@@ -409,6 +403,10 @@ class FewShot:
             where = about | {"method": "replayed", "against": "held_out", "selected": "held_out"}
             value = gaussian_distance(gaussian(held), again)
             yield where | {"metric": "best_fd", "value": value}
+            ten = self.extractor.cached(at_most(few.train, TEN, seed=seed).images)
+            for method, rows in (("replayed", base), ("ten replayed", ten)):
+                again = replayed(rows, self.p.measured, seed=seed)
+                yield from measured(about | {"method": method}, judged(base, held, again, seed))
         if part != "alike":
             return
         for chosen in ("random", "alike"):
@@ -422,6 +420,20 @@ class FewShot:
             apart = pairwise(rows, rows)[np.triu_indices(len(rows), 1)].mean()
             spread = {"prior_spread": float(apart)}
             yield from measured(where | {"method": "prior", "against": ""}, spread)
+
+
+def judged(base: np.ndarray, held: np.ndarray, made: np.ndarray, seed: int) -> dict[str, float]:
+    """Return precision, recall and C_T of generated images, from features [N, D] of each.
+
+    ``base`` are the images trained on, ``held`` the held-out ones. Neighbours are the paper's 10
+    and 40, or all but one where there are fewer images; C_T has up to 5 cells.
+    """
+    k = tuple(min(n, len(x) - 1) for n, x in zip(DIP_NEIGHBOURS, (held, made), strict=True))
+    found = dict(zip(("precision", "recall"), precision_recall(held, made, k), strict=True))
+    cells = max(1, min(5, len(base) // LEAST))
+    least = min(LEAST, len(made) // (2 * cells))
+    copied = data_copying(base, held, [made], cells=cells, least=least, seed=seed)
+    return found | {"c_t": copied.c_t.mean}
 
 
 def shown(model: Model) -> str:

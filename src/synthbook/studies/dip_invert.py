@@ -83,7 +83,8 @@ def check_inversion(p: Parameters) -> str:
                 "most"
             )
     if p.photographs:
-        lines.append(check_target(p.photographs, data_root=p.data_root, count=2))
+        how = {"count": 2, "why": "images to compare over", "remedy": "put more into it"}
+        lines.append(check_target(p.photographs, data_root=p.data_root, **how))
     for name in ("shown_images", "control_queries", "edited_images"):
         if p[name] > p.queries:
             raise InputError(f"{name} = {p[name]} of {p.queries} queries; give at most {p.queries}")

@@ -102,9 +102,12 @@ def labelled_source(
     return pool.of_classes(kept)
 
 
-def check_target(text: str, *, data_root: str = "", count: int = 1) -> str:
+def check_target(
+    text: str, *, data_root: str = "", count: int = 1, why: str = "target_images", remedy: str = ""
+) -> str:
     """Return in words what a target is; InputError if there is none, or it has fewer images.
 
+    ``why`` is what asks for ``count`` images, a parameter in most cases; ``remedy`` what to do.
     Only of bundled sets pixels are read, which takes some tenths of a second.
     """
     if text in PHOTOGRAPHS:
@@ -123,7 +126,8 @@ def check_target(text: str, *, data_root: str = "", count: int = 1) -> str:
         held = len(_files(text))
         found = f"{text}: {held} images in a folder"
     if held < count:
-        raise InputError(f"target_images = {count} and '{text}' has {held} images; give {held}")
+        fewer = f"give {max(1, held * 3 // 4)} or fewer, so that some are left that nothing learns"
+        raise InputError(f"{why} = {count} and '{text}' has {held} images; {remedy or fewer}")
     return found
 
 
