@@ -111,6 +111,42 @@ def test_degenerate_batches_are_finite(way: dict[str, str], features: Tensor) ->
         assert not features.grad.any()
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("length", [0.0, 1e-9])
+def test_an_image_without_features_takes_no_gradient(way: dict[str, str], length: float) -> None:
+    """The direction of a vector of zeros has no slope that a training could follow."""
+    features, guide = drawn(6, 4), drawn(6, 7, seed=1)
+    features[2] *= length
+    features.requires_grad_()
+    pretrained_guidance(features, guide, **way).backward()
+    assert features.grad is not None
+    assert features.grad.norm() < 10
+    if way["distance"] == "l2":
+        return
+    assert not features.grad[2].any()
+    others = [k for k in range(6) if k != 2]
+
+    def of_the_others(x: Tensor) -> Tensor:
+        together = torch.cat([x[:2], features[2:3].detach(), x[2:]])
+        return pretrained_guidance(together, guide, **way)
+
+    assert torch.autograd.gradcheck(of_the_others, (features[others].detach().requires_grad_(),))
+
+
+def test_cosines_of_other_features_are_those_of_normalised_ones_to_the_bit() -> None:
+    features = drawn(64, 1280, dtype=torch.float32).relu()
+    weights = drawn(64, 64, seed=1, dtype=torch.float32)
+    found = []
+    for unit in (None, F.normalize):
+        x = features.clone().requires_grad_()
+        y = cosine(x) if unit is None else unit(x, dim=1) @ unit(x, dim=1).T
+        (y * weights).sum().backward()
+        found += [(y.detach(), x.grad)]
+    (ours, slope), (theirs, their_slope) = found
+    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(slope, their_slope)
+
+
 def test_the_guide_gets_no_gradient() -> None:
     features, guide = drawn(4, 3).requires_grad_(), drawn(4, 3, seed=1).requires_grad_()
     pretrained_guidance(features, guide).backward()

@@ -22,8 +22,13 @@ from synthbook.errors import InputError, check_choice
 
 
 def cosine(features: Tensor) -> Tensor:
-    """Return the cosine similarities [N, N] of features [N, D]; 0 beside a vector of zeros."""
-    unit = F.normalize(features, dim=1)
+    """Return the cosine similarities [N, N] of features [N, D]; 0 beside a vector of zeros.
+
+    A vector shorter than 1e-6 counts as one of zeros, and takes no gradient: it has no direction.
+    """
+    lengths = features.norm(dim=1, keepdim=True)
+    alive = lengths > 1e-6
+    unit = torch.where(alive, features / torch.where(alive, lengths, 1), 0)
     return unit @ unit.T
 
 
