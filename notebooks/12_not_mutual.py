@@ -55,7 +55,7 @@ input_size: int = 16  # side that batches are resized to for the classifier; 0 f
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
-controls: list[str] = []  # controls to run as well: unfiltered, guided
+controls: list[str] = []  # controls to run as well: unfiltered, guided, filtered_real
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -76,22 +76,34 @@ figures.style()
 
 
 def drops(table, whose):
-    """Draw what leaving a source costs: a line for each generator and direction."""
-    a = table.pivot_table(index="seed", columns=["train", "test"], values="value")
-    pairs = [pair for f in image_sources.families_of(p) for pair in ((f, "real"), ("real", f))]
-    _, ax = plt.subplots(figsize=(6, 0.9 + 0.42 * len(pairs)))
-    for place, (home, away) in enumerate(pairs):
-        tint = figures.color(away if home == "real" else home)
-        figures.dots_and_interval(ax, place, a[home, home] - a[home, away], tint)
-    names = [" → ".join(map(figures.label, pair)) for pair in pairs]
-    ax.set(yticks=range(len(pairs)), yticklabels=names, xlabel=f"points of accuracy lost ({whose})")
-    ax.set_ylim(len(pairs) - 0.5, -0.5)
+    """Draw what leaving a source costs: a line for each generator, filter and direction."""
+    marks = {"plain": "o", "unfiltered": "D"}
+    lines = [
+        (method, *pair)
+        for f in families
+        for method in marks
+        for pair in ((f, "real"), ("real", f))
+        if method in {*table.method}
+    ]
+    _, ax = plt.subplots(figsize=(6, 0.9 + 0.42 * len(lines)))
+    a = table.pivot_table(index="seed", columns=["method", "train", "test"], values="value")
+    for place, (method, home, away) in enumerate(lines):
+        tint, lost = figures.color(away if home == "real" else home), a[method, home, home]
+        lost = lost - a[method, home, away]
+        figures.dots_and_interval(ax, place, lost, tint, marks[method])
+    names = [
+        f"{figures.label(home)} → {figures.label(away)}{', no filter' * (method == 'unfiltered')}"
+        for method, home, away in lines
+    ]
+    ax.set(yticks=range(len(lines)), yticklabels=names, xlabel=f"points of accuracy lost ({whose})")
+    ax.set_ylim(len(lines) - 0.5, -0.5)
     ax.axvline(0, color="black", linewidth=0.8)
     plt.show()
 
 
-table, whose = Page(Run(p)).shown("top1_accuracy", method="plain", split="test")
-if whose:
+families = image_sources.families_of(p)
+table, whose = Page(Run(p)).shown("top1_accuracy", method=["plain", "unfiltered"], split="test")
+if whose and families:
     drops(table, whose)
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
@@ -167,6 +179,7 @@ from synthbook.studies.training_sets import training_sets
 
 sets = training_sets(real, p, seed=seed, device=device)  # from the cache
 counts = {name: images.info for name, images in sets.items() if images.info}
+counts["real, unseen"] = gap.filtered_real(p, real, seed=seed, device=device)[1]
 plain(
     pd.DataFrame(counts)
     .loc[["drawn", "accepted", "share", "kept", "confidence"]]
@@ -184,16 +197,19 @@ rows_of_run = run.frame()
 results = rows_of_run[rows_of_run.method == "plain"]
 order = list(dict.fromkeys(results.train))
 titles = {"train": "images trained on (as Table 1)", "test": "images never seen"}
-fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
-for ax, (split, title) in zip(axes, titles.items(), strict=True):
-    of_split = results[results.split == split]
-    matrix = of_split.pivot_table(index="train", columns="test", values="value")
-    figures.heatmap(matrix.loc[order, order], ax, low=results.value.min(), high=100)
-    ax.set(title=title, xlabel="tested on", ylabel="trained on" if split == "train" else "")
-plt.show()
+if families:
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    for ax, (split, title) in zip(axes, titles.items(), strict=True):
+        of_split = results[results.split == split]
+        matrix = of_split.pivot_table(index="train", columns="test", values="value")
+        figures.heatmap(matrix.loc[order, order], ax, low=results.value.min(), high=100)
+        ax.set(title=title, xlabel="tested on", ylabel="trained on" if split == "train" else "")
+    plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-12-drops-live"}, "image": {"alt": "For each generator two lines: the drop from generated to real images, and the drop from real to generated images, in this run."}}
-drops(results[results.split == "test"], f"{figures.seeds(results)}, this run")
+if families:
+    both = rows_of_run[rows_of_run.method.isin(["plain", "unfiltered"])]
+    drops(both[both.split == "test"], f"{figures.seeds(both)}, this run")
 
 # %% [markdown]
 # ## The table

@@ -87,6 +87,19 @@ class Memory(torch.nn.Module):
         return pixels.flatten(1)
 
 
+class Judge(torch.nn.Module):
+    """A classifier that is sure of the first ``sure`` test images, and calls each of them "a"."""
+
+    def __init__(self, sure: int) -> None:
+        super().__init__()
+        self.weight, self.sure = torch.nn.Parameter(torch.zeros(1)), sure
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        first = (255 * pixels[:, 0, 0, :2]).round().int()
+        number = first[:, 0] * 200 + first[:, 1] - 2_000
+        return torch.where(number[:, None] < self.sure, 30.0, 0.0) * torch.tensor([1.0, 0, 0])
+
+
 @dataclass
 class Lesson:
     """A training that took place."""
@@ -205,11 +218,15 @@ def test_unseen_images_and_their_control_are_others(test: ImageSet, count: int) 
 # -- What it will train -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("controls", [[], ["unfiltered"], ["unfiltered", "guided", "same_images"]])
+@pytest.mark.parametrize(
+    "controls",
+    [[], ["unfiltered"], ["filtered_real"], ["unfiltered", "guided", "same_images"]],
+)
 @pytest.mark.parametrize("sources", [["real", "gan"], ["real", "diffusion", "gan"]])
 def test_a_plan_is_what_is_trained(
-    controls: list[str], sources: list[str], lessons: list[Lesson], copier: None
-) -> None:
+    controls: list[str], sources: list[str], lessons: list[Lesson], copier: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """Names of classifiers, put together from the rows of a seed, are those of the plan."""
     for chapter, plan, rows_of in (
         ("11_generators", image_sources.plan_generators, gap.generators),
@@ -221,9 +238,13 @@ def test_a_plan_is_what_is_trained(
             lambda p, real, seed: teaching.WhatAnImageTeaches(p, real, seed=seed).rows(),
         ),
     ):
-        possible = {"12": ["unfiltered", "guided"], "14": ["unfiltered", "guided", "same_images"]}
-        possible = possible.get(chapter[:2], [])
+        possible = {
+            "12": ["unfiltered", "guided", "filtered_real"],
+            "14": ["unfiltered", "guided", "same_images"],
+        }.get(chapter[:2], [])
         asked = [control for control in controls if control in possible]
+        if "filtered_real" in asked:  # of the filter's classifier, which is no lesson here
+            monkeypatch.setattr(training_sets, "classifier_of_all", lambda *_, **__: Judge(90))
         values = {"controls": asked, "shots": 2, "neighbours": 3}
         own = {field.name for field in declared(chapter)}
         given = {name: value for name, value in values.items() if name in own}
@@ -362,6 +383,63 @@ def test_the_control_of_guidance_has_rows_of_each_scale_and_of_no_other_method(
         assert row["value"] == 100 * (row["train"] == row["test"] and row["split"] == "train")
     without = parameters("12_not_mutual", controls=["guided"], sources=["real", "gan"])
     assert {row["method"] for row in gap.not_mutual(without, REAL, seed=0)} == {"plain"}
+
+
+@pytest.mark.parametrize("sure", [90, 150, 0])
+def test_real_images_pass_the_filter_under_its_labels(
+    sure: int, lessons: list[Lesson], distinct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_sets, "classifier_of_all", lambda *_, **__: Judge(sure))
+    p = parameters("12_not_mutual", controls=["filtered_real"])
+    images, info = gap.filtered_real(p, REAL, seed=0)
+    assert numbers(images) == list(range(2_000, 2_000 + sure))
+    assert not images.labels.any()
+    assert info["share"] == sure / 150
+    assert info["agreement"] == pytest.approx(1 / 3 if sure else 0)
+    rows = distinct(gap.not_mutual(p, REAL, seed=0))
+    beside = [row for row in rows if row["method"] == "filtered_real"]
+    assert len(rows) - len(beside) == 3 * 3 * 2
+    (passed,) = [row["value"] for row in beside if row["metric"] == "passed_share"]
+    assert passed == pytest.approx(100 * sure / 150)
+    # Memory knows none of them, and with none there is no accuracy.
+    rated = {row["train"]: row["value"] for row in beside if row["metric"] == "top1_accuracy"}
+    assert rated == (dict.fromkeys(SETS, 0) if sure else {})
+
+
+def test_a_class_that_the_filter_likes_is_as_heavy_as_another(
+    lessons: list[Lesson], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the images of two classes of which one is three times as large."""
+    chosen = ImageSet(REAL.train.images[:8], np.repeat([0, 1], [6, 2]), CLASSES, "some")
+    monkeypatch.setattr(
+        gap, "filtered_real", lambda *_, **__: (chosen, {"share": 1, "agreement": 1})
+    )
+    known = [k for k in range(8) if REAL.train.labels[k] == chosen.labels[k]]  # by Memory
+    rows = gap.not_mutual(parameters("12_not_mutual", controls=["filtered_real"]), REAL, seed=0)
+    of_real = {
+        row["metric"]: row["value"]
+        for row in rows
+        if row["method"] == "filtered_real" and row["train"] == row["test"] == "real"
+    }
+    of_class = [sum(chosen.labels[k] == c for k in known) for c in (0, 1)]
+    assert of_class == [2, 1]
+    assert of_real["top1_accuracy"] == pytest.approx(100 * 3 / 8)
+    assert of_real["mean_class_accuracy"] == pytest.approx(100 * (2 / 6 + 1 / 2) / 2)
+
+
+def test_the_control_of_real_images_needs_no_generator(
+    lessons: list[Lesson], distinct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_sets, "classifier_of_all", lambda *_, **__: Judge(90))
+    alone = parameters("12_not_mutual", controls=["filtered_real"], sources=["real"])
+    image_sources.check_sources(alone)
+    assert image_sources.plan_of_sources(alone).classifiers == ("filter", "real")
+    rows = distinct(gap.not_mutual(alone, REAL, seed=2))
+    assert {row["method"] for row in rows} == {"filtered_real"}
+    assert {row["train"] for row in rows} == {"real"}
+    for controls in ([], ["unfiltered"]):
+        with pytest.raises(InputError, match="give real and a generator"):
+            image_sources.check_sources({**alone, "controls": controls})
 
 
 def test_a_confidence_that_was_lowered_is_in_the_rows(

@@ -17,6 +17,7 @@ class Metric(NamedTuple):
 METRICS = {
     # classifiers
     "top1_accuracy": Metric("points", "accuracy"),
+    "mean_class_accuracy": Metric("points", "mean accuracy of the classes"),
     "top5_accuracy": Metric("points", "accuracy among the first five"),
     "prompt_spread": Metric("points", "best less worst form of prompts"),
     "probe_accuracy": Metric("points", "accuracy of a linear layer on frozen features"),
@@ -138,7 +139,8 @@ PRODUCES = {
          "class_agreement", "n_real", "n_fake"),
     ),
     "12_not_mutual": Produced(
-        ("plain", "unfiltered", "guided", "guided_unfiltered"), ("top1_accuracy",)
+        ("plain", "unfiltered", "guided", "guided_unfiltered", "filtered_real"),
+        ("top1_accuracy", "mean_class_accuracy", "passed_share", "class_agreement"),
     ),
     "13_learned_too_fast": Produced(
         ("plain",),

@@ -341,7 +341,9 @@ _METHODS, _PARTS = "methods to run", "parts of the chapter's experiment to run"
 # Names whose type or range is a chapter's own.
 CHAPTERS: dict[str, dict[str, Any]] = {
     "12_not_mutual": {
-        "controls": _of(s.Unique[Literal["unfiltered", "guided"]], _CONTROLS, ["unfiltered"]),
+        "controls": _of(
+            s.Unique[Literal["unfiltered", "guided", "filtered_real"]], _CONTROLS, ["unfiltered"]
+        ),
     },
     "14_what_an_image_teaches": {
         "controls": _of(

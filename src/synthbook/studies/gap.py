@@ -18,6 +18,7 @@ import numpy as np
 from synthbook.data import ImageSet, Splits, at_most
 from synthbook.randomness import derive, numpy_generator
 from synthbook.studies.image_sources import (
+    FILTERED_REAL,
     GUIDED,
     GUIDED_UNFILTERED,
     SCALES,
@@ -218,7 +219,9 @@ def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
     """Yield the accuracy of a classifier of each source on each source (Table 1 of the study).
 
     With the control "unfiltered" everything again (method "unfiltered") on generated images that
-    no filter chose. With "guided" both again on images of each guidance scale.
+    no filter chose. With "guided" both again on images of each guidance scale. With
+    "filtered_real" also on the real test images that the filter passes; of real images alone, that
+    is all.
     """
     from synthbook.recognize.predict import accuracy
     from synthbook.studies.training_sets import network_of, training_sets
@@ -238,7 +241,10 @@ def not_mutual(p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "
 
     watched = {"validation": real.val, **how}  # as chapter 13 trains them, with curves
     models = {name: network.train(some.train, **watched)[0] for name, some in sets.items()}
-    yield from table(sets, models, row | {"method": "plain"})
+    if families_of(p):
+        yield from table(sets, models, row | {"method": "plain"})
+    if FILTERED_REAL in p["controls"]:
+        yield from _on_filtered_real(p, real, models, row, **how)
     if others := without_filter(p, real, sets, **how):
         again = {name: network.train(some.train, **how)[0] for name, some in others.items()}
         row |= {"method": UNFILTERED, "confidence": 0}
@@ -283,6 +289,55 @@ def without_filter(
         return {}
     chosen = [source for source in p["sources"] if sets[source.partition("=")[0]].info]
     return training_sets(real, {**p, "sources": chosen, **RAW}, **how)
+
+
+def filtered_real(
+    p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
+) -> tuple[ImageSet, dict[str, float]]:
+    """Return the test images that pass the filter of generated ones, and counts as for those.
+
+    They have the labels that its classifier sees, as images of a model without classes have, and
+    are all that pass, so that some classes are larger than others. Of the counts, ``agreement`` is
+    the share of them whose label is the true one.
+    """
+    from synthbook.generate.clones import confident
+    from synthbook.recognize.predict import predict
+    from synthbook.studies.training_sets import classifier_of_all, network_of
+
+    judge = classifier_of_all(real, p, seed=seed, device=device)
+    logits = predict(judge, real.test, **network_of(p).reading(device))
+    keep, labels = confident(logits.softmax(1).numpy(), p["confidence"])
+    passed = real.test.subset(np.flatnonzero(keep))
+    info = {"drawn": len(real.test), "accepted": len(passed), "share": float(keep.mean())}
+    info |= {"kept": len(passed), "confidence": p["confidence"]}
+    info["agreement"] = float((passed.labels == labels[keep]).mean()) if len(passed) else 0.0
+    return ImageSet(passed.images, labels[keep], real.test.classes, "filtered real"), info
+
+
+def _on_filtered_real(
+    p: Mapping[str, Any], real: Splits, models: Mapping[str, Classifier], row: Row, **how: Any
+) -> Rows:
+    """Yield how the classifiers do on real images as generated ones are chosen and labelled.
+
+    And which share of them the filter passes, and how many of its labels are the true ones.
+    """
+    from synthbook.recognize.predict import predict
+    from synthbook.studies.training_sets import network_of
+
+    images, info = filtered_real(p, real, **how)
+    row = row | {"method": FILTERED_REAL, "split": "test"}
+    shares = {"passed_share": 100 * info["share"], "class_agreement": 100 * info["agreement"]}
+    yield from measured(row | {"train": REAL, "test": "classifier"}, shares)
+    if not len(images):
+        return
+    present = np.flatnonzero(images.counts())
+    for train, model in models.items():
+        seen = predict(model, images, **network_of(p).reading(how["device"])).argmax(1).numpy()
+        right = seen == images.labels
+        values = {"top1_accuracy": 100 * float(right.mean())}
+        by_class = [right[images.labels == k].mean() for k in present]
+        values["mean_class_accuracy"] = 100 * float(np.mean(by_class))
+        yield from measured(row | {"train": train, "test": REAL}, values)
 
 
 def guided_sets(

@@ -19,6 +19,7 @@ from synthbook.studies import needs
 from synthbook.studies.rows import REAL
 
 UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
+FILTERED_REAL = "filtered_real"  # a control that trains nothing of its own
 GUIDED_UNFILTERED = "guided_unfiltered"  # a method: guided, and no filter
 SCALES = (1.0, 2.0, 4.0, 7.5)  # of guidance, of that control
 FOLDS = 5  # of the cross-validation that measures appearance
@@ -82,8 +83,12 @@ def training_images(p: Mapping[str, Any], summary: Summary) -> int:
 
 
 def check_sources(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are; real images and a generator are asked for."""
-    if REAL not in p["sources"] or not families_of(p):
+    """Return what the data are; real images and a generator are asked for.
+
+    For the control "filtered_real" real ones are enough.
+    """
+    alone = FILTERED_REAL in p.get("controls", ())
+    if REAL not in p["sources"] or not (families_of(p) or alone):
         raise InputError(
             f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
         )
@@ -190,7 +195,7 @@ def plan_what_an_image_teaches(p: Mapping[str, Any]) -> Plan:
 
 
 def _plan(p: Mapping[str, Any], classifiers: Iterable[str]) -> Plan:
-    judge = ["filter"] if families_of(p) else []
+    judge = ["filter"] if families_of(p) or FILTERED_REAL in p.get("controls", ()) else []
     return Plan((*judge, *classifiers), p["seeds"])
 
 
