@@ -41,10 +41,13 @@ def drawn(count: int = 12, seed: int = 0) -> Encoded:
 
 
 @pytest.mark.parametrize("words", ["a photo of a", "a  picture of one", "photo"])
-def test_words_as_context_and_no_step_are_zero_shot(look, words):
-    recipe = CoopRecipe(context=words, steps=0)
+@pytest.mark.parametrize("ending", ["", "."])
+def test_words_as_context_and_no_step_are_zero_shot(look, words, ending):
+    recipe = CoopRecipe(context=words, ending=ending, steps=0)
     made = learn_context(look, drawn(), NAMES, recipe, seed=0)
-    assert np.allclose(made.head, text_head(look, NAMES, f"{words} {{}}."), atol=1e-6)
+    head, other = (text_head(look, NAMES, f"{words} {{}}{end}") for end in (ending, "!"))
+    assert np.allclose(made.head, head, atol=1e-6)
+    assert not np.allclose(head, other, atol=1e-3)
 
 
 def test_any_vectors_are_what_the_text_tower_makes_of_them(look):
@@ -52,7 +55,7 @@ def test_any_vectors_are_what_the_text_tower_makes_of_them(look):
     made = learn_context(look, drawn(), NAMES, replace(SHORT, steps=0), seed=3)
     model = look.model
     for name, row in zip(NAMES, made.head, strict=True):
-        tokens = look.tokens([f"x x x x {name}."])
+        tokens = look.tokens([f"x x x x {name}"])
         h = model.token_embedding(tokens)
         h[:, 1:5] = torch.from_numpy(made.vectors)
         h = model.transformer(h + model.positional_embedding, attn_mask=model.attn_mask)
@@ -85,6 +88,8 @@ def test_the_choice_is_by_validation(look):
             learn_context(look, drawn(), NAMES, replace(SHORT, steps=0), seed=0)]  # fmt: skip
     assert all(zero_shot(held, made.head)["top1"] >= zero_shot(held, one.head)["top1"]
                for one in ends)  # fmt: skip
+    assert np.array_equal(made.last, ends[0].head)
+    assert np.array_equal(ends[0].last, ends[0].head)
 
 
 @pytest.mark.parametrize("custom", [False, True])
@@ -109,7 +114,7 @@ def test_models_of_open_clip_serve_also_with_a_text_tower_of_their_own(tmp_path,
     look = encoder(f"local-dir:{tmp_path}")
     recipe = CoopRecipe(context="a photo of a", steps=0)
     made = learn_context(look, drawn(), NAMES, recipe, seed=0)
-    assert np.allclose(made.head, text_head(look, NAMES, "a photo of a {}."), atol=1e-6)
+    assert np.allclose(made.head, text_head(look, NAMES, "a photo of a {}"), atol=1e-6)
     learned = learn_context(look, drawn(), NAMES, replace(recipe, steps=3), seed=0)
     assert not np.allclose(learned.vectors, made.vectors, atol=1e-4)
 

@@ -43,17 +43,25 @@ def test_every_method_runs_by_name_and_is_what_it_is_alone(look):
     how = {"test": test, "recipes": RECIPES}
     found = compared([*METHODS], tasks, look, NAMES, **how, validation=held)
     assert list(found) == list(METHODS)
-    assert all(len(rows) == 2 and 0 <= min(rows) <= max(rows) <= 100 for rows in found.values())
+    every = [one for rows in found.values() for rated in rows for one in rated]
+    assert len(every) == 4 * len(METHODS)
+    assert 0 <= min(every) <= max(every) <= 100
     head = text_head(look, NAMES)
-    assert found["zero-shot"] == [zero_shot(test, head)["top1"]] * 2
+    assert found["zero-shot"] == [(zero_shot(test, head)["top1"],) * 2] * 2
     adapters = [tip_adapter(task.real, head, scale=look.scale) for task in tasks]
-    assert found["Tip-Adapter"] == [searched(one, held).accuracy(test) for one in adapters]
+    assert [one.chosen for one in found["Tip-Adapter"]] == [
+        searched(one, held).accuracy(test) for one in adapters
+    ]
     run = Run(head, 1, "mix", tasks[1].real, tasks[1].synthetic, "SCE", head)
     (alone,) = tune([run], RECIPES.tuning, scale=look.scale, validation=held, test=test)
-    assert found["CT w. Syn"][1] == pytest.approx(alone.accuracy(), abs=1.2)
-    assert min(found["CT w. init"]) > found["zero-shot"][0]
-    again = compared(["CoOp", "Tip-Adapter"], tasks, look, NAMES, **how)  # nothing to choose by
-    assert again["Tip-Adapter"] == [one.accuracy(test) for one in adapters]
+    expected = alone.accuracy(), alone.accuracy("last")
+    assert found["CT w. Syn"][1] == pytest.approx(expected, abs=1.2)
+    assert min(one.chosen for one in found["CT w. init"]) > found["zero-shot"][0].chosen
+    again = compared([*METHODS], tasks, look, NAMES, **how)  # nothing to choose by
+    assert [one.chosen for one in again["Tip-Adapter"]] == [one.accuracy(test) for one in adapters]
+    for method, rows in again.items():
+        assert [one.chosen for one in rows] == [one.last for one in rows]
+        assert [one.last for one in rows] == [one.last for one in found[method]]
 
 
 def test_what_cannot_be(look):

@@ -94,6 +94,18 @@ def test_the_real_filter_is_a_nearest_neighbour():
     assert len(real_filter(images, shots, margin=0.1).images) >= len(kept.images)
 
 
+def test_what_the_real_filter_drops_does_not_come_back():
+    images, shots = drawn(90, noise=1.5), drawn(12, seed=1, noise=0.7)
+    passed = real_filter(images, shots)
+    counts, middle = passed.images.counts(), int(np.median(passed.images.counts()))
+    kept = real_filter(images, shots, count=middle)
+    assert kept.images.counts().tolist() == np.minimum(counts, middle).tolist()
+    assert counts.min() < middle < counts.max()
+    assert {*kept.indices} <= {*passed.indices}
+    full = real_filter(images, shots, count=30, least=30)
+    assert full.images.counts().tolist() == [30, 30, 30]
+
+
 @pytest.mark.parametrize(
     ("how", "says"),
     [

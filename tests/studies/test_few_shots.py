@@ -112,12 +112,14 @@ def test_one_photograph_is_followed_through_all_numbers_of_shots(study: Any) -> 
         assert rest.std(axis=(1, 2)).max() < 0.5
 
 
-def test_both_filters_keep_as_many_and_the_real_one_what_is_nearest_its_shots(study: Any) -> None:
+def test_the_real_filter_keeps_nothing_that_is_nearer_to_other_shots(study: Any) -> None:
     some = study(images_per_class=12, kept_share=0.4)
     name, target = "caltech10", some.targets["caltech10"]
     kept = some.filtered(0, name, 4)
     drawn, shots = some.features("LE", 0, name), some.features("real", 0, name, 4)
-    assert {*kept["B"].images.counts()} == {*kept["RF"].images.counts()} == {kept_of(some.p)} == {5}
+    counts = kept["RF"].images.counts()
+    assert {*kept["B"].images.counts()} == {kept_of(some.p)} == {5}
+    assert 1 <= counts.min() < counts.max() <= 5
     passed = clip_filter(drawn, target.head, some.look.scale, least=5).images
     assert {x.tobytes() for x in kept["RF"].images.features} <= {
         x.tobytes() for x in passed.features
@@ -130,6 +132,15 @@ def test_both_filters_keep_as_many_and_the_real_one_what_is_nearest_its_shots(st
     assert (lead[np.array(enough)[kept["RF"].images.labels]] > -1e-6).all()
 
 
+def test_so_many_of_each_class_are_drawn(study: Any) -> None:
+    some = study()
+    images, counts = some.features("LE", 0, "caltech10"), [1, 2, 0, 3, 6, 1, 1, 1, 1, 1]
+    drawn = few_shots.some_of(images, counts, seed=0)
+    assert drawn.counts().tolist() == counts
+    every = {row.tobytes(): k for row, k in zip(images.features, images.labels, strict=True)}
+    assert [every[row.tobytes()] for row in drawn.features] == drawn.labels.tolist()
+
+
 # -- Rows -----------------------------------------------------------------------------------------
 
 
@@ -138,10 +149,27 @@ def test_the_methods_of_figure_1_and_the_gain_by_images(study: Any, rows_of: Any
     found = values(only(rows, metric="top1_accuracy"), "method", "shots")
     named = [m for m in study().p.methods if m != "zero-shot"]
     assert set(found) == {("zero-shot", 0)} | {(m, n) for m in named for n in (1, 2, 4)}
-    gains = values(only(rows, metric="gain_by_images"), "shots")
-    for n in (1, 2, 4):
-        assert gains[(n,)] == found["CT w. Syn", n] - found["CT w. init", n]
+    last = values(only(rows, metric="last_accuracy"), "method", "shots")
+    assert set(last) == set(found) - {("zero-shot", 0)}
+    for accuracies, gain in ((found, "gain_by_images"), (last, "last_gain")):
+        gains = values(only(rows, metric=gain), "shots")
+        for n in (1, 2, 4):
+            assert gains[(n,)] == accuracies["CT w. Syn", n] - accuracies["CT w. init", n]
     assert {row["train"] for row in only(rows, method="CT w. Syn")} == {"real+synthetic"}
+
+
+def test_without_validation_photographs_the_last_step_is_all_there_is(
+    study: Any, rows_of: Any
+) -> None:
+    """One training has both numbers, and the last is the one that a run without a choice has."""
+    parts = ["methods", "strategies", "phases"]
+    rows, plain = rows_of(study(parts=parts)), rows_of(study(parts=parts, chosen_by="last"))
+    names = {"last_accuracy": "top1_accuracy", "last_gain": "gain_by_images"}
+    assert not [row for row in plain if row["metric"] in names]
+    renamed = [row | {"metric": names[row["metric"]]} for row in rows if row["metric"] in names]
+    of_plain = [row for row in plain if row["metric"] in names.values()]
+    assert len(renamed) == 3 * 6 + 3 + 4 + 9
+    assert all(row in of_plain for row in renamed)
 
 
 def test_equal_cells_of_the_tables_are_one_training(study: Any, rows_of: Any) -> None:
@@ -152,11 +180,15 @@ def test_equal_cells_of_the_tables_are_one_training(study: Any, rows_of: Any) ->
     (started,) = only(accuracies, strategy="RG")
     (mixed,) = only(accuracies, training="mix")
     assert method["value"] == started["value"] == mixed["value"]
-    assert {row["strategy"] for row in only(accuracies, part="strategies")} == {"B", "RF", "RG"}
-    phases = only(rows, part="phases")
-    assert len(phases) == 9
+    strategies = {row["strategy"] for row in only(accuracies, part="strategies")}
+    assert strategies == {"B", "B, fewer", "RF", "RG"}
+    assert len(only(rows, part="phases", metric="top1_accuracy")) == 9
     passed = values(only(rows, metric="passed_share"), "strategy")
     assert all(0 <= share <= 100 for share in passed.values())
+    kept = values(only(rows, metric="kept_images"), "strategy")
+    fewest = values(only(rows, metric="fewest_images"), "strategy")
+    assert kept[("B",)] == fewest[("B",)] == 4
+    assert 1 <= fewest[("RF",)] <= kept[("RF",)] < 4
     assert {row["train"] for row in only(rows, metric="fd", strategy="real")} == {"real"}
 
 
@@ -214,5 +246,5 @@ def test_shots_and_batch_norm_have_to_be_there(study: Any, monkeypatch: pytest.M
 def test_a_plan_counts_what_is_trained() -> None:
     p = check_values("22_few_shot", {"parts": ["methods", "strategies", "phases", "norms"]})
     told = plan_few_shots(p)
-    assert f"{1 + 6 * 5 + 3 + 3 * 5} classifiers on kept features and 6 with" in told
+    assert f"{1 + 6 * 5 + 4 + 3 * 5} classifiers on kept features and 6 with" in told
     assert "40 images of each class from 1, 2, 4, 8, 16 shots, 100 from noise" in told

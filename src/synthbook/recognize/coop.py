@@ -1,8 +1,8 @@
 """CoOp: the words before a class's name, learned as vectors (Zhou et al. 2022).
 
-The prompt of class i is [v_1] ... [v_M] [name_i]. in the space of word embeddings; the vectors v
-are the same for all classes, both towers stay as they are, and the loss is the cross-entropy of the
-real shots over the head that the prompts give.
+The prompt of class i is [v_1] ... [v_M] [name_i] in the space of word embeddings, with a full stop
+after it in the paper; the vectors v are the same for all classes, both towers stay as they are, and
+the loss is the cross-entropy of the real shots over the head that the prompts give.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class CoopRecipe:
     Args:
         context: words to start from, such as "a photo of a"; "" draws ``length`` vectors at random.
         length: number M of vectors, where they are drawn.
+        ending: what follows the name. Without any, "a photo of a" starts at the zero-shot head of
+            "a photo of a {}"; the public code has a full stop there, ".".
         steps: the paper has 50, 100 or 200 epochs for 1, 2 to 4, or more shots.
         warmup_steps: at a rate of 1e-5.
         measure_every: steps between two measurements on validation images.
@@ -46,6 +48,7 @@ class CoopRecipe:
 
     context: str = ""
     length: Annotated[int, Field(ge=1, le=64)] = 16
+    ending: str = ""
     steps: Whole = 200
     batch_size: Batch = 32
     learning_rate: Rate = 2e-3
@@ -56,10 +59,14 @@ class CoopRecipe:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """A learned context, ``vectors`` [M, width of the text tower], and its ``head`` [K, D]."""
+    """A learned context, ``vectors`` [M, width of the text tower], and its ``head`` [K, D].
+
+    ``last`` is the head of the last step, which is the same unless another one was chosen.
+    """
 
     vectors: np.ndarray
     head: np.ndarray
+    last: np.ndarray
 
 
 def learn_context(
@@ -83,7 +90,7 @@ def learn_context(
         )
     embedding = word_embedding(look)
     vectors = _start(look, embedding, recipe, seed).requires_grad_()
-    tokens = _prompts(look, names, len(vectors)).to(look.device)
+    tokens = _prompts(look, names, len(vectors), recipe.ending).to(look.device)
     heads = _heads(look, embedding, tokens)
     with torch.no_grad():
         check_fits(heads(vectors).cpu().numpy(), shots)
@@ -100,7 +107,7 @@ def learn_context(
                 head = heads(vectors).cpu().numpy()
             rated = float(step) if validation is None else _rated(head, validation)
             if rated > top:
-                best, top = Context(vectors.detach().cpu().numpy().copy(), head), rated
+                best, top = (vectors.detach().cpu().numpy().copy(), head), rated
         if step == recipe.steps:
             break
         rate = recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps)) / 2
@@ -114,7 +121,7 @@ def learn_context(
         raise TrainingError(
             f"the context is no longer finite after {recipe.steps} steps: lower learning_rate"
         )
-    return best
+    return Context(*best, last=head)
 
 
 def _rated(head: np.ndarray, validation: Encoded) -> float:
@@ -144,9 +151,9 @@ def _start(look: Encoder, embedding: nn.Embedding, recipe: CoopRecipe, seed: int
     return (0.02 * torch.randn(shape, generator=draw)).to(look.device)
 
 
-def _prompts(look: Encoder, names: Sequence[str], length: int) -> Tensor:
+def _prompts(look: Encoder, names: Sequence[str], length: int, ending: str) -> Tensor:
     """Return tokens [K, context length] with ``length`` placeholders before each name."""
-    tokens = look.tokens([" ".join([*[PLACE] * length, f"{name}."]) for name in names])
+    tokens = look.tokens([" ".join([*[PLACE] * length, f"{name}{ending}"]) for name in names])
     places = tokens[:, 1 : 1 + length]
     if not (places == places[0, 0]).all():
         raise InputError(

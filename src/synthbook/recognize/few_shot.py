@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from synthbook.errors import InputError, check_choice
-from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter, tip_adapter_f
+from synthbook.recognize.adapters import (
+    TipAdapter,
+    TipRecipe,
+    searched,
+    tip_adapter,
+    tip_adapter_f,
+)
 from synthbook.recognize.clip import Encoded, Encoder
 from synthbook.recognize.coop import CoopRecipe, learn_context
 from synthbook.recognize.heads import random_head, text_head, zero_shot
@@ -48,15 +55,26 @@ class Recipes:
     loss: Loss = "SCE"
 
 
+class Rated(NamedTuple):
+    """Top-1 on the test images, in percent: what validation images ``chosen``, and the ``last``.
+
+    The last is what there is without any: the last step, and the usual weights of a cache.
+    """
+
+    chosen: float
+    last: float
+
+
 def compared(
     methods: Sequence[str], tasks: Sequence[Task], look: Encoder, names: Sequence[str], *,
     test: Encoded, validation: Encoded | None = None, templates: str | Sequence[str] = "photo",
     recipes: Recipes | None = None, device: str = "cpu",
-) -> dict[str, list[float]]:  # fmt: skip
-    """Return method -> top-1 on the test images, in percent, of each task.
+) -> dict[str, list[Rated]]:  # fmt: skip
+    """Return method -> accuracies of each task.
 
     With ``validation`` images each method chooses by them what it has to choose: the measurement
     along a training, and alpha and beta of Tip-Adapter. Without, it is the last, and the defaults.
+    Both are of one training, but for Tip-Adapter-F, whose short one is made for each.
 
     Raises:
         InputError: for an unknown method, "CT w. Syn" without synthetic images, and as the
@@ -68,30 +86,44 @@ def compared(
         if method == "CT w. Syn" and any(task.synthetic is None for task in tasks):
             raise InputError("method 'CT w. Syn' needs synthetic images; give some in each task")
     head = text_head(look, names, templates)
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Rated]] = {}
     cells = [(method, task) for method in methods if method in TUNED for task in tasks]
     runs = [_run(method, task, head, recipes) for method, task in cells]
     how = {"scale": look.scale, "validation": validation, "test": test, "device": device}
     by = "last" if validation is None else "validation"
     for (method, _), made in zip(cells, tune(runs, recipes.tuning, **how), strict=True):
-        found.setdefault(method, []).append(made.accuracy(by))
+        found.setdefault(method, []).append(Rated(made.accuracy(by), made.accuracy("last")))
+
+    def rated(*heads: np.ndarray) -> Rated:
+        return Rated(*(zero_shot(test, one)["top1"] for one in heads))
+
     for method in methods:
         if method == "zero-shot":
-            found[method] = [zero_shot(test, head)["top1"]] * len(tasks)
+            found[method] = [rated(head, head)] * len(tasks)
         elif method == "CoOp":
             learned = (learn_context(look, task.real, names, recipes.coop, seed=task.seed,
                                      validation=validation) for task in tasks)  # fmt: skip
-            found[method] = [zero_shot(test, one.head)["top1"] for one in learned]
+            found[method] = [rated(one.head, one.last) for one in learned]
         elif method not in TUNED:
-            found[method] = []
-            for task in tasks:
-                adapter = tip_adapter(task.real, head, scale=look.scale)
-                if method == "Tip-Adapter-F":
-                    how = {"seed": task.seed, "validation": validation}
-                    adapter = tip_adapter_f(adapter, recipes.tip, **how)
-                adapter = adapter if validation is None else searched(adapter, validation)
-                found[method].append(adapter.accuracy(test))
+            found[method] = [
+                Rated(*(
+                    _adapter(method, task, head, look.scale, recipes.tip, held).accuracy(test)
+                    for held in (validation, None)
+                ))
+                for task in tasks
+            ]  # fmt: skip
     return {method: found[method] for method in methods}
+
+
+def _adapter(
+    method: str, task: Task, head: np.ndarray, scale: float, recipe: TipRecipe,
+    validation: Encoded | None,
+) -> TipAdapter:  # fmt: skip
+    """Return the adapter of a task that a method is, with what validation images choose."""
+    adapter = tip_adapter(task.real, head, scale=scale)
+    if method == "Tip-Adapter-F":
+        adapter = tip_adapter_f(adapter, recipe, seed=task.seed, validation=validation)
+    return adapter if validation is None else searched(adapter, validation)
 
 
 def _run(method: str, task: Task, head: np.ndarray, recipes: Recipes) -> Run:

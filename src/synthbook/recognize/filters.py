@@ -61,7 +61,8 @@ def clip_filter(
             "below 1, or a share above 0 and up to 1"
         )
     passes = scores > limit if top_share is None else _tops(scores, images.labels, top_share)
-    return _filtered("CLIP filter", images, scores, passes, count=count, least=least, seed=seed)
+    how = {"count": count, "least": least if count is None else count, "seed": seed}
+    return _filtered("CLIP filter", images, scores, passes, **how)
 
 
 def real_filter(
@@ -72,7 +73,13 @@ def real_filter(
 
     Nearness is the cosine of g. An image is dropped if the nearest shot of another class is nearer
     than the nearest of its own by more than ``margin``; 0 is "the nearest shot is of its class".
-    ``count``, ``least`` and ``seed`` are those of `clip_filter`.
+
+    Args:
+        images, shots: unit features and their classes.
+        margin: of a cosine.
+        count: of images a class at most, drawn by ``seed`` from those that passed. Where fewer did,
+            these are all: what the filter drops does not come back.
+        least: how many of its best a class has at least.
 
     Raises:
         InputError: if a class has no shot, or the classes are others.
@@ -122,7 +129,7 @@ def _filtered(
     for k in range(images.num_classes):
         members = np.flatnonzero(images.labels == k)
         good = members[passes[members]]
-        needed = min(least if count is None else count, len(members))
+        needed = min(least, len(members))
         if len(good) < needed:
             fallback += [images.classes[k]]
             good = best(members, scores, needed)

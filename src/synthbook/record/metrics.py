@@ -63,6 +63,10 @@ METRICS = {
     "class_agreement": Metric("points", "agreement with the class that was asked for"),
     "passed_share": Metric("points", "share of images that a filter passes"),
     "gain_by_images": Metric("points", "gain by generated images"),
+    "last_accuracy": Metric("points", "accuracy of the last step, nothing chosen"),
+    "last_gain": Metric("points", "gain by generated images at the last step"),
+    "kept_images": Metric("images", "images of a class that are kept, on average"),
+    "fewest_images": Metric("images", "images of the class that keeps the fewest"),
     "class_spread": Metric("", "cosine distance of two images of one class"),
     "n_real": Metric("images", "number of real images"),
     "n_fake": Metric("images", "number of generated images"),
@@ -171,7 +175,8 @@ PRODUCES = {
     ),
     "22_few_shot": Produced(
         (*get_args(Shot), "CT", "images"),
-        ("top1_accuracy", "gain_by_images", "passed_share", "fd"),
+        ("top1_accuracy", "gain_by_images", "last_accuracy", "last_gain", "passed_share",
+         "kept_images", "fewest_images", "fd"),
         ("methods", "strategies", "phases", "norms"),
     ),
     "23_pretraining": Produced(

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from synthbook.data import ImageSet, few_shot
+from synthbook.data import ImageSet
 from synthbook.data.deferred import Deferred, deferred
 from synthbook.errors import InputError
 from synthbook.generate.text import check_guidance
 from synthbook.measure.fidelity import gaussian, gaussian_distance
+from synthbook.randomness import numpy_generator
 from synthbook.recognize.adapters import TipRecipe
 from synthbook.recognize.clip import Encoded, encoded
 from synthbook.recognize.coop import CoopRecipe
-from synthbook.recognize.few_shot import Recipes, Task, compared
+from synthbook.recognize.few_shot import Rated, Recipes, Task, compared
 from synthbook.recognize.filters import Kept, clip_filter, real_filter
 from synthbook.recognize.heads import templates_of
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
@@ -45,6 +46,8 @@ from synthbook.studies.rows import Rows
 BOTH = f"{REAL}+{SYNTHETIC}"
 ZERO, INIT, SYN = "zero-shot", "CT w. init", "CT w. Syn"  # of `few_shot.METHODS`
 FILTERED, STARTED = "RF", "RG"  # strategies of Table 5; there B is the zero-shot study's LE+CF
+FEWER = "B, fewer"  # a control: as many images of each class as RF keeps, of those of B
+LAST = {"top1_accuracy": "last_accuracy", "gain_by_images": "last_gain"}  # of the last step
 MIX = "mix"
 TRAININGS = (MIX, "synthetic-then-real", "real-then-synthetic")  # the columns of Table 7
 NORMS = ("frozen", "live", "trained")  # batch norm: `recognize.unfreezing`
@@ -63,9 +66,9 @@ def recipes_of(p: Mapping[str, Any]) -> Recipes:
 
 
 def kept_of(p: Mapping[str, Any]) -> int:
-    """Return how many generated images of each class are learned: those that a filter keeps.
+    """Return how many generated images of each class are learned: what CLIP's filter keeps.
 
-    As many start from shots, so that strategies differ in their images alone.
+    As many start from shots, so that these strategies differ in their images alone.
     """
     return max(1, round(p["kept_share"] * p["images_per_class"]))
 
@@ -102,7 +105,7 @@ def plan_few_shots(p: Mapping[str, Any]) -> str:
     counts, classifiers = len(p["shots"]), 0
     if "methods" in p["parts"]:
         classifiers += 1 + counts * len([name for name in p["methods"] if name != ZERO])
-    classifiers += 3 * ("strategies" in p["parts"]) + len(TRAININGS) * counts * (
+    classifiers += 4 * ("strategies" in p["parts"]) + len(TRAININGS) * counts * (
         "phases" in p["parts"]
     )
     live = 2 * len(NORMS) * ("norms" in p["parts"])
@@ -168,16 +171,15 @@ class FewShots:
     def filtered(self, seed: int, name: str, count: int) -> dict[str, Kept]:
         """Return what the filters keep: CLIP's own (B), and with ``count`` real shots besides (RF).
 
-        Both have as many of each class as start from shots. Where too few pass CLIP's, they are the
-        most probable for both.
+        B has as many of each class as start from shots, drawn from those that pass; where too few
+        do, they are the most probable, for RF to choose from as well. RF has as many at most, and
+        of a class of which fewer pass these alone.
         """
         images, head = self.features(ENHANCED, seed, name), self.targets[name].head
         of_clip = (images, head, self.look.scale)
         how = {"count": self.kept, "seed": seed}
-        passed, shots = (
-            clip_filter(*of_clip, least=self.kept).images,
-            self.features(REAL, seed, name, count),
-        )
+        passed = clip_filter(*of_clip, least=self.kept).images
+        shots = self.features(REAL, seed, name, count)
         return {BASIC: clip_filter(*of_clip, **how), FILTERED: real_filter(passed, shots, **how)}
 
     # Rows
@@ -202,45 +204,43 @@ class FewShots:
         )  # fmt: skip
         for method, values in found.items():
             if method == ZERO:
-                yield {"method": ZERO, "train": NONE, "shots": 0, "value": values[0]}
+                yield {"method": ZERO, "train": NONE, "shots": 0, "value": values[0].chosen}
                 continue
             train = BOTH if method == SYN else REAL
             for count, value in zip(self.p.shots, values, strict=True):
-                yield {"method": method, "train": train, "shots": count, "value": value}
+                yield from self._told({"method": method, "train": train, "shots": count}, *value)
         if {INIT, SYN} <= set(found):
-            for count, with_them, without in zip(
-                self.p.shots, found[SYN], found[INIT], strict=True
-            ):
-                yield {"method": SYN, "train": BOTH, "shots": count,
-                       "metric": "gain_by_images", "value": with_them - without}  # fmt: skip
+            for count, ours, plain in zip(self.p.shots, found[SYN], found[INIT], strict=True):
+                about = {"method": SYN, "train": BOTH, "shots": count, "metric": "gain_by_images"}
+                yield from self._told(about, ours.chosen - plain.chosen, ours.last - plain.last)
 
     def _strategies(self, seed: int, name: str) -> Rows:
         """Table 5: which images go with the most shots; how like photographs, and how many pass."""
         target, count = self.targets[name], max(self.p.shots)
         kept = self.filtered(seed, name, count)
         sets = {strategy: some.images for strategy, some in kept.items()}
+        sets[FEWER] = some_of(sets[BASIC], sets[FILTERED].counts(), seed)
         sets[STARTED] = self.features(STARTED, seed, name, count)
         runs = [self._mixed(seed, name, count, images) for images in sets.values()]
         about = {"shots": count, "train": BOTH, "method": SYN}
-        for strategy, value in zip(sets, self._tuned(runs, target), strict=True):
-            yield about | {"strategy": strategy, "value": value}
+        for strategy, values in zip(sets, self._tuned(runs, target), strict=True):
+            yield from self._told(about | {"strategy": strategy}, *values)
         for strategy, some in kept.items():
-            yield about | {
-                "strategy": strategy,
-                "metric": "passed_share",
-                "value": 100 * some.passed,
-            }
+            counts = some.images.counts()
+            told = {"passed_share": 100 * some.passed}
+            told |= {"kept_images": float(counts.mean()), "fewest_images": float(counts.min())}
+            for metric, value in told.items():
+                yield about | {"strategy": strategy, "metric": metric, "value": value}
         yield from self._distances(sets | {REAL: target.validation}, target, seed, count)
 
     def _distances(
         self, sets: Mapping[str, Encoded], target: Target, seed: int, count: int
     ) -> Rows:
         """How far images are from test photographs in the CLIP's eyes, of each class as many."""
-        every = [*sets.values(), target.test]
-        few = {"shots": int(min(some.counts().min() for some in every)), "seed": seed}
-        test = gaussian(few_shot(target.test, **few).features)
+        few = np.min([some.counts() for some in (*sets.values(), target.test)], axis=0)
+        test = gaussian(some_of(target.test, few, seed).features)
         for strategy, images in sets.items():
-            value = gaussian_distance(test, gaussian(few_shot(images, **few).features))
+            value = gaussian_distance(test, gaussian(some_of(images, few, seed).features))
             train = REAL if strategy == REAL else SYNTHETIC
             yield {"method": "images", "train": train, "shots": count,
                    "strategy": strategy, "metric": "fd", "value": value}  # fmt: skip
@@ -254,8 +254,8 @@ class FewShots:
         ]
         values = self._tuned(runs, self.targets[name])
         for (count, training), value in zip(cells, values, strict=True):
-            yield {"method": SYN, "train": BOTH, "shots": count, "training": training,
-                   "value": value}  # fmt: skip
+            about = {"method": SYN, "train": BOTH, "shots": count, "training": training}
+            yield from self._told(about, *value)
 
     def _norms(self, seed: int, name: str) -> Rows:
         """Table 6: batch norm of the encoder, while the head learns the most shots, or images."""
@@ -282,9 +282,16 @@ class FewShots:
         real = self.features(REAL, seed, name, count)
         return Run(head, seed, training, real, images, self.p.loss, head)
 
-    def _tuned(self, runs: Sequence[Run], target: Target) -> list[float]:
+    def _tuned(self, runs: Sequence[Run], target: Target) -> list[Rated]:
         how = {"scale": self.look.scale, "device": self.device, **self._watched(target)}
-        return [made.accuracy(self.by) for made in tune(runs, self.recipes.tuning, **how)]
+        every = tune(runs, self.recipes.tuning, **how)
+        return [Rated(made.accuracy(self.by), made.accuracy("last")) for made in every]
+
+    def _told(self, about: Mapping[str, Any], chosen: float, last: float) -> Rows:
+        """Yield what validation photographs choose, and beside it what there is without any."""
+        yield {**about, "value": chosen}
+        if self.by != "last":
+            yield {**about, "metric": LAST[about.get("metric", "top1_accuracy")], "value": last}
 
     def _watched(self, target: Target) -> dict[str, Encoded | None]:
         """Return the images that are measured on; those that choose are photographs, if any do."""
@@ -320,6 +327,15 @@ def has_batch_norm(network: Any) -> bool:
 def held(images: Images) -> ImageSet:
     """Return images in memory."""
     return images.held() if isinstance(images, Deferred) else images
+
+
+def some_of(images: Encoded, counts: Sequence[int], seed: int) -> Encoded:
+    """Return so many images of each class, ``counts`` [K], drawn by chance."""
+    chosen = [
+        numpy_generator(seed, "some of", k).permutation(np.flatnonzero(images.labels == k))[:count]
+        for k, count in enumerate(counts)
+    ]
+    return images.subset(np.sort(np.concatenate(chosen)))
 
 
 def firsts(images: Images, classes: int) -> np.ndarray:
