@@ -551,8 +551,8 @@ page.claims()
 # - **Another source.** The 97 classes stand for ImageNet. Embeddings of its classes are not kept, as they mean other
 #   things; generator and discriminator keep all else.
 # - **FreezeD** keeps two of four blocks, not five of six. **DiffAugment** goes without colours, as in chapter 52.
-# - **GLANN and BSA** take the perceptual distance of the same frozen network, 60 passes and 200 steps. The paper quotes BSA,
-#   and has no GLANN without the prior.
+# - **GLANN and BSA** take the perceptual distance of the same frozen network, 60 passes and 200 steps; more steps make BSA no better (*How the
+#   beds were set*). The paper quotes BSA, and has no GLANN without the prior.
 # - **Alike images** (dip-22) are the hundred nearest of two hundred in the prior's features. The paper has one set of a
 #   single cat.
 # - **StyleGAN2** (Table 6) is not run at mini: `-p parts stylegan2`.
