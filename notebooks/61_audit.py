@@ -204,7 +204,7 @@ plt.show()
 # %% [markdown]
 # ## Are they copies?
 #
-# A generator can score well by repeating its training images. Four checks, each with unseen real images for
+# A generator can score well by repeating its training images. Three checks, each with unseen real images for
 # comparison:
 #
 # 1. *Equal images*, byte for byte, over all images, also against the *test* images: a generator that has seen those

@@ -17,8 +17,16 @@
 #
 # This page lists every claim that the book takes from the studies, 139 in all, with what its paper
 # reports, what speaks against it there, and its verdict at each scale. It reads recorded rows only:
-# nothing is trained here, so the page says what is on record and no more. A claim whose chapter has
-# no rows at a scale is *not run* there.
+# nothing is trained here, so the page says what is on record and no more. First, in a minute, a few
+# of them by the questions that a reader may have.
+
+# %% tags=["hide-input", "nbval-check-output"]
+from synthbook.page.headlines import came_out
+
+came_out()
+
+# %% [markdown]
+# ## What the words mean
 #
 # Five words, set by rules that do not look at the result
 # ([how to read](../book/how_to_read.md) has them at length):
@@ -26,12 +34,16 @@
 # - **holds**: every required inequality is decided, over seeds, on the claimed side in as many cells
 #   (generator, data set, backbone) as the claim says: all, most, any, or their mean. An effect is
 #   written so that a positive one supports the claim.
-# - **fails**: one of them is decided on the other side, however many are asked.
+# - **fails**: something that the claim needs is decided against it, also after Holm's correction for
+#   how many things it needs. (Where it needs most of the cells, that is so many of them that no
+#   majority is left.)
 # - **no effect**: nothing fails, and what does not hold lies within a margin about zero that was
 #   stated beforehand.
-# - **undecided**: an interval spans zero, there are fewer than five seeds, or a premise of the
-#   claim is not met at this scale (no gap to close, a classifier that did not converge).
-# - **not run**: rows are missing, or the chapter that would make them is not written.
+# - **undecided**: anything else. An interval spans zero; it lies on the other side, but no longer
+#   after that correction; too few cells of a majority are decided; there are fewer than five seeds;
+#   or a premise of the claim is not met at this scale (no gap to close, a classifier that did not
+#   converge).
+# - **not run**: rows are missing, or the claim cannot be asked on this bed; the reason is under *why*.
 #
 # The effect shown is the weakest, because a claim is as strong as that. A verdict is a link to the
 # claim's place in its chapter, with all parts, the check, and the lines of the rows it rests on.
@@ -76,15 +88,6 @@ figure = overview.count_bars(counts)
 plain(counts)
 
 # %% [markdown]
-# ## Premises
-#
-# What must be so before a claim can be asked at all; each is judged in every cell where a claim
-# names it. Where one is not met, the claim is undecided, not failed.
-
-# %% tags=["hide-input"]
-premises_table(found, scales_shown)
-
-# %% [markdown]
 # ## gap: why generated images train worse classifiers
 #
 # The checks of this study stand in `book/paper/claims_gap.yml` under `check`, next to the words
@@ -120,6 +123,15 @@ table("fake")
 table("prim")
 
 # %% [markdown]
+# ## Premises
+#
+# What must be so before a claim can be asked at all; each is judged in every cell where a claim
+# names it. Where one is not met, the claim is undecided, not failed.
+
+# %% tags=["hide-input"]
+premises_table(found, scales_shown)
+
+# %% [markdown]
 # ## The same as data
 #
 # `synthbook claims --json` prints the verdicts as JSON, each with its parts: every inequality in
@@ -135,8 +147,8 @@ for part in found[0].parts:
 # ## What this page leaves out
 #
 # A verdict covers what changes with the seed, on the data sets and networks that have rows. It says
-# nothing of other data sets or networks. A claim whose chapter is not written has no check yet. To
-# add rows at a larger scale, run the chapter that a claim links to, for example
+# nothing of other data sets or networks. A claim that no chapter's bed can be asked has no check, and
+# its note says why. To add rows at a larger scale, run the chapter that a claim links to, for example
 #
 # ```bash
 # make results SCALE=small CHAPTER=12_not_mutual

@@ -57,6 +57,8 @@ def test_available_lists_every_set_with_its_terms(tmp_path):
 def test_fetch_asks_for_a_root_and_does_nothing_for_bundled_sets(tmp_path):
     with pytest.raises(InputError, match="needs data_root"):
         fetch("cifar10", "")
+    with pytest.raises(InputError, match="'caltech10' is bundled"):
+        fetch("caltech10", "")
     with pytest.raises(InputError, match="unknown data set"):
         fetch("nothing", str(tmp_path))
     assert fetch("digits", str(tmp_path)) == tmp_path

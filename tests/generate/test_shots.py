@@ -83,10 +83,10 @@ def test_a_folder_with_parts_gives_its_training_images(folder: Path, tmp_path: P
 
 
 def test_no_shot_of_a_class_is_told_with_the_remedy(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"class 'plane' has no real image in .*one shot of each"):
+    with pytest.raises(InputError, match=r"class 'plane' has no real image in .*one image of each"):
         shots_in(folder, ("cat", "plane"))
     real = ImageSet(np.zeros((1, 8, 8, 3), np.uint8), [0], ("dog", "cat"), "real")
-    with pytest.raises(InputError, match=r"class 'cat' has no real image.*needs one shot"):
+    with pytest.raises(InputError, match=r"class 'cat' has no real image.*needs one image"):
         shots_of(real)
     with pytest.raises(InputError, match="is no folder"):
         shots_in(tmp_path / "nothing", ("cat",))

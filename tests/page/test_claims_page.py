@@ -44,7 +44,7 @@ def test_every_claim_is_a_line_with_its_evidence(found: list[Verdict]) -> None:
         text = claims_table(chosen, found, SCALES, STUDIES[paper]).html
         assert re.findall(r'<b id="([a-z]+-\d\d)">', text) == [one.id for one in chosen]
         assert text.count("<tr>") == len(chosen) + 1
-        assert len(text) < 60_000
+        assert len(text) < 80_000
     text = claims_table(claims("gap"), found, SCALES, "").html
     assert "93.54 real-&gt;synthetic" in text
     assert '<a href="12_not_mutual.html#gap-01">12 The gap is not mutual</a>' in text
@@ -66,6 +66,31 @@ def test_a_verdict_says_effect_seeds_and_reason(found: list[Verdict]) -> None:
     undecided = verdict("gap-01", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
     assert "A &lt; B &amp; C" in badge(undecided)
     assert "+1, 1 seed<" in badge(undecided)
+
+
+def test_what_was_not_run_says_why(found: list[Verdict]) -> None:
+    reasons = [
+        verdict("gap-01", "mini", "not run", reason="no rows of chapter 12_not_mutual"),
+        verdict("gap-16", "mini", "not run", reason="no check; it needs other data"),
+    ]
+    text = claims_table(claims("gap"), reasons, ["mini"], "").html
+    rows = re.findall(r'<b id="(gap-\d\d)">(.*?)</tr>', text, re.DOTALL)
+    said = {name: "<summary>why</summary>" in row for name, row in rows}
+    assert [name for name, why in said.items() if why] == ["gap-01", "gap-16"]
+    assert "No rows of chapter 12_not_mutual" in text
+    assert "No check; it needs other data" in text
+
+
+def test_a_phone_is_told_what_the_hidden_head_says(found: list[Verdict]) -> None:
+    text = claims_table(claims("gap"), found, SCALES, "").html
+    assert 'class="book-table claims"' in text
+    for words in ("Paper: ", "mini: "):
+        assert text.count(f'<small class="on-phone">{words}</small>') == len(claims("gap"))
+    css = (root() / "book/_static/synthbook.css").read_text()
+    phone = css.partition("@media (max-width: 576px)")[2]
+    assert ".on-phone { display: none; }" in css
+    assert "table.claims thead { display: none; }" in phone
+    assert "table.claims .on-phone { display: inline; }" in phone
 
 
 def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -178,6 +179,27 @@ def test_an_answer_counts_verdicts_and_says_what_is_decided(
     found[:] = [verdict("gap-01", "not run")]
     one = "The claim asked here, at mini, was not run (gap-01)."
     assert str(answer(CHAPTER, "gap-01")) == one
+
+
+def test_an_answer_tells_each_main_claim_that_was_run_and_of_the_others_those_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = {
+        "gap-02": "holds", "gap-08": "undecided", "gap-09": "undecided", "gap-03": "fails",
+        "gap-10": "not run",
+    }  # fmt: skip
+    kinds = {claim.id: claim.kind for claim in catalogue.find(words)}
+    assert [kinds[name] == "main" for name in words] == [False, False, True, True, True]
+    found = [
+        verdict(name, word, effect=-1.0, low=-2.0, high=-0.5, seeds=5)
+        for name, word in words.items()
+    ]
+    monkeypatch.setattr(decide, "verdicts", lambda scale, ids: found)
+    first, *lines = str(answer(CHAPTER, *words)).splitlines()
+    assert "1 was not run (gap-10)" in first
+    told = [re.sub(r"^([a-z ]+): .*\((gap-\d\d), .*", r"\1 \2", line) for line in lines]
+    assert told == ["fails gap-03", "undecided gap-09", "holds gap-02"]
+    assert "(gap-09, -1 [-2, -0.5]; no longer below zero with Holm's correction)." in lines[1]
 
 
 def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:

@@ -9,7 +9,7 @@ import pytest
 from synthbook.claims.decide import Condition, Part, Verdict
 from synthbook.claims.language import Premise
 from synthbook.page import verdicts as module
-from synthbook.page.verdicts import effect, parts, premises_table, says
+from synthbook.page.verdicts import effect, parts, premises_table, says, why_open
 
 SHORT = "premise high (A > 95) is not met (by 4) at d"
 UNMET = Condition("high (A > 95)", {"dataset": "d"}, False, SHORT)
@@ -30,6 +30,29 @@ def lines(one: Verdict) -> list[str]:
 def test_an_effect_has_its_unit_and_seeds() -> None:
     assert effect(verdict("holds", low=1.0, high=2.0)) == "+1.5 [+1, +2] points, 5 seeds"
     assert effect(verdict("not run", effect=None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            {"low": -1.0, "high": 2.0, "reason": "premise high is not met"},
+            "",
+        ),  # as the interval says
+        ({"low": 1.0, "high": 2.0, "reason": "premise high is not met"}, "a premise is not met"),
+        ({"low": -2.0, "high": -1.0}, "no longer below zero with Holm's correction"),
+        ({"low": -2.0, "high": -1.0, "seeds": 3}, "too few seeds"),
+        ({"low": 1.0, "high": 2.0, "votes": "3 of 4 cells"}, "too few cells are decided"),
+        (
+            {"low": -2.0, "high": -1.0, "votes": "0 of 4 cells", "cell": "mean of 4 cells"},
+            "no longer below zero with Holm's correction",
+        ),
+        ({}, ""),
+    ],
+)
+def test_what_is_open_though_its_interval_is_off_zero_says_why(more: dict, words: str) -> None:
+    assert why_open(verdict("undecided", **more)) == words
+    assert why_open(verdict("fails", **more)) == ""
 
 
 def test_the_weakest_part_votes_and_reason_are_each_said_once() -> None:

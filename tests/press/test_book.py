@@ -6,6 +6,8 @@ import nbformat
 import pytest
 
 from synthbook.errors import InputError
+from synthbook.page import headlines
+from synthbook.page.tables import Display
 from synthbook.press import book as press
 from synthbook.press import execute
 from synthbook.record.chapters import chapters, convert, find
@@ -184,3 +186,16 @@ def test_what_is_staged_has_the_page_of_coverage_and_what_links_of_claims_lead_t
     assert press.stage({})[1] == first
     (book / "results/mini/12_thing.jsonl").write_text("{}\n{}\n")
     assert press.stage({})[1] != first
+
+
+def test_the_first_page_is_staged_with_what_came_out(
+    new_book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headlines, "came_out", lambda: Display("<p>so far</p>", ""))
+    script = {"notebooks/12_thing.py": SCRIPT.format(body="print(1)")}
+    top = new_book({**script, "book/intro.md": f"# A book\n\n{headlines.PLACE}\n\nmore\n"})
+    source, _ = press.stage({})
+    assert (source / "book/intro.md").read_text() == "# A book\n\n<p>so far</p>\n\nmore\n"
+    (top / "book/intro.md").write_text("# A book\n")
+    with pytest.raises(InputError, match="has to have this line once"):
+        press.stage({})

@@ -220,6 +220,8 @@ def fetch(name: str, data_root: str) -> Path:
     The one function that uses the network, and only when a user calls it. Returns the folder.
     """
     entry = entry_of(name)
+    if not data_root and entry.bundled:
+        raise InputError(f"'{name}' is bundled: it is here already; nothing is to be downloaded")
     if not data_root:
         raise InputError(f"fetch('{name}') needs data_root, the folder to download into")
     root = Path(data_root).expanduser()

@@ -53,8 +53,8 @@ class Shots:
             if not shots:
                 raise InputError(
                     f"class '{name}' has no real image{f' in {self.folder}' if self.folder else ''}"
-                    " to start from; real guidance needs one shot at least: add one, or leave the "
-                    "real images out"
+                    " to start from; a real start needs one image of each class at least: add one, "
+                    "or leave the real images out"
                 )
 
     def __len__(self) -> int:
@@ -140,8 +140,8 @@ def _known(wanted: Sequence[str], there: Sequence[str] | dict[str, Any], where: 
     for name in wanted:
         if name not in there:
             raise InputError(
-                f"class '{name}' has no real image in {where}{did_you_mean(name, there)}; real "
-                "guidance needs one shot of each class at least: add one, or leave the real images "
+                f"class '{name}' has no real image in {where}{did_you_mean(name, there)}; a real "
+                "start needs one image of each class at least: add one, or leave the real images "
                 "out"
             )
 

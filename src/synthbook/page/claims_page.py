@@ -35,6 +35,7 @@ LOOKS = {
     "undecided": ("#F0E442", "..."),
     "not run": ("#E6E6E6", ""),
 }
+ON_PHONE = '<small class="on-phone">{}: </small>'  # what the head of a column says elsewhere
 
 
 def known_scales() -> list[str]:
@@ -53,9 +54,9 @@ def scales_to_show(asked: Sequence[str]) -> list[str]:
 def badge(verdict: Verdict | None, chapters: Sequence[Chapter] = ()) -> str:
     """Return a verdict as HTML: its word, the effect with its interval, and, folded, the reason.
 
-    The word is a link to the claim's place in the first of ``chapters``.
+    The word is a link to the claim's place in the first of ``chapters``. No verdict is "not run".
     """
-    if verdict is None or verdict.verdict == "not run":
+    if verdict is None:
         return verdict_html("not run")
     why = says(verdict)
     folded = f"<details><summary>why</summary>{why}</details>" if why else ""
@@ -163,7 +164,8 @@ def _linked(claim: Claim) -> str:
 
 def _in_paper(claim: Claim) -> str:
     against = f"<br><small>Against or open: {html.escape(claim.exceptions)}</small>"
-    return html.escape(claim.paper_evidence) + (against if claim.exceptions else "")
+    evidence = ON_PHONE.format("Paper") + html.escape(claim.paper_evidence)
+    return evidence + (against if claim.exceptions else "")
 
 
 def claims_table(
@@ -178,17 +180,22 @@ def claims_table(
 
     claims = list(claims)
     names = {claim.id for claim in claims}
-    at = {(v.id, v.scale): v for v in verdicts if v.id in names and v.verdict != "not run"}
-    scales = [name for name in scales if name == scales[0] or any(name == s for _, s in at)]
+    at = {(v.id, v.scale): v for v in verdicts if v.id in names}
+    run = {scale for (_, scale), found in at.items() if found.verdict != "not run"}
+    scales = [name for name in scales if name == scales[0] or name in run]
     lines = [
         {
             "claim": _linked(claim),
             "what the paper reports": _in_paper(claim),
-            **{scale: badge(at.get((claim.id, scale)), _written(claim)) for scale in scales},
+            **{
+                scale: ON_PHONE.format(html.escape(scale))
+                + badge(at.get((claim.id, scale)), _written(claim))
+                for scale in scales
+            },
         }
         for claim in claims
     ]
-    return plain(pd.DataFrame(lines), caption=caption, markup=True)
+    return plain(pd.DataFrame(lines), caption=caption, markup=True, kind="claims")
 
 
 def counts_table(verdicts: Iterable[Verdict], scales: Sequence[str]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from synthbook.claims import catalogue, decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, comparison, verdict_html
+from synthbook.page.verdicts import why_open
 from synthbook.record.agreement import CLOCKS, compare
 from synthbook.record.chapters import CUSTOM, FREE_NAMES, find
 from synthbook.record.parameters import check_values
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from synthbook.record.rows import Run
 
+DECIDED = ("holds", "fails", "no effect")
 VERBS = {  # of one claim, of several
     "holds": ("holds", "hold"),
     "fails": ("fails", "fail"),
@@ -216,6 +218,9 @@ class Answer(Display):
 def answer(chapter: str, *ids: str) -> Answer:
     """Return what came out at ``mini`` of claims, by default of all that read a chapter's rows.
 
+    After how many there are of each verdict, each main claim is told that was run, also where it is
+    undecided, and then each other that is decided.
+
     It stands above the parameters, so it is of the recorded runs until a `Page` knows better.
     """
     asked = catalogue.find(ids) if ids else catalogue.claims_of(chapter)
@@ -235,12 +240,21 @@ def answer(chapter: str, *ids: str) -> Answer:
     else:
         last = f" and {counts.pop()}" if len(counts) > 1 else ""
         sentence = f"Of the {len(asked)} claims asked here, {at}, {', '.join(counts)}{last}."
-    decided = [
-        (word, f"{claim.statement.rstrip('.')} ({claim.id}, {found[claim.id].effect_text}).")
-        for word in ("holds", "fails", "no effect")
+    told = [
+        (word, claim)
+        for main, words in ((True, (*DECIDED, "undecided")), (False, DECIDED))
+        for word in words
         for claim in by_verdict[word]
+        if (claim.kind == "main") == main
     ]
     lines = [f"<b>What came out here.</b> {html.escape(sentence)}"]
-    lines += [f"{verdict_html(word)} {html.escape(text)}" for word, text in decided]
-    text = "\n".join([sentence, *(f"{word}: {text}" for word, text in decided)])
+    texts = [sentence]
+    for word, claim in told:
+        effect = f", {found[claim.id].effect_text}".removesuffix(", ")
+        why = f"; {why_open(found[claim.id])}".removesuffix("; ")
+        text = f"{claim.statement.rstrip('.')} ({claim.id}{effect}{why})."
+        small = ("<small>", "</small>") if word == "undecided" else ("", "")
+        lines.append(f"{verdict_html(word)} {html.escape(text).join(small)}")
+        texts.append(f"{word}: {text}")
+    text = "\n".join(texts)
     return Answer(f"<p>{'<br>'.join(lines)}</p>", text)

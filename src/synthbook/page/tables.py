@@ -61,6 +61,7 @@ def plain(
     names: int | None = None,
     markup: bool = False,
     decimals: int = 3,
+    kind: str = "",
 ) -> Display:
     """Return a frame as a table with the look of the book.
 
@@ -71,6 +72,8 @@ def plain(
         names: how many of the first columns name a line; None: those of the index, or one.
         markup: cells are HTML already.
         decimals: digits after the point of numbers that are no text yet; NaN and None are "·".
+        kind: a further class of the table, for its style sheet: "claims" has lines of prose, which
+            a phone shows one below the other.
     """
     import pandas as pd
     from pandas.api.types import is_float
@@ -92,7 +95,8 @@ def plain(
         return f"{number} <small>± {spread}</small>" if plus_minus else number
 
     uuid = hashlib.sha256(repr((caption, frame.to_csv())).encode()).hexdigest()[:8]
-    kind = "book-table dense" if frame.shape[1] - names > DENSE else "book-table"
+    dense = "dense" if frame.shape[1] - names > DENSE else ""
+    kind = " ".join(filter(None, ("book-table", dense, kind)))
     left = {column: [{"selector": "th", "props": "text-align: left"}] for column in words}
     styler = Styler(frame, uuid=uuid, cell_ids=False, caption=html.escape(caption) or None)
     styler = styler.hide(axis="index").format(written, na_rep=MISSING)

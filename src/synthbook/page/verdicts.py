@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from synthbook.claims.catalogue import premises
 from synthbook.claims.decide import Part, Verdict
+from synthbook.claims.inference import MIN_SEEDS
 from synthbook.page.figures import seeds_text
 from synthbook.page.tables import MISSING, Display, plain, verdict_html
 
@@ -33,6 +34,24 @@ def says(verdict: Verdict) -> str:
     unmet = dict.fromkeys(one.shortfall for one in verdict.premises if one.shortfall)
     lines += [sentence(text) for text in unmet if text not in verdict.reason][:3]
     return "<br>".join(f"<small>{html.escape(line)}</small>" for line in lines if line)
+
+
+def why_open(verdict: Verdict) -> str:
+    """Return in a few words why a claim is undecided whose effect has its interval off zero.
+
+    It is "" where the interval says it, and where the claim is not undecided.
+    """
+    if verdict.verdict != "undecided" or verdict.low is None or verdict.high is None:
+        return ""
+    if verdict.low <= 0 <= verdict.high:
+        return ""
+    if "premise " in verdict.reason:
+        return "a premise is not met"
+    if verdict.seeds < MIN_SEEDS:
+        return "too few seeds"
+    if verdict.votes and not verdict.cell.startswith("mean of"):
+        return "too few cells are decided"
+    return "no longer below zero with Holm's correction" if verdict.high < 0 else ""
 
 
 def parts(verdicts: Sequence[Verdict]) -> str:
@@ -82,4 +101,4 @@ def premises_table(verdicts: Sequence[Verdict], scales: Sequence[str]) -> Displa
         why = html.escape(premise.why)
         lines.append({"premise": head, "why": why, **dict(zip(scales, cells, strict=True))})
     table = pd.DataFrame(lines, columns=["premise", "why", *scales])
-    return plain(table, caption="Premises", markup=True)
+    return plain(table, caption="Premises", markup=True, kind="claims")

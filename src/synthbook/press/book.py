@@ -18,6 +18,7 @@ import nbformat
 
 from synthbook.locks import alone
 from synthbook.page.evidence import published_at
+from synthbook.page.headlines import with_headlines
 from synthbook.press.execute import executed, faults
 from synthbook.press.grids import check_jobs, missing, snakemake
 from synthbook.press.models_page import models_page
@@ -51,7 +52,7 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
 
     A copy, so that a build leaves the clone as it was and finds no stray Markdown in it. The
     recorded rows and the claims go along, for the links of `page.claims_page`, and the pages that
-    are made here.
+    are made here; on the first page, what came out so far is.
     """
     target = root() / "_build" / "source"
     paths = [root() / "_config.yml", root() / "_toc.yml", *(root() / "book").rglob("*")]
@@ -62,6 +63,8 @@ def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     contents = {name: path.read_bytes() for name, path in files.items()}
     contents[Path("book", "coverage.md")] = coverage_page().encode()
     contents |= models_page()
+    if first := contents.get(Path("book", "intro.md")):
+        contents[Path("book", "intro.md")] = with_headlines(first.decode()).encode()
     shutil.rmtree(target, ignore_errors=True)
     digest = hashlib.sha256((root() / "requirements.lock").read_bytes())
     for name, content in sorted(contents.items()):
