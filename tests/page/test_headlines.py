@@ -61,7 +61,8 @@ def test_verdicts_are_those_of_the_smallest_scale_with_effect_and_reason(
 
 
 def test_links_lead_to_the_claims_in_chapters_of_the_book() -> None:
-    found = re.findall(r'href="../notebooks/(\w+).html#([a-z]+-\d\d)">\2 in', came_out().html)
+    link = r'href="../notebooks/(\w+).html#([a-z]+-\d\d)" title="[^"]+">\2<'
+    found = re.findall(link, came_out().html)
     assert [name for _, name in found] == IDS
     asked = {chapter.name: {one.id for one in claims_of(chapter.name)} for chapter in chapters()}
     assert all(name in asked[chapter] for chapter, name in found)

@@ -81,6 +81,7 @@ def came_out() -> Display:
     lines.append(
         '<p class="book-note"><small>Effect: of the weakest thing that the claim needs, mean over '
         "seeds [95 % interval]; above 0 supports the claim. Undecided: the rows do not say. "
+        "A claim's name leads to its chapter. "
         '<a href="../book/how_to_read.html#claims-verdicts-and-intervals">What the words mean</a>; '
         '<a href="../notebooks/62_claims.html">all claims</a>.</small></p>'
     )
@@ -95,7 +96,7 @@ def _item(verdict: Verdict, words: str) -> str:
     chapter = next(c for c in map(Chapter, chapters_of(claim)) if c.script.is_file())
     link = f"../notebooks/{chapter.name}.html#{claim.id}"
     told = [html.escape(text) for text in (verdict.effect_text, why_open(verdict)) if text]
-    told.append(f'<a href="{link}">{claim.id} in chapter {chapter.name[:2]}</a>')
+    told.append(f'<a href="{link}" title="{html.escape(chapter.title)}">{claim.id}</a>')
     word = verdict_html(verdict.verdict)
     return f"<li>{word} {html.escape(words)} <small>{'; '.join(told)}</small></li>"
 
