@@ -489,6 +489,9 @@ page.claims()
 # A search by Adam is no proof that an image cannot be drawn. It ends where it ends, in 300 steps, and a model whose inputs
 # are on another scale moves by other shares of them in a step of 0.1.
 #
+# The paper's own numbers go against one of its sentences. It says that inverted images are nearer to their queries with the
+# prior by both measures; by FID that is so of faces, and bedrooms are further away with either prior (Table 4).
+#
 # That the features of what is drawn are like those asked for (dip-30) says that the discriminator has made the generator
 # listen, as it was trained to. It does not say that a person would know the object: look at the pictures.
 

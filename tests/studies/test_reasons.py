@@ -236,6 +236,27 @@ def test_filters_are_compared_layer_by_layer(trainings, all_rows, study_of) -> N
     assert rows[-1]["value"] == (ours < theirs).mean()
 
 
+@pytest.mark.parametrize("architecture", ["sngan", "stylegan2"])
+def test_the_convolution_to_colours_is_no_layer(
+    trainings, all_rows, study_of, architecture
+) -> None:
+    given = {"architecture": architecture, "network_settings": ["channels: 4", "latent: 4"]}
+    rows = all_rows(study_of(parts=["filters"], **given))
+    generator, discriminator = (
+        [row for row in rows if row.get("network") == network and row["train"] == "real"]
+        for network in ("generator", "discriminator")
+    )
+    for mine, network in ((generator, "generator"), (discriminator, "discriminator")):
+        layers = [row["value"] for row in mine if row["metric"] == "filter_similarity"]
+        told = {row["metric"]: row["value"] for row in mine}
+        assert told["mean_filter_similarity"] == pytest.approx(np.mean(layers))
+        same = told["mean_with_colours"] == pytest.approx(np.mean(layers), abs=1e-12)
+        assert same == (architecture == "stylegan2" or network == "discriminator")
+    # At 8 pixels: of sngan one block of two, and of stylegan2 one more at the bottom.
+    counted = [row["layer"] for row in generator if row["metric"] == "filter_similarity"]
+    assert counted == list(range(2 if architecture == "sngan" else 3))
+
+
 def test_leaks_are_found_in_images_with_grey_squares() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     assert [row["value"] for row in reasons.leak_rows(images)] == [0, 0]

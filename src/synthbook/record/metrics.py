@@ -103,6 +103,7 @@ METRICS = {
     "filter_similarity": Metric("", "similarity of a layer's filters"),
     "filter_similarity_abs": Metric("", "absolute similarity of a layer's filters"),
     "mean_filter_similarity": Metric("", "mean similarity of filters over layers"),
+    "mean_with_colours": Metric("", "mean similarity of filters, with those of the colours"),
     "last_layer_similarity": Metric("", "similarity of filters in the last layer"),
     "largest_other_similarity": Metric("", "largest similarity of filters in another layer"),
     "layers_lower": Metric("", "share of layers with less similar filters"),
@@ -238,7 +239,8 @@ PRODUCES = {
         (*get_args(Big), "scratch", "finetune", "filters", "real images", "layers"),
         ("best_fd", "last_fd", "late_gain", "best_step_share", "gain", "cutout_like",
          "shift_like", "filter_similarity", "filter_similarity_abs", "mean_filter_similarity",
-         "last_layer_similarity", "largest_other_similarity", "layers_lower", "visible_ground"),
+         "mean_with_colours", "last_layer_similarity", "largest_other_similarity", "layers_lower",
+         "visible_ground"),
         ("ablation", "shares", "filters"),
     ),
 }  # fmt: skip

@@ -324,7 +324,8 @@ class Transfer(FewImages):
                 yield {**row, **what}
             yield from ({**row, **what} for row in curve_rows(learned))
             reached = [step for step, at in learned.history.items() if at["train"] <= level]
-            steps = min(reached, default=self.recipe.steps)
+            never = self.recipe.steps + self.evaluate_every  # one measurement more than there are
+            steps = min(reached, default=never)
             values = {"steps_to_95": steps, "share_to_95": steps / self.recipe.steps}
             if model in gains:
                 values["gain"] = gains[model]

@@ -229,7 +229,11 @@ class Reasons(FewImages):
             yield from visibility_rows(self.biggan_drawn, "layers for BigGAN", **where)
 
     def filter_rows(self, seed: int) -> Rows:
-        """Yield how alike filters are: untrained, after drawn images, and after real ones."""
+        """Yield how alike filters are: untrained, after drawn images, and after real ones.
+
+        A generator's last convolution, to colours, stands apart: of its three filters there are
+        three pairs, and the paper's, 1 x 1, is not among its layers. A mean with it is beside.
+        """
         untrained = few_images.started(self.network, None, seed=seed)
         pairs = {"none": (untrained.generator, untrained.discriminator)}
         for train, source in ((PS, self.drawn), (REAL, REAL)):
@@ -245,7 +249,12 @@ class Reasons(FewImages):
         for train, pair in pairs.items():
             for network, module in zip(("generator", "discriminator"), pair, strict=True):
                 what = {"train": train, "network": network, **common}
-                both = list(layer_similarities(module).values())
+                found = layer_similarities(module)
+                with_colours = np.mean([value for value, _ in found.values()])
+                yield {"metric": "mean_with_colours", "value": with_colours, **what}
+                if network == "generator":
+                    found.pop("last", None)
+                both = list(found.values())
                 for layer, (value, absolute) in enumerate(both):
                     here = {"layer": layer, **what}
                     yield {"metric": "filter_similarity", "value": value, **here}

@@ -83,8 +83,8 @@ def check_resolution(resolution: int) -> int:
 def shapes_at(resolution: int) -> int:
     """Return the number of shapes of an image: the paper's 100, 50 at 32 pixels, 30 below.
 
-    A shape is at least a pixel wide, so that a hundred of them cover a small image. They leave 31
-    percent of the ground to be seen at 256 pixels, 13 at 32 and 3 at 16; 50 leave 33 at 32 pixels,
+    A shape is at least a pixel wide, so that a hundred of them cover a small image. They leave 35
+    percent of the ground to be seen at 256 pixels, 14 at 32 and 4 at 16; 50 leave 33 at 32 pixels,
     and 30 of them 29 at 16.
     """
     if resolution < 32:
