@@ -424,7 +424,7 @@ title = "Percent of the images; the paper's BigGAN on CIFAR-10"
 compared_with(printed[first], "fractions", title, "share")
 
 # %% tags=["hide-input"]
-lines = ["backbone", "dataset", "model"]
+lines = ["backbone", "model", "dataset"]
 title = "Percent of the images; StyleGAN2, and the rest of the paper's Table 9"
 compared_with(printed[~first], "stylegan2", title, "share", lines)
 

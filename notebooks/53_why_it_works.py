@@ -258,7 +258,7 @@ print(f"{of_classes:,} of the generator's {every:,} weights belong to single cla
 # a detector does: *cutout* is an even mid-grey square of a quarter of the side, *shift* a mid-grey border on one of the
 # four sides. Real images may have such areas, so their rate comes with it.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the detector of leaks says. Upper row: real images; lower row: the same after DiffAugment (translation, cutout), as the discriminator sees them. Above each image what was found, – for nothing. Rates over more images are printed below the figure.", "name": "fig-53-leak"}, "image": {"alt": "Two rows of five images: real ones, marked as free of leaks or not, and the same with grey squares and borders, marked cutout, shift or both."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the detector of leaks says. Upper row: real images; lower row: the same after DiffAugment (translation, cutout), as the discriminator sees them. Above each image what was found, \u2013 for nothing. Rates over more images are printed below the figure.", "name": "fig-53-leak"}, "image": {"alt": "Two rows of five images: real ones, marked as free of leaks or not, and the same with grey squares and borders, marked cutout, shift or both."}}
 from synthbook.gans.augment import diff_augment
 from synthbook.measure.leaks import cutout_like, shift_like
 
@@ -446,7 +446,7 @@ page.table(["dataset", "line"], "kind", select=leaks, headings=headings, order=L
 # Low means diverse. The grey line is the network before any training: its filters are random, so a value near it
 # says no more than that training did not make the filters lean together. A low value is therefore no merit by itself.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean cosine similarity of a layer's filters after pretraining on Primitives-PS and on real images, and without training, means over seeds with 95 % intervals. Layers are counted from the latent on in the generator, from the image on in the discriminator.", "name": "fig-53-filters"}, "image": {"alt": "Two line charts over layers, generator and discriminator: filter similarity after pretraining on drawn images, on real images, and of random networks."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean cosine similarity of a layer's filters after pretraining on Primitives-PS and on real images, and without training, means over seeds with 95 % intervals. Layers are counted from the latent on in the generator, without the one that makes the colours, and from the image on in the discriminator.", "name": "fig-53-filters"}, "image": {"alt": "Two line charts over layers, generator and discriminator: filter similarity after pretraining on drawn images, on real images, and of random networks."}}
 table, whose = page.shown("filter_similarity", part="filters")
 looks = {
     "none": {"color": "#7F7F7F", "marker": "x", "linestyle": ":", "label": "untrained"},
@@ -568,10 +568,10 @@ def alike(table):
     table = matching(table, part="filters", metric=metrics, train=["real", "Primitives-PS"])
     if not len(table):
         return table
-    last = table.groupby("network").layer.transform("max")
-    middle = (table.layer > 0) & (table.layer < last)
-    table = table[~middle | (last == len(PLACES) - 2)]  # as many layers as the paper has
-    layer = table.layer.where(table.layer < last, len(PLACES) - 2)
+    table = table.assign(last=table.groupby("network").layer.transform("max"))
+    middle = (table.layer > 0) & (table.layer < table["last"])
+    table = table[~middle | (table["last"] == len(PLACES) - 2)]  # as many layers as the paper has
+    layer = table.layer.where(table.layer < table["last"], len(PLACES) - 2)
     place = [PLACES[int(k)] for k in layer.where(table.metric == metrics[0], len(PLACES) - 1)]
     names = table.train.replace("real", "real source")
     return table.assign(value=100 * table.value, train=names, line=table.network + ", " + place)
