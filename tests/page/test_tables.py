@@ -55,6 +55,16 @@ def test_the_paper_this_run_and_recorded_runs_side_by_side():
     assert "95 % interval" in table.html
 
 
+def test_a_wild_seed_does_not_move_a_median():
+    rows = measured("mini", 5, ["plain"], ["real"])
+    rows.loc[rows.seed == 3, "value"] = 1e9
+    table = comparison(None, rows, None, index=INDEX, columns="test", median=True)
+    assert headings(table) == ["recorded: mini, 5 seeds"]
+    assert body(table) == [["plain", "real", "92.0"]]
+    assert "Medians over seeds." in table.html
+    assert "95 % interval" not in table.html
+
+
 def test_two_scales_have_headings_of_their_own():
     live = measured("custom", 1)
     both = pd.concat([measured("mini", 3), measured("small", 5)])

@@ -402,7 +402,9 @@ def test_rows_of_chapter_16(real: Splits, trained: list[dict], distinct) -> None
     assert len(values(rows, part="real_images", metric="top1_accuracy")) == 2 * 5 * 2
     assert len(values(rows, part="real_images", metric="share_projected")) == 2 * 3 * 2
     assert len(values(rows, part="readings", metric="top1_accuracy")) == 2 * 4
-    assert len(values(rows, part="same_images", metric="top1_accuracy")) == 2 * 4
+    assert len(values(rows, part="same_images", metric="top1_accuracy")) == 2 * 7
+    where = {"part": "same_images", "generator_knows": "same", "metric": "top1_accuracy"}
+    assert len(values(rows, method="plain", train="gan", **where)) == 1  # without real images
     weights = [row["lambda_3"] for row in rows if row.get("varied") and "lambda_3" in row]
     assert set(weights) == {0.1}  # where another weight is varied
     assert values(rows, method="Aug", metric="relative_cost") == [1.0, 1.0]
@@ -413,7 +415,7 @@ def test_rows_of_chapter_16(real: Splits, trained: list[dict], distinct) -> None
     assert {row["train"] for row in rows if "generator_knows" not in row} == {"real", "real_few"}
     # Nothing is trained twice, and all in equal time.
     # methods, generators of the few, n_real 4, other weights, per layer
-    alone, both = 2 + 2, 2 * (6 + 4 + 5 + 3 + 1)
+    alone, both = 2 + 2 + 2, 2 * (6 + 6 + 5 + 3 + 1)
     assert len(trained) == alone + both
     assert {call["updates"] for call in trained} == {2}
 

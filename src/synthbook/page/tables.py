@@ -119,8 +119,13 @@ def _text(value: Any) -> str:
     return str(int(value) if whole else value)
 
 
-def _cells(table: pd.DataFrame, names: Sequence[str], decimals: int, kind: str) -> Cells:
-    """Return the mean over seeds in each cell, with the half-width of its 95 % interval."""
+def _cells(
+    table: pd.DataFrame, names: Sequence[str], decimals: int, kind: str, *, median: bool = False
+) -> Cells:
+    """Return the mean over seeds in each cell, with the half-width of its 95 % interval.
+
+    Or the median alone.
+    """
     if lacking := [name for name in (*names, "value") if name not in table]:
         held = ", ".join(map(str, table))
         raise InputError(f"{kind} rows have no column '{lacking[0]}'; they have {held}")
@@ -134,6 +139,9 @@ def _cells(table: pd.DataFrame, names: Sequence[str], decimals: int, kind: str) 
                 f"two {kind} rows of seed {twice.iloc[0]} at {at}; add the setting that tells them "
                 "apart to the index, select one, or average over it first"
             )
+        if median:
+            cells[key] = (f"{rows['value'].median():.{decimals}f}", len(rows))
+            continue
         mean, low, high = interval(rows["value"])
         spread = "" if math.isnan(low) else f" ± {(high - low) / 2:.{decimals}f}"
         cells[key] = (f"{mean:.{decimals}f}{spread}", len(rows))
@@ -157,6 +165,7 @@ def comparison(
     headings: Mapping[str, str] | None = None,
     order: Sequence[str] = (),
     notes: Iterable[str] = (),
+    median: bool = False,
 ) -> Display:
     """Return a table with the same numbers of the paper, of this run and of the recorded runs.
 
@@ -174,6 +183,7 @@ def comparison(
         headings: column -> how it is written.
         order: values of the first of ``index`` whose lines come first, in this order.
         notes: more sentences below the table.
+        median: a measured cell is the median over seeds, which a few wild ones do not move.
     """
     import pandas as pd
 
@@ -182,7 +192,7 @@ def comparison(
     tables = [recorded] if hasattr(recorded, "columns") else recorded or []
     for kind, table in (("this run", live), *(("recorded", table) for table in tables)):
         for scale, rows in () if table is None else table.groupby("scale", sort=False):
-            cells = _cells(rows, names, decimals, kind)
+            cells = _cells(rows, names, decimals, kind, median=median)
             over = seeds_text(count for _, count in cells.values())
             measured.append((f"{kind}: {scale}, {over}", cells))
     if published is not None and len(published):
@@ -211,6 +221,7 @@ def comparison(
     texts = "\n".join(text for column in list(shown.values())[depth:] for text in column)
     may = {
         "Mean ± half the width of the 95 % interval over seeds.": " ± " in texts,
+        "Medians over seeds.": median and bool(measured),
         f"{MISSING} not run, or not in the paper.": MISSING in texts,
         "Nothing was run yet.": not keys,
     }

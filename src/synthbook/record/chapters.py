@@ -34,7 +34,7 @@ MINI, CUSTOM = "mini", "custom"
 FREE_NAMES = frozenset({
     "seeds", "first_seed", "generators", "sources", "methods", "parts", "controls", "equal",
     "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
-    "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1", "priors",
+    "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1", "lambdas", "priors",
     "study_targets", "amount_targets", "amount_methods", "stylegan2_targets", "study_priors",
     "train_missing", "forms", "guidance_scales", "sizes", "transfer_sets",
     "encoders", "real_counts",

@@ -340,9 +340,8 @@ class PretrainedGuidance(Experiment):
 WEIGHTS = ("lambda_1", "lambda_2", "lambda_3")
 ALL_OURS = "RG+PG-R+PG-F"
 TWO_STAGES = tuple(name for name, method in METHODS.items() if method.stages == "two")
-# What a part compares, as far as it is asked for; part methods takes all that are.
+# What a part compares, as far as it is asked for; methods and same_images take all that are.
 METHODS_OF = {
-    SAME_IMAGES: ("Aug", "sum", "RG", "PG-R+PG-F", ALL_OURS),
     "real_images": ("Aug", "A-GEM", "RG", ALL_OURS, "sum"),
     "sensitivity": (ALL_OURS,),
     "readings": ("RG", "sum", "PCGrad", *TWO_STAGES),
@@ -453,8 +452,10 @@ class RealGuidance(Experiment):
             for family, method in product(families, methods):
                 shots = None if method == "plain" else few
                 yield _cell(p, "methods", method, family, shots, "test", cost="Aug" in methods)
-        for family, method in product(trained_here(p), parts.get(SAME_IMAGES, ())):
-            yield _cell(p, SAME_IMAGES, method, family, few, "test", of_few=True)
+        kept = trained_here(p) if SAME_IMAGES in p["parts"] else ()
+        for family, method in product(kept, methods):
+            shots = None if method == "plain" else few
+            yield _cell(p, SAME_IMAGES, method, family, shots, "test", of_few=True)
         for family in families:
             for method, n in product(parts.get("real_images", ()), p["n_real"]):
                 yield _cell(p, "real_images", method, family, n, "test", n_real=n)
