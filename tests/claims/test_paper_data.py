@@ -106,6 +106,9 @@ AWAITED: set[tuple[str, str, object]] = {
     for value in values
 } | {
     ("23_pretraining", "network", "transformer"),  # ready-34; the grid has one network
+    ("16_real_guidance", "part", "same_images"),
+    ("16_real_guidance", "part", "readings"),
+    ("16_real_guidance", "second_stage", "updates"),
 }
 
 

@@ -166,7 +166,7 @@ PRODUCES = {
         ("plain", *get_args(Mixing)),
         ("top1_accuracy", "relative_cost", "mean_cosine", "share_projected", "lambda_3",
          "guidance_gradient_share"),
-        ("methods", "real_images", "choice", "sensitivity", "readings"),
+        ("methods", "same_images", "real_images", "choice", "sensitivity", "readings"),
     ),
     "21_zero_shot": Produced(
         ("zero-shot", "CT", "images", "from scratch"),

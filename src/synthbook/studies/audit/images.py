@@ -53,8 +53,8 @@ class AuditSettings:
     confidence: float = 0.8  # an image without a label gets one if a classifier is surer than this
     remedies: tuple[str, ...] = ("RG",)  # ways to train on both, besides mixing
     guide_backbone: str = "efficientnet_lite0"  # the frozen network of Pretrained Guidance
-    guide_input_size: int = 32  # side in pixels that its images are resized to
-    lambda_3: float = 0.1  # weight of Pretrained Guidance
+    guide_input_size: int = 64  # side in pixels that its images are resized to
+    lambda_3: float = 10.0  # weight of Pretrained Guidance
     guidance_scale: float = 1.0  # of sampling from a diffusion model
     data_root: str = ""  # where downloaded data sets lie
     skip_unreadable: bool = False  # leave out files that cannot be read
