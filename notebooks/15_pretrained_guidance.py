@@ -326,8 +326,8 @@ plt.show()
 # The same in numbers: the mean cosine of two test images of the same class and of different ones, and the *step*
 # between them; the *spread*, the standard deviation of an image's cosines with all others, on average over the images;
 # and the KL from the guide, which the guidance makes small. The two means move with the level, which KL does not see, so
-# read the step and the spread: of the guided network they are held to those of the guide. The guide knows nothing of the
-# classes, so a step that shrinks with the spread is the price: the classes lie nearer together than plain training
+# read the step and the spread: KL draws those of the guided network towards the guide's. The guide was told nothing of
+# the classes, so a step that shrinks with the spread is the price: the classes lie nearer together than plain training
 # puts them.
 
 # %% tags=["hide-input"]
@@ -430,11 +430,12 @@ if whose:
     fig.legend(loc="outside upper center", ncols=5)
     fig.supxlabel(rf"weight $\lambda_3$ ({whose})", fontsize="medium")
     plt.show()
-    for name in weights if len(chosen) else ():
+    for name in weights:
         grid = sorted({*matching(table, method=name).lambda_3})
-        taken = matching(chosen, method=name).value
         tried = f"{', '.join(f'{weight:g}' for weight in grid)} were tried"
-        print(f"{name}: {tried}; the largest was taken {sum(taken == grid[-1])} of {len(taken)} times")
+        taken = list(matching(chosen, method=name).value == grid[-1])
+        if taken:
+            print(f"{name}: {tried}; the largest was taken {sum(taken)} of {len(taken)} times")
 else:
     print("Neither recorded nor run here: -p parts other_architecture,sensitivity runs it.")
 for (setting, name), weight in experiment.weights.items():
