@@ -168,12 +168,20 @@ page.claims()
 # - **Mini.** 1,000 photographs are learned within 40 epochs of 16 steps, so the early phase is five epochs long.
 # - **Equal epochs, equal images.** Every source has as many training images, so an epoch has the same number of steps
 #   for each.
-# - **The filter** of the study keeps samples that a classifier is sure of, which makes generated images easier by
-#   itself. `-p confidence 0` keeps every sample as it is drawn and shows how much of the effect is the filter's. Where
-#   it cannot fill a class, its bar falls as {doc}`12_not_mutual` says, and the rows name it (`confidence`).
+# - **The filter** of the study keeps samples that a classifier is sure of, under the label that it sees, and both make
+#   generated images easier. The second command below does without: every sample is kept, under the class that it was
+#   drawn for, and what is left of the effect is not the filter's. (With `confidence` 0 alone every sample is kept too,
+#   but still under the label that the classifier sees.) Where the filter cannot fill a class, its bar falls as
+#   {doc}`12_not_mutual` says, and the rows name it (`confidence`).
 #
 # ```bash
 # papermill notebooks/13_learned_too_fast.ipynb out.ipynb -p seeds 5
-# papermill notebooks/13_learned_too_fast.ipynb out.ipynb -p confidence 0
+# synthbook run 13_learned_too_fast -p confidence=0 -p 'unconditional=[]'
 # synthbook run 13_learned_too_fast --scale small -p data_root=data
+# synthbook run 13_learned_too_fast -p data=my_photos -p image_size=32
+# synthbook run 13_learned_too_fast -p 'sources=["real","mine=my_samples"]' -p data=my_photos -p image_size=32
 # ```
+#
+# For the line with your photographs alone, {doc}`11_generators` must have trained models of them before (`minutes`). The
+# last line takes samples that you have; one and a half times `set_size` of them, equally many a class, must pass the
+# filter.

@@ -64,6 +64,9 @@ def gap_rows(figure: Any) -> Iterator[Row]:
             here["test"] = SOURCES[figure.test_source]
             yield row | here
             yield row | here | {"split": "train"}
+            if generator == "Real" == figure.test_source:  # for filtered ones too, which it lacks
+                for metric in ("top1_accuracy", "mean_class_accuracy"):
+                    yield row | here | {"method": "filtered_real", "metric": metric}
         elif figure.table in ("T2A", "T2B", "T3"):
             guide = "other_architecture" if figure.table == "T3" else "same_architecture"
             if method == "plain":

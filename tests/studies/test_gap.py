@@ -336,6 +336,18 @@ def test_a_generator_that_copies_is_perfect_and_told_by_its_copies(copier: None,
     assert (agreement["train"], agreement["test"]) == ("gan", "classifier")
 
 
+def test_the_agreement_on_the_cards_has_real_images_as_its_control() -> None:
+    found = {"probe": 40.0, "accuracy": 30.0, "fd": 5.0, "class_agreement": {"a": 40.0, "b": 60.0}}
+    cards = {
+        name: {"measures": {"g1": found}, "real_classifier": right}
+        for name, right in (("diffusion", 60.0), ("gan", 62.0))
+    }
+    table = gap.measures_of(cards)
+    assert list(table.index) == ["diffusion, g = 1", "gan, g = 1", "real, unseen"]
+    assert table.loc["gan, g = 1", "agreement"] == 50
+    assert table.loc["real, unseen"].dropna().to_dict() == {"agreement": 61.0}
+
+
 # -- Chapter 12 ---------------------------------------------------------------------------------
 
 
