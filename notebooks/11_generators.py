@@ -267,7 +267,7 @@ grids = [
     for some in images.values()
 ]
 ends = np.cumsum([len(grid) for grid in grids])[:-1]
-_, axes = plt.subplots(1, len(images), figsize=(7, 5.6))
+_, axes = plt.subplots(1, len(images), figsize=(6.5, 5.2))
 for ax, name, grid in zip(axes, images, np.split(figures.light(grids), ends), strict=True):
     names = [real.classes[k] for k in classes] if name == "real" else None
     figures.image_grid(grid, len(classes), each, ax=ax, row_titles=names)

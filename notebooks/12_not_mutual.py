@@ -251,9 +251,9 @@ page.table(["split", "train"], "test", None, {"method": "unfiltered"}, headings=
 
 # %% [markdown]
 # Real test images through the filter, where that was run (`filtered_real`), in percent: how many pass, how many of the
-# filter's labels are then the true class, and how well a classifier of real images does on them under these labels, over
-# all of them and as the mean of the classes. The last two are to be compared with the line of the real-trained classifier
-# in the first table, on generated images never seen.
+# filter's labels are then the true class, and how well classifiers do on them under these labels, over all of them and as
+# the mean of the classes. These are the numbers to compare with a real-trained classifier's on generated images never
+# seen, in the first table.
 
 # %% tags=["hide-input"]
 page.table(["metric", "train", "test"], None, None, {"method": "filtered_real"})

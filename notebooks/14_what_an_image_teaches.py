@@ -304,7 +304,7 @@ from synthbook.page.tables import plain
 
 means = table.pivot_table(index="train", columns="metric", values="value")
 excess = means.reindex(index=families, columns=list(GAPS)) - means.reindex(["real"]).mean()
-excess = excess.dropna().rename(index=figures.label)
+excess = excess.dropna().rename(index=figures.label).rename_axis(None)
 plain(excess.assign(**{"exceeds it most": excess.idxmax(axis=1)})) if len(excess) else None
 
 # %% [markdown]
