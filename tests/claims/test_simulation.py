@@ -56,9 +56,10 @@ def bed(check: Check, target: Target, random) -> dict[tuple, float]:
     """Return rows without seed, as their fields, with values of which a check has these effects."""
     names = sorted(check.let)
     swept = {trend.across for trend in check.trend}
+    asked = set().union(*(item.names for item in (*check.require, *check.trend)))
     axes = dict.fromkeys((*check.cells, *swept))
-    for axis in axes:
-        fixed = {fields[axis] for fields in check.let.values() if axis in fields}
+    for axis in axes:  # what stands beside decides nothing
+        fixed = {check.let[name][axis] for name in asked if axis in check.let[name]}
         axes[axis] = sorted(fixed) or FREE.get(axis, SWEPT if axis in swept else OTHER)
     rows = {}
     for place in itertools.product(*axes.values()):
