@@ -276,7 +276,8 @@ if page_of_run.shown("top1_accuracy", part="methods")[1]:
 def with_choice(table):
     """Return accuracies of the part methods with the step that counts, in words."""
     table = matching(table, part="methods", metric=[*WAYS])
-    return table.assign(step=table.metric.map(WAYS))
+    step = table.metric.map(WAYS).where(table.method != "zero-shot", "none")
+    return table.assign(step=step)
 
 
 order = ["zero-shot", *reversed(LOOKS)]

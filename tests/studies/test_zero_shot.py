@@ -289,10 +289,10 @@ def test_names_that_the_generator_never_read_are_told_beforehand(
     file.write_text("".join(f"{name}\n" for name in classes))
     given = {"targets": [str(tmp_path / "mine")], "class_words": str(file), "image_size": 32}
     told = zero_shot.check_zero_shot(check_values("21_zero_shot", given))
-    assert "has read no caption with: forklift, rust. Its images" in told
+    assert "has read no caption with: forklift, rust. What it draws" in told
     monkeypatch.setattr(zero_shot, "check_model", lambda p: None)
     other = zero_shot.check_zero_shot(check_values("21_zero_shot", given | {"model": "another"}))
     assert "caption" not in other
     many = clones_by_name.unread({"model": ""}, class_words("caltech101"))
-    assert re.search(r"face, accordion, .* and \d+ more\. Its", many)
+    assert re.search(r"face, accordion, .* and \d+ more\. What", many)
     assert not clones_by_name.unread({"model": ""}, class_words("cifar100"))

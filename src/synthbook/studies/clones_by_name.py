@@ -109,9 +109,9 @@ def unread(p: Mapping[str, Any], words: Sequence[ClassWords]) -> str:
         return ""
     more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
     return (
-        f"The book's generator has read no caption with: {', '.join(names[:TOLD])}{more}. Its "
-        "images of them show anything; model takes another one, the folder of a diffusers pipeline "
-        "or its name on the Hub (-p model=...)."
+        f"The book's generator has read no caption with: {', '.join(names[:TOLD])}{more}. What "
+        "it draws of them may be anything; model takes another one, the folder of a diffusers "
+        "pipeline or its name on the Hub (-p model=...)."
     )
 
 
