@@ -511,6 +511,9 @@ page.claims()
 #   a point with generated images and by six to eight with photographs, redrawn or as they are. An encoder of 54,000
 #   pictures has less to lose than one of 400 million and more to learn from photographs, and its learning rate is low, a tenth of that of its
 #   own training. Where nothing is harmed, a cause of harm cannot be seen either.
+# - **How many for one (ready-15).** The claim asks whether a photograph is worth more than one generated image. How many it is worth stands in the
+#   last of the tables of images from random weights (*generated images for each real one that teaches as much*), beside the paper's number; it is a
+#   number of this generator and these photographs.
 # - **Not run (ready-14).** It is asked of every data set that has zero shots, and a run of the part `scratch` is of one: of `caltech10` it is
 #   recorded, and both of its inequalities hold there. `scratch_target` names another, as in the fourth of the commands below;
 #   sketches and renditions have no training from random weights, so that with them among the `targets` the claim stays without a verdict.
@@ -521,7 +524,8 @@ page.claims()
 # - **Models.** The paper's CLIPs have learned 400 million pairs of images and texts; the book's CLIPs and their generator have all learned the
 #   same 54,000 captioned pictures of CIFAR, whose words cover nine of the ten kinds.
 # - **Sentences** are a grammar's, twenty a class, in place of two hundred of a T5; **images** a hundred a class in place of 2,000.
-# - **The filter** keeps two fifths of each class, as 800 of 2,000 in the public code; the paper has no number.
+# - **The filter**: of the images that pass, two fifths of all of a class are kept, drawn by chance and not the best ones, as 800 of 2,000 in the
+#   public code; where fewer pass, the most probable. The paper has no number.
 # - **Rates and steps.** The learning rate of the classifier is ten times that of the public code, by a rule that knows photographs alone
 #   ({doc}`../book/how_to_read`); that of the encoder is a tenth of the one at which it was trained. There are 64 passes over what the filter keeps,
 #   30 in the public code.
@@ -537,5 +541,6 @@ page.claims()
 # synthbook run 21_zero_shot --scale paper -p data_root=data
 # ```
 #
-# The third tells the CLIPs of a folder of your own by its class names; a line of the file is `name[, definition[, parent]]`.
+# The third tells the CLIPs of a folder of your own by its class names; a line of the file is `name[, definition[, parent]]`. The check of the
+# parameters names those that the book's generator has read no caption with, as its CLIPs have not: for these, models that know more as in the fifth.
 # Images of seeds and classes that do not come with the book are made when they are asked for, some ten a second on a core.

@@ -458,7 +458,9 @@ NO_FIGURES["ready-14"] = {"synthetic < real"}  # of as many real images there is
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
 FED["prim-14"] = {"diffaug_helps"}
 FED["ready-27"] = {"real_pretraining_helps"}
-FED |= {claim: {"real_pretraining_helps_detection"} for claim in ("ready-30", "ready-32")}
+FED |= {
+    claim: {"real_pretraining_helps_detection"} for claim in ("ready-30", "ready-31", "ready-32")
+}
 # Claims whose evidence is a figure, a sentence, or no sweep: nothing to feed.
 IN_WORDS = {
     "gap-04", "gap-05", "gap-06", "gap-07", "gap-08", "gap-22", "gap-25",

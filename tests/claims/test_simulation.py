@@ -53,12 +53,16 @@ def solve(wanted: list[tuple[Expression, float]], names: list[str], random) -> d
 
 
 def bed(check: Check, target: Target, random) -> dict[tuple, float]:
-    """Return rows without seed, as their fields, with values of which a check has these effects."""
-    names = sorted(check.let)
+    """Return rows without seed, as their fields, with values of which a check has these effects.
+
+    Of what stands beside alone, at one value of a swept field, there are none: it decides nothing.
+    """
     swept = {trend.across for trend in check.trend}
+    asked = set().union(*(item.names for item in (*check.require, *check.trend)))
+    names = sorted(name for name in check.let if name in asked or not swept & {*check.let[name]})
     axes = dict.fromkeys((*check.cells, *swept))
     for axis in axes:
-        fixed = {fields[axis] for fields in check.let.values() if axis in fields}
+        fixed = {check.let[name][axis] for name in names if axis in check.let[name]}
         axes[axis] = sorted(fixed) or FREE.get(axis, SWEPT if axis in swept else OTHER)
     rows = {}
     for place in itertools.product(*axes.values()):

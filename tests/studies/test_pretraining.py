@@ -95,7 +95,12 @@ def test_starts_are_those_of_the_papers_tables() -> None:
     assert [one[1:] for one in of["contrastive"] if one.train == "real+synthetic"] == [
         ("smaller", 2)
     ]
-    assert [amount(size) for size in (1, 2, 3, 10 / 3, 1.5)] == ["one", "two", "three", "three", ""]
+    names = {1: "one", 2: "two", 10 / 3: "three"}
+    for more in ([], [1.5], [6.0], [1.5, 4.0, 10.0]):  # that the paper does not have
+        given = [*names, *more]
+        assert [amount(size, given) for size in given] == [*names.values(), *([""] * len(more))]
+    assert amount(3.0, [1.0, 2.0, 3.0]) == "three"
+    assert amount(2.0, [1.0, 2.0]) == "two"
     only = list(starts_of(sizes | {"starts": ["none"]}, "aware"))
     assert only == [Start()]
 
@@ -254,6 +259,15 @@ def test_what_cannot_be_is_said_before_anything_is_made(
     with pytest.raises(InputError, match=says):
         pretraining.check_pretraining(check_values("23_pretraining", SMALL | given))
     assert not painter.made
+
+
+def test_unknown_names_are_told_of_the_label_spaces_that_images_are_asked_for() -> None:
+    told = [
+        pretraining.check_pretraining(check_values("23_pretraining", SMALL | given))
+        for given in ({"parts": ["aware"]}, {"parts": ["aware"], "starts": ["none"]},
+                      {"parts": ["supervised"]})
+    ]  # fmt: skip
+    assert ["no caption with: musical instrument" in one for one in told] == [True, False, False]
 
 
 def test_recipes_are_those_of_the_parameters_and_of_the_paper() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synthbook.data import ImageSet
 from synthbook.data.deferred import Deferred
 from synthbook.errors import InputError
+from synthbook.generate.wordnet import class_words
 from synthbook.measure.features import Extractor
 from synthbook.recognize import language_image
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.record.parameters import check_values
-from synthbook.studies import clones_by_name, zero_shot
+from synthbook.studies import clones_by_name, ready, zero_shot
 from synthbook.studies.ready import Target, split_look
 from synthbook.studies.zero_shot import CLAIMED, FEWER, FULL, ZeroShot, confusion, equal_count
 
@@ -266,6 +270,29 @@ def test_a_file_of_words_adds_to_those_of_the_book(tmp_path: Path) -> None:
     file.write_text("bird, a thing with feathers\n")
     p = check_values("21_zero_shot", {"class_words": str(file)})
     assert "caltech10" in zero_shot.check_zero_shot(p)
-    words = clones_by_name.words_of(p, "caltech10", zero_shot.told_of(p, "caltech10").classes)
+    words = clones_by_name.words_of(p, "caltech10", ready.told_of(p, "caltech10").classes)
     assert words[0].definition == "a thing with feathers"
     assert words[1].definition not in ("", words[0].definition)
+
+
+def test_names_that_the_generator_never_read_are_told_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of one's own: what the book's generator cannot draw is said before it draws."""
+    classes = ("apple", "rust", "forklift")
+    for part, name in itertools.product(("train", "val", "test"), classes):
+        (tmp_path / "mine" / part / name).mkdir(parents=True)
+        for k in range(2):
+            image = Image.new("RGB", (32, 32), (k * 90, len(part) * 9, len(name) * 20))
+            image.save(tmp_path / "mine" / part / name / f"{k}.png")
+    file = tmp_path / "words.csv"
+    file.write_text("".join(f"{name}\n" for name in classes))
+    given = {"targets": [str(tmp_path / "mine")], "class_words": str(file), "image_size": 32}
+    told = zero_shot.check_zero_shot(check_values("21_zero_shot", given))
+    assert "has read no caption with: forklift, rust. What it draws" in told
+    monkeypatch.setattr(zero_shot, "check_model", lambda p: None)
+    other = zero_shot.check_zero_shot(check_values("21_zero_shot", given | {"model": "another"}))
+    assert "caption" not in other
+    many = clones_by_name.unread({"model": ""}, class_words("caltech101"))
+    assert re.search(r"face, accordion, .* and \d+ more\. What", many)
+    assert not clones_by_name.unread({"model": ""}, class_words("cifar100"))

@@ -9,7 +9,7 @@ scenes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from synthbook.data import Summary
 from synthbook.data.boxed import Boxed
 from synthbook.data.deferred import deferred
 from synthbook.data.scenes import SceneRecipe, bundled_scenes
@@ -42,6 +41,7 @@ from synthbook.studies.clones_by_name import (
     sets_of,
     some,
     summary_of,
+    unread,
     words_of,
 )
 from synthbook.studies.ready import NONE, REAL, SYNTHETIC, generator_of
@@ -73,13 +73,14 @@ class Start(NamedTuple):
     size: float = 0.0
 
 
-def amount(size: float) -> str:
-    """Return what the claims call a size: "one", "two", and from three on "three".
+def amount(size: float, sizes: Sequence[float]) -> str:
+    """Return what the claims call one of some sizes: "one", "two", and the first from 3 on "three".
 
     The paper has 1, 2 and 3 times as many as ImageNet of the downstream labels, and 1, 2 and 3.3
-    times of others.
+    times of others. Other sizes have no name, and stand in tables and figures alone.
     """
-    return {1: "one", 2: "two"}.get(size, "three" if size >= 3 else "")
+    three = min((one for one in sizes if one >= 3), default=None)
+    return {1: "one", 2: "two", three: "three"}.get(size, "")
 
 
 def starts_of(p: Mapping[str, Any], part: str) -> Iterator[Start]:
@@ -168,8 +169,11 @@ def task_recipes(p: Mapping[str, Any]) -> TaskRecipes:
 # -- What is asked beforehand -------------------------------------------------------------------
 
 
-def check_pretraining(p: Mapping[str, Any]) -> Summary:
-    """Check what the parameters of chapter 23 mean together; return its data in words."""
+def check_pretraining(p: Mapping[str, Any]) -> str:
+    """Check what the parameters of chapter 23 mean together; return its data in words.
+
+    Below them stands which of the names that images are asked for by the generator does not know.
+    """
     summary = summary_of(p, p["data"])
     if len(p["label_spaces"]) != 2:
         raise InputError(
@@ -199,7 +203,9 @@ def check_pretraining(p: Mapping[str, Any]) -> Summary:
     task_recipes(p)
     if {REAL, BOTH} & {*p["starts"]} and {METHODS[part] for part in p["parts"]} - {*weights}:
         _real_source(p, summary.side, summary.channels)
-    return summary
+    asked = {start.space for part in p["parts"] for start in starts_of(p, part)} & {*spaces}
+    warning = unread(p, [words for space in sorted(asked) for words in spaces[space]])
+    return f"{summary}\n{warning}" if warning else str(summary)
 
 
 def _check_part(
@@ -426,7 +432,9 @@ class Pretraining:
             }  # fmt: skip
             if start.space:
                 row |= {"space": start.space, "size": start.size}
-                row |= {"amount": amount(start.size)} if amount(start.size) else {}
+                sizes = self.p.sizes if part == AWARE else self.p.agnostic_sizes
+                named = amount(start.size, sizes)
+                row |= {"amount": named} if named else {}
             if task == NAMING:
                 value = self.named(seed, part, start)["top1"]
                 yield row | {"metric": "top1_accuracy", "value": value}

@@ -21,7 +21,14 @@ from synthbook.generate.shots import shots_of
 from synthbook.recognize.clip import Encoded, Encoder, encoded, encoder
 from synthbook.recognize.heads import PHOTO, text_head
 from synthbook.studies import web
-from synthbook.studies.clones_by_name import Images, made_of, sets_of, summary_of, words_of
+from synthbook.studies.clones_by_name import (
+    Images,
+    made_of,
+    sets_of,
+    summary_of,
+    unread,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted
@@ -145,3 +152,10 @@ def told_of(p: Mapping[str, Any], data: str) -> Summary:
     summary = summary_of(p, base)
     words_of(p, base, summary.classes)
     return summary
+
+
+def described(p: Mapping[str, Any], data: str) -> str:
+    """Return a data set in words, and below it which of its names the generator does not know."""
+    summary = told_of(p, data)
+    warning = unread(p, words_of(p, split_look(data)[0], summary.classes))
+    return f"{summary}\n{warning}" if warning else str(summary)

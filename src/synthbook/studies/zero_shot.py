@@ -38,8 +38,8 @@ from synthbook.studies.ready import (
     REAL,
     SYNTHETIC,
     Target,
+    described,
     look_of,
-    told_of,
 )
 from synthbook.studies.rows import Rows
 
@@ -81,7 +81,7 @@ def check_zero_shot(p: Mapping[str, Any]) -> str:
     Raises:
         InputError: that names what cannot be.
     """
-    told = [str(told_of(p, name)) for name in sets_asked(p)]
+    told = [described(p, name) for name in sets_asked(p)]
     check_guidance(p["guidance_scale"])
     check_model(p)
     templates_of(p["template"])
