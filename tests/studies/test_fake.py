@@ -217,6 +217,12 @@ def test_chapter_31_rates_clones_and_their_images(painter: Painter) -> None:
     # One image for each that the filter keeps is thrown away.
     (largest,) = (row for row in rows if row["method"] == "largest class")
     assert largest["value"] == pytest.approx(100 * 211 / 1114, abs=3)
+    shares = clones_by_name.largest_class(study)
+    assert [*shares] == [*TESTS]
+    assert shares["test"] == largest["value"] == shares["sketch"] == shares["rendition"]
+    hardest = study.test_of("adversarial")
+    labels = np.unique(hardest.labels, return_counts=True)[1]
+    assert shares["adversarial"] == pytest.approx(100 * labels.max() / len(hardest))
     assert "7 classifiers" in fake.plan_prompts(check_values("31_prompts", {
         "parts": ["prompts", "crops", "filter"]}))  # fmt: skip
 
