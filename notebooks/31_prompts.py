@@ -65,7 +65,7 @@ from synthbook.record.parameters import parameters
 from synthbook.studies import fake
 
 p = parameters("31_prompts", globals())
-print(fake.check_prompts(p), fake.plan_prompts(p), sep="\n")
+print(fake.described(p, fake.check_prompts(p)), fake.plan_prompts(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What pressing for the prompt buys and costs. Above: how many of a clone's images a network with ImageNet's features takes for the class that was asked for, and how varied those of a class are. Below: precision, the share of images inside the photographs' feature manifold, where soft clones can stand above photographs; and the accuracy on photographs of what learned from them. Lines are forms of prompts, means over seeds with 95 % intervals; grey is what photographs get, dotted what always naming the largest class would. Look whether accuracy follows any of the other three.", "name": "fig-31-guidance"}, "image": {"alt": "Four line charts over the guidance scale, a line for each form of prompts: images of the class asked for, spread of images of a class, precision, and accuracy on real test images, with the values of photographs as a grey line and, in the last, that of naming the largest class as a dotted one."}}
 import matplotlib.pyplot as plt
@@ -191,7 +191,7 @@ sets = {"photographs": study.images(seed)}
 for form, scale in study.clones:
     sets[f"{FORMS[form].paper}, w = {scale:g}"] = study.images(seed, form, scale)
 across = min(10, sets["photographs"].num_classes)
-fig, axes = plt.subplots(len(sets), 1, figsize=(0.74 * across, 0.72 * down * len(sets)))
+fig, axes = plt.subplots(len(sets), 1, figsize=(0.88 * across, 0.85 * down * len(sets)))
 lines = np.split(figures.light(columns(of, down, across) for of in sets.values()), len(sets))
 names = [name.replace(" ", "\n") for name in sets["photographs"].classes[:across]]
 for ax, title, tiles in zip(np.atleast_1d(axes), sets, lines, strict=True):
@@ -235,15 +235,16 @@ plain(pd.DataFrame(lines).T)
 # %% [markdown]
 # ### More than photographs
 #
-# All classifiers on the five kinds of test images, in percent, and what always naming the largest class of a test would get. Accuracies
-# at or below that tell which classes a network names often, and little of what it recognizes.
+# What learned photographs, and clones at the guidance scales of this run (the table below has all), on the five kinds of test images, in
+# percent; and what always naming the largest class of a test would get. Accuracies at or below that tell which classes a network names
+# often, and little of what it recognizes.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on five kinds of real images: of what learned photographs, and of what learned clones, by form of prompts and guidance scale; means over seeds; the second row is what always naming the largest class of a test would get. Compare a row of clones with that row first, and then with the row of photographs: where is a clone above the one, and how near does it come to the other?", "name": "fig-31-tests"}, "image": {"alt": "A heat map of accuracy: rows are training sets, photographs and clones, and the largest class; columns are five kinds of test images."}}
 from synthbook.studies.clones_by_name import TESTS, largest_class
 
 LARGEST, largest = "the largest class", largest_class(study)
 table, whose = page.shown("top1_accuracy", part="prompts", test=list(TESTS))
-table = table[table.method != "largest class"]
+table = table[table.guidance_scale.isin(p.guidance_scales) | (table.method == "real")]
 told = [
     "photographs" if method == "real" else f"{FORMS[form].paper}, w = {scale:g}"
     for method, form, scale in zip(table.method, table.prompt, table.guidance_scale, strict=True)
@@ -252,7 +253,7 @@ matrix = table.assign(line=told).pivot_table(index="line", columns="test", value
 order = sorted(matrix.index, key=lambda line: (line != "photographs", line.rpartition(" ")[2]))
 matrix.loc[LARGEST] = largest
 order.insert(1, LARGEST)
-_, ax = plt.subplots(figsize=(6.6, 0.6 + 0.32 * len(order)))
+_, ax = plt.subplots(figsize=(7, 0.6 + 0.34 * len(order)))
 figures.heatmap(matrix.loc[order, list(TESTS)], ax)
 ax.set(xlabel=f"tested on ({whose})", ylabel="")
 plt.show()
@@ -407,6 +408,6 @@ page.claims()
 # ```
 #
 # The third makes clones of a folder of your own by its class names; a line of the file is `name[, definition[, parent]]`. The book's generator
-# can draw only what its few captions have words for; the fourth asks another pipeline, by its name on the Hub or from a folder, for which a
-# GPU is wanted.
+# can draw only what its few captions have words for, and the check of the parameters names what they lack; the fourth asks another pipeline,
+# by its name on the Hub or from a folder, for which a GPU is wanted.
 # Images of seeds and prompts that do not come with the book are made when they are asked for, some ten a second on a core.

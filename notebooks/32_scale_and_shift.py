@@ -60,7 +60,7 @@ from synthbook.record.parameters import parameters
 from synthbook.studies import fake
 
 p = parameters("32_scale_and_shift", globals())
-print(fake.check_sizes(p), fake.plan_sizes(p), sep="\n")
+print(fake.described(p, fake.check_sizes(p)), fake.plan_sizes(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy over the size of the clone, in multiples of the number of photographs, at equal steps of training; means over seeds with 95 % intervals. The grey line is the photographs themselves; the dotted one is what always naming the largest class of the test would get. Look first in which panels a clone is above the dotted line, and how far of the way from there to the grey one it comes: below it a rise or fall says little.", "name": "fig-32-sizes"}, "image": {"alt": "Five small line charts of accuracy over the size of a clone, one for each kind of test images, each with a grey line for the photographs and a dotted one for naming the largest class."}}
 import matplotlib.pyplot as plt

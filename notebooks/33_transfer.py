@@ -61,7 +61,7 @@ from synthbook.record.parameters import parameters
 from synthbook.studies import fake
 
 p = parameters("33_transfer", globals())
-print(fake.check_transfer(p), fake.plan_sizes(p), sep="\n")
+print(fake.described(p, fake.check_transfer(p)), fake.plan_sizes(p), sep="\n")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: accuracy of a linear layer on frozen features, mean over the other data sets, by size of the clone that the encoder learned. Right: each encoder's accuracy on its own classes, and its features' on other sets. Bars are 95 % intervals. In the right panel: are encoders that are worse on their own classes (left) also worse in transfer (low)?", "name": "fig-33-transfer"}, "image": {"alt": "A line chart of transfer accuracy over the size of a clone with lines for photographs and random weights, and a scatter plot of accuracy on the own classes against transfer accuracy."}}
 import matplotlib.pyplot as plt

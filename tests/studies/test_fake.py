@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -175,6 +176,18 @@ def test_what_cannot_be_is_said_before_anything_is_made(
     with pytest.raises(InputError, match=says):
         fake.check_prompts(check_values("31_prompts", given))
     assert not painter.made
+
+
+def test_names_that_the_generator_never_read_are_told_of_all_label_spaces() -> None:
+    p = check_values("32_scale_and_shift", {"parts": ["sizes"]})
+    few = fake.described(p, fake.check_sizes(p))
+    assert "4,459 colour photographs" in few
+    assert "no caption with: musical instrument. Its images" in few
+    p = check_values("32_scale_and_shift", {"parts": ["classes"]})
+    many = fake.described(p, fake.check_sizes(p))
+    assert re.search("no caption with: musical instrument, .* more. Its images", many)
+    other = fake.described({**p, "model": "another"}, fake.check_sizes(p))
+    assert other == str(fake.check_sizes(p))
 
 
 def test_words_of_a_file_have_to_name_every_class(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from synthbook.data.files import layout
 from synthbook.data.shift import hardest, renditions, second_draw, sketches
 from synthbook.errors import InputError, did_you_mean
 from synthbook.generate.prompts import check_form, classes_of
+from synthbook.generate.sentences import called, unknown_words
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import SETS, ClassWords, named
 from synthbook.machine import memory, telling
@@ -51,6 +52,7 @@ MULTI, SINGLE = "multi", "single"  # crops of an image
 OWN = ("updates", "batch_size", "learning_rate")  # parameters, not in the settings
 HELD = 8  # of a machine's memory one set of images may take this part, and is else read
 CHUNK = 4096  # images of a test that are read together
+TOLD = 12  # names that a warning holds at most
 JUDGED = 50_000  # photographs that the judge learns from at most
 PENALTY = 1e-2  # L2, of the linear layer that names images and finds the hardest
 Images = ImageSet | Deferred
@@ -93,6 +95,24 @@ def words_of(p: Mapping[str, Any], data: str, classes: Sequence[str]) -> tuple[C
                 f"'{data}'; add one: name[, definition[, parent]]"
             )
     return tuple(known[name] for name in classes)
+
+
+def unread(p: Mapping[str, Any], words: Sequence[ClassWords]) -> str:
+    """Return, in a sentence, which names the book's own generator has read no caption with, or "".
+
+    A check prints it before anything is made. Of another ``model`` nothing is known.
+    """
+    if p["model"]:
+        return ""
+    names = [name for name in dict.fromkeys(map(called, words)) if unknown_words(name)]
+    if not names:
+        return ""
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    return (
+        f"The book's generator has read no caption with: {', '.join(names[:TOLD])}{more}. Its "
+        "images of them show anything; model takes another one, the folder of a diffusers pipeline "
+        "or its name on the Hub (-p model=...)."
+    )
 
 
 # -- What a chapter asks of its parameters ------------------------------------------------------
