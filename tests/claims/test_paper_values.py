@@ -451,6 +451,7 @@ NO_FIGURES["fake-08"] = {
     "d_precise_2 < d_precise_7",
     "filtered - d_low <= 1",
 }  # an argument
+NO_FIGURES["fake-24"] = {"probe > random"}  # no such layer on random weights is printed
 NO_FIGURES["fake-22"] = {"one > few", "some > one", "many > some"}  # a curve without numbers
 NO_FIGURES["ready-07"] = {"agree_enhanced < agree_basic"}  # not measured
 NO_FIGURES["ready-14"] = {"synthetic < real"}  # of as many real images there is no figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -177,6 +178,18 @@ def test_what_cannot_be_is_said_before_anything_is_made(
     assert not painter.made
 
 
+def test_names_that_the_generator_never_read_are_told_of_all_label_spaces() -> None:
+    p = check_values("32_scale_and_shift", {"parts": ["sizes"]})
+    few = fake.described(p, fake.check_sizes(p))
+    assert "4,459 colour photographs" in few
+    assert "no caption with: musical instrument. Its images" in few
+    p = check_values("32_scale_and_shift", {"parts": ["classes"]})
+    many = fake.described(p, fake.check_sizes(p))
+    assert re.search("no caption with: musical instrument, .* more. Its images", many)
+    other = fake.described({**p, "model": "another"}, fake.check_sizes(p))
+    assert other == str(fake.check_sizes(p))
+
+
 def test_words_of_a_file_have_to_name_every_class(tmp_path: Path) -> None:
     file = tmp_path / "words.csv"
     file.write_text("0, nothing\n1, one\n")
@@ -217,6 +230,12 @@ def test_chapter_31_rates_clones_and_their_images(painter: Painter) -> None:
     # One image for each that the filter keeps is thrown away.
     (largest,) = (row for row in rows if row["method"] == "largest class")
     assert largest["value"] == pytest.approx(100 * 211 / 1114, abs=3)
+    shares = clones_by_name.largest_class(study)
+    assert [*shares] == [*TESTS]
+    assert shares["test"] == largest["value"] == shares["sketch"] == shares["rendition"]
+    hardest = study.test_of("adversarial")
+    labels = np.unique(hardest.labels, return_counts=True)[1]
+    assert shares["adversarial"] == pytest.approx(100 * labels.max() / len(hardest))
     assert "7 classifiers" in fake.plan_prompts(check_values("31_prompts", {
         "parts": ["prompts", "crops", "filter"]}))  # fmt: skip
 

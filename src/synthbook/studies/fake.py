@@ -34,6 +34,9 @@ from synthbook.studies.clones_by_name import (
     grid,
     of_clone,
     some,
+    summary_of,
+    unread,
+    words_of,
 )
 from synthbook.studies.rows import REAL, Rows, measured
 
@@ -45,6 +48,14 @@ FOUR = ("name", "parent", "definition", "scene")  # the forms of Table 1
 FIDELITY = ("fd", "precision", "recall", "density", "coverage")
 AMBIGUOUS = "ambiguous"  # classes whose first lemma has several senses in WordNet
 OVERDRAWN = 2  # images drawn for each that the filter keeps
+
+
+def described(p: Mapping[str, Any], summary: Summary) -> str:
+    """Return the data in words and, below, which names the book's generator has not read."""
+    words = words_of(p, p["data"], summary.classes)
+    if "classes" in p["parts"]:
+        words += words_of(p, p["fine_data"], summary_of(p, p["fine_data"]).classes)
+    return "\n".join(filter(None, (str(summary), unread(p, words))))
 
 
 def check_prompts(p: Mapping[str, Any]) -> Summary:
