@@ -137,11 +137,11 @@ def keep_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     """
     from synthbook.gans.networks import create_generator
     from synthbook.gans.recipes import GanRecipe
-    from synthbook.generate import banks, diffusion, models
+    from synthbook.generate import banks, cards, diffusion, models
     from synthbook.generate.unet import DiffusionRecipe, build_unet
 
     monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(models, "root", lambda: tmp_path)
+    monkeypatch.setattr(cards, "root", lambda: tmp_path)
     monkeypatch.setattr(banks, "STRIP", 200)
     models._load.cache_clear()
 

@@ -60,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", dest="parameters"
     )
     running.add_argument("--output", type=Path, help="the notebook to write")
-    text = "print the parameters, and which printed figures such a run makes; run nothing"
+    text = "print the parameters, which printed figures such a run makes, and what would stop it; "
+    text += "run nothing"
     running.add_argument("--dry-run", action="store_true", help=text)
 
     text = "rerun a recorded cell of each chapter and compare its rows"
@@ -223,7 +224,12 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     if given.dry_run:
         from synthbook.press.plan import plan
 
-        return print(plan(checked, given.scale))
+        print(plan(checked, given.scale), flush=True)
+        try:
+            said = _rehearse(chapter.script, values)
+        except InputError as error:
+            raise InputError(f"as things are, this run would stop at once: {error}") from None
+        return print(said, end="", file=sys.stderr)
     said = _rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb":
@@ -276,13 +282,23 @@ def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
     The book's own data keep the chapter's defaults, and so does what has no such parameters.
     """
     from synthbook.data import available, check
+    from synthbook.generate.cards import FAMILIES
     from synthbook.press.execute import fitting
 
     data = parameters.get("data")
     if not data or data in {e["name"] for e in available()} or not Path(data).exists():
         return {}
-    counts = check(data, image_size=parameters.get("image_size")).counts
-    images = sum(number for part, number in counts.items() if "train" in part)
+    how = {
+        name: parameters[name] for name in ("image_size", "skip_unreadable") if name in parameters
+    }
+    try:
+        counts = check(data, **how).counts
+    except InputError:
+        return {}  # the chapter's own check says what is wrong, and what to do
+    # With test images of their own all others are trained on, but by a generator of the book.
+    whole = parameters.get("test") and parameters.get("samples") not in FAMILIES
+    images = sum(number for part, number in counts.items() if whole or "train" in part)
+    images = min(images, parameters.get("train_images") or images)
     fit = {name: value for name, value in fitting(images).items() if name in free}
     if fit:
         written = {k: ",".join(v) if isinstance(v, list) else v for k, v in fit.items()}

@@ -11,7 +11,7 @@ import torch
 
 from synthbook.gans.networks import create_generator
 from synthbook.gans.recipes import GanRecipe
-from synthbook.generate import diffusion, models
+from synthbook.generate import cards, diffusion, models
 from synthbook.generate.models import Generator, described, write
 from synthbook.generate.unet import DiffusionRecipe, build_unet
 
@@ -26,7 +26,7 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
     (tmp_path / "top/models").mkdir(parents=True)
-    monkeypatch.setattr(models, "root", lambda: tmp_path / "top")
+    monkeypatch.setattr(cards, "root", lambda: tmp_path / "top")
     models._load.cache_clear()
     yield
     models._load.cache_clear()

@@ -221,14 +221,17 @@ def readable(results: Sequence[R | Unreadable]) -> tuple[list[R], np.ndarray, li
     return good, kept, [result for result in results if isinstance(result, Unreadable)]
 
 
+class UnreadableError(InputError):
+    """Some of a reader's files cannot be read; who can leave them out may say how."""
+
+
 def refuse(bad: Sequence[Unreadable], name: str) -> None:
-    """Raise InputError that names the first unreadable files, if there are any."""
+    """Raise UnreadableError that names the first unreadable files, if there are any."""
     if bad:
         shown = ", ".join(f"{file.name} ({file.reason})" for file in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise InputError(
-            f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them, "
-            "or set skip_unreadable=True"
+        raise UnreadableError(
+            f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them"
         )
 
 

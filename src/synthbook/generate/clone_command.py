@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Own = Mapping[str, Callable[[str], "TextToImage"]]  # name -> device -> pipeline
 FOLDER_UNIT = 256  # images of folders that are reported together
 SIDE = 512  # pixels, where a price is asked for without a size and without the model
+OWN_SIDE = 32  # the same of a pipeline of the book
 
 
 def run(given: Namespace, own: Own) -> None:
@@ -47,9 +48,9 @@ def run(given: Namespace, own: Own) -> None:
         given.format, given.shard_size if given.format == "shards" else FOLDER_UNIT, {},
         str(given.model), _shots(given, names), given.strength,
     )  # fmt: skip
+    worker, device = share(given.worker, given.device)
     if given.dry_run:
         return print(priced(plan, given, own))
-    worker, device = share(given.worker, given.device)
     generator = _opened(given, prepare(device), own)
     plan = _by(plan, generator)
 
@@ -172,7 +173,7 @@ def priced(plan: Plan, given: Namespace, own: Own) -> str:
     """
     from synthbook.generate.dataset import PNG_SHARE, Rate, measured
 
-    side = plan.size or SIDE
+    side = plan.size or (OWN_SIDE if given.model in own else SIDE)
     guess = PNG_SHARE * side * side * 3
     if given.rate is not None:
         if not given.rate > 0:

@@ -12,9 +12,8 @@ import copy
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -28,18 +27,11 @@ from synthbook.gans import networks, sampling
 from synthbook.gans.recipes import GanRecipe
 from synthbook.gans.train import train_gan
 from synthbook.generate import diffusion
+from synthbook.generate.cards import CARD, FORMAT, WEIGHTS, cards, read_card, remedy, sum_of
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.randomness import numpy_generator
-from synthbook.store import atomic_write, cached, root
+from synthbook.store import atomic_write, cached
 from synthbook.sums import digest, sums_of
-
-CARD = "card.json"
-FORMAT = 1  # of the card
-NEEDED = {
-    "format", "name", "family", "seed", "data", "classes", "shares", "kinds", "recipe", "sampling",
-    "files",
-}  # fmt: skip
-WEIGHTS = "model/"  # where the network lies in a folder
 
 
 @dataclass(frozen=True)
@@ -193,17 +185,11 @@ def _load(family: str, folder: Path, key: str) -> Any:
         reason = error if isinstance(error, InputError) else type(error).__name__
         raise InputError(
             f"{folder / WEIGHTS} holds no {family} model that this version can read ({reason}); "
-            f"{_remedy(folder)}"
+            f"{remedy(folder)}"
         ) from error
 
 
 # -- Folders --------------------------------------------------------------------------------------
-
-
-def places() -> tuple[Path, Path]:
-    """Return where models lie: those that come with the book, and those that were made here."""
-    chosen = os.environ.get("SYNTHBOOK_MODELS")
-    return root() / "models", Path(chosen) if chosen else root() / "_build" / "models"
 
 
 def write(
@@ -242,14 +228,8 @@ def _halved(network: Any) -> Any:
 def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
     card = {**card, "files": sums_of(folder, without=CARD)}
     with atomic_write(folder / CARD) as stream:
-        json.dump({**card, "sum": _sum(card)}, stream, indent=1, ensure_ascii=False)
+        json.dump({**card, "sum": sum_of(card)}, stream, indent=1, ensure_ascii=False)
         stream.write("\n")
-
-
-def _sum(card: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a card says."""
-    told = {name: said for name, said in card.items() if name != "sum"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = "cpu") -> Generator:
@@ -266,7 +246,7 @@ def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = 
         if not fault and digest(path) != written:
             fault = "is not the file whose SHA-256 stands in its card: cut off or altered"
         if fault:
-            raise InputError(f"{path} {fault}; {_remedy(folder)}")
+            raise InputError(f"{path} {fault}; {remedy(folder)}")
     known, kinds = tuple(card["classes"]), card["kinds"]
     wanted = known if classes is None else tuple(classes)
     if wanted != known and not (kinds and wanted == tuple(kinds["classes"])):
@@ -277,46 +257,9 @@ def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = 
     return Generator(folder, card, wanted, device)
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """Return a model's card; InputError if there is none, or one of another format."""
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder} is no model ({CARD}: {type(error).__name__}); {_remedy(folder)}"
-        ) from error
-    if (
-        not isinstance(card, dict)
-        or not card.keys() >= NEEDED
-        or not any(name.startswith(WEIGHTS) for name in card["files"])
-    ):
-        raise InputError(f"{folder / CARD} is no card of a model; {_remedy(folder)}")
-    if card["format"] != FORMAT or card["family"] not in FAMILIES:
-        raise InputError(
-            f"the model {folder} is of format {card['format']}, family '{card['family']}', and "
-            f"this version reads format {FORMAT}, {' and '.join(FAMILIES)}; train it anew"
-        )
-    if card.get("sum", _sum(card)) != _sum(card):  # older ones have none
-        raise InputError(f"{folder / CARD} is not as it was written; {_remedy(folder)}")
-    return card
-
-
-def _remedy(folder: Path) -> str:
-    if folder.parent == places()[0]:
-        return f"restore it from the repository (git checkout -- models/{folder.name})"
-    return "delete the folder and train it anew (chapter 11 with minutes, or make models)"
-
-
 def _few(classes: Sequence[str]) -> str:
     some = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
     return f"{len(classes)} classes ({some})"
-
-
-def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the folder and card of each model that is kept, those of the book first."""
-    for place in places():
-        for file in sorted(place.glob(f"[!.]*/{CARD}")):  # a dot: one that is being written
-            yield file.parent, read_card(file.parent)
 
 
 def find(

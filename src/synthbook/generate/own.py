@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,22 @@ from synthbook.store import atomic_write, cached
 INDEX = "model_index.json"
 
 
-def check(name: str, path: str, classes: Sequence[str], needed: int) -> str:
+def check(
+    name: str, path: str, classes: Sequence[str], needed: int,
+    why: str = "", fewer: Callable[[int], str] = lambda _: "ask for fewer",
+) -> str:  # fmt: skip
     """Return in a line what the source ``name`` is, or raise InputError; reads no pixels.
 
     ``classes`` are those of the real data, () where they are not known yet; a folder or .npz must
-    hold ``needed`` images.
+    hold ``needed`` images. ``why`` so many, and how to ask for ``fewer``, says the caller.
     """
     if _is_pipeline(path):
         return f"{name}: images of a {_index(path)['_class_name']} in {path}"
     counts = check_generated(path, classes)
     if (count := counts.sum()) < needed:
         raise InputError(
-            f"'{name}' has {count:,} images in {path} and {needed:,} are needed; add images, or "
-            "ask for fewer"
+            f"'{name}' has {count:,} images in {path} and {needed:,} are needed{why}; add images, "
+            f"or {fewer(int(count))}"
         )
     return f"{name}: {count:,} generated images of {len(counts)} classes in {path}"
 

@@ -143,7 +143,9 @@ def _quiet() -> Iterator[None]:
     try:
         of_diffusers.set_verbosity_error()
         of_transformers.set_verbosity_error()
-        yield
+        with warnings.catch_warnings():  # of an argument that diffusers passes to the Hub
+            warnings.filterwarnings("ignore", ".*local_dir_use_symlinks", UserWarning)
+            yield
     finally:
         of_diffusers.set_verbosity(before[0])
         of_transformers.set_verbosity(before[1])

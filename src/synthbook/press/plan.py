@@ -27,6 +27,8 @@ def plan(parameters: Parameters, scale: str) -> str:
     lines += [f"    {name}: {', '.join(map(str, held))}" for name, held in compared.items()]
     for paper, name in tables_of(parameters.chapter):
         lines += _table(parameters.chapter, paper, name, values)
+    if parameters.scale != scale:  # other data, for example: no run of the grid is like this one
+        return "\n".join(lines)
     try:
         lines.append(f"Its grid (make results): {estimate(parameters.chapter, scale)}.")
     except InputError as error:

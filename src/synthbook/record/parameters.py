@@ -20,7 +20,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.record.chapters import MINI, declared, find, scale_values
+from synthbook.record.chapters import MINI, declared, find, scale_of, scale_values
 from synthbook.record.vocabulary import TYPES, kind_of, type_name
 from synthbook.settings import STRICT, all_faults, fault_text, schema_of, shown
 from synthbook.store import key_hash
@@ -78,6 +78,11 @@ class Parameters(Mapping[str, Any]):
         """Seeds of the run: ``seeds`` of them from ``first_seed`` (0 without that parameter)."""
         first = self._values.get("first_seed", 0)
         return range(first, first + self._values.get("seeds", 1))
+
+    @property
+    def scale(self) -> str:
+        """The scale of the book whose values these are, or "custom"."""
+        return scale_of(self.chapter, self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return name -> value, lists as lists, ready for JSON, YAML or papermill."""
@@ -157,7 +162,7 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
     known = ", ".join(sorted(types)) or "none"
     faults = {
         name: f"unknown parameter '{name}' (value {shown(value)})"
-        f"{did_you_mean(name, types) or '.'} The chapter has {known}"
+        f"{_meant(name, types) or '.'} The chapter has {known}"
         for name, value in values.items()
         if name not in types
     }
@@ -177,6 +182,13 @@ def _checked(chapter: str, types: Mapping[str, str], values: Mapping[str, Any]) 
     if faults:
         raise InputError(all_faults(faults))
     return Parameters(chapter, typed)
+
+
+def _meant(name: str, types: Mapping[str, str]) -> str:
+    """Return in a hint the parameter that was meant by one that the chapter does not have."""
+    if name == "data" and "targets" in types:  # its data sets are several
+        return "; did you mean 'targets'?"
+    return did_you_mean(name, types)
 
 
 def _usage(name: str, value: Any, schema: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from synthbook import machine, sums
 from synthbook.data import ImageSet, load
 from synthbook.errors import InputError, did_you_mean
-from synthbook.generate.models import CARD, places
+from synthbook.generate.cards import CARD, places
 from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.recognize.backbones import check_backbone

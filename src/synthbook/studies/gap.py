@@ -17,6 +17,7 @@ import numpy as np
 
 from synthbook.data import ImageSet, Splits, at_most
 from synthbook.randomness import derive, numpy_generator
+from synthbook.studies import needs
 from synthbook.studies.image_sources import (
     FILTERED_REAL,
     GUIDED,
@@ -25,6 +26,7 @@ from synthbook.studies.image_sources import (
     UNFILTERED,
     families_of,
     guided_families,
+    numbers_of,
     trained_here,
 )
 from synthbook.studies.rows import REAL, Row, Rows, measured
@@ -68,17 +70,14 @@ def make_models(p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> I
     learned, minutes = models.Learned.of(p["data"], real), p["minutes"]
     budget = Budget(minutes=minutes, measure_every=min(Budget.measure_every, minutes / 5))
     name = f"{_folder_name(p['data'])}-{real.train.fingerprint()[:6]}"
-    seeds = range(p["first_seed"], p["first_seed"] + p["seeds"])
-    numbers = sorted({seed % p["generators"] for seed in seeds})
-    for number, family in product(numbers, trained_here(p)):
+    for number, family in product(numbers_of(p), trained_here(p)):
         how = {"seed": number, "budget": budget, "recipe": p["recipe"], "device": device}
         card = models.train(family, learned, name=f"{name}-{family}", **how).card
         yield (
             f"{family} model number {number} of '{p['data']}' is kept as {card['name']}, after "
             f"{card['curve'][-1]['minutes']:.1f} minutes of training"
         )
-    size = f" -p image_size={p['image_size']}" if p["image_size"] else ""
-    yield f"Chapters 12 to 16 take them: synthbook run 12_not_mutual -p data={p['data']}{size}"
+    yield f"Chapters 12 to 16 take them: {needs.to_run('12_not_mutual', p)}"
 
 
 def _folder_name(data: str) -> str:

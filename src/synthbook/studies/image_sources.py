@@ -5,7 +5,7 @@ A check reads no pixels and imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -39,16 +39,21 @@ def families_of(p: Mapping[str, Any]) -> list[str]:
 
 
 def check_data(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are, and the reader's own sources of images."""
+    """Return what the data are, the reader's own sources of images, and the models of the book's.
+
+    Where ``p["minutes"]`` trains models, none needs to be there.
+    """
     summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
     lines = [
-        own.check(name, path, summary.classes, _needed(p, summary))
+        own.check(name, path, summary.classes, *_needed(p, summary))
         for name, path in source_paths(p["sources"]).items()
         if path
     ]
     if "backbone" in p:
         needs.check_classifiers(p, summary)
     _check_sets(p, summary)
+    if not p.get("minutes"):
+        lines += needs.check_kept(trained_here(p), numbers_of(p), p, summary)
     return replace(summary, sources=tuple(lines))
 
 
@@ -69,11 +74,17 @@ def _check_sets(p: Mapping[str, Any], summary: Summary) -> None:
     )
 
 
-def _needed(p: Mapping[str, Any], summary: Summary) -> int:
-    """Return how many images a source of the reader's own must have at least."""
+def _needed(p: Mapping[str, Any], summary: Summary) -> tuple[int, str, Callable[[int], str]]:
+    """Return how many images a source of the reader's own must have, why, and how to need fewer."""
     count = training_images(p, summary)
-    # Half as many are held out. In chapter 11 nothing is trained on them, nor filtered.
-    return count + count // 2 if "confidence" in p else min(count, p["measured"])
+    if "confidence" not in p:  # in chapter 11 nothing is trained on them, nor filtered
+        return min(count, p["measured"]), "", lambda held: f"give -p measured={held}"
+    why = f" ({count:,} to train on, as of real ones, and half as many held out)"
+
+    def fewer(held: int) -> str:
+        return f"give -p set_size={(2 * held + 1) // 3} or less, since the filter drops some"
+
+    return count + count // 2, why, fewer
 
 
 def training_images(p: Mapping[str, Any], summary: Summary) -> int:
@@ -165,10 +176,16 @@ def guided_families(p: Mapping[str, Any]) -> list[str]:
     return [family for family in trained_here(p) if family == "diffusion" and asked]
 
 
+def numbers_of(p: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the models that the seeds of a run use."""
+    first = p.get("first_seed", 0)
+    seeds = range(first, first + p.get("seeds", 1))
+    return sorted({seed % p.get("generators", 1) for seed in seeds})
+
+
 def plan_generators(p: Mapping[str, Any]) -> Plan:
     """Return what chapter 11 trains."""
-    number = min(p["seeds"], p["generators"])
-    models = [f"{f} model (number {k})" for f in trained_here(p) for k in range(number)]
+    models = [f"{f} model (number {k})" for f in trained_here(p) for k in numbers_of(p)]
     return Plan((REAL,), p["seeds"], tuple(models) if p["minutes"] else (), p["minutes"])
 
 

@@ -32,7 +32,7 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError, check_choice
 from synthbook.gans import networks
 from synthbook.gans.recipes import Training
-from synthbook.generate.models import CARD, places
+from synthbook.generate.cards import CARD, places
 from synthbook.machine import say
 from synthbook.measure.features import Extractor
 from synthbook.store import commit

@@ -18,6 +18,7 @@ import numpy as np
 from synthbook.errors import InputError
 from synthbook.gans import networks, sampling
 from synthbook.generate import banks, models
+from synthbook.generate.cards import CARD, cards, places, read_card
 from synthbook.generate.prompted import Prompted
 from synthbook.generate.prompts import FORMS
 from synthbook.generate.wordnet import class_words
@@ -32,7 +33,7 @@ def samples(folder: Path) -> dict[str, np.ndarray]:
     A class with fewer in the first thousand has white ones at the end of its row. Classes are those
     that are asked for: of ``caltech10`` its ten kinds.
     """
-    card = models.read_card(folder)
+    card = read_card(folder)
     classes = (card["kinds"] or card)["classes"]
     model = models.opened(folder, classes)
     labels, made = banks.labels_of(model, 0), {}
@@ -72,16 +73,16 @@ def of_web() -> dict[str, np.ndarray]:
 
 def main(target: Path) -> None:
     """Write the samples of all models, pairs and other generators of the book into a folder."""
-    for folder, card in models.cards():
-        if folder.parent == models.places()[0]:
+    for folder, card in cards():
+        if folder.parent == places()[0]:
             np.savez(target / f"{card['name']}.npz", **samples(folder))
     for folder, card in pairs.cards():
-        if folder.parent.parent == models.places()[0]:
+        if folder.parent.parent == places()[0]:
             np.savez(target / f"pairs-{card['name']}.npz", images=of_pair(folder))
-    if (models.places()[0] / web.PLACE / web.TEXT2IMAGE / models.CARD).is_file():
+    if (places()[0] / web.PLACE / web.TEXT2IMAGE / CARD).is_file():
         np.savez(target / "web.npz", **of_web())
     for folder, card in kept.cards():
-        if folder.parent.parent == models.places()[0]:
+        if folder.parent.parent == places()[0]:
             name, _, seed = card["name"].rpartition("-")
             images = kept.images(name, int(seed), COLUMNS)
             np.savez(target / f"{kept.PLACE}-{card['name']}.npz", images=images)

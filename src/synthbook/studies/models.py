@@ -33,6 +33,7 @@ from synthbook.data.bundled import kinds_of
 from synthbook.errors import InputError, check_choice
 from synthbook.gans import sampling as gan_sampling
 from synthbook.generate import banks, diffusion, models
+from synthbook.generate.cards import places
 from synthbook.generate.models import Generator, described
 from synthbook.generate.recipes import ON_A_GPU, RECIPE_OF
 from synthbook.machine import say
@@ -97,7 +98,7 @@ def train(
     found = models.find(family, fingerprints[1], learned.asked.classes, seed=seed)
     if found is not None:
         return found
-    place = models.places()[1]
+    place = places()[1]
     settings = RECIPE_OF[family](recipe, learned.own.image_size)
     if recipe == "book" and torch.device(device).type == "cuda":
         settings = replace(settings, **ON_A_GPU[family])

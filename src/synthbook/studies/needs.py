@@ -1,4 +1,4 @@
-"""What a run asks of this machine: networks that exist, weights that are here, enough memory.
+"""What a run asks of this machine: networks that exist, models and weights, enough memory.
 
 A checking cell asks before anything is trained, without torch. Amounts of memory are lower bounds:
 what is refused cannot fit, and what passes may still not.
@@ -6,13 +6,15 @@ what is refused cannot fit, and what passes may still not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any
 
 from synthbook import machine
 from synthbook.data import Summary
 from synthbook.errors import InputError
+from synthbook.generate.cards import cards
 from synthbook.machine import check_memory
 from synthbook.recognize.backbones import BUNDLED, check_backbone
 
@@ -25,6 +27,7 @@ OTHERS = 200  # of any other network
 FLOAT, MAPS = 4, 4  # bytes of a number; copies of a feature map that training a GAN keeps
 KEPT_OF_GENERATOR, KEPT_OF_DISCRIMINATOR = 5, 4  # weights, gradients, two of Adam, an average
 FEATURES = 1280  # numbers that an extractor gives an image, at least
+BOOK, BOOK_SIDE = "caltech10", 32  # what the models that come with the book learned, in pixels
 
 
 def check_classifiers(p: Mapping[str, Any], summary: Summary, images: int = 0) -> None:
@@ -121,3 +124,79 @@ def check_generated(count: int, side: int, name: str) -> None:
     one = 3 * side**2 + FEATURES * FLOAT
     what = f"{name} = {count:,} images of {side} pixels"
     check_memory(count * one, what, f"give {machine.memory() // one // 2:,.0f} at most")
+
+
+# -- Models that are kept -------------------------------------------------------------------------
+
+
+def check_kept(
+    families: Iterable[str], numbers: Sequence[int], p: Mapping[str, Any], summary: Summary
+) -> list[str]:
+    """Return in a line a family which kept models, by their numbers, a run asks for images.
+
+    Models are found by the pixels that they learned from, and a check reads none. It goes by what
+    else stands on the cards: the classes, the number and the size of the images.
+
+    Raises:
+        InputError: if none that is kept can be the one that is asked for.
+    """
+    known = [card for _, card in cards() if _fits(card, p, summary)]
+    lines = []
+    for family in families:
+        of_number: dict[int, Mapping[str, Any]] = {}
+        for card in known:
+            if card["family"] == family:
+                of_number.setdefault(card["seed"], card)  # the first is the one that is found
+        for missing in (number for number in numbers if number not in of_number):
+            raise not_kept(family, missing, p)
+        names = ", ".join(of_number[number]["name"] for number in numbers)
+        count = of_number[numbers[0]]["data"]["images"]
+        lines.append(f"{family}: {names}, trained on {count:,} images")
+    return lines
+
+
+def _fits(card: Mapping[str, Any], p: Mapping[str, Any], summary: Summary) -> bool:
+    """Return whether a model may have learned from the data, by all but the pixels."""
+    learned, kinds = card["data"], card["kinds"] or {}
+    named = [card["classes"], kinds.get("classes")]
+    same = [*summary.classes] in named if summary.classes else learned["name"] == summary.name
+    return (
+        same
+        and (p.get("image_size") or summary.side) in (0, learned["image_size"])
+        and summary.counts.get("train") in (None, learned["images"])
+    )
+
+
+def not_kept(family: str, number: int, p: Mapping[str, Any]) -> InputError:
+    """Return the error for a model that is not kept, with the command that makes it."""
+    said = f"no {family} model number {number} of '{p['data']}'"
+    if size := p.get("image_size"):
+        said += f" at {size} pixels"
+    if p["data"] == BOOK:
+        own = size in (None, 0, BOOK_SIDE)
+        remedy = "make it with make models" if own else f"leave out image_size = {size}"
+    else:
+        others = {} if _larger_scale(p) else {"minutes": 30}
+        others |= {"first_seed": number, "generators": p["generators"]} if number else {}
+        remedy = f"train it with {to_run('11_generators', p, **others)}"
+    if number:
+        remedy += f", or set generators to {number}"
+    return InputError(f"{said} is kept; {remedy}")
+
+
+def to_run(chapter: str, p: Mapping[str, Any], **others: Any) -> str:
+    """Return the command that runs a chapter on the data that another has, with ``others``.
+
+    At a scale of the book, which a chapter's `Parameters` know, it is that chapter at this scale.
+    """
+    scale = _larger_scale(p)
+    names = ("data_root",) if scale else ("data", "image_size", "data_root")
+    given = {name: p[name] for name in names if p.get(name)} | others
+    texts = [f"-p {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
+    return " ".join(["synthbook run", chapter, *([f"--scale {scale}"] if scale else []), *texts])
+
+
+def _larger_scale(p: Mapping[str, Any]) -> str:
+    """Return the scale of a run that is at one of the book's, but for mini; "" for any other."""
+    scale = getattr(p, "scale", "custom")
+    return "" if scale in ("mini", "custom") else scale

@@ -31,7 +31,7 @@ from synthbook.errors import InputError, check_choice
 from synthbook.gans import networks
 from synthbook.gans.batches import ImageStream
 from synthbook.gans.recipes import Training, published
-from synthbook.generate.models import CARD, places
+from synthbook.generate.cards import CARD, places
 from synthbook.generate.primitives import POLICIES, VARIANTS, Primitives, shapes_at
 from synthbook.machine import say
 from synthbook.measure.features import extractor

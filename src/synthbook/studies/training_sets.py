@@ -26,6 +26,7 @@ from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import History, fit
 from synthbook.settings import source_paths
 from synthbook.store import atomic_write, cached
+from synthbook.studies import needs
 from synthbook.studies.rows import REAL
 
 if TYPE_CHECKING:
@@ -126,12 +127,7 @@ def generator(
     number = seed % p["generators"]
     if model := _kept(family, real.train, number, device):
         return Bank(model, p["guidance_scale"] if model.unconditional else 1.0)
-    remedy = "make it with make models"
-    if p["data"] != "caltech10":
-        remedy = f"train it with synthbook run 11_generators -p data={p['data']} -p minutes=30"
-    if number:
-        remedy += f", or set generators to {number}"
-    raise InputError(f"no {family} model number {number} of '{p['data']}' is kept; {remedy}")
+    raise needs.not_kept(family, number, p)
 
 
 def _kept(family: str, images: ImageSet, number: int, device: str) -> models.Generator | None:

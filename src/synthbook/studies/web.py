@@ -34,8 +34,8 @@ from synthbook.data import ImageSet, load
 from synthbook.errors import InputError, check_choice
 from synthbook.generate import text_diffusion
 from synthbook.generate.captions import caption, grounds
+from synthbook.generate.cards import CARD, places
 from synthbook.generate.diffusion import sample
-from synthbook.generate.models import CARD, places
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
 from synthbook.generate.wordnet import named
 from synthbook.measure import features

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from math import inf
 from pathlib import Path
@@ -15,6 +16,7 @@ from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
 from synthbook.data.npz import check_size, headers, images_of, oriented
 from synthbook.errors import InputError, check_choice, did_you_mean
+from synthbook.generate.cards import FAMILIES
 from synthbook.randomness import derive, numpy_generator
 from synthbook.recognize.methods import GUIDE, METHODS
 from synthbook.recognize.recipe import Recipe
@@ -23,7 +25,6 @@ from synthbook.studies import needs
 if TYPE_CHECKING:
     from synthbook.studies.training_sets import Network
 
-FAMILIES = ("diffusion", "gan")  # those of generate.models, which imports torch
 LEAST = 20  # generated images; with fewer no measure says anything
 RECIPE = Recipe(epochs=20, batch_size=64, learning_rate=0.002)
 KEEP_APART = (
@@ -109,12 +110,28 @@ class Pool:
     note: str = ""
 
 
+@contextmanager
+def skippable(skip_unreadable: bool) -> Iterator[None]:
+    """Say with the error for files that cannot be read how to leave them out."""
+    try:
+        yield
+    except files.UnreadableError as error:
+        if skip_unreadable:  # and nothing else is left
+            raise
+        raise InputError(f"{error}, or leave them out: -p skip_unreadable=true") from None
+
+
 def check_inputs(p: Mapping[str, Any]) -> str:
     """Return in some lines what the parameters data, samples and test are, or raise InputError.
 
     All but ``data`` and ``samples`` may be missing. No pixels are
     read and torch is not imported.
     """
+    with skippable(p.get("skip_unreadable", False)):
+        return _checked(p)
+
+
+def _checked(p: Mapping[str, Any]) -> str:
     real, samples, test = p["data"], p["samples"], p.get("test", "")
     options = {name: p[name] for name in ("data_root", "skip_unreadable") if name in p}
     size = p.get("image_size", 0)
@@ -134,7 +151,7 @@ def check_inputs(p: Mapping[str, Any]) -> str:
                 )
     path = Path(samples).expanduser()
     if samples in FAMILIES:
-        lines.append(f"samples: of the {samples} model that was trained on {first.name}")
+        lines += [f"samples: of the {kept}" for kept in needs.check_kept([samples], [0], p, first)]
     elif not path.exists():
         families = " nor ".join(f"'{name}'" for name in FAMILIES)
         hint = did_you_mean(samples, FAMILIES) or "; correct the path"
@@ -211,13 +228,15 @@ def _whole(splits: Splits) -> ImageSet:
     return data.concatenate(splits.train, splits.val, splits.test, name=splits.name)
 
 
-def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Pool:
+def load_generated(
+    generated: str, real: Splits, settings: AuditSettings, *, named: str = ""
+) -> Pool:
     """Return the generated images at the size, channels and class order of the real ones.
 
     ``generated`` is "diffusion" or "gan" (the model of that family that was trained on
     ``real.train`` and is kept, asked for two images a training image, and for as many as are
     measured at least), or a path, whose splits are put together. Images without labels get those of
-    a classifier, see `label`.
+    a classifier, see `label`. ``named`` is what the real images were given as, for an error.
 
     Raises:
         InputError: if no such model is kept, or the images do not fit.
@@ -226,7 +245,8 @@ def load_generated(generated: str, real: Splits, settings: AuditSettings) -> Poo
         from synthbook.generate.clones import clone
         from synthbook.studies.training_sets import generator
 
-        asked = {"sources": [generated], "generators": 1, "data": real.name,
+        asked = {"sources": [generated], "generators": 1, "data": named or real.name,
+                 "image_size": settings.image_size, "data_root": settings.data_root,
                  "guidance_scale": settings.guidance_scale}  # fmt: skip
         model = generator(generated, real, asked, seed=0, device=settings.device)
         trained_on = min(len(real.train), settings.train_images or len(real.train))

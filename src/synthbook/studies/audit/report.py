@@ -20,6 +20,7 @@ from synthbook.studies.audit.images import (
     load_generated,
     load_real,
     named_settings,
+    skippable,
 )
 from synthbook.studies.audit.lessons import AUG, Lessons, guide_for, learn
 from synthbook.studies.audit.measures import FLOOR, GENERATED
@@ -124,13 +125,17 @@ def audit(
     by_book = isinstance(generated, str) and generated in FAMILIES
     settings = settings or named_settings(parameters)
     drawn = isinstance(real, str) and not (by_book or settings.test) and is_drawn(real)
-    real = load_real(real, settings, by_book=by_book) if isinstance(real, str) else real
+    named = real if isinstance(real, str) else ""
+    if isinstance(real, str):
+        with skippable(settings.skip_unreadable):
+            real = load_real(real, settings, by_book=by_book)
     guide = guide_for(settings, real)  # before anything is trained: its weights may be missing
     if isinstance(generated, ImageSet):
         same_classes(real.classes, generated.classes)
         name, pool = generated.name, Pool(*[generated.of_classes(real.classes)] * 2)
     else:
-        name, pool = generated, load_generated(generated, real, settings)
+        with skippable(settings.skip_unreadable):
+            name, pool = generated, load_generated(generated, real, settings, named=named)
     network, seeds = extractor(settings.extractor, settings.device), settings.seeds
     options = {"extractor": network, "most_images": settings.most_images}
     nearness = measures.nearness(
