@@ -130,6 +130,16 @@ def load_script() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture
+def all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have checks find every model that they look for, whatever the data."""
+    from synthbook.studies import needs
+
+    monkeypatch.setattr(
+        needs, "check_kept", lambda families, *_: dict.fromkeys(families, "one, trained on them")
+    )
+
+
+@pytest.fixture
 def keep_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """(images, families, seeds) -> untrained models of these images, kept where they are found.
 

@@ -207,6 +207,7 @@ def test_a_text_on_the_command_line_is_read_by_the_type_of_its_parameter(
     assert type(read) is type(value)
 
 
+@pytest.mark.usefixtures("all_kept")
 def test_own_images_get_settings_that_fit_them_unless_they_are_given(
     no_kernel: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +222,27 @@ def test_own_images_get_settings_that_fit_them_unless_they_are_given(
     assert fit
     assert "-p epochs" not in said
     assert len(no_kernel) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "images"),
+    [
+        ([], 6),
+        (["-ptest=apart"], 8),
+        (["-ptest=apart", "-psamples=gan"], 6),
+        (["-ptrain_images=4"], 4),
+    ],
+)
+@pytest.mark.usefixtures("all_kept")
+def test_what_fits_an_audit_goes_by_the_images_that_classifiers_are_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    options: list[str], images: int,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "made", "apart"):
+        _folder(tmp_path / name, (40, 40))
+    main(["run", "61", "-pdata=mine", "-psamples=made", *options, "--dry-run"])
+    assert f"to fit {images} training images" in capsys.readouterr().err
 
 
 def test_the_books_own_data_keep_a_chapters_defaults(

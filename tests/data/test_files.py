@@ -116,7 +116,7 @@ def test_folder_layouts_that_are_refused(tmp_path, images, message):
 def test_unreadable_files_are_named_or_skipped(pool):
     (pool / "cat" / "00.png").write_bytes(b"no image at all")
     for ask in (load, check):
-        with pytest.raises(InputError, match=r"1 unreadable.*00\.png.*skip_unreadable=True"):
+        with pytest.raises(InputError, match=r"1 unreadable.*00\.png.*delete them$"):
             ask(str(pool))
         assert Path(ask(str(pool), skip_unreadable=True).skipped[0]).name == "00.png"
     splits = load(str(pool), skip_unreadable=True)

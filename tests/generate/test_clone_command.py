@@ -191,6 +191,14 @@ def test_a_price_comes_from_a_given_rate_without_the_model(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_price_of_the_books_pipeline_is_that_of_its_small_images(
+    tmp_path: Path, classes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["clone", classes, "--model", "web-text2image", "--out", str(tmp_path / "out")]
+    assert main([*given, "--per-class", "10", "--dry-run", "--rate", "2"]) == 0
+    assert float(re.search(r"at ([\d.]+) kB an image", capsys.readouterr().out)[1]) < 3.1
+
+
 def test_a_price_is_measured_where_the_model_is(
     clone: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +221,7 @@ def test_a_price_is_measured_where_the_model_is(
         (["--count", "5"], "--count 5 is images in all, in the proportions of --like"),
         (["--worker", "3/2"], "--worker 3/2 is no part"),
         (["--worker", "2"], "--worker 2 is no part"),
+        (["--dry-run", "--worker", "5/4"], "--worker 5/4 is no part"),
         (["--worker", "a/b"], "--worker a/b is no part"),
         (["--prompt", "parents"], "did you mean 'parent'?"),
         (["--format", "tars"], "format 'tars' is not known"),

@@ -44,11 +44,30 @@ def test_a_plan_counts_every_printed_figure_once(chapter: str) -> None:
                 assert made == sum(not f.cannot and not f.lacks(run) for f in every)
 
 
-def test_a_dry_run_starts_nothing_and_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "52", "--scale", "paper", "--dry-run", "-p", "parts=sources"]) == 0
-    out = capsys.readouterr().out
-    assert "nothing is run" in out
-    assert "parts=synthesizers: 20" in out
+def test_a_dry_run_needs_no_data_and_says_what_would_stop_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYNTHBOOK_DATA", raising=False)
+    for options, planned, reason in (
+        (["16", "--scale", "paper"], "Table 4 of gap", "'cifar10' needs data_root"),
+        (["12", "-p", "data=nope"], "data = nope", "unknown data set 'nope'"),
+        (["61", "-p", "samples=nope"], "samples = nope", "samples 'nope' is neither"),
+    ):
+        assert main(["run", *options, "--dry-run"]) == 2
+        out, err = capsys.readouterr()
+        assert "nothing is run" in out
+        assert planned in out
+        assert f"as things are, this run would stop at once: {reason}" in err
+    assert main(["run", "52", "--dry-run", "-p", "parts=sources"]) == 0
+    assert "would stop" not in capsys.readouterr().err
+
+
+def test_a_grid_is_named_where_the_run_has_the_scales_own_values() -> None:
+    for scale, given, there in (
+        ("mini", {}, True), ("mini", {"sources": ["real", "gan"]}, True), ("small", {}, True),
+        ("mini", {"data": "digits"}, False), ("small", {"data": "digits"}, False),
+    ):  # fmt: skip
+        assert ("Its grid" in told("12_not_mutual", scale, **given)) == there
 
 
 def test_the_page_names_every_reason_and_counts_its_figures() -> None:

@@ -68,6 +68,11 @@ def test_an_unknown_parameter_stops_the_run_and_the_nearest_or_all_are_named(unk
         parameters("00_none", kernel_namespace(**unknown))
 
 
+def test_data_are_called_targets_where_a_chapter_takes_several():
+    with pytest.raises(InputError, match="did you mean 'targets'"):
+        check_values("21_zero_shot", {"data": "my_photos"})
+
+
 @pytest.mark.parametrize("name", ["__class__", "In", "Out", "_ih", "_1", "open", "__name__"])
 def test_names_of_the_kernel_that_papermill_gives_values_are_unknown_too(name):
     namespace = kernel_namespace(**{name: 5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -155,8 +156,13 @@ def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed
     assert f"mine: {needed} generated images of 10 classes" in check(needed)
     with pytest.raises(InputError, match=f"'mine' has {needed - 1} images .* {needed} are needed"):
         check(needed - 1)
-    fewer = {"measured": 100} if chapter == "11_generators" else {"set_size": 60}
-    assert "mine: 100" in check(100, **fewer)
+    with pytest.raises(InputError, match="add images, or give -p") as error:
+        check(100)
+    name, most = re.search(r"-p (\w+)=(\d+)", str(error.value)).groups()
+    assert name == ("measured" if chapter == "11_generators" else "set_size")
+    assert "mine: 100" in check(100, **{name: int(most)})
+    with pytest.raises(InputError, match="are needed"):
+        check(100, **{name: int(most) + 1})
 
 
 @pytest.mark.parametrize(
@@ -169,6 +175,7 @@ def test_real_images_and_a_generator_are_asked_for(check, sources: list[str]) ->
         check(p)
 
 
+@pytest.mark.usefixtures("all_kept")
 def test_no_more_shots_than_images() -> None:
     """300 digits of ten classes are for training."""
     chapter = "14_what_an_image_teaches"
@@ -179,6 +186,7 @@ def test_no_more_shots_than_images() -> None:
             image_sources.check_what_an_image_teaches(parameters(chapter, **values))
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize(("neighbours", "least"), [(5, 12), (2, 10), (20, 42)])
 def test_test_images_make_two_samples_large_enough(
     neighbours: int, least: int, tmp_path: Path
@@ -202,7 +210,7 @@ def test_test_images_make_two_samples_large_enough(
 
 def test_a_check_imports_no_torch() -> None:
     code = "import sys; from synthbook.studies import image_sources; "
-    code += "image_sources.check_sources({'data': 'digits', 'data_root': '', 'image_size': 0, "
+    code += "image_sources.check_sources({'data': 'caltech10', 'data_root': '', 'image_size': 0, "
     code += "'sources': ['real', 'gan']}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

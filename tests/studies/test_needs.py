@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from synthbook import machine
+from synthbook import data, machine
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values
-from synthbook.studies import audit, drawn, image_sources, prim, reasons, remedies
+from synthbook.studies import audit, drawn, image_sources, needs, prim, reasons, remedies
 
 CHECKS = {
     "11": image_sources.check_generators, "12": image_sources.check_sources,
@@ -85,6 +85,7 @@ def test_what_would_fail_after_hours_is_refused_by_the_checking_cell(chapter, va
         CHECKS[chapter](check_values(chapter, values))
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize(
     ("chapter", "values", "message"),
     [(chapter, values, message) for values, which, message in LARGE for chapter in which.split()],
@@ -114,6 +115,49 @@ def test_the_batch_that_a_refusal_names_passes(values, size, monkeypatch):
 def test_every_chapters_own_values_pass_on_two_gigabytes(chapter, monkeypatch):
     monkeypatch.setattr(machine, "memory", lambda device="cpu": 2e9)
     assert str(CHECKS[chapter](check_values(chapter, {})))
+
+
+def test_kept_models_are_found_by_their_cards_before_anything_is_read(keep_models):
+    train = data.load("digits", image_size=16).train
+    p = {"data": "digits", "image_size": 16, "data_root": "", "sources": ["real", "gan"]}
+    with pytest.raises(InputError, match="no gan model number 0 of 'digits' at 16 pixels"):
+        image_sources.check_data(p)
+    image_sources.check_data(p | {"minutes": 1})  # which trains it
+    (model,) = keep_models(train, families=["gan"])
+    said = str(image_sources.check_data(p))
+    assert f"gan: {model.card['name']}, trained on {len(train)} images" in said
+    for other in (
+        {"image_size": 8}, {"sources": ["real", "diffusion"]}, {"data": "mnist5k"},
+        {"first_seed": 1, "generators": 2},
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="is kept; train it with synthbook run 11_generators"):
+            image_sources.check_data(p | other)
+
+
+@pytest.mark.parametrize(
+    ("p", "number", "command"),
+    [
+        ({"data": "my photos"}, 0, "run 11_generators -p 'data=my photos' -p minutes=30"),
+        (
+            {"data": "/a/b", "image_size": 48, "data_root": "d", "generators": 3}, 2,
+            "-p data=/a/b -p image_size=48 -p data_root=d -p minutes=30 -p first_seed=2"
+            " -p generators=3, or set generators to 2",
+        ),
+        ({"data": "caltech10", "image_size": 0}, 0, "make models"),
+        ({"data": "caltech10", "image_size": 48}, 0, "leave out image_size = 48"),
+    ],
+)  # fmt: skip
+def test_the_command_that_makes_a_model_makes_the_one_that_is_missing(p, number, command):
+    assert str(needs.not_kept("gan", number, p)).endswith(command)
+
+
+def test_at_a_scale_of_the_book_a_model_is_made_at_that_scale():
+    for values, command in (
+        ({"data_root": "d"}, "run 11_generators --scale small -p data_root=d"),
+        ({"data": "my"}, "run 11_generators -p data=my -p image_size=32 -p minutes=30"),
+    ):
+        p = check_values("12_not_mutual", values, "small")
+        assert str(needs.not_kept("gan", 0, p)).endswith(command)
 
 
 def test_the_memory_of_a_classifier_is_a_lower_bound():

@@ -216,6 +216,7 @@ def test_a_run_takes_the_numbers_of_methods(real: Splits, trained: list[dict]) -
     assert names.count("sum") == 2
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -256,6 +257,7 @@ def test_methods_of_a_seed_start_alike_and_end_apart() -> None:
 # Chapter 15
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -363,6 +365,7 @@ def test_what_a_generator_knows_beside_the_classifiers_images() -> None:
     assert generator_knows(P16 | {"sources": ("real", "mine=a.npz")}, "mine", 0) == "unknown"
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize(
     ("values", "message"),
     [

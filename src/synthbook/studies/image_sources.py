@@ -53,7 +53,8 @@ def check_data(p: Mapping[str, Any]) -> Summary:
         needs.check_classifiers(p, summary)
     _check_sets(p, summary)
     if not p.get("minutes"):
-        lines += needs.check_kept(trained_here(p), numbers_of(p), p, summary)
+        kept = needs.check_kept(trained_here(p), numbers_of(p), p, summary)
+        lines += [f"{family}: {models}" for family, models in kept.items()]
     return replace(summary, sources=tuple(lines))
 
 
@@ -82,7 +83,10 @@ def _needed(p: Mapping[str, Any], summary: Summary) -> tuple[int, str, Callable[
     why = f" ({count:,} to train on, as of real ones, and half as many held out)"
 
     def fewer(held: int) -> str:
-        return f"give -p set_size={(2 * held + 1) // 3} or less, since the filter drops some"
+        most = (2 * held + 1) // 3
+        if most < max(10, summary.num_classes):
+            return "leave it out of sources"
+        return f"give -p set_size={most} or less, since the filter drops some"
 
     return count + count // 2, why, fewer
 

@@ -131,8 +131,8 @@ def check_generated(count: int, side: int, name: str) -> None:
 
 def check_kept(
     families: Iterable[str], numbers: Sequence[int], p: Mapping[str, Any], summary: Summary
-) -> list[str]:
-    """Return in a line a family which kept models, by their numbers, a run asks for images.
+) -> dict[str, str]:
+    """Return in words, by family, which kept models of these numbers a run asks for images.
 
     Models are found by the pixels that they learned from, and a check reads none. It goes by what
     else stands on the cards: the classes, the number and the size of the images.
@@ -141,7 +141,7 @@ def check_kept(
         InputError: if none that is kept can be the one that is asked for.
     """
     known = [card for _, card in cards() if _fits(card, p, summary)]
-    lines = []
+    said = {}
     for family in families:
         of_number: dict[int, Mapping[str, Any]] = {}
         for card in known:
@@ -151,8 +151,8 @@ def check_kept(
             raise not_kept(family, missing, p)
         names = ", ".join(of_number[number]["name"] for number in numbers)
         count = of_number[numbers[0]]["data"]["images"]
-        lines.append(f"{family}: {names}, trained on {count:,} images")
-    return lines
+        said[family] = f"{names}, trained on {count:,} images"
+    return said
 
 
 def _fits(card: Mapping[str, Any], p: Mapping[str, Any], summary: Summary) -> bool:

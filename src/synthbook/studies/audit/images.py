@@ -151,7 +151,7 @@ def _checked(p: Mapping[str, Any]) -> str:
                 )
     path = Path(samples).expanduser()
     if samples in FAMILIES:
-        lines += [f"samples: of the {kept}" for kept in needs.check_kept([samples], [0], p, first)]
+        lines.append(f"samples: of {needs.check_kept([samples], [0], p, first)[samples]}")
     elif not path.exists():
         families = " nor ".join(f"'{name}'" for name in FAMILIES)
         hint = did_you_mean(samples, FAMILIES) or "; correct the path"
