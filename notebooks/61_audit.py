@@ -21,9 +21,10 @@
 # beside them, and whether to publish them. [Name your own images](#your-own-images) and run the same page again.
 #
 # **Before anything else:** keep a folder `test` of real images that your generator has never seen. Without one, three
-# tenths of your images are drawn at random to test on; a generator that was trained on all of them has seen these, the
-# audit says *stop*, and every line about accuracy is void. (The book's own models have seen the training part of their
-# data set and no more.)
+# tenths of your images are drawn at random to test on. If your generator was trained on them too, no accuracy below
+# counts, and the audit cannot always know. It says *stop*, and that the lines about accuracy are void, only where it
+# finds copies of them; a generator that has seen them and copies none gets a *warn*, and the accuracies stand. (The
+# book's own models have seen the training part of their data set and no more.)
 #
 # **What the study says.** {cite:t}`wang2024improving` split the gap between generated and real images into appearance,
 # content and quality (Sec. 3.1), and found that content, what is left out, is most of it. Their observations are
@@ -125,8 +126,9 @@ print(f"publish: {verdict.conclusion.publish}")
 # synthbook run 61_audit --scale small -p data_root=data
 # ```
 #
-# `--output` names the notebook to write (else it lies in `_build/runs`); `jupyter-book build report.ipynb` makes a page
-# for a browser of it. From Python, with the same defaults and without the pictures:
+# `--output` names the notebook to write (else it lies in `_build/runs`). `jupyter-book build report.ipynb --config
+# CLONE/_config.yml` makes a page for a browser of it; CLONE is the folder of the book, whose settings keep it from
+# running the audit again. From Python, with the same defaults and without the pictures:
 #
 # ```python
 # from synthbook.studies.audit import advise, audit

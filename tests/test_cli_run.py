@@ -227,10 +227,10 @@ def test_own_images_get_settings_that_fit_them_unless_they_are_given(
 @pytest.mark.parametrize(
     ("options", "images"),
     [
-        ([], 6),
+        ([], 4),
         (["-ptest=apart"], 8),
-        (["-ptest=apart", "-psamples=gan"], 6),
-        (["-ptrain_images=4"], 4),
+        (["-ptest=apart", "-psamples=gan"], 4),
+        (["-ptrain_images=3"], 3),
     ],
 )
 @pytest.mark.usefixtures("all_kept")

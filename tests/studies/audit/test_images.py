@@ -145,6 +145,8 @@ def test_a_family_without_a_kept_model_is_refused_in_one_sentence(keep_models, r
     keep_models(real.train, families=["diffusion"])
     with pytest.raises(InputError, match=r"no gan model number 0 of 'noise1' is kept; [^\n]+$"):
         images.load_generated("gan", real, settings())
+    with pytest.raises(InputError, match="11_generators -p data=/their/noise1 -p image_size=8 "):
+        images.load_generated("gan", real, settings(image_size=8), named="/their/noise1")
 
 
 def test_generated_labels_follow_the_order_of_the_real_classes(tmp_path, noise, real, settings):
