@@ -137,6 +137,7 @@ def test_bad_input_stops_a_chapter_in_its_checking_cell(
     assert seconds < SECONDS
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize("chapter", ON_THE_GAP)
 def test_good_input_passes_the_checking_cell(chapter: str, start: Start) -> None:
     for given in ({}, {"data": "good"}, {"data": "good.npz", "seeds": "3", "sources": "real,gan"}):
@@ -147,6 +148,7 @@ def test_good_input_passes_the_checking_cell(chapter: str, start: Start) -> None
     assert start(chapter, data="unequal", image_size="8", **fewer)[0] is None
 
 
+@pytest.mark.usefixtures("all_kept")
 @pytest.mark.parametrize(
     ("given", "most"), [({}, 100), ({"data": "good"}, 15), ({"set_size": "50"}, 5)]
 )

@@ -31,6 +31,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # no other is tried: some star
 OTHERS = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".tga", ".ppm", ".pgm", ".eps"))
 MOST_PIXELS = 64_000_000  # of an image, which then takes up to a gigabyte while it is read
 LARGE_PIXELS = 10_000_000  # of an image that is read alone, and not one a thread
+REPLACE = "replace or delete them"  # what `refuse` ends with
 _ALONE = Lock()
 PARTS = ("train", "val", "test")
 
@@ -221,18 +222,12 @@ def readable(results: Sequence[R | Unreadable]) -> tuple[list[R], np.ndarray, li
     return good, kept, [result for result in results if isinstance(result, Unreadable)]
 
 
-class UnreadableError(InputError):
-    """Some of a reader's files cannot be read; who can leave them out may say how."""
-
-
 def refuse(bad: Sequence[Unreadable], name: str) -> None:
-    """Raise UnreadableError that names the first unreadable files, if there are any."""
+    """Raise InputError that names the first unreadable files, if there are any."""
     if bad:
         shown = ", ".join(f"{file.name} ({file.reason})" for file in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise UnreadableError(
-            f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; replace or delete them"
-        )
+        raise InputError(f"'{name}' has {len(bad)} unreadable image(s): {shown}{more}; {REPLACE}")
 
 
 # Pixels

@@ -112,11 +112,11 @@ class Pool:
 
 @contextmanager
 def skippable(skip_unreadable: bool) -> Iterator[None]:
-    """Say with the error for files that cannot be read how to leave them out."""
+    """Say with the error of `files.refuse` how to leave out what cannot be read."""
     try:
         yield
-    except files.UnreadableError as error:
-        if skip_unreadable:  # and nothing else is left
+    except InputError as error:
+        if skip_unreadable or not str(error).endswith(files.REPLACE):
             raise
         raise InputError(f"{error}, or leave them out: -p skip_unreadable=true") from None
 
