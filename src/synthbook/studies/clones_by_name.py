@@ -440,6 +440,12 @@ class Bed:
         return {"dataset": self.data, "backbone": self.backbone, "seed": seed, **more}
 
 
+def largest_class(bed: Bed, tests: Sequence[str] = TESTS) -> dict[str, float]:
+    """Return what is right of each test, in percent, if its largest class is always named."""
+    counts = {name: bed.test_of(name).counts() for name in tests}
+    return {name: 100 * float(each.max()) / int(each.sum()) for name, each in counts.items()}
+
+
 def of_clone(form: str, scale: float) -> dict[str, Any]:
     """Return the fields of rows that tell clones apart."""
     return {"method": CLONE, "train": CLONE, "prompt": form, "guidance_scale": float(scale)}
