@@ -512,6 +512,28 @@ page.table(
 # another order, a training ends elsewhere: how far their means are apart says how little a difference of that size means.
 
 # %% [markdown]
+# **Images that are alike** (*dip-22*). A hundred images drawn at random, and the hundred that lie nearest to each other in the prior's features
+# among twice as many: best distances to the images trained on and to held-out ones; by what share the prior makes the first of
+# these smaller (*gain*, below zero where it makes it larger); and how far two of the images are from each other in the features, of
+# length one (*spread*).
+
+# %% tags=["hide-input"]
+ALIKE = {"best_fd": f"{FD} to ", "gain": "gain", "prior_spread": "spread"}
+
+
+def alike(table):
+    """Return what is measured of images that are alike, and of others, in words."""
+    table = matching(named(table), part="alike", metric=[*ALIKE])
+    to = table.against.map({"train": "trained on", "held_out": "held out"}).fillna("")
+    measure = table.metric.map(ALIKE) + to.where(table.metric == "best_fd", "")
+    model = table.model.where(table.method != "prior", "the images")
+    return table.assign(measure=measure, model=model)
+
+
+how = {"headings": {"chosen": "images"}, "decimals": 2}
+page.table(["chosen", "model"], "measure", select=alike, **how)
+
+# %% [markdown]
 # ## The claims
 #
 # A claim about every target or method holds only if each of its parts does.
