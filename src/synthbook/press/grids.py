@@ -51,7 +51,7 @@ class Grid(BaseModel):
         if self.basis:
             return f"about {runs * self.minutes / 60:,.0f} GPU hours (estimate: {self.basis})"
         minutes = math.ceil(runs / jobs) * self.minutes
-        text = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
+        text = "about a minute" if 0 < minutes < 1.5 else f"about {minutes:.0f} minutes"
         return text if runs == 1 else f"{text} with {jobs} at a time"
 
 
