@@ -449,7 +449,7 @@ page.table(["dataset", "model"], "rule", select=by_rule, headings=headings)
 # **Precision, recall, copies.** Of images as the tables above judge them: how many lie among the held-out ones (precision), how many
 # held-out ones lie among them (recall), and whether they are nearer to the training images than held-out ones are ($C_T$, below $-3$
 # for copies). Then of images from *between* two conditions, learned embeddings or priors: their distance to the held-out ones, and how
-# far they are from the nearest training image. What replaying the training images, or ten of them, would have stands below.
+# far they are from the nearest training image. A run of this part adds what replaying the training images, or ten of them, would have.
 #
 # With the prior all images come from between two conditions. Without it the tables above judge images of the learned embeddings
 # themselves, as the paper does, and those from between two can be nearer to the held-out ones: so compare with and without the prior
@@ -553,8 +553,8 @@ page.claims()
 #
 # *dip-07* compares two ways without a discriminator. What the prior adds to GLANN, which the paper does not report, stands beside it:
 # compare GLANN with and without in the tables, and look at $C_T$, too, for codes that are a map of each image's features can end as copies
-# of it. Recall has a grain: its forty neighbours are a large part of a few hundred images, so that even ten training images,
-# shown again and again, have some (last line of its table), and "almost none", of which *dip-04* speaks, cannot be seen.
+# of it. Recall has a grain: its forty neighbours are a large part of a few hundred images, so that few images reach many, and
+# "almost none", of which *dip-04* speaks, cannot be seen. The line *ten replayed*, where there is one, says how coarse it is.
 #
 # The paper's own numbers go against some of its sentences: FreezeD gets worse with the prior on flowers, and TransferGAN and
 # FreezeD with the prior stay above replay on Anime.
