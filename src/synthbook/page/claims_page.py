@@ -80,8 +80,8 @@ def _static(path: Path) -> str:
 
 def _way_back(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     """Return, as HTML, where a claim stands, which rows it reads, and how to run them again."""
-    path, number = claim_line(claim.id)
-    lines = [f"The check: {_static(path)}, line {number}."]
+    path, _ = claim_line(claim.id)  # no line: it would change with each claim before it
+    lines = [f"The check: {_static(path)}, at <code>id: {claim.id}</code>."]
     held = {one.scale: evidence(one.parts, one.scale) for one in verdicts}
     files = {line.path for found in held.values() for rows in found.values() for line in rows}
     lines.append(f"Its rows: {', '.join(map(_static, sorted(files))) or 'none yet'}.")
