@@ -224,3 +224,27 @@ def test_atomic_write_replaces_or_leaves(tmp_path: Path) -> None:
     assert path.read_text() == "one"
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
     assert path.stat().st_mode & 0o044
+
+
+def test_the_key_holds_versions_threads_and_the_kind_of_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    def machine_of(device: str = "cpu") -> dict:
+        folder = cached("thing", {}, _numbers, device)
+        key = json.loads((folder / "key.json").read_text())
+        assert set(key["versions"]) == set(store.PACKAGES)
+        return key["machine"]
+
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert machine_of() == {"device": "cpu", "threads": threads}
+            assert machine_of("cuda:1") == {"device": "cuda", "threads": 0}
+    finally:
+        torch.set_num_threads(before)
+    first = cached("thing", {}, _numbers)
+    monkeypatch.setattr(store, "versions", lambda: {"torch": "another"})
+    assert cached("thing", {}, _numbers) != first

@@ -613,3 +613,11 @@ def test_a_premise_of_itself_is_refused(paper):
     paper("premises", {**round_about, "id": "one"}, {**round_about, "id": "two"})
     with pytest.raises(InputError, match=r"premises.yml', two: it is a premise of itself"):
         catalogue.premises()
+
+
+def test_a_claim_is_as_sure_as_its_least_sure_clause():
+    found = judge(claim(require=["A > B", "A > 2 * B"]), noisy(1), noisy(0.3, dataset="e"))
+    alone = [part.p_hold for part in found.parts]
+    assert found.p_hold == max(alone) > min(alone)
+    below = [part.p_fail for part in found.parts]
+    assert found.p_fail == min(1, len(below) * min(below))

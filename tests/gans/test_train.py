@@ -11,6 +11,7 @@ import torch
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
+from synthbook.gans import train as module
 from synthbook.gans.batches import ImageStream, Real
 from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
@@ -315,3 +316,35 @@ def test_training_learns_the_classes():
     left = made[:, :, :4].mean((1, 2, 3)) - made[:, :, 4:].mean((1, 2, 3))
     assert (left[0::2] > 50).mean() > 0.9
     assert (left[1::2] < -50).mean() > 0.9
+
+
+def test_regularisers_weigh_as_much_as_all_the_steps_that_they_stand_for(run, monkeypatch):
+    losses, told, update = [], [], module._update
+    monkeypatch.setattr(
+        module, "_update", lambda o, loss: losses.append(loss.item()) or update(o, loss)
+    )
+    recipe = replace(PLAIN, steps=1, r1=5.0, r1_interval=3, path_length=2.0, path_length_interval=4)
+    run("stylegan2", recipe, on_step=lambda _, computed: told.append(computed))
+    assert losses[1] == pytest.approx(5.0 / 2 * 3 * told[0]["R1 penalty"])
+    assert losses[3] == pytest.approx(2.0 * 4 * told[0]["path length penalty"])
+
+
+def test_consistency_adds_the_square_of_what_augmentation_changes(run):
+    def loss(weight: float) -> float:
+        told = []
+        recipe = replace(PLAIN, steps=1, augment="color", consistency=weight)
+        run("sngan", recipe, on_step=lambda _, computed: told.append(computed))
+        return told[0]["discriminator loss"]
+
+    plain, one, three = map(loss, (0.0, 1.0, 3.0))
+    assert one > plain
+    assert three - plain == pytest.approx(3 * (one - plain), rel=1e-3)
+
+
+def test_the_discriminator_sees_nothing_that_is_not_augmented(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        module, "augmentation", lambda _: lambda images, draw: seen.append(len(images)) or images
+    )
+    run("stylegan2", replace(PLAIN, steps=1, r1=1.0, augment="color"))
+    assert seen == [8, 4, 4]  # real and fake ones; real ones for R1; fake ones for the generator

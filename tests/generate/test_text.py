@@ -118,8 +118,9 @@ def test_others_with_several_text_encoders_go_the_same_way(
 
 
 def test_the_books_own_pipeline_is_read_and_goes_the_same_way(tiny: Any, tmp_path: Path) -> None:
-    module = pytest.importorskip("synthbook.generate.text_pipeline")
     from diffusers import UNet2DConditionModel
+
+    from synthbook.generate import text_pipeline as module
 
     parts = tiny.stable_diffusion(tmp_path / "words").components
     unet = UNet2DConditionModel.from_config(

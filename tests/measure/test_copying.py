@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
+from sklearn.cluster import KMeans
 
 from synthbook.errors import InputError
 from synthbook.measure.copying import copying, data_copying, leaks, mann_whitney, replayed
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.measure.neighbours import nearest
+from synthbook.randomness import derive
 
 
 def draw(seed: int, n: int, d: int = 5) -> np.ndarray:
@@ -189,3 +191,18 @@ ok = draw(80, 9)
 def test_bad_input_is_named(call, said):
     with pytest.raises(InputError, match=said):
         call()
+
+
+def test_distances_are_to_training_images_of_the_own_cell():
+    """Cells that touch: the nearest training image of all is often another cell's."""
+    train, held, made = draw(90, 200, 2), draw(91, 150, 2), draw(92, 150, 2)
+    means = KMeans(5, random_state=derive(0, "data copying", 0) % 2**32).fit(train)
+    of = [means.predict(x) for x in (train, held, made)]
+    total = weight = 0.0
+    for cell in range(5):
+        known, seen, drawn = (x[k == cell] for x, k in zip((train, held, made), of, strict=True))
+        if len(drawn) > 20:
+            distances = (np.linalg.norm(x[:, None] - known, axis=2).min(1) for x in (drawn, seen))
+            total += len(seen) * mann_whitney(*distances)[0]
+            weight += len(seen)
+    assert data_copying(train, held, [made]).trials == pytest.approx([total / weight])

@@ -266,3 +266,12 @@ def test_recipes_that_cannot_be():
         made.accuracy()
     with pytest.raises(TrainingError, match="no longer finite after 2 steps: lower learning_rate"):
         tune([run()], replace(SHORT, steps=2, learning_rate=1e39, weight_decay=1e6), scale=SCALE)
+
+
+def test_of_equally_good_heads_the_first_is_the_best_as_the_accuracy_says():
+    easy = Encoded(TEXT.copy(), np.arange(4), CLASSES, "easy")  # right from the start, and ever
+    (made,) = tune([run()], SHORT, scale=SCALE, validation=easy, test=TEST)
+    assert set(made.validation) == {100}
+    assert not np.allclose(made.last, TEXT, atol=1e-2)
+    assert np.allclose(made.best, TEXT, atol=1e-6)
+    assert made.accuracy() == made.test[0]

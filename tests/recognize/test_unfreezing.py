@@ -12,7 +12,7 @@ from torch import nn
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.recognize import language_image
+from synthbook.recognize import language_image, unfreezing
 from synthbook.recognize.clip import encoded, encoder
 from synthbook.recognize.heads import random_head
 from synthbook.recognize.language_image import ClipConfig
@@ -178,3 +178,33 @@ def test_what_cannot_be(look, tmp_path):
         tune_live(other, images, HEAD, RECIPE, seed=0, batch_norm="live")
     made = tune_live(other, images, HEAD, RECIPE, seed=0, share=0.2)
     assert "proj" in made.trained
+
+
+def test_validation_images_choose_the_best_head_and_test_images_do_not(look, monkeypatch):
+    rates, heads = {"held": iter((1.0, 3.0, 2.0)), "test": iter((3.0, 1.0, 2.0))}, []
+
+    def top1(_, network, head, images):
+        heads.append(head.numpy().copy())
+        return next(rates[images.name])
+
+    monkeypatch.setattr(unfreezing, "_top1", top1)
+    some = pictures()
+    held, test = (ImageSet(some.images, some.labels, some.classes, name) for name in rates)
+    made = tune_live(look, some, HEAD, RECIPE, seed=0, validation=held, test=test).tuned
+    assert made.validation.tolist() == [1, 3, 2]
+    assert made.accuracy() == 1
+    assert np.array_equal(made.best, heads[2])  # a head is shown to both sets
+    assert not np.array_equal(made.best, heads[0])
+
+
+def test_the_teacher_sees_by_the_encoder_as_it_was(look, monkeypatch):
+    seen, inner = [], unfreezing._targets
+    monkeypatch.setattr(
+        unfreezing, "_targets", lambda *given: seen.append(inner(*given)) or seen[-1]
+    )
+    recipe = replace(RECIPE, batch_size=12)  # all images in each step
+    how = {"share": 1.0, "loss": "SCE", "teacher": TEACHER, "encoder_rate": 0.05}
+    tune_live(look, pictures(), HEAD, recipe, seed=0, **how)
+    assert len(seen) == recipe.steps
+    for targets in seen[1:]:
+        torch.testing.assert_close(targets.sort(0).values, seen[0].sort(0).values)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from synthbook.record.agreement import compare
 from synthbook.record.rows import Row, provenance
@@ -112,3 +114,13 @@ def test_a_curve_is_outside_when_most_of_its_points_are(strange: int, outside: i
     agreement = compare(run, recorded)
     assert (agreement.compared, agreement.outside) == (10, outside)
     assert agreement.ok is not bool(outside)
+
+
+def test_the_bound_is_students_at_99_percent_for_the_seeds_on_record() -> None:
+    for seeds in range(2, 14):
+        recorded = [row(float(seed), seed) for seed in range(seeds)]
+        values = [one.value for one in recorded]
+        freedom = min(seeds - 1, 10)
+        bound = t.ppf(0.995, freedom) * np.std(values, ddof=1) * np.sqrt(2)
+        for share, outside in ((0.98, 0), (1.02, 1)):
+            assert compare([row(share * bound)], recorded).outside == outside, seeds

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from synthbook.errors import InputError
+from synthbook.locks import alone
 from synthbook.machine import processor
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import (
@@ -412,3 +414,19 @@ def test_seconds_are_given_or_measured(book):
     run = run_of()
     assert run.add(**WHAT, value=1, seed=0, seconds=12.5).provenance.seconds == 12.5
     assert 0 <= run.add(**WHAT, value=1, seed=1).provenance.seconds < 5
+
+
+def test_rows_wait_for_the_files_lock_and_reach_the_disk(tmp_path, monkeypatch):
+    path, synced, fsync = tmp_path / "a.jsonl", [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size) or fsync(handle)
+    )
+    append(path, [row()])
+    assert synced == [path.stat().st_size]
+    with alone(tmp_path / ".a.jsonl.lock", "something else"):
+        writer = Thread(target=append, args=(path, [row(seed=1)]))
+        writer.start()
+        writer.join(0.2)
+        assert len(read(path)) == 1
+    writer.join()
+    assert len(read(path)) == 2

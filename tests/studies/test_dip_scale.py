@@ -259,3 +259,22 @@ def test_networks_are_checked_by_their_names() -> None:
     checked = check_values(CHAPTER, SMALL | {"priors": ["vgg"]})
     with pytest.raises(InputError, match="priors has 'vgg'"):
         dip_scale.check_large_scale(checked)
+
+
+def test_the_best_distance_is_that_of_the_best_snapshot_and_the_control_is_of_validation_images(
+    study, asked
+) -> None:
+    made = study(methods=["baseline"])
+    rows = every_row(made)
+    sets = made.sets("digits")
+    real = pixels()(dip_scale.at_most(sets.test, 60, seed=0).images)
+
+    def value(**where):
+        (found,) = [r["value"] for r in rows if where.items() <= r.items()]
+        return found
+
+    images = made.samples(*made.jobs[0], 60, which="best")
+    expected = frechet_distance(real, pixels()(images))
+    assert value(metric="best_fd", selected="val") == pytest.approx(expected, rel=1e-4)
+    expected = frechet_distance(real, pixels()(sets.val.images))
+    assert value(metric="last_fd", method="real images") == pytest.approx(expected, rel=1e-4)

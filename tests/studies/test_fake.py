@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from synthbook.data import ImageSet, load
@@ -301,3 +302,38 @@ def test_recipes_are_what_the_parameters_say() -> None:
     assert (recipe.updates, recipe.warmup, recipe.views.global_size) == (2, 0.5, 8)
     assert clones_by_name.one_crop(recipe).views.sizes(32) == [8]
     assert text.LANES == 8  # what "some ten a second" in chapter 31 was measured with
+
+
+def test_the_controls_are_photographs_that_nothing_learned(monkeypatch) -> None:
+    study, seen = fake.Prompts(check_values("31_prompts", OF_PROMPTS), "cpu"), []
+    monkeypatch.setattr(study, "trained", lambda images, seed: None)
+    monkeypatch.setattr(study, "accuracy_rows", lambda *_, **__: [])
+    monkeypatch.setattr(study, "image_rows", lambda images, **_: seen.append(images) or [])
+    list(study.rows(0, "real"))
+    assert seen == [study.splits.val]
+    test = clones_by_name.some(study.splits.test, study.p.measured).images
+    np.testing.assert_array_equal(study.unseen, study.look(test))
+
+
+def test_probes_learn_training_images_and_are_rated_on_test_images(monkeypatch) -> None:
+    p = check_values("33_transfer", SMALL | {"sizes": [1.0], "transfer_sets": ["digits"]})
+    study, asked = fake.Transfers(p, "cpu"), []
+    told = SimpleNamespace(measures=dict.fromkeys(("top1", "mean_per_class"), 1.0))
+    monkeypatch.setattr(
+        fake, "probe", lambda _, train, test, **__: asked.append((train, test)) or told
+    )
+    list(study.rows(*study.jobs[0]))
+    digits, bed = study.sets["digits"], study.beds["sizes"]
+    assert asked[0] == (digits.train, digits.test)
+    assert asked[1][1] is bed.splits.test
+
+
+def test_only_classes_that_a_test_has_can_be_named(monkeypatch) -> None:
+    bed = Bed(check_values("31_prompts", SMALL), "cpu")
+    few = bed.splits.test.subset(bed.splits.test.labels < 2)
+    logits = torch.nn.functional.one_hot(torch.tensor(few.labels), 10).float()
+    logits[:, 9] = 2  # a class that is not there
+    monkeypatch.setattr(bed, "test_of", lambda name: few)
+    monkeypatch.setattr(clones_by_name, "predict", lambda *_, **__: logits)
+    (row, *_) = bed.accuracy_rows(None, ["v2"])
+    assert row["value"] == 100

@@ -248,3 +248,24 @@ def test_a_plan_counts_what_is_trained() -> None:
     told = plan_few_shots(p)
     assert f"{1 + 6 * 5 + 4 + 3 * 5} classifiers on kept features and 6 with" in told
     assert "40 images of each class from 1, 2, 4, 8, 16 shots, 100 from noise" in told
+
+
+def test_validation_photographs_choose_and_test_photographs_are_measured(
+    study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some, asked = study(), []
+    target = some.targets["caltech10"]
+    parts = {"validation": target.splits.val, "test": target.splits.test}
+    watched = some._watched(target)
+    for name, part in parts.items():
+        np.testing.assert_array_equal(watched[name].labels, part.labels)
+    told = SimpleNamespace(tuned=SimpleNamespace(accuracy=lambda by: 0.0))
+    monkeypatch.setattr(few_shots, "tune_live", lambda *_, **how: asked.append(how) or told)
+    list(some._norms(0, "caltech10"))
+    assert len(asked) == 6
+    for how in asked:
+        for name, part in parts.items():
+            assert how[name].fingerprint() == part.fingerprint()
+    monkeypatch.setattr(some, "_distances", lambda sets, *_: asked.append(sets["real"]) or [])
+    list(some._strategies(0, "caltech10"))
+    assert asked[-1] is target.validation

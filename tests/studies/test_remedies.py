@@ -444,3 +444,22 @@ def test_the_images_of_chapter_16(real: Splits, trained: list[dict]) -> None:
 def test_too_few_images_of_a_class_stop_before_anything_is_trained(real: Splits) -> None:
     with pytest.raises(InputError, match="images"):
         RealGuidance(P16 | {"shots": 9}, real)
+
+
+def test_each_split_is_rated_on_its_own_images(
+    monkeypatch: pytest.MonkeyPatch, real: Splits
+) -> None:
+    monkeypatch.setattr(remedies, "remedy", lambda *_, **__: (None, None))
+    monkeypatch.setattr("synthbook.recognize.predict.accuracy", lambda model, images, **_: images)
+    experiment = SimpleNamespace(device="cpu", real=real)
+    _, found = remedies._rated(experiment, network_of(P), "plain")
+    assert found.accuracy["val"] is real.val
+    assert found.accuracy["test"] is real.test
+
+
+def test_few_real_images_are_training_images(real: Splits, trained: list[dict]) -> None:
+    p = P16 | {"parts": ("methods",), "methods": ("plain", "Aug"), "sources": ("real", "gan")}
+    list(RealGuidance(p, real).rows(0))
+    shown = {x.tobytes() for call in trained if call["real"] for x in call["real"].images}
+    assert shown
+    assert shown <= {x.tobytes() for x in real.train.images}

@@ -296,3 +296,25 @@ def test_names_that_the_generator_never_read_are_told_beforehand(
     many = clones_by_name.unread({"model": ""}, class_words("caltech101"))
     assert re.search(r"face, accordion, .* and \d+ more\. What", many)
     assert not clones_by_name.unread({"model": ""}, class_words("cifar100"))
+
+
+def test_validation_photographs_stand_beside_and_tell_the_weaker_encoder(
+    study: Any, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some, asked, judged, rated = study(encoders=[*clips]), [], [], []
+    target = some.target(0, "caltech10")
+    monkeypatch.setattr(zero_shot, "tune", lambda *_, **how: asked.append(how) or [])
+    some._tune(target, [], 10)
+    assert asked[0]["validation"] is target.validation
+    assert asked[0]["test"] is target.test
+    np.testing.assert_array_equal(target.validation.labels, target.splits.val.labels)
+    np.testing.assert_array_equal(target.test.labels, target.splits.test.labels)
+    monkeypatch.setattr(
+        zero_shot, "zero_shot", lambda images, head: rated.append(images) or {"top1": 0.0}
+    )
+    assert some.strengths == ["weaker", "stronger"]
+    assert rated == [some.target(k, "caltech10").validation for k in (0, 1)]
+    inner = zero_shot.some
+    monkeypatch.setattr(zero_shot, "some", lambda x, *how: judged.append(x) or inner(x, *how))
+    list(some._image_rows(0, target, {}))
+    assert judged[-1] is target.splits.val

@@ -144,3 +144,15 @@ def test_it_learns(classifier, task, quadrants, weights) -> None:
     mislabelled = ImageSet(few.images, (few.labels + 1) % 4, few.classes, "x")
     ltda(other := classifier(), task(updates=64, real=mislabelled), **how)
     assert not torch.equal(weights(model), weights(other))  # real labels count
+
+
+def test_classes_are_balanced_by_the_labels_of_synthetic_images(
+    classifier, task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "synthbook.recognize.methods.ltda.class_balanced_weights",
+        lambda labels, classes: asked.append(list(labels)) or torch.ones(classes),
+    )
+    ltda(classifier(), given := task(updates=8))
+    assert asked == [list(given.synthetic.labels)]

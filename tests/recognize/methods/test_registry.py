@@ -18,6 +18,7 @@ from synthbook.data import few_shot
 from synthbook.errors import InputError
 from synthbook.recognize.batches import Stream, as_input
 from synthbook.recognize.methods import METHODS, find, keywords_of, train_by
+from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.pretrained_guidance import pretrained_guidance
 from synthbook.recognize.methods.task import Task, updates_of
 from synthbook.recognize.predict import accuracy
@@ -254,3 +255,19 @@ def test_the_size_of_the_guidance_is_that_of_its_gradient(name: str, classifier,
     for term, name in ((7 * l_pg, "guidance_gradient"), (loss, "task_gradient")):
         (gradient,) = torch.autograd.grad(term, features, retain_graph=True)
         assert found[name][0] == pytest.approx(gradient.norm().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "guided"),
+    [
+        ("RG+PG-R", {"real"}), ("RG+PG-F", {"synthetic"}),
+        ("RG+PG-R+PG-F", {"real", "synthetic"}), ("PG-R+PG-F", {"real", "synthetic"}),
+    ],
+)  # fmt: skip
+def test_guidance_is_on_the_images_that_the_name_says(
+    name: str, guided: set[str], classifier, task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, inner = set(), Guide.of
+    monkeypatch.setattr(Guide, "of", lambda self, x, batch: asked.add(x) or inner(self, x, batch))
+    train_by(name, classifier(), task(updates=4))
+    assert asked == guided

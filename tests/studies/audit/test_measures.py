@@ -55,3 +55,18 @@ def test_unseen_real_images_as_generated_reach_the_floor(noise, pixels):
         assert abs(np.mean(values[name]) - np.mean(values[name + FLOOR])) < 0.15
     with pytest.raises(InputError, match="lower neighbours"):
         nearness(real, noise(6), seeds=[0], **options)
+
+
+def test_each_count_of_copies_is_of_its_own_pair_of_sets(noise, real, pixels):
+    """Three test images are training images; the generated ones are copies of training images."""
+    shown = real.test.images.copy()
+    shown[:3] = real.train.images[:3]
+    leaky = data.Splits(
+        real.train, real.val, ImageSet(shown, real.test.labels, ("a", "b", "c"), "x")
+    )
+    made = ImageSet(real.train.images[20:50], real.train.labels[20:50], ("a", "b", "c"), "copies")
+    values = memorisation(leaky, made, extractor=pixels).values
+    assert (values["near_train"], values["near_test"]) == (30, 0)
+    assert values["near_train_unseen"] == values["near_test_train"] == 3
+    assert values["copying_z"] < -5
+    assert values["authenticity"] == 0
