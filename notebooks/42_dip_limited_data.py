@@ -475,8 +475,9 @@ page.claims()
 # undecided. Where the distance never turns upwards there is no overfitting to be curbed, and claims about that are.
 #
 # The paper's finetuned baselines lose what batch norm had learned of classes, since $z$ takes its place; with the prior a
-# pretrained BigGAN can keep it, as $G_{emb}$ leads into the same layers. The paper does not say whether it did. Here
-# neither keeps it, so that the prior alone makes the difference.
+# pretrained BigGAN can keep it, as $G_{emb}$ leads into the same layers. The paper does not say whether it did. Here, with
+# SNGAN, neither keeps it (only the last batch norm, which both do), so that the prior alone makes the difference;
+# `--scale paper` has BigGAN, where the prior keeps it and the baselines do not.
 #
 # The distance is taken in features of the network that gives the first prior. The second prior has other features, and
 # has seen neither labels nor ImageNet. But it is also a smaller network that knows fewer images: which of these

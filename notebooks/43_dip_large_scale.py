@@ -174,7 +174,8 @@ print("models:", *map(str, compared), sep="\n  ")
 # $$ (eq-dip-stored)
 #
 # The mixture learns how wide its components are, here along each axis, for the paper does not say what $\Sigma$ may be. The centres of
-# k-means all get noise of variance 1, whatever the scale of the embedding is. These are the lines of the library:
+# k-means all get noise of variance 1, whatever the scale of the embedding is. They are all as likely, as nothing but the
+# centres is stored; the mixture draws its components by weight. These are the lines of the library:
 
 # %%
 from synthbook.gans.prior import Elements, centroids, embedded_rows, mixture
@@ -395,8 +396,8 @@ page.claims()
 # - **Centres and components** are as many an image as the paper has on CIFAR: a centre for 5 images, a component for 50. It has as many
 #   for a million images.
 # - **$C_T$** is of five cells, in all 1,280 numbers of the features; the paper does not tell its cells.
-# - **The self-conditioned GAN** clusters anew after each quarter of the training, by half of the images, as the paper on CIFAR. It has
-#   50 clusters, not 100, for 3,793 images.
+# - **The self-conditioned GAN** clusters anew after each quarter of the training, by half of the images, as the paper on CIFAR, and by
+#   50,000 at most, as on ImageNet. It has 50 clusters, not 100, for 3,793 images.
 #
 # ```bash
 # papermill notebooks/43_dip_large_scale.ipynb out.ipynb -p methods DIP -p stop_after 0

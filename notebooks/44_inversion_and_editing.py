@@ -194,13 +194,14 @@ print(f"of the library:                  {found.history[0, 0]:.6f}, {found.histo
 # ### Is that a fair comparison?
 #
 # The baseline has no prior. It is self-modulated {cite:p}`chen2019self`: each block makes its gains and biases from $z$.
-# To be as free, each of its blocks gets a vector of its own in the place of $z$. Four things are still to be asked:
+# To be as free, each of its blocks gets a vector of its own in the place of $z$. (The blocks of a BigGAN, as at
+# `--scale paper`, each take a part of $z$ already: its baseline has $z$ alone.) Four things are still to be asked:
 #
 # - **Where it begins.** The models with a prior begin at the query's own features, the baseline at noise. So both are also
 #   begun *anywhere*, at what they draw when they are asked for any image (noise, and the prior of a random training image); and
 #   both at the *nearest* of 200 such draws, which tells both something of the query.
 # - **How much is free.** An embedding is longer than $z$. With *one vector for all blocks* a model with a prior has fewer free
-#   numbers than the baseline with one for each block.
+#   numbers than the baseline with one for each block, but more than a BigGAN's, which has $z$ alone.
 # - **Whether $z$ alone would do.** With the prior left at $C(x_q)$ and the baseline without its vectors, all optimise
 #   $z$, equally long.
 # - **Whether the search finds what is there.** Each model is asked for images that it has drawn itself. What remains of

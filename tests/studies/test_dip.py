@@ -21,6 +21,7 @@ from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
 from synthbook.studies import dip, few_images
 from synthbook.studies.few_images import Asked, conditioned
+from synthbook.studies.prim import recipe_of
 from synthbook.studies.targets import labelled_source
 
 CHAPTER = "41_dip_few_shot"
@@ -319,6 +320,13 @@ def test_stylegan2_learns_in_a_bed_of_its_own(study, asked) -> None:
     tuned = [more for kind, _, more in asked if kind == "conditioned"]
     assert {more["recipe"].loss for more in tuned} == {"non_saturating"}
     assert {more["choosing"] for more in tuned} == {"train"}
+
+
+def test_stylegan2_of_the_paper_has_the_settings_of_diffaugments_code() -> None:
+    recipe = recipe_of(dip.of_bed(check_values(CHAPTER, {}, "paper"), "stylegan2"))
+    assert (recipe.batch_size, recipe.r1, recipe.path_length) == (16, 10, 0)
+    assert recipe.flip
+    assert recipe.ema_half_life == recipe.ema_start * recipe.batch_size == 10_000
 
 
 def test_walks_begin_and_end_at_training_images_conditions(study) -> None:

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.gans.networks import create_discriminator, create_generator, load, save
+from synthbook.gans.networks import (
+    create_config,
+    create_discriminator,
+    create_generator,
+    load,
+    save,
+)
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
@@ -152,6 +158,43 @@ def test_a_finetuned_model_keeps_what_is_not_of_the_condition(study, asked) -> N
         assert all(
             "embed" in name or "gain" in name or "bias" in name for name in ours.keys() - same
         )
+
+
+@pytest.mark.parametrize(("architecture", "keeps"), [("sngan", False), ("biggan", True)])
+def test_who_keeps_gains_and_biases_is_as_the_page_says(architecture, keeps, study, asked) -> None:
+    settings = [*NETWORKS[:2], "latent=6", "embedding=5"]
+    made = study(
+        parts=["finetuning"], methods=["TransferGAN"], architecture=architecture,
+        network_settings=settings,
+    )  # fmt: skip
+    for job in made.jobs:
+        made.learned(*job)
+    kept = {}
+    for kind, _, more in asked:
+        if kind == "conditioned":
+            theirs = load(more["first"]).state_dict()
+            ours = few_images.started(more["network"], more["first"], seed=7, keeps=()).average
+            held = {k: v for k, v in ours.state_dict().items() if v.unique().numel() > 1}
+            same = {k for k, v in held.items() if k in theirs and torch.equal(theirs[k], v)}
+            norms = {k for k in held if ".gain." in k or ".bias." in k}
+            assert norms
+            kept[more["network"].get("condition_size", 0) > 0] = norms <= same
+            assert keeps or not norms & same
+            last = ours.norm.state_dict()
+            assert all(torch.equal(last[k], theirs[f"norm.{k}"]) for k in ("weight", "bias"))
+    assert kept == {False: False, True: keeps}
+
+
+def test_stylegan2_of_the_paper_has_the_settings_of_diffaugments_code() -> None:
+    p = check_values(CHAPTER, {}, "paper")
+    config = create_config(**dip_limited.network(p, "stylegan2"))
+    assert config.widths() == [512, 512, 256, 128]
+    for prior in ("none", "supervised"):
+        model = dip_limited.Model("DiffAugment", prior, share=0.1)
+        recipe = dip_limited.recipe(p, "stylegan2", model)
+        assert (recipe.batch_size, recipe.r1, recipe.path_length) == (32, 0.1, 0)
+        assert recipe.flip
+        assert recipe.ema_half_life == recipe.ema_start * recipe.batch_size == 1_000_000
 
 
 def test_the_first_gan_is_that_of_chapter_41(study, asked) -> None:

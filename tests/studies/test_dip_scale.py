@@ -118,6 +118,21 @@ def test_methods_that_add_to_a_training_are_those_of_the_paper(study) -> None:
     assert (found.clusters, found.every, found.samples) == (5, 1, train // 2)
 
 
+def test_clusters_are_made_of_half_the_images_or_of_so_many_as_the_paper_takes(
+    study, monkeypatch
+) -> None:
+    def samples() -> int:
+        made = study()
+        return made.arguments(*made.jobs[2])[1]["extra"].keywords["samples"]
+
+    assert dip_scale.CLUSTERED == 50_000  # Appendix C: ImageNet; 25,000, half of them, of CIFAR
+    half = samples()
+    monkeypatch.setattr(dip_scale, "CLUSTERED", half - 1)
+    assert samples() == half - 1
+    monkeypatch.setattr(dip_scale, "CLUSTERED", 2)
+    assert samples() == 5  # the clusters
+
+
 def test_the_prior_is_that_of_the_training_images_in_their_order(study) -> None:
     made = study()
     (train, *_, asked), _ = made.arguments(*made.jobs[3])

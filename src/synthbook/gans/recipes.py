@@ -101,7 +101,8 @@ def published(architecture: str, **changes: Any) -> Training:
     """Return the published training of an architecture with ``changes`` over it.
 
     "sngan": CIFAR-10 (Miyato et al. 2018). "biggan": CIFAR with DiffAugment (Zhao et al. 2020,
-    public code). "stylegan2": 100 images at 256 pixels with DiffAugment (likewise).
+    public code). "stylegan2": 100 images at 256 pixels with DiffAugment (likewise, its code in
+    PyTorch; that in TensorFlow has no path length penalty, and mirrors the images).
     """
     check_choice("architecture", architecture, _PUBLISHED)
     return Training(**{**_PUBLISHED[architecture], **changes})

@@ -47,6 +47,7 @@ BASELINE, SELF_COND, DIP = "baseline", "Self-Cond GAN", "DIP"
 OWN = "own"  # the prior of a network that has learned the training images, without labels
 INFERENCES = ("D_prior", "K-means", "GMM")  # where the conditions of new images come from
 MODULATED = {"sngan": "sngan_self_modulated"}  # gains and biases take z, too
+CLUSTERED = 50_000  # images that clusters are made of at most, as of ImageNet (Appendix C)
 TRIALS, CELLS = 5, 5  # of the data-copying test: samples, and parts of the training images
 
 
@@ -247,7 +248,8 @@ class LargeScale:
             train, asked = unlabelled(train, p.clusters), Asked(None, p.generated)
             network |= {"num_classes": p.clusters}
             how = {"clusters": p.clusters, "every": -(-p.finetune_steps // 4)}
-            how |= {"samples": max(p.clusters, len(train) // 2), "seed": seed}
+            samples = max(p.clusters, min(len(train) // 2, CLUSTERED))
+            how |= {"samples": samples, "seed": seed}
             extra = partial(self_conditioned, **how)
         if model.method == DIP:
             vectors = self.prior(name, model.prior).vectors
