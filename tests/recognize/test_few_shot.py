@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from synthbook.errors import InputError
-from synthbook.recognize import language_image
+from synthbook.recognize import few_shot, language_image
 from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter
 from synthbook.recognize.clip import Encoded, encoder
 from synthbook.recognize.coop import CoopRecipe
@@ -14,6 +16,7 @@ from synthbook.recognize.few_shot import METHODS, Recipes, Task, compared
 from synthbook.recognize.heads import text_head, unit, zero_shot
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
+from synthbook.record.vocabulary import Shot
 
 SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
                    merges=300)  # fmt: skip
@@ -62,6 +65,18 @@ def test_every_method_runs_by_name_and_is_what_it_is_alone(look):
     for method, rows in again.items():
         assert [one.chosen for one in rows] == [one.last for one in rows]
         assert [one.last for one in rows] == [one.last for one in found[method]]
+
+
+def test_a_method_that_has_no_branch_gets_no_others_numbers(look, monkeypatch):
+    monkeypatch.setitem(few_shot.METHODS, "mine", "a new one")
+    for tuned in (few_shot.TUNED, (*few_shot.TUNED, "mine")):
+        monkeypatch.setattr(few_shot, "TUNED", tuned)
+        with pytest.raises(InputError, match=r"method 'mine' .* branch in compared; add one"):
+            compared(["zero-shot", "mine"], [Task(0, drawn(3))], look, NAMES, test=drawn(9))
+
+
+def test_methods_are_those_that_a_page_may_name():
+    assert set(METHODS) == set(get_args(Shot))
 
 
 def test_what_cannot_be(look):

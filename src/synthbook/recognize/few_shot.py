@@ -34,6 +34,7 @@ METHODS = {
     "CoOp": "a learned context before the classes' names",
 }
 TUNED = ("CT w. init", "CT w. random", "CT w. Syn")
+ADAPTERS = ("Tip-Adapter", "Tip-Adapter-F")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,8 @@ def compared(
     recipes = recipes or Recipes()
     for method in methods:
         check_choice("method", method, METHODS)
+        if method not in ("zero-shot", "CoOp", *TUNED, *ADAPTERS):
+            raise _no_branch(method)
         if method == "CT w. Syn" and any(task.synthetic is None for task in tasks):
             raise InputError("method 'CT w. Syn' needs synthetic images; give some in each task")
     head = text_head(look, names, templates)
@@ -104,7 +107,7 @@ def compared(
             learned = (learn_context(look, task.real, names, recipes.coop, seed=task.seed,
                                      validation=validation) for task in tasks)  # fmt: skip
             found[method] = [rated(one.head, one.last) for one in learned]
-        elif method not in TUNED:
+        elif method in ADAPTERS:
             found[method] = [
                 Rated(*(
                     _adapter(method, task, head, look.scale, recipes.tip, held).accuracy(test)
@@ -113,6 +116,10 @@ def compared(
                 for task in tasks
             ]  # fmt: skip
     return {method: found[method] for method in methods}
+
+
+def _no_branch(method: str) -> InputError:
+    return InputError(f"method '{method}' has a name in METHODS and no branch in compared; add one")
 
 
 def _adapter(
@@ -132,5 +139,7 @@ def _run(method: str, task: Task, head: np.ndarray, recipes: Recipes) -> Run:
         return Run(random_head(*head.shape, seed=task.seed), task.seed, "real", task.real)
     if method == "CT w. init":
         return Run(head, task.seed, "real", task.real)
-    sets = {"real": task.real, "synthetic": task.synthetic}
-    return Run(head, task.seed, "mix", **sets, loss=recipes.loss, teacher=head)
+    if method == "CT w. Syn":
+        sets = {"real": task.real, "synthetic": task.synthetic}
+        return Run(head, task.seed, "mix", **sets, loss=recipes.loss, teacher=head)
+    raise _no_branch(method)
