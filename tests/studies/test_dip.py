@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
+from synthbook.record.vocabulary import FewShot
 from synthbook.studies import dip, few_images
 from synthbook.studies.few_images import Asked, conditioned
 from synthbook.studies.prim import recipe_of
@@ -357,6 +359,22 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
 def test_what_chapter_41_cannot_run_is_refused(values, says, study) -> None:
     with pytest.raises(InputError, match=says):
         study(**values)
+
+
+def test_a_method_is_trained_as_no_other(study, monkeypatch) -> None:
+    known = (*dip.ADVERSARIAL, *few_images.WITHOUT)
+    assert set(get_args(FewShot)) == set(known)
+    checked = check_values(CHAPTER, SMALL)
+    for name in ("methods", "amount_methods"):
+        asked = SimpleNamespace(**{**checked, name: ["scratch", "EWC"]})
+        with pytest.raises(InputError, match=r"'EWC' .* no training in studies/dip.py; add one"):
+            dip.models(asked)
+    made = study()
+    with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
+        made.recipe("methods", dip.Model("EWC"))
+    monkeypatch.setitem(few_images.WITHOUT, "EWC", None)
+    with pytest.raises(InputError, match=r"'EWC' .* no training in learned of"):
+        made.learned(0, "methods", "digits:3", dip.Model("EWC", images=6))
 
 
 # -- few_images.conditioned ------------------------------------------------------------------------

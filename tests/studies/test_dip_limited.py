@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
+from synthbook.record.vocabulary import LimitedData
 from synthbook.studies import dip_limited, few_images
 from synthbook.studies.mined import mined
 from synthbook.studies.targets import target
@@ -335,6 +337,16 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curves(study) -> N
 def test_what_chapter_42_cannot_run_is_refused(values, says, study) -> None:
     with pytest.raises(InputError, match=says):
         study(**values)
+
+
+def test_a_method_is_trained_as_no_other(study) -> None:
+    assert set(get_args(LimitedData)) == {*dip_limited.FINETUNED, *dip_limited.AFRESH}
+    asked = SimpleNamespace(**{**check_values(CHAPTER, SMALL), "methods": ["scratch", "EWC"]})
+    with pytest.raises(InputError, match=r"'EWC' .* training in studies/dip_limited.py; add one"):
+        dip_limited.models(asked)
+    for part in dip_limited.PARTS:
+        with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
+            dip_limited.recipe(study().p, part, dip_limited.Model("EWC"))
 
 
 # -- MineGAN ---------------------------------------------------------------------------------------

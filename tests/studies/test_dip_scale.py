@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
+from synthbook.record.vocabulary import Whole
 from synthbook.studies import dip_scale, few_images
 from synthbook.studies.dip_scale import Model
 
@@ -268,6 +270,15 @@ def test_a_data_set_may_have_a_bed_of_its_own(study) -> None:
 def test_what_chapter_43_cannot_run_is_refused(values, says, study) -> None:
     with pytest.raises(InputError, match=says):
         study(**values)
+
+
+def test_a_method_is_trained_as_no_other(study) -> None:
+    assert set(get_args(Whole)) == set(dip_scale.METHODS)
+    asked = SimpleNamespace(**{**check_values(CHAPTER, SMALL), "methods": ["baseline", "EWC"]})
+    with pytest.raises(InputError, match=r"'EWC' .* training in studies/dip_scale.py; add one"):
+        dip_scale.models(asked)
+    with pytest.raises(InputError, match=r"'EWC' .* no training in arguments of"):
+        study().arguments(0, "methods", "digits", Model("EWC"))
 
 
 def test_networks_are_checked_by_their_names() -> None:

@@ -49,6 +49,7 @@ ADVERSARIAL = ("scratch", "TransferGAN", "FreezeD", "DiffAugment")
 FROM_OTHERS = ("TransferGAN", "FreezeD", "GLANN", "BSA")  # start from a GAN of other images
 STUDIED = ("FreezeD", "DiffAugment")  # what the paper's Tables 6, 7 and 8 are about
 LOSSES = ("hinge", "non_saturating", "wasserstein")
+AS_THEY_ARE = ("scratch", "TransferGAN")  # nothing in their training is other
 CLUSTERS = ("5", "10")  # of Logo-GAN
 PARTS = ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike")
 NONE = "none"
@@ -89,8 +90,18 @@ class Model:
         return f"{how}, {self.loss}, {self.images} {self.chosen} images"
 
 
+def untrained(method: str, place: str) -> InputError:
+    """Return the error of a method that can be asked for and would be trained as another one."""
+    return InputError(
+        f"method '{method}' has a name in record/vocabulary.py and no training in {place}; add one"
+    )
+
+
 def models(p: Parameters) -> dict[str, list[Model]]:
     """Return what each part of the chapter compares."""
+    for name in (*p.methods, *p.amount_methods):
+        if name not in (*ADVERSARIAL, *WITHOUT):
+            raise untrained(name, "studies/dip.py")
     plain = partial(Model, images=p.target_images)
     both = (NONE, *(entry.partition("=")[0] for entry in p.priors))
     one = both[:2]  # the studies of Tables 7 and 8 and Figure 6 have one prior
@@ -197,8 +208,10 @@ class FewShot:
         if model.method == "DiffAugment":
             weight = 0.0 if part == "stylegan2" else p.consistency
             recipe = replace(recipe, augment=p.augment, consistency=weight)
-        if model.method == "FreezeD":
+        elif model.method == "FreezeD":
             recipe = replace(recipe, frozen_blocks=p.frozen_blocks)
+        elif model.method not in AS_THEY_ARE:
+            raise untrained(model.method, "recipe of studies/dip.py")
         stopped = self.stopped and not whole
         return replace(recipe, steps=self.p.stop_after) if stopped else recipe
 
@@ -300,6 +313,8 @@ class FewShot:
                 recipe = glann.GlannRecipe(epochs=p.glann_epochs)
                 if model.prior != NONE:
                     vectors = self.prior(seed, part, name, model).vectors
+            elif model.method != "BSA":
+                raise untrained(model.method, "learned of studies/dip.py")
             how |= {"perceptual": p.perceptual, "generated": p.generated}
             how |= {"first": self.learned_before(seed, part, model)}
             return few_images.fitted(model.method, few.train, few.held_out, recipe, vectors, **how)

@@ -28,7 +28,7 @@ from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import from_texts
 from synthbook.studies import few_images, frozen
-from synthbook.studies.dip import NONE
+from synthbook.studies.dip import NONE, untrained
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.studies.mined import mined
@@ -48,6 +48,7 @@ from synthbook.studies.targets import Target, check_target, target
 
 FINETUNED = ("TransferGAN", "FreezeD", "DiffAugment", "MineGAN")  # Table 2: from a GAN of others
 AFRESH = ("scratch", "DiffAugment")  # Table 9: from random weights
+AS_THEY_ARE = ("scratch", "TransferGAN", "MineGAN")  # nothing in their recipe is other
 PARTS = ("finetuning", "fractions", "scores", "stylegan2")
 MODULATED = {"sngan": "sngan_self_modulated", "stylegan2": "stylegan2_mlp"}  # others are so anyway
 SETS = ("held_out", "train")
@@ -83,6 +84,9 @@ def models(p: Parameters) -> dict[str, list[Model]]:
 
     As in Table 2 the first prior is given to all methods, others to DiffAugment on targets.
     """
+    for name in p.methods:
+        if name not in (*FINETUNED, *AFRESH):
+            raise untrained(name, "studies/dip_limited.py")
     given = [NONE, *(entry.partition("=")[0] for entry in p.priors)]
     one = given[:2]
     tuned = [
@@ -141,8 +145,10 @@ def recipe(p: Parameters, part: str, model: Model) -> Training:
         weight = p.consistency_with_prior if model.share and model.prior != NONE else p.consistency
         weight = 0.0 if part == "stylegan2" else weight
         made = replace(made, augment=own.augment, consistency=weight)
-    if model.method == "FreezeD":
+    elif model.method == "FreezeD":
         made = replace(made, frozen_blocks=own.frozen_blocks)
+    elif model.method not in AS_THEY_ARE:
+        raise untrained(model.method, "recipe of studies/dip_limited.py")
     return replace(made, **(own_settings(p, model.method) if part == "finetuning" else {}))
 
 

@@ -37,13 +37,14 @@ from synthbook.recognize.contrastive import ContrastiveRecipe, encoder, train_co
 from synthbook.settings import Count, Side, Width, from_texts, settings
 from synthbook.store import cached
 from synthbook.studies import few_images, frozen
-from synthbook.studies.dip import FIRST, NONE
+from synthbook.studies.dip import FIRST, NONE, untrained
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import LABELS, Asked, Finetuned
 from synthbook.studies.prim import check_gan, curve_rows, distance_rows, network_of, recipe_of
 from synthbook.studies.rows import REAL, Rows, measured
 
 BASELINE, SELF_COND, DIP = "baseline", "Self-Cond GAN", "DIP"
+METHODS = (BASELINE, "SSGAN", SELF_COND, DIP)
 OWN = "own"  # the prior of a network that has learned the training images, without labels
 INFERENCES = ("D_prior", "K-means", "GMM")  # where the conditions of new images come from
 MODULATED = {"sngan": "sngan_self_modulated"}  # gains and biases take z, too
@@ -76,6 +77,9 @@ def networks(priors: Sequence[str]) -> dict[str, str]:
 
 def models(p: Parameters) -> dict[str, list[Model]]:
     """Return what each part of the chapter compares: Tables 3 and 10, and Table 5."""
+    for name in p.methods:
+        if name not in METHODS:
+            raise untrained(name, "studies/dip_scale.py")
     found = {
         "methods": [
             Model(method, given)
@@ -244,6 +248,8 @@ class LargeScale:
         train, extra, asked = sets.train, None, Asked(None, [None] * p.generated)
         if model.method == "SSGAN":
             extra = partial(SSGAN, seed=seed)
+        elif model.method not in (BASELINE, SELF_COND, DIP):
+            raise untrained(model.method, "arguments of studies/dip_scale.py")
         if model.method == SELF_COND:
             train, asked = unlabelled(train, p.clusters), Asked(None, p.generated)
             network |= {"num_classes": p.clusters}
