@@ -17,9 +17,10 @@ from synthbook.record.rows import recorded_rows
 from synthbook.store import root
 
 
-def _grids(new_book, entry: dict) -> None:
+def _grids(new_book, entry: dict, *parameters: str) -> None:
     text = yaml.safe_dump({"12_thing": entry})
     script = '# %% tags=["parameters"]\nfirst_seed: int = 0  # first\n'
+    script += "".join(f"{line}  # of it\n" for line in parameters)
     new_book({"notebooks/12_thing.py": script, "workflow/grids.yaml": text})
 
 
@@ -35,7 +36,8 @@ def test_cells_are_the_product_of_the_axes(new_book) -> None:
 def test_a_value_may_set_several_parameters_and_some_cells_may_be_asked_for(new_book) -> None:
     runs = [{"methods": ["x", "y"], "parts": ["a"]}, {"parts": ["b"]}]
     axes = {"first_seed": [0, 1], "runs": runs}
-    _grids(new_book, {"mini": {"axes": axes, "fixed": {"methods": ["z"]}, "minutes": 1}})
+    entry = {"mini": {"axes": axes, "fixed": {"methods": ["z"]}, "minutes": 1}}
+    _grids(new_book, entry, "methods: list[str] = []", "parts: list[str] = []")
     found = {cell.name: cell.parameters for cell in grids.cells("12", "mini")}
     assert list(found) == [
         "first_seed-0_methods-x+y_parts-a", "first_seed-0_parts-b",
@@ -46,6 +48,15 @@ def test_a_value_may_set_several_parameters_and_some_cells_may_be_asked_for(new_
     assert [cell.name for cell in grids.some_cells("12", "mini", "seed-0")] == list(found)[:2]
     with pytest.raises(InputError, match="no cell of 12_thing at scale mini has 'seed-7'"):
         grids.results("12", "mini", only="seed-7")
+
+
+def test_a_grid_whose_rows_would_be_of_another_scale_does_not_run(new_book) -> None:
+    axes = {"first_seed": [0], "epochs": [3, 4]}
+    _grids(new_book, {"mini": {"axes": axes, "minutes": 1}}, "epochs: int = 3")
+    assert [cell.name for cell in grids.some_cells("12", "mini", "-3")] == ["epochs-3_first_seed-0"]
+    words = r"epochs-4_first_seed-0 is of scale custom, not mini; if 12_thing .* FREE_NAMES"
+    with pytest.raises(InputError, match=words):
+        grids.results("12", "mini", dry_run=True)
 
 
 @pytest.mark.parametrize(

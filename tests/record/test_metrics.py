@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from synthbook.record.chapters import find
 from synthbook.record.metrics import METRICS, PRODUCES, Produced
@@ -26,6 +27,12 @@ def test_a_chapter_produces_what_is_listed(chapter: str) -> None:
         held = {row.setting.get("part", "") if key == "part" else getattr(row, key) for row in rows}
         assert held - {""} <= {*listed}
         assert [name for name in {*listed} - held if f'"{name}"' not in code] == []
+
+
+def test_every_chapter_with_a_grid_is_listed() -> None:
+    """But for the audit, whose rows are of a reader's images: no claim reads them."""
+    grids = yaml.safe_load((root() / "workflow" / "grids.yaml").read_text(encoding="utf-8"))
+    assert {*grids} - {*PRODUCES} == {"61_audit"}
 
 
 def test_metrics_are_those_that_chapters_produce() -> None:

@@ -20,7 +20,7 @@ from synthbook.claims.language import (
     inequalities,
 )  # fmt: skip
 from synthbook.errors import InputError, did_you_mean
-from synthbook.record.metrics import METRICS, PRODUCES, Metric, Produced
+from synthbook.record.metrics import METRICS, PRODUCES, Metric
 from synthbook.record.rows import first_fault
 from synthbook.store import root
 
@@ -58,10 +58,14 @@ def _check(entry: Claim | Premise, known: Mapping[str, Premise]) -> None:
     if isinstance(entry, Claim) and check.evidence is None:
         raise InputError("'evidence' is missing; give the paper's cells, or say where they stand")
     for name, wanted in _quantities(check):
-        made = PRODUCES.get(wanted["chapter"], Produced((), ()))._asdict()
-        for key, listed in made.items():
+        if (chapter := wanted["chapter"]) not in PRODUCES:
+            raise InputError(
+                f"{name}: PRODUCES of record/metrics.py has no chapter '{chapter}'"
+                f"{did_you_mean(str(chapter), PRODUCES) or '; add it there'}"
+            )
+        for key, listed in PRODUCES[chapter]._asdict().items():
             if (value := wanted.get(key)) is not None and value not in listed:
-                where = f"is in chapter {wanted['chapter']}{did_you_mean(str(value), listed)}"
+                where = f"is in chapter {chapter}{did_you_mean(str(value), listed)}"
                 raise InputError(f"{name}: no {key} '{value}' {where}")
     others = [one for item in (*check.trend, *check.beside) for one in item.expressions]
     inline = [text for text in check.premises if text not in check.named]

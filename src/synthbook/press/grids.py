@@ -181,13 +181,19 @@ def some_cells(chapter: str, scale: str, only: str = "") -> list[Cell]:
     """Return the cells of a grid whose names hold a text, "" for all.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or if the rows of one would be of another scale.
     """
     every = cells(chapter, scale)
     found = [cell for cell in every if only in cell.name]
     if not found:
         names = ", ".join(cell.name for cell in every)
         raise InputError(f"no cell of {chapter} at scale {scale} has '{only}' in its name: {names}")
+    for one in found:
+        if (its := check_values(chapter, one.parameters, scale).scale) != scale:
+            raise InputError(
+                f"{one.name} is of scale {its}, not {scale}; if {chapter} tells its rows apart "
+                "by a parameter, add it to FREE_NAMES of record/chapters.py"
+            )
     return found
 
 
