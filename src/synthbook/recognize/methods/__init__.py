@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +175,8 @@ def check_numbers(name: str, keywords: Mapping[str, Any]) -> None:
         for names, allows, words in RANGES:
             if keyword in names and not allows(value):
                 raise InputError(f"{keyword} is {value}; give {words}")
+        if isinstance(value, Real) and not math.isfinite(value):
+            raise InputError(f"{keyword} is {value}; give a finite number")
 
 
 def _check_task(method: Method, task: Task) -> None:
