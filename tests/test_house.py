@@ -83,6 +83,34 @@ def test_every_room_has_its_place() -> None:
     assert {room(name) for name in modules() if name} == set(MAY)
 
 
+def _arrows(line: str, rooms: set[str]) -> dict[str, set[str]]:
+    """Return room -> the rooms that it may import, as "a <- b, c;  all <- d" says it."""
+    told: dict[str, set[str]] = {room: set() for room in rooms}
+    for chain in line.split(";"):
+        below: set[str] = set()
+        for some in chain.split("<-"):
+            named = {name.strip() for name in some.split(",")}
+            if named == {"all"}:
+                named = rooms
+            else:
+                for name in named:
+                    told[name] |= below.union(*(told[other] for other in below))
+            below = named
+    return {room: others - {room} for room, others in told.items()}
+
+
+def test_the_maps_are_those_that_are_held() -> None:
+    text = (root() / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = dict(line.split(maxsplit=1) for line in text.split("```")[1].splitlines()[1:])
+    assert set(lines) == {"ground", "images", "numbers"}
+    assert sorted(lines["ground"].split()) == sorted(GROUND)
+    for tower, rooms in (("images", IMAGES), ("numbers", set(MAY) - GROUND - IMAGES)):
+        assert _arrows(lines[tower], rooms) == {r: (MAY[r] & rooms) - {r} for r in rooms}
+    readme = (root() / "README.md").read_text(encoding="utf-8")
+    (ground,) = (line for line in readme.splitlines() if line.endswith("  the ground"))
+    assert sorted(ground.split()[:-2]) == sorted(GROUND)
+
+
 def test_arrows_point_down() -> None:
     assert upward() == []
 
