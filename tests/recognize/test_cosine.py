@@ -44,3 +44,13 @@ def test_it_takes_the_place_of_a_head_by_its_seed() -> None:
 def test_a_temperature_is_above_zero(temperature: float) -> None:
     with pytest.raises(InputError, match="above 0"):
         CosineHead(2, 2, temperature)
+
+
+def test_logits_are_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    head, features = CosineHead(64, 5, temperature=0.07), torch.randn(8, 64)
+    plain = head(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(features)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,8 +30,9 @@ class CosineHead(nn.Linear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of features; they are computed in float32 also under autocast."""
-        cosines = F.linear(F.normalize(features.float()), F.normalize(self.weight.float()))
-        return cosines / self.temperature
+        with torch.autocast(features.device.type, enabled=False):
+            cosines = F.linear(F.normalize(features.float()), F.normalize(self.weight.float()))
+            return cosines / self.temperature
 
     def extra_repr(self) -> str:
         """Return what printing a network shows."""

@@ -54,6 +54,16 @@ def test_info_nce_of_orthogonal_features_is_the_closed_form(n: int, m: int, t: f
     assert loss.item() == pytest.approx(math.log1p((n - 1 + m) * math.exp(-1 / t)), rel=1e-9)
 
 
+def test_info_nce_keeps_its_precision_under_autocast() -> None:
+    queries, keys, older = units(6, 32, 0), units(6, 32, 1), units(4, 32, 2)
+    how = {"temperature": 0.07, "same": own(6, 4)}
+    plain = info_nce(queries, keys, older, **how)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = info_nce(queries, keys, older, **how)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, plain)
+
+
 def test_an_image_is_not_its_own_negative() -> None:
     axes = torch.eye(4, dtype=torch.float64)
     older = axes[[1, 3]]  # the key of image 1, when it last came, and that of another

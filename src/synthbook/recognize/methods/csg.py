@@ -52,9 +52,11 @@ def info_nce(
 
     Row k of ``queries`` and ``keys``, unit vectors [N, D], belongs to one image; ``older`` are
     further keys [M, D]. Beside the positive, keys of the query's own image, as ``same``
-    [N, N + M] says, are left out. Cosines are divided by ``temperature``.
+    [N, N + M] says, are left out. Cosines are divided by ``temperature``, and keep their
+    precision also under autocast: of eight bits they would be off by hundredths after that.
     """
-    scores = queries @ torch.cat([keys, older.to(keys)]).T / temperature
+    with torch.autocast(queries.device.type, enabled=False):
+        scores = queries @ torch.cat([keys, older.to(keys)]).T / temperature
     positive = torch.arange(len(queries), device=scores.device)
     twice = same.clone()
     twice[positive, positive] = False
