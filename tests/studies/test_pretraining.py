@@ -105,6 +105,16 @@ def test_starts_are_those_of_the_papers_tables() -> None:
     assert only == [Start()]
 
 
+def test_published_recipes_are_of_networks_whatever_their_weights() -> None:
+    p = check_values("23_pretraining", {}, "paper")
+    assert p.backbone == "resnet50.tv_in1k"
+    for backbone, steps in ((p.backbone, 450_000), (p.second_backbone, 375_000)):
+        assert pretraining.pretrain_recipe(p, "supervised", backbone).steps == steps
+    assert pretraining.pretrain_recipe(p, "mocov2", p.backbone).steps == 1_000_000
+    with pytest.raises(InputError, match="no pretraining of 'resnet51'"):
+        pretraining.pretrain_recipe(p, "supervised", "resnet51.tv_in1k")
+
+
 # -- Images ---------------------------------------------------------------------------------------
 
 

@@ -127,9 +127,10 @@ def shares_of(count: int, classes: int) -> np.ndarray:
 
 def pretrain_recipe(p: Mapping[str, Any], method: str, backbone: str) -> PretrainRecipe:
     """Return how a network is pretrained: the same for every amount of images, and every start."""
-    contrastive = method == METHODS[CONTRASTIVE]
-    kind, name = (MocoRecipe, method) if contrastive else (SupervisedRecipe, backbone)
-    parameter = "moco_settings" if contrastive else "pretrain_settings"
+    kind, parameter = SupervisedRecipe, "pretrain_settings"
+    name = backbone.partition(".")[0]  # of resnet50.tv_in1k, which names weights as well
+    if method == METHODS[CONTRASTIVE]:
+        kind, parameter, name = MocoRecipe, "moco_settings", method
     given = from_texts(kind, p[parameter], parameter)
     if p["recipe"] != PUBLISHED:
         return kind(**given)
