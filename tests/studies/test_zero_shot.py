@@ -17,10 +17,11 @@ from synthbook.data.deferred import Deferred
 from synthbook.errors import InputError
 from synthbook.generate.wordnet import class_words
 from synthbook.measure.features import Extractor
-from synthbook.recognize import language_image
+from synthbook.recognize import language_image, unfreezing
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.record.parameters import check_values
+from synthbook.record.published import published
 from synthbook.studies import clones_by_name, ready, zero_shot
 from synthbook.studies.ready import Target, split_look
 from synthbook.studies.zero_shot import CLAIMED, FEWER, FULL, ZeroShot, confusion, equal_count
@@ -47,6 +48,34 @@ class Painter:
         pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
         shape = (len(tones), 32, 32, 3)
         return SimpleNamespace(images=np.broadcast_to(pixels, shape).astype(np.uint8))
+
+
+def test_shares_of_the_paper_are_the_nearest_that_whole_weights_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import open_clip
+    import torch
+
+    network = open_clip.create_model("RN50", pretrained=None).visual
+    order = unfreezing.from_output(network, torch.randn(1, 3, 224, 224))
+    monkeypatch.setattr(unfreezing, "from_output", lambda *_: order)
+    printed = published("ready", "T3", metric="param_tuned_pct", source="synthetic GLIDE")
+    shares, classifier = check_values("21_zero_shot", {}, "paper").shares, 10 * 1024
+    reached = [
+        unfreezing.unfreeze(network, None, share, classifier, "frozen")  # type: ignore[arg-type]
+        for share in shares
+    ]
+    assert len({names for names, _ in reached}) == len(shares) == len(printed)
+    every = unfreezing.unfreeze(network, None, 1.0, classifier, "frozen")[0]  # type: ignore[arg-type]
+    sizes = dict(network.named_parameters())
+    total = sum(weight.numel() for weight in sizes.values()) + classifier
+    there = (classifier + np.cumsum([0, *(sizes[name].numel() for name in every)])) / total * 100
+    taken: set[float] = set()
+    for (_, share), wanted in zip(reached, printed.value.astype(float), strict=True):
+        free = [one for one in there if one not in taken]
+        nearest = min(free, key=lambda one: abs(one - wanted))
+        assert 100 * share == pytest.approx(nearest)
+        taken.add(nearest)
 
 
 @pytest.fixture(scope="module")
