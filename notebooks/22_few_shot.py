@@ -394,6 +394,8 @@ page.claims()
 #   words it asked for those.
 # - **The choice** of a measurement is made on validation photographs, by all methods alike, and the last step stands beside; the paper does
 #   not say how it chose, and its code takes the best on the test. Batch norm's part has the choice alone.
+# - **Steps.** All trainings have equally many here, whatever they learn. At the scale `paper` the heads of a data set have 30 epochs of its
+#   generated images, those that learn photographs alone as well, and CoOp has its paper's epochs: more of them the more shots there are.
 # - **CoOp's** prompts end with the name, as those of the zero-shot head do; its public code has a full stop there (`coop_settings`, `ending`).
 #
 # ```bash

@@ -34,6 +34,24 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.parametrize(
+    ("images", "classes", "steps", "epoch"),
+    [(10, 10, 50, 1), (37, 37, 100, 2), (20, 10, 100, 1), (40, 10, 200, 2), (80, 10, 600, 3),
+     (160, 10, 1000, 5)],
+)  # fmt: skip
+def test_the_epochs_of_the_paper_go_by_the_number_of_shots(images, classes, steps, epoch):
+    recipe = CoopRecipe(by_epochs=True, steps=7).of(images, classes)
+    assert (recipe.steps, recipe.warmup_steps, recipe.measure_every) == (steps, epoch, epoch)
+    assert CoopRecipe(steps=7).of(images, classes) == CoopRecipe(steps=7)
+
+
+def test_a_context_is_learned_for_these_epochs(look):
+    shots = drawn()  # four of each class: 100 steps of all twelve
+    made = learn_context(look, shots, NAMES, replace(SHORT, by_epochs=True, steps=0), seed=0)
+    same = replace(SHORT, steps=100, warmup_steps=1)
+    assert np.array_equal(made.last, learn_context(look, shots, NAMES, same, seed=0).last)
+
+
 def drawn(count: int = 12, seed: int = 0) -> Encoded:
     draw = np.random.default_rng(seed)
     rows = np.eye(3, 16)[np.arange(count) % 3] + 0.3 * draw.standard_normal((count, 16))

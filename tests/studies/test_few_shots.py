@@ -206,6 +206,49 @@ def test_nothing_learned_is_zero_shots_everywhere(study: Any, rows_of: Any) -> N
     assert {row["batch_norm"] for row in norms} == {"frozen", "live", "trained"}
 
 
+def test_heads_may_have_epochs_of_the_generated_images_of_a_data_set(study: Any) -> None:
+    by_steps, target = study(), study().targets["caltech10"]
+    recipes = by_steps.recipes(target)
+    assert (recipes.tuning.steps, recipes.tuning.measure_every) == (2, 1)
+    assert not recipes.coop.by_epochs
+    by_epochs = study(tuning_settings=["epochs=3", "batch_size=16"])
+    tuning = by_epochs.recipes(target).tuning  # 4 of each of ten kinds
+    assert (tuning.steps, tuning.measure_every) == (8, 3)
+    p = check_values("22_few_shot", {}, "paper")
+    made = [few_shots.recipes_of(p, classes) for classes in (10, 1000)]
+    assert [one.tuning.steps for one in made] == [469, 46_875]
+    assert [one.coop.of(16 * n, n).steps for one, n in zip(made, (10, 1000), strict=True)] == [
+        200 * 5, 200 * 500
+    ]  # fmt: skip
+
+
+def test_all_trainings_of_a_data_set_have_its_epochs(
+    study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = study(
+        tuning_settings=["epochs=1", "batch_size=8"], shots=[1], methods=["CT w. Syn"],
+        parts=["methods", "strategies", "phases", "norms"],
+    )  # fmt: skip
+    seen: dict[str, set[int]] = {"compared": set(), "tune": set(), "tune_live": set()}
+
+    def watched(name: str) -> None:
+        usual = getattr(few_shots, name)
+
+        def call(*given: Any, **how: Any) -> Any:
+            recipes = [*given, *how.values()]
+            tuned = [getattr(one, "tuning", one) for one in recipes]
+            seen[name] |= {one.steps for one in tuned if isinstance(one, few_shots.HeadRecipe)}
+            return usual(*given, **how)
+
+        monkeypatch.setattr(few_shots, name, call)
+
+    for name in seen:
+        watched(name)
+    for job in some.jobs:
+        list(some.rows(*job))
+    assert seen == {name: {5} for name in seen}  # 40 images by eights
+
+
 # -- What is asked beforehand ---------------------------------------------------------------------
 
 

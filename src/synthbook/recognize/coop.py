@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -29,6 +29,7 @@ from synthbook.recognize.tuning import positions
 from synthbook.settings import Batch, Count, Rate, Weight, Whole, settings
 from synthbook.training import TrainingError
 
+EPOCHS, MOST_EPOCHS = ((1, 50), (4, 100)), 200  # up to so many shots of each class, and of more
 PLACE = "x"  # a word of one token, in whose place a vector comes
 
 
@@ -41,7 +42,10 @@ class CoopRecipe:
         length: number M of vectors, where they are drawn.
         ending: what follows the name. Without any, "a photo of a" starts at the zero-shot head of
             "a photo of a {}"; the public code has a full stop there, ".".
-        steps: the paper has 50, 100 or 200 epochs for 1, 2 to 4, or more shots.
+        steps: of the training.
+        by_epochs: as long as in the paper in place of ``steps``: 50, 100 or 200 epochs for 1, 2 to
+            4, or more shots of each class, with the first one to warm up in and a measurement
+            after each (`CoopRecipe.of`).
         warmup_steps: at a rate of 1e-5.
         measure_every: steps between two measurements on validation images.
     """
@@ -50,11 +54,20 @@ class CoopRecipe:
     length: Annotated[int, Field(ge=1, le=64)] = 16
     ending: str = ""
     steps: Whole = 200
+    by_epochs: bool = False
     batch_size: Batch = 32
     learning_rate: Rate = 2e-3
     weight_decay: Weight = 5e-4
     warmup_steps: Whole = 5
     measure_every: Count = 25
+
+    def of(self, images: int, classes: int) -> CoopRecipe:
+        """Return the same with the steps that so many shots in all make."""
+        if not self.by_epochs:
+            return self
+        shots, epoch = math.ceil(images / classes), math.ceil(images / self.batch_size)
+        epochs = next((many for most, many in EPOCHS if shots <= most), MOST_EPOCHS)
+        return replace(self, steps=epochs * epoch, warmup_steps=epoch, measure_every=epoch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +101,7 @@ def learn_context(
         raise InputError(
             f"there are {len(names)} class names and {shots.num_classes} classes; give one each"
         )
-    embedding = word_embedding(look)
+    recipe, embedding = recipe.of(len(shots), shots.num_classes), word_embedding(look)
     vectors = _start(look, embedding, recipe, seed).requires_grad_()
     tokens = _prompts(look, names, len(vectors), recipe.ending).to(look.device)
     heads = _heads(look, embedding, tokens)

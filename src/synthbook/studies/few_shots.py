@@ -7,7 +7,9 @@ Section 3.2: Figure 1 (part ``methods``), Tables 5 (``strategies``), 6 (``norms`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +30,7 @@ from synthbook.recognize.filters import Kept, clip_filter, real_filter
 from synthbook.recognize.heads import templates_of
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
 from synthbook.recognize.unfreezing import tune_live
-from synthbook.settings import from_texts
+from synthbook.settings import Whole, from_texts, settings
 from synthbook.studies import needs, web
 from synthbook.studies.clones_by_name import Images, check_model
 from synthbook.studies.ready import (
@@ -57,11 +59,32 @@ Job = tuple[int, str, str]
 # ---- what is asked of the parameters -------------------------------------------------------------
 
 
-def recipes_of(p: Mapping[str, Any]) -> Recipes:
-    """Return how each kind of method is trained."""
-    kinds = {"tuning_settings": TuningRecipe, "tip_settings": TipRecipe}
+@settings
+class HeadRecipe(TuningRecipe):
+    """How heads are tuned, for so many ``steps`` or for epochs.
+
+    Args:
+        epochs: passes over the generated images that are learned, in place of ``steps``, with a
+            measurement after each; 0: ``steps`` and ``measure_every`` as they are. Heads that learn
+            shots alone have as many steps.
+    """
+
+    epochs: Whole = 0
+
+    def of(self, images: int) -> HeadRecipe:
+        """Return the same with the steps that so many generated images make."""
+        if not self.epochs:
+            return self
+        steps = math.ceil(self.epochs * images / self.batch_size)
+        return replace(self, steps=steps, measure_every=math.ceil(images / self.batch_size))
+
+
+def recipes_of(p: Mapping[str, Any], classes: int = 1) -> Recipes:
+    """Return how each kind of method is trained on a data set of so many classes."""
+    kinds = {"tuning_settings": HeadRecipe, "tip_settings": TipRecipe}
     kinds["coop_settings"] = CoopRecipe
     made = [kind(**from_texts(kind, p[name], name)) for name, kind in kinds.items()]
+    made[0] = made[0].of(kept_of(p) * classes)
     return Recipes(*made, loss=p["loss"])
 
 
@@ -125,7 +148,7 @@ class FewShots:
     """Shots of data sets, images that start from them or are filtered by them, and classifiers."""
 
     def __init__(self, p: Any, device: str) -> None:
-        self.p, self.device, self.recipes = p, device, recipes_of(p)
+        self.p, self.device = p, device
         self.look = look_of(p, device)
         if "norms" in p.parts and not has_batch_norm(self.look.model.visual):
             raise InputError(
@@ -184,6 +207,10 @@ class FewShots:
 
     # Rows
 
+    def recipes(self, target: Target) -> Recipes:
+        """Return how each kind of method is trained on a data set."""
+        return recipes_of(self.p, len(target.classes))
+
     def rows(self, seed: int, name: str, part: str) -> Rows:
         """Do a part of the experiment for a seed and a data set, and yield its rows."""
         about = self.targets[name].about(seed, part=part, test=REAL, metric="top1_accuracy")
@@ -200,7 +227,7 @@ class FewShots:
         ]  # fmt: skip
         found = compared(
             asked, tasks, self.look, target.names, templates=self.p.template, device=self.device,
-            recipes=self.recipes, **self._watched(target),
+            recipes=self.recipes(target), **self._watched(target),
         )  # fmt: skip
         for method, values in found.items():
             if method == ZERO:
@@ -270,8 +297,8 @@ class FewShots:
         for train, (shots, images, how) in sets.items():
             for norm in NORMS:
                 made = tune_live(
-                    self.look, images, target.head, self.recipes.tuning, seed=seed, part=train,
-                    batch_norm=norm, **how, **watched,
+                    self.look, images, target.head, self.recipes(target).tuning, seed=seed,
+                    part=train, batch_norm=norm, **how, **watched,
                 )  # fmt: skip
                 yield {"method": "CT", "train": train, "shots": shots, "batch_norm": norm,
                        "value": made.tuned.accuracy(self.by)}  # fmt: skip
@@ -284,7 +311,7 @@ class FewShots:
 
     def _tuned(self, runs: Sequence[Run], target: Target) -> list[Rated]:
         how = {"scale": self.look.scale, "device": self.device, **self._watched(target)}
-        every = tune(runs, self.recipes.tuning, **how)
+        every = tune(runs, self.recipes(target).tuning, **how)
         return [Rated(made.accuracy(self.by), made.accuracy("last")) for made in every]
 
     def _told(self, about: Mapping[str, Any], chosen: float, last: float) -> Rows:
