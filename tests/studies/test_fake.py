@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ import torch
 from PIL import Image
 
 from synthbook.data import ImageSet, load
-from synthbook.data.deferred import Deferred
+from synthbook.data.deferred import Deferred, deferred
+from synthbook.data.transfer import COG, TEN
 from synthbook.errors import InputError
 from synthbook.generate import text
 from synthbook.record.metrics import METRICS, PRODUCES
@@ -241,6 +243,47 @@ def test_chapter_31_rates_clones_and_their_images(painter: Painter) -> None:
         "parts": ["prompts", "crops", "filter"]}))  # fmt: skip
 
 
+def test_measures_are_called_by_their_extractor() -> None:
+    study = fake.Prompts(check_values("31_prompts", OF_PROMPTS | {"extractor": "inception"}), "cpu")
+    rows = list(study.image_rows(study.clone(0, *study.first), method="clone", part="prompts"))
+    fits("31_prompts", rows)
+    assert {"fid", "precision", "coverage"} < {row["metric"] for row in rows}
+    assert "fd" not in {row["metric"] for row in rows}
+
+
+def test_the_control_has_no_photograph_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = check_values("31_prompts", OF_PROMPTS)
+    usual = fake.Prompts(p, "cpu")
+    assert usual.references == (usual.splits.test, usual.splits.val)
+    splits, few = usual.splits, usual.splits.test.subset(np.arange(51))
+    alone = clones_by_name.Parts(deferred(splits.train), *[deferred(few)] * 2)
+    monkeypatch.setattr(clones_by_name, "sets_of", lambda *_: alone)
+    study = fake.Prompts(p, "cpu")
+    first, second = (part.held().images for part in study.references)
+    assert len(first) == len(second) == 25
+    assert len({image.tobytes() for image in (*first, *second)}) == 50
+    rows = {row["metric"]: row["value"] for row in study.image_rows(study.references[1])}
+    assert rows["coverage"] < 1  # which the reference itself would have
+    assert rows["fd"] > 1e-6
+    assert len(study.unseen) == 25
+
+
+def test_a_test_part_that_is_control_as_well_has_twice_as_many_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    p = check_values("31_prompts", OF_PROMPTS | {"neighbours": 7})
+    summary = fake.check_prompts(p)
+    for counts, enough in (((5, 9), True), ((0, 18), True), ((0, 17), False)):
+        parts = {"train": 40, "test": counts[1]} | ({"val": counts[0]} if counts[0] else {})
+        told = dataclasses.replace(summary, counts=parts)
+        monkeypatch.setattr(fake, "check_clones", lambda *_, told=told: told)
+        if enough:
+            fake.check_prompts(p)
+        else:
+            with pytest.raises(InputError, match="of 8 test images are too few"):
+                fake.check_prompts(p)
+
+
 def test_the_filter_keeps_the_most_realistic_half_of_each_class() -> None:
     study = fake.Prompts(check_values("31_prompts", OF_PROMPTS), "cpu")
     seen = {}
@@ -295,6 +338,50 @@ def test_chapter_33_probes_each_encoder_and_random_weights() -> None:
         assert by_model[method, "mean"] == by_model[method, "digits"] > 20  # of ten digits
     with pytest.raises(InputError, match="no transfer set is called 'digit'"):
         fake.check_transfer(check_values("33_transfer", {"transfer_sets": ["digit"]}))
+
+
+def test_the_mean_is_that_of_the_papers_ten_where_they_are_there() -> None:
+    ten = dict(zip(TEN, range(10), strict=True))
+    assert fake.mean_of(ten | dict.fromkeys(COG, 100.0)) == 4.5
+    assert fake.mean_of({"digits": 1.0, "mnist5k": 2.0, TEN[0]: 6.0}) == 3
+
+
+def test_probes_are_fitted_where_the_networks_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = check_values("33_transfer", SMALL | {"sizes": [1.0], "transfer_sets": ["digits"]})
+    study, places = fake.Transfers(p, "cpu"), []
+
+    def probe(*_: Any, device: str = "", **__: Any) -> Any:
+        places.append(device)
+        return SimpleNamespace(measures={"top1": 0.0})
+
+    monkeypatch.setattr(fake, "probe", probe)
+    list(study.rows(*study.jobs[0]))
+    study.beds["sizes"].device = "cuda:1"
+    monkeypatch.setattr(study, "encoder", lambda *_: None)
+    list(study.rows(*study.jobs[0]))
+    assert places == ["cpu"] * 2 + ["cuda:1"] * 2
+
+
+def test_many_classes_may_have_steps_of_their_own() -> None:
+    given = {"training_settings": ["warmup=0.5", "classes.updates=3", "classes.warmup=0.25"]}
+    p = check_values("32_scale_and_shift", SMALL | given | {"parts": ["sizes", "classes"]})
+    fake.check_sizes(p)
+    beds = fake.Sizes(p, "cpu").beds
+    assert [(b.recipe.updates, b.recipe.warmup) for b in beds.values()] == [(2, 0.5), (3, 0.25)]
+    assert recipe_of({**p, "training_settings": ["warmup=0.5"]}) == beds["sizes"].recipe
+    for other in ("clases.updates=3", "classes.updatez=3"):
+        with pytest.raises(InputError, match="there is none such"):
+            fake.check_sizes({**p, "training_settings": [other]})
+    with pytest.raises(InputError, match=r"classes\.updates"):
+        recipe_of(check_values("31_prompts", SMALL | given))
+
+
+@pytest.mark.parametrize("chapter", ["32_scale_and_shift", "33_transfer"])
+def test_both_parts_have_a_hundred_epochs_on_paper(chapter: str) -> None:
+    p = check_values(chapter, {}, "paper")
+    for part, images in (("sizes", 126_689), ("classes", 1_281_167)):
+        recipe = recipe_of(p, part)
+        assert recipe.updates * recipe.batch_size / images == pytest.approx(100, abs=0.2)
 
 
 def test_recipes_are_what_the_parameters_say() -> None:

@@ -46,6 +46,7 @@ METRICS = {
     "guidance_gradient_share": Metric("", "gradient of the guidance, relative to the loss's"),
     # sets of images
     "fd": Metric("FD", "Fréchet distance"),
+    "fid": Metric("FID", "Fréchet inception distance"),
     "best_fd": Metric("FD", "Fréchet distance of the best snapshot"),
     "last_fd": Metric("FD", "Fréchet distance of the last snapshot"),
     "late_gain": Metric("", "share of the best distance saved in the last third of the steps"),
@@ -186,8 +187,8 @@ PRODUCES = {
     ),
     "31_prompts": Produced(
         ("clone", "real", "largest class"),
-        ("top1_accuracy", "top5_accuracy", "prompt_spread", "fd", "precision", "recall", "density",
-         "coverage", "class_agreement", "class_spread"),
+        ("top1_accuracy", "top5_accuracy", "prompt_spread", "fd", "fid", "precision", "recall",
+         "density", "coverage", "class_agreement", "class_spread"),
         ("prompts", "crops", "filter"),
     ),
     "32_scale_and_shift": Produced(

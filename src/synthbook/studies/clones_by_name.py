@@ -50,6 +50,7 @@ CLONE, RANDOM = "clone", "random weights"
 TESTS = ("test", "v2", "sketch", "rendition", "adversarial")  # the columns of Table 1
 MULTI, SINGLE = "multi", "single"  # crops of an image
 OWN = ("updates", "batch_size", "learning_rate")  # parameters, not in the settings
+BEDS = ("sizes.", "classes.")  # before a training setting of one part of chapters 32 and 33
 HELD = 8  # of a machine's memory one set of images may take this part, and is else read
 CHUNK = 4096  # images of a test that are read together
 TOLD = 12  # names that a warning holds at most
@@ -59,13 +60,20 @@ Images = ImageSet | Deferred
 ACCURACIES = {"top1": "top1_accuracy", "top5": "top5_accuracy"}
 
 
-def recipe_of(p: Mapping[str, Any]) -> MulticropRecipe:
-    """Return how a chapter's classifiers are trained."""
+def recipe_of(p: Mapping[str, Any], part: str = "") -> MulticropRecipe:
+    """Return how a chapter's classifiers are trained, of chapters 32 and 33 those of a ``part``.
+
+    There a training setting may be of one part, such as "classes.updates=500400": more classes of
+    as many images each take more steps to be seen as often.
+    """
     seen = ViewRecipe(**from_texts(ViewRecipe, p["view_settings"], "view_settings"))
-    given = from_texts(
-        MulticropRecipe, p["training_settings"], "training_settings", (*OWN, "views")
-    )
-    return MulticropRecipe(**{name: p[name] for name in OWN}, views=seen, **given)
+    texts, settings = p["training_settings"], "training_settings"
+    common = [text for text in texts if not (part and text.startswith(BEDS))]
+    of_part = [text.removeprefix(f"{part}.") for text in texts if text.startswith(f"{part}.")]
+    given = {name: p[name] for name in OWN}
+    given |= from_texts(MulticropRecipe, common, settings, (*OWN, "views"))
+    given |= from_texts(MulticropRecipe, of_part, settings, ("views",)) if part else {}
+    return MulticropRecipe(**given, views=seen)
 
 
 def one_crop(recipe: MulticropRecipe) -> MulticropRecipe:
@@ -119,16 +127,18 @@ def unread(p: Mapping[str, Any], words: Sequence[ClassWords]) -> str:
 
 
 def check_clones(
-    p: Mapping[str, Any], asked: Sequence[tuple[str, float]], data: str = ""
+    p: Mapping[str, Any], asked: Sequence[tuple[str, float]], data: str = "", part: str = ""
 ) -> Summary:
     """Return what the data are, once clones of them by forms and guidance scales can be made.
+
+    ``part`` is as for `recipe_of`.
 
     Raises:
         InputError: that names what cannot be.
     """
     data = data or p["data"]
     summary = summary_of(p, data)
-    recipe, words = recipe_of(p), words_of(p, data, summary.classes)
+    recipe, words = recipe_of(p, part), words_of(p, data, summary.classes)
     for form, scale in asked:
         check_form(words, form)
         check_guidance(scale)
@@ -294,9 +304,12 @@ class Bed:
         p: the chapter's parameters.
         data: which data set; the chapter's ``data`` by default.
         set_size: real images to learn from; 0: all. The chapter's by default.
+        part: of the chapter, as for `recipe_of`.
     """
 
-    def __init__(self, p: Any, device: str, data: str = "", *, set_size: int | None = None) -> None:
+    def __init__(
+        self, p: Any, device: str, data: str = "", *, set_size: int | None = None, part: str = ""
+    ) -> None:
         self.p, self.device, self.data = p, device, data or p.data
         self.splits = sets_of(p, self.data)
         train = self.splits.train
@@ -307,7 +320,7 @@ class Bed:
         )
         self.side, self.channels = shape[1], shape[3]
         self.words = words_of(p, self.data, train.classes)
-        self.recipe, self.backbone = recipe_of(p), p.backbone
+        self.recipe, self.backbone = recipe_of(p, part), p.backbone
         self.count = p.set_size if set_size is None else set_size
         self.reading = {
             "input_size": self.recipe.views.global_size or self.side, "device": device

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from synthbook.data import Summary
-from synthbook.data.transfer import open_transfer
+from synthbook.data.transfer import TEN, open_transfer
 from synthbook.errors import InputError
 from synthbook.generate.wordnet import sense_count
 from synthbook.measure.fidelity import fidelity
 from synthbook.measure.realism import class_spread, realism
+from synthbook.randomness import numpy_generator
 from synthbook.recognize.predict import features
 from synthbook.recognize.probe import encoded, probe
 from synthbook.studies.clones_by_name import (
@@ -45,7 +46,7 @@ Job = tuple[Any, ...]
 # ---- prompts and guidance: chapter 31 ------------------------------------------------------------
 
 FOUR = ("name", "parent", "definition", "scene")  # the forms of Table 1
-FIDELITY = ("fd", "precision", "recall", "density", "coverage")
+FIDELITY = ("fd", "fid", "precision", "recall", "density", "coverage")  # "fid" is Inception's "fd"
 AMBIGUOUS = "ambiguous"  # classes whose first lemma has several senses in WordNet
 OVERDRAWN = 2  # images drawn for each that the filter keeps
 
@@ -61,10 +62,12 @@ def described(p: Mapping[str, Any], summary: Summary) -> str:
 def check_prompts(p: Mapping[str, Any]) -> Summary:
     """Check what the parameters of chapter 31 mean together; return its data in words."""
     summary = check_clones(p, list(grid(p["forms"], p["guidance_scales"])))
-    least = p["neighbours"] + 2
-    if min(p["measured"], summary.counts["test"]) < least:
+    least, there = p["neighbours"] + 2, summary.counts["test"]
+    if "val" not in summary.counts:  # then the control takes half of them (`Prompts.references`)
+        there //= 2
+    if min(p["measured"], there) < least:
         raise InputError(
-            f"measured = {p['measured']} of {summary.counts['test']} test images are too few for "
+            f"measured = {p['measured']} of {there} test images are too few for "
             f"neighbours = {p['neighbours']}; give {least} at least"
         )
     return summary
@@ -112,7 +115,7 @@ class Prompts(Bed):
             yield from self.accuracy_rows(self.trained(images, seed), **about)
             if kind == REAL:
                 yield self.about(seed, part="prompts", crops=MULTI) | self._largest()
-            yield from self.image_rows(self.splits.val if kind == REAL else images, **about)
+            yield from self.image_rows(self.references[1] if kind == REAL else images, **about)
 
     def images(self, seed: int, *asked: Any) -> Images:
         """Return the images of a clone, or without one the photographs."""
@@ -163,9 +166,23 @@ class Prompts(Bed):
     # Of the images themselves
 
     @cached_property
+    def references(self) -> tuple[Images, Images]:
+        """Two parts of the photographs that nothing was trained on, without one in common.
+
+        The first is what images are compared with, the second the control: the test and the
+        validation part, or of a set without one two random halves of the test.
+        """
+        test, val = self.splits.test, self.splits.val
+        if val is not test:
+            return test, val
+        drawn, half = numpy_generator(0, "control").permutation(len(test)), len(test) // 2
+        parts = (drawn[:half], drawn[half : 2 * half])
+        return tuple(test.subset(np.sort(part)) for part in parts)
+
+    @cached_property
     def unseen(self) -> np.ndarray:
         """Features of test photographs, which nothing was trained on."""
-        return self.look.cached(some(self.splits.test, self.p.measured).images)
+        return self.look.cached(some(self.references[0], self.p.measured).images)
 
     @cached_property
     def ambiguous(self) -> list[int]:
@@ -175,15 +192,15 @@ class Prompts(Bed):
     def image_rows(self, images: Images, **about: Any) -> Rows:
         """Yield how well formed and how varied images are, beside test photographs.
 
-        For photographs in the place of a clone's images these are the control: those of the
-        validation part, which nothing has learned.
+        For photographs in the place of a clone's images these are the control: others that
+        nothing has learned (`references`). No more are measured than there are test photographs.
         """
-        few = some(images, self.p.measured, seed=int(images is self.splits.test))
+        few = some(images, len(self.unseen))
         rows, about = self.look(few.images), {**about, "test": REAL}
         told = fidelity(
             self.unseen, rows, extractor_name=self.look.name, neighbours=self.p.neighbours
         )
-        yield from measured(about, {name: told[name] for name in FIDELITY})
+        yield from measured(about, {name: told[name] for name in FIDELITY if name in told})
         right = self.judge.logits(rows).argmax(1) == few.labels
         for name, chosen in (("all", None), (AMBIGUOUS, self.ambiguous)):
             mask = slice(None) if chosen is None else np.isin(few.labels, chosen)
@@ -224,9 +241,9 @@ def amounts(sizes: Sequence[float]) -> dict[float, str]:
 
 def check_sizes(p: Mapping[str, Any]) -> Summary:
     """Check what the parameters of chapters 32 and 33 mean together; return the data in words."""
-    summary = check_clones(p, [(FORM, SCALE)])
+    summary = check_clones(p, [(FORM, SCALE)], part="sizes")
     if "classes" in p["parts"]:
-        check_clones({**p, "set_size": 0}, FINE, p["fine_data"])
+        check_clones({**p, "set_size": 0}, FINE, p["fine_data"], part="classes")
     return summary
 
 
@@ -248,9 +265,9 @@ class Sizes:
         self.p, self.device, self.amounts = p, device, amounts(p.sizes)
         self.beds = {}
         if "sizes" in p.parts:
-            self.beds["sizes"] = Bed(p, device)
+            self.beds["sizes"] = Bed(p, device, part="sizes")
         if "classes" in p.parts:
-            self.beds["classes"] = Bed(p, device, p.fine_data, set_size=0)
+            self.beds["classes"] = Bed(p, device, p.fine_data, set_size=0, part="classes")
         models: dict[str, list[Job]] = {
             "sizes": [(REAL,), *((CLONE, FORM, SCALE, float(size)) for size in p.sizes)],
             "classes": [(REAL,), *((CLONE, *asked, 1.0) for asked in FINE)],
@@ -322,23 +339,32 @@ class Transfers(Sizes):
     def rows(self, seed: int, part: str, *model: Any) -> Rows:
         """Do a job: probe its network on every set, and on the classes that it has learned."""
         bed, network = self.beds[part], self.encoder(seed, part, *model)
-        about = self.about(seed, part, *model)
+        about, how = self.about(seed, part, *model), {"device": bed.device}
 
         def encode(images: np.ndarray) -> np.ndarray:
             return features(network, images, **bed.reading)
 
         values = {}
         for name, given in self.sets.items():
-            told = probe(encode, given.train, given.test, metric=given.metric)
+            told = probe(encode, given.train, given.test, metric=given.metric, **how)
             values[name] = told.measures[given.metric]
-        values[MEAN] = float(np.mean(list(values.values())))
+        values[MEAN] = mean_of(values)
         for name, value in values.items():
             yield {**about, "test": TRANSFER, "on": name, "metric": "probe_accuracy",
                    "value": value}  # fmt: skip
-        own = probe(encode, bed.real(seed), bed.splits.test).measures["top1"]
+        own = probe(encode, bed.real(seed), bed.splits.test, **how).measures["top1"]
         yield {**about, "test": OWN_CLASSES, "metric": "probe_accuracy", "value": own}
         if model[0] != RANDOM:
             yield from bed.accuracy_rows(network, ["test"], **about)
+
+
+def mean_of(values: Mapping[str, float]) -> float:
+    """Return the mean over sets: over the ten of the paper's Table 2 where all are among them.
+
+    The paper prints the mean of these, whatever other sets it has.
+    """
+    among = TEN if {*TEN} <= {*values} else [*values]
+    return float(np.mean([values[name] for name in among]))
 
 
 def transfer_sets(p: Any, bed: Bed) -> dict[str, Any]:
