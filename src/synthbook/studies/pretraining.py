@@ -126,9 +126,8 @@ def shares_of(count: int, classes: int) -> np.ndarray:
 
 
 def pretrain_recipe(p: Mapping[str, Any], method: str, backbone: str) -> PretrainRecipe:
-    """Return how a network is pretrained: the same for every amount of images, and every start."""
-    kind, parameter = SupervisedRecipe, "pretrain_settings"
-    name = backbone.partition(".")[0]  # of resnet50.tv_in1k, which names weights as well
+    """Return how a network, whatever its weights, is pretrained: alike for all amounts, starts."""
+    kind, parameter, name = SupervisedRecipe, "pretrain_settings", backbone.partition(".")[0]
     if method == METHODS[CONTRASTIVE]:
         kind, parameter, name = MocoRecipe, "moco_settings", method
     given = from_texts(kind, p[parameter], parameter)
