@@ -25,9 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from synthbook.data import load
+from synthbook.data import ImageSet, load
 from synthbook.data.loading import load_generated
-from synthbook.data.shards import load_shards
 from synthbook.errors import InputError
 from synthbook.generate import dataset
 from synthbook.generate.dataset import PARTS, make, measured, progress, recorded
@@ -197,10 +196,11 @@ def test_folders_hold_what_the_plan_says_and_load_as_a_data_set(
 
 def test_shards_hold_image_and_record_of_each_and_no_time_or_owner(tmp_path: Path) -> None:
     plan = quick_plan("shards", model="some/model")
-    make(plan, Quick(), tmp_path)
+    made = tmp_path / "shards"
+    make(plan, Quick(), made)
     seen, rows = Counter(), [row for k in range(plan.units) for row in plan.span(k)]
     for unit in range(plan.units):
-        with tarfile.open(tmp_path / f"shard-{unit:06d}.tar") as tar:
+        with tarfile.open(made / f"shard-{unit:06d}.tar") as tar:
             members = tar.getmembers()
             assert {(m.mtime, m.uid, m.gid, m.uname, m.mode) for m in members} == {
                 (0, 0, 0, "", 420)
@@ -211,11 +211,11 @@ def test_shards_hold_image_and_record_of_each_and_no_time_or_owner(tmp_path: Pat
                 assert json.load(tar.extractfile(member)) == row.record(0)
                 seen[row.name] += 1
     assert seen == dict(zip(CLASSES, COUNTS, strict=True))
-    assert not [p for p in (tmp_path / PARTS).iterdir() if p.is_dir()]  # nothing is there twice
+    assert not [p for p in (made / PARTS).iterdir() if p.is_dir()]  # nothing is there twice
     make(quick_plan(), Quick(), tmp_path / "folders" / "x")
-    found = load_shards(tmp_path)
-    folders = load_generated(str(tmp_path / "folders" / "x"), like=found)
-    assert found.classes == CLASSES
+    like = ImageSet(np.zeros((3, 4, 4, 3), np.uint8), np.arange(3), CLASSES, "like")
+    found = load_generated(str(made), like=like)
+    folders = load_generated(str(tmp_path / "folders" / "x"), like=like)
     order = np.argsort([row.name + f"{row.index:06d}" for row in rows])
     np.testing.assert_array_equal(found.images[order], folders.images)
     np.testing.assert_array_equal(found.labels[order], folders.labels)

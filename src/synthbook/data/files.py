@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -190,10 +191,20 @@ def header(path: Path) -> tuple[int, int] | Unreadable:
 
 
 def _opened(path: Path, work: Callable[[Image.Image], R]) -> R | Unreadable:
-    try:
+    def regular() -> Path:
         if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
             raise ValueError("it is no regular file")
-        with Image.open(path, formats=FORMATS) as image:
+        return path
+
+    return worked(str(path), regular, work)
+
+
+def worked(
+    name: str, source: Callable[[], Path | BytesIO], work: Callable[[Image.Image], R]
+) -> R | Unreadable:
+    """Return ``work`` of the image in what ``source`` gives, or why there is none of ``name``."""
+    try:
+        with Image.open(source(), formats=FORMATS) as image:
             size = image.width * image.height
             if size > MOST_PIXELS:
                 raise ValueError(
@@ -205,7 +216,7 @@ def _opened(path: Path, work: Callable[[Image.Image], R]) -> R | Unreadable:
             with _ALONE if size > LARGE_PIXELS else nullcontext():
                 return work(image)
     except Exception as error:  # decoders of damaged files raise nearly anything
-        return Unreadable(str(path), reason(error))
+        return Unreadable(name, reason(error))
 
 
 def reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from synthbook.data import files
 from synthbook.data.images import ImageSet, Splits
 from synthbook.data.named import REGISTRY, Entry, entry_of, find_named, read_named
 from synthbook.data.npz import open_npz
+from synthbook.data.shards import holds_shards, open_shards
 from synthbook.data.splits import plan
 from synthbook.errors import InputError
 from synthbook.machine import check_memory
@@ -62,9 +63,10 @@ def check(
 ) -> Summary:
     """Find out in about a second whether ``load`` can read ``data``; reads no pixels.
 
-    Folders: names, and the head of every file. Archives: headers and labels. Named sets: whether
-    their files are there. A file that is cut short passes here and is named by ``load``.
-    With ``image_size`` given, 0 included, it is checked that images then have one size.
+    Folders: names, and the head of every file. Shards: records, and heads. Archives: headers and
+    labels. Named sets: whether their files are there. A file that is cut short passes here and is
+    named by ``load``. With ``image_size`` given, 0 included, it is checked that images then have
+    one size.
     """
     found = _find(data, data_root, image_size or 0, channels)
     if isinstance(found, Entry):
@@ -103,7 +105,7 @@ def load(
     narrow intervals.
 
     Args:
-        data: a name (see ``available``), a folder of class folders, or an .npz.
+        data: a name (see ``available``), a folder of class folders or of shards, or an .npz.
         data_root: where named sets lie: <name>.npz, the official files, or <name>/.
         image_size: side in pixels (see `files`); 0 keeps the size, which must be one square size.
         channels: 1 grey, 3 RGB, 0 as the images are (RGB if only some of them are grey).
@@ -210,7 +212,7 @@ def _find(data: str, data_root: str, image_size: int, channels: int) -> files.Un
     if text in REGISTRY or not text:
         return find_named(entry_of(text), data_root)
     if path.is_dir():
-        return files.open_folder(path)
+        return open_shards(path) if holds_shards(path) else files.open_folder(path)
     if path.suffix == ".npz" and path.is_file():
         return open_npz(path)
     if path.exists() or path.suffix == ".npz" or text[0] in ".~" or len(path.parts) > 1:
