@@ -1,7 +1,7 @@
 """The book's own pipelines, started from images; this module imports diffusers, which is slow.
 
 They take what diffusers' image-to-image pipelines take, and have the parts and the steps of those
-that start from noise (``pipeline``, ``text_pipeline``), which stay as they are.
+that start from noise (``pipeline``, ``text_pipeline``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from synthbook.generate.pipeline import ClassConditionalPipeline
+from synthbook.generate.pipeline import ClassConditionalPipeline, denoised
 from synthbook.generate.text_pipeline import TextToPixelsPipeline
 from synthbook.training import normalise
 
@@ -52,9 +52,7 @@ def _started(
     eps = randn_tensor(clean.shape, generator=generator, device=pipeline.device)
     clean, eps = (pixel_unshuffle(x.to(dtype), patch) for x in (clean, eps))
     x, left = noised(pipeline.scheduler, clean, eps, strength=strength, steps=steps)
-    for timestep in left:
-        prediction = predict(pipeline.scheduler.scale_model_input(x, timestep), timestep)
-        x = pipeline.scheduler.step(prediction, timestep, x).prev_sample
+    x = denoised(pipeline.scheduler, x, left, predict)
     x = (pixel_shuffle(x, patch).float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
     return ImagePipelineOutput(pipeline.numpy_to_pil(x) if output_type == "pil" else x)
 

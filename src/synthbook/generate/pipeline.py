@@ -5,13 +5,44 @@ It stands apart from ``diffusion.py`` so that a page that reads cached images im
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, SchedulerMixin, UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+
+def guided(
+    unet: Any, images: Tensor, timestep: Tensor | int, given: Tensor, null: Tensor, scale: float
+) -> Tensor:
+    """Return the guided prediction [N, C, H, W] for noisy ``images`` of conditions ``given``.
+
+    eps = eps_null + g (eps_given - eps_null), Ho & Salimans 2022, Eq. 6 with g = 1 + w. For a
+    network that predicts v the same formula guides v, as v is affine in eps given the image.
+    """
+    if scale == 1:  # both cases need one half of the work only
+        return unet(images, timestep, given).sample
+    if scale == 0:
+        return unet(images, timestep, null).sample
+    both = unet(torch.cat([images, images]), timestep, torch.cat([null, given])).sample
+    without, with_it = both.chunk(2)
+    return without + scale * (with_it - without)
+
+
+def denoised(
+    scheduler: Any, x: Tensor, timesteps: Tensor, predict: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Return x [N, C, H, W] after the steps of a scheduler; ``predict`` is the network at (x, t).
+
+    It is the one loop by which the book's own pipelines sample.
+    """
+    for timestep in timesteps:
+        prediction = predict(scheduler.scale_model_input(x, timestep), timestep)
+        x = scheduler.step(prediction, timestep, x).prev_sample
+    return x
 
 
 class ClassConditionalPipeline(DiffusionPipeline):
@@ -36,19 +67,9 @@ class ClassConditionalPipeline(DiffusionPipeline):
     def predict(
         self, images: Tensor, timestep: Tensor | int, labels: Tensor, guidance_scale: float
     ) -> Tensor:
-        """Return the guided prediction [N, C, H, W] for noisy ``images`` of ``labels`` [N].
-
-        eps = eps_null + g (eps_cond - eps_null), Ho & Salimans 2022, Eq. 6 with g = 1 + w. For a
-        network that predicts v the same formula guides v, as v is affine in eps given the image.
-        """
+        """Return the guided prediction [N, C, H, W] for noisy ``images`` of ``labels`` [N]."""
         null = torch.full_like(labels, self.null_class)
-        if guidance_scale == 1:  # both cases need one half of the work only
-            return self.unet(images, timestep, labels).sample
-        if guidance_scale == 0:
-            return self.unet(images, timestep, null).sample
-        both = self.unet(torch.cat([images, images]), timestep, torch.cat([null, labels])).sample
-        without, given = both.chunk(2)
-        return without + guidance_scale * (given - without)
+        return guided(self.unet, images, timestep, labels, null, guidance_scale)
 
     @torch.no_grad()
     def __call__(
@@ -74,10 +95,10 @@ class ClassConditionalPipeline(DiffusionPipeline):
         images = pixel_unshuffle(images, patch)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         images = images * self.scheduler.init_noise_sigma
-        for timestep in self.scheduler.timesteps:
-            noisy = self.scheduler.scale_model_input(images, timestep)
-            prediction = self.predict(noisy, timestep, labels, guidance_scale)
-            images = self.scheduler.step(prediction, timestep, images).prev_sample
+        images = denoised(
+            self.scheduler, images, self.scheduler.timesteps,
+            lambda x, t: self.predict(x, t, labels, guidance_scale),
+        )  # fmt: skip
         images = pixel_shuffle(images, patch)
         images = (images.float() / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         return ImagePipelineOutput(self.numpy_to_pil(images) if output_type == "pil" else images)

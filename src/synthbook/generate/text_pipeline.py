@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
+from synthbook.generate.pipeline import denoised, guided
+
 
 class TextToPixelsPipeline(DiffusionPipeline):
     """Images of captions from noise, in pixels, with classifier-free guidance (Ho & Salimans 2022).
@@ -50,14 +52,8 @@ class TextToPixelsPipeline(DiffusionPipeline):
     def predict(
         self, images: Tensor, timestep: Tensor | int, given: Tensor, null: Tensor, scale: float
     ) -> Tensor:
-        """Return the guided prediction [N, C, H, W], eps_null + g (eps_given - eps_null)."""
-        if scale == 1:  # both cases need one half of the work only
-            return self.unet(images, timestep, given).sample
-        if scale == 0:
-            return self.unet(images, timestep, null).sample
-        both = torch.cat([null, given])
-        without, with_it = self.unet(torch.cat([images, images]), timestep, both).sample.chunk(2)
-        return without + scale * (with_it - without)
+        """Return the guided prediction [N, C, H, W] for hidden states [N, L, D] of captions."""
+        return guided(self.unet, images, timestep, given, null, scale)
 
     @torch.no_grad()
     def __call__(
@@ -87,10 +83,10 @@ class TextToPixelsPipeline(DiffusionPipeline):
         images = pixel_unshuffle(images, patch)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         images = images * self.scheduler.init_noise_sigma
-        for timestep in self.scheduler.timesteps:
-            noisy = self.scheduler.scale_model_input(images, timestep)
-            prediction = self.predict(noisy, timestep, given, null, guidance_scale)
-            images = self.scheduler.step(prediction, timestep, images).prev_sample
+        images = denoised(
+            self.scheduler, images, self.scheduler.timesteps,
+            lambda x, t: self.predict(x, t, given, null, guidance_scale),
+        )  # fmt: skip
         images = pixel_shuffle(images, patch).div(2).add(0.5).clamp(0, 1)
         images = images.permute(0, 2, 3, 1).float().cpu().numpy()
         if output_type == "pil":
