@@ -9,10 +9,10 @@ from scipy.stats import ttest_1samp
 
 from synthbook.errors import InputError
 from synthbook.intervals import (
+    Difference,
     effect_text,
     holm,
     interval,
-    paired,
     rates,
     student,
     student_quantile,
@@ -87,17 +87,16 @@ def test_an_effect_is_written_with_its_interval_and_without_rounding_noise() -> 
     assert effect_text(3.21, 1, 5, "points") == "+3.21 [+1, +5] points"
 
 
-def test_a_paired_difference_is_the_interval_of_the_differences():
-    gap = paired([3.0, 5.0, 4.0], [1.0, 3.0, 1.5])
-    assert gap == interval([2.0, 2.0, 2.5])
+def test_a_difference_has_a_sign_where_its_interval_lies_on_one_side_of_zero():
+    gap = Difference(*interval([2.0, 2.0, 2.5]))
     assert gap.sign == 1
     assert gap.text(1) == "+2.2 [+1.4, +2.9]"
-    assert paired([1.0, 3.0, 1.5], [3.0, 5.0, 4.0]).sign == -1
-    assert paired([1.0, 2.0], [2.0, 1.0]).sign == 0
+    assert Difference(*interval([-2.0, -2.0, -2.5])).sign == -1
+    assert Difference(*interval([-1.0, 1.0])).sign == 0
 
 
-def test_one_pair_decides_nothing():
-    gap = paired([3.0], [1.0])
+def test_one_difference_decides_nothing():
+    gap = Difference(*interval([2.0]))
     assert gap.sign == 0
     assert gap.text() == "+2.00"
 

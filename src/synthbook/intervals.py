@@ -109,11 +109,6 @@ class Difference(Interval):
         return f"{self.mean:+.{decimals}f}{'' if math.isnan(self.low) else ends}"
 
 
-def paired(values: Sequence[float], reference: Sequence[float]) -> Difference:
-    """Return ``values`` less ``reference``, seed by seed, with the `interval` over seeds."""
-    return Difference(*interval(a - b for a, b in zip(values, reference, strict=True)))
-
-
 def holm(p: Sequence[float], alpha: float) -> list[bool]:
     """Return which of several hypotheses their p-values reject, by Holm (1979).
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from synthbook.errors import InputError
 from synthbook.generate import banks, models
-from synthbook.generate.banks import Bank, first_images, labels_of, strip
+from synthbook.generate.banks import Bank, labels_of, strip
 from synthbook.generate.models import opened
 
 KINDS = ["bird", "plant"]
@@ -18,9 +18,8 @@ KINDS = ["bird", "plant"]
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    """Strips of 40 images, sampled ten at a time."""
+    """Strips of 40 images, so that a row is left half empty, sampled ten at a time."""
     monkeypatch.setattr(banks, "STRIP", 40)
-    monkeypatch.setattr(banks, "TILES", 32)  # so that a row is left half empty
     monkeypatch.setattr(banks, "BATCH", 10)
 
 
@@ -48,18 +47,22 @@ def no_sampling(monkeypatch):
     return now
 
 
+def first(model: models.Generator, strips: int) -> np.ndarray:
+    return np.concatenate([strip(model, 1.0, k) for k in range(strips)])
+
+
 def rows(images: np.ndarray) -> list[bytes]:
     return [image.tobytes() for image in images]
 
 
 @pytest.mark.parametrize("family", ["gan", "diffusion"])
-def test_image_k_does_not_depend_on_how_many_are_asked_for(family, make):
+def test_a_strip_does_not_depend_on_others_and_repeats_none(family, make):
     model = make(family)
-    many = first_images(model, 100)
-    assert many.shape == (100, 8, 8, 3)
-    np.testing.assert_array_equal(first_images(model, 7), many[:7])
-    np.testing.assert_array_equal(strip(model, 1.0, 1), many[40:80])
-    assert len(set(rows(many))) > 60  # strips do not repeat each other
+    alone = strip(model, 1.0, 1)
+    many = first(model, 3)
+    assert many.shape == (120, 8, 8, 3)
+    np.testing.assert_array_equal(alone, many[40:80])
+    assert len(set(rows(many))) > 60
     assert rows(many[:40]) != rows(many[40:80])
 
 
@@ -94,11 +97,11 @@ def test_what_ships_is_read_and_not_sampled(make, no_sampling, tmp_path):
         model.card["files"]
     )
     no_sampling()
-    first = first_images(model, 80)
+    shipped = first(model, 2)
     guided = strip(model, 2.0, 0)
-    assert (guided != first[:40]).any()
+    assert (guided != shipped[:40]).any()
     bank = Bank(model)
-    assert set(rows(bank.sample([None] * 80, seed=0))) == set(rows(first))
+    assert set(rows(bank.sample([None] * 80, seed=0))) == set(rows(shipped))
     with pytest.raises(AssertionError, match="sampled"):
         bank.sample([None], seed=0)
     for scale, k in ((1.0, 2), (2.0, 1), (4.0, 0)):
@@ -108,10 +111,10 @@ def test_what_ships_is_read_and_not_sampled(make, no_sampling, tmp_path):
 
 def test_what_does_not_ship_is_sampled_once(make, no_sampling):
     model = make()
-    first = strip(model, 1.0, 3)
+    once = strip(model, 1.0, 3)
     no_sampling()
-    np.testing.assert_array_equal(strip(model, 1.0, 3), first)
-    np.testing.assert_array_equal(strip(opened(model.folder), 1.0, 3), first)
+    np.testing.assert_array_equal(strip(model, 1.0, 3), once)
+    np.testing.assert_array_equal(strip(opened(model.folder), 1.0, 3), once)
 
 
 def test_images_that_ship_are_those_that_would_be_sampled(make):
@@ -150,9 +153,9 @@ def test_draws_are_without_replacement_and_of_the_class(make):
 
 def test_equal_seeds_draw_the_same_and_other_seeds_others(make):
     model, asked = make(), [0, 1, 2, 3, 4, None] * 5
-    first = Bank(model).sample(asked, seed=1)
-    np.testing.assert_array_equal(Bank(opened(model.folder)).sample(asked, seed=1), first)
-    assert rows(Bank(model).sample(asked, seed=2)) != rows(first)
+    drawn = Bank(model).sample(asked, seed=1)
+    np.testing.assert_array_equal(Bank(opened(model.folder)).sample(asked, seed=1), drawn)
+    assert rows(Bank(model).sample(asked, seed=2)) != rows(drawn)
     bank = Bank(model)
     for a, b in pairwise([bank.sample(asked, seed=1) for _ in range(3)]):
         assert not set(rows(a)) & set(rows(b))

@@ -12,7 +12,7 @@ from torch import nn
 from synthbook.errors import InputError
 from synthbook.recognize import pretrained
 from synthbook.recognize.models import Classifier, create_classifier
-from synthbook.recognize.pretrained import FeatureMaps, fingerprint, load, save, started
+from synthbook.recognize.pretrained import fingerprint, load, save, started
 
 SIZES = {"small_cnn": 32, "resnet18_cifar": 32, "resnet18": 64, "vit_tiny_patch16_224": 32}
 
@@ -57,30 +57,6 @@ def test_a_transformer_comes_back_at_another_size(tmp_path: Path) -> None:
     larger = load(tmp_path, image_size=64).eval()
     assert larger(torch.rand(1, 3, 64, 64)).shape == (1, 1)
     assert larger.body.pos_embed.shape[1] == 1 + 4 * 4
-
-
-@pytest.mark.parametrize("name", ["small_cnn", "resnet18_cifar", "resnet18"])
-def test_the_last_map_is_what_features_are_the_mean_of(name: str) -> None:
-    model, images = fresh(name), torch.rand(2, 3, 64, 96)
-    maps = FeatureMaps(model)
-    found = maps.eval()(images)
-    assert torch.allclose(found[-1].mean((2, 3)), model.features(images), atol=1e-5)
-    assert [one.shape[1] for one in found] == list(maps.channels)
-    for one, stride in zip(found, maps.strides, strict=True):
-        assert one.shape[2:] == (64 // stride, 96 // stride)
-    own = FeatureMaps(model, 2, normalise=False).eval()
-    normal = (images - own.mean) / own.std
-    for one, other in zip(own(normal), found[-2:], strict=True):
-        assert torch.equal(one, other)
-
-
-def test_to_look_for_maps_leaves_no_trace_and_shares_the_weights() -> None:
-    model = fresh("resnet18_cifar").train()
-    before = fingerprint(model)
-    maps = FeatureMaps(model)
-    assert fingerprint(model) == before
-    assert model.body.training
-    assert next(maps.parameters()) is next(model.body.parameters())
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "module.encoder_q.", "body."])
@@ -163,7 +139,6 @@ def more_weights(path: Path) -> None:
             lambda _: started("small_cnn", "imagnet", num_classes=2, image_size=32),
             "did you mean 'imagenet'",
         ),
-        (lambda _: FeatureMaps(fresh("small_cnn"), 9), "gives no 9 feature maps"),
     ],
 )
 def test_bad_input_is_named(call, said: str, tmp_path: Path) -> None:

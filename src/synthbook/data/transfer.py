@@ -209,7 +209,6 @@ _ENTRIES = (
 # fmt: on
 TRANSFER = {entry.name: entry for entry in _ENTRIES}
 TEN = tuple(entry.name for entry in _ENTRIES[:10])  # the columns of Table 2, in its order
-COG = tuple(entry.name for entry in _ENTRIES[10:])
 OTHER_CLASSES = "caltech101_others"  # the 32 fine classes of caltech101 that have no kind
 MINI = (OTHER_CLASSES, "digits", "mnist5k")  # come with the book; for encoders of caltech10
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from synthbook.errors import InputError
 from synthbook.generate.models import FAMILIES, Generator, loaded
+from synthbook.generate.mosaics import mosaic_of, tiles_of
 from synthbook.machine import telling
 from synthbook.randomness import derive, numpy_generator
 from synthbook.store import atomic_write, cached
@@ -25,7 +26,6 @@ from synthbook.store import atomic_write, cached
 SAMPLES = "samples"  # where they lie in a model's folder
 FIRST = 8  # strips that a bank begins with, if so many come with the model
 STRIP = 1000  # images in a file
-TILES = 32  # images in a row of it
 QUALITY = 90  # of WebP, as of the photographs that the generators learn from
 BATCH = 250
 
@@ -112,12 +112,6 @@ def _own_labels(model: Generator, k: int) -> np.ndarray:
     return draw.choice(len(shares), STRIP, p=shares / shares.sum())
 
 
-def first_images(model: Generator, count: int, guidance_scale: float = 1.0) -> np.ndarray:
-    """Return the first images of a bank, uint8 [count, H, W, C]."""
-    strips = range(-(-count // STRIP))
-    return np.concatenate([strip(model, guidance_scale, k) for k in strips])[:count]
-
-
 def shipped_strips(model: Generator, guidance_scale: float) -> list[Path]:
     """Return the strips that come with a model."""
     return sorted((model.folder / SAMPLES).glob(f"g{guidance_scale:g}-*.webp"))
@@ -131,10 +125,8 @@ def strip(model: Generator, guidance_scale: float, k: int) -> np.ndarray:
         key = {"bank": model.key, "guidance_scale": guidance_scale, "strip": k}
         build = partial(write_strip, model, guidance_scale, k)
         file = cached("banks", key, build, model.device) / name
-    size, channels = model.card["data"]["image_size"], model.card["data"]["channels"]
-    rows = np.asarray(Image.open(file, formats=["WEBP"]).convert("RGB"))
-    tiles = rows.reshape(-1, size, TILES, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
-    return tiles[:STRIP, ..., :channels]
+    mosaic = np.asarray(Image.open(file, formats=["WEBP"]).convert("RGB"))
+    return tiles_of(mosaic)[:STRIP, ..., : model.card["data"]["channels"]]
 
 
 def write_strip(model: Generator, guidance_scale: float, k: int, folder: Path) -> None:
@@ -160,12 +152,9 @@ def write_strip(model: Generator, guidance_scale: float, k: int, folder: Path) -
             batches.append(sample(network, some, **how | {"seed": derive(how["seed"], start)}))
         tell(start + BATCH)
     images = np.concatenate(batches)
-    size = images.shape[1]
     if images.shape[3] == 1:
         images = np.repeat(images, 3, axis=3)
-    blank = np.zeros((-len(images) % TILES, *images.shape[1:]), np.uint8)
-    rows = np.concatenate([images, blank]).reshape(-1, TILES, size, size, 3).swapaxes(1, 2)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / f"g{guidance_scale:g}-{k:03d}.webp", "wb") as stream:
-        mosaic = Image.fromarray(rows.reshape(-1, TILES * size, 3))
+        mosaic = Image.fromarray(mosaic_of(images))
         mosaic.save(stream, format="WEBP", quality=QUALITY, method=6)

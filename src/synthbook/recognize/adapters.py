@@ -23,7 +23,7 @@ from synthbook.recognize.heads import check_fits
 from synthbook.recognize.ranks import measures
 from synthbook.recognize.tuning import positions
 from synthbook.settings import Batch, Count, Rate, Weight, settings
-from synthbook.training import TrainingError
+from synthbook.training import TrainingError, half_cosine
 
 ALPHA, BETA = 1.0, 5.5
 ALPHAS = tuple(float(a) for a in np.geomspace(0.1, 10, 13))  # tried on validation images
@@ -114,9 +114,7 @@ def tip_adapter_f(
     best, top = adapter, -1.0 if validation is None else adapter.accuracy(validation)
     table = positions(len(labels), steps, size, seed=seed, part="tip")
     for step, rows in enumerate(table):
-        optimizer.param_groups[0]["lr"] = (
-            recipe.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-        )
+        optimizer.param_groups[0]["lr"] = half_cosine(recipe.learning_rate, step, steps)
         logits = tip_logits(features[rows], keys, *fixed, adapter.alpha, adapter.beta)
         loss = F.cross_entropy(logits, labels[rows])
         optimizer.zero_grad(set_to_none=True)

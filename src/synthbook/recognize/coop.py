@@ -27,7 +27,7 @@ from synthbook.recognize.heads import check_fits, check_names
 from synthbook.recognize.ranks import measures
 from synthbook.recognize.tuning import positions
 from synthbook.settings import Batch, Count, Rate, Weight, Whole, settings
-from synthbook.training import TrainingError
+from synthbook.training import TrainingError, half_cosine
 
 EPOCHS, MOST_EPOCHS = ((1, 50), (4, 100)), 200  # up to so many shots of each class, and of more
 PLACE = "x"  # a word of one token, in whose place a vector comes
@@ -123,7 +123,7 @@ def learn_context(
                 best, top = (vectors.detach().cpu().numpy().copy(), head), rated
         if step == recipe.steps:
             break
-        rate = recipe.learning_rate * (1 + math.cos(math.pi * step / recipe.steps)) / 2
+        rate = half_cosine(recipe.learning_rate, step, recipe.steps)
         optimizer.param_groups[0]["lr"] = 1e-5 if step < recipe.warmup_steps else rate
         rows = table[step].to(look.device)
         loss = F.cross_entropy(look.scale * features[rows] @ heads(vectors).T, labels[rows])

@@ -2,7 +2,7 @@
 
 The same for every start, random ones included: only so do Tables 8 and 9 of study `ready` (He et
 al., ICLR 2023, Sec. 3.3) compare pretrainings. The paper gives no settings; here validation images
-choose among stated rates, and test images choose nothing. `linear_probe` rates a frozen network.
+choose among stated rates, and test images choose nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
@@ -25,7 +24,7 @@ from synthbook.recognize import predict, pretrained
 from synthbook.recognize.loop import Curve, check_views, steps_of, train
 from synthbook.recognize.models import Classifier
 from synthbook.recognize.pretrain import Supervised, SupervisedRecipe
-from synthbook.recognize.probe import Probed, encoded, probe
+from synthbook.recognize.probe import encoded
 from synthbook.recognize.ranks import measures
 from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import Count, Listed, Rate, settings
@@ -183,18 +182,3 @@ def _check(images: Deferred, validation: Deferred, test: Deferred) -> None:
                 f"{len(some)} images of {some.num_classes}; give training, validation and test "
                 "images of one list of classes, some of each"
             )
-
-
-def linear_probe(
-    model: Classifier, images: ImageSet | Deferred, test: ImageSet | Deferred, *,
-    input_size: int = 0, device: str = "cpu", **options: object,
-) -> Probed:  # fmt: skip
-    """Rate the frozen body of ``model`` by a linear layer; ``options`` as in `probe_features`.
-
-    ``images`` hold the validation part, too; they are resized to ``input_size`` unless it is 0.
-    """
-
-    def encode(pixels: np.ndarray) -> np.ndarray:
-        return predict.features(model, pixels, input_size=input_size, device=device)
-
-    return probe(encode, images, test, device=device, **options)

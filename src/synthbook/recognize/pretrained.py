@@ -1,13 +1,12 @@
 """Pretrained backbones: what a training starts from, and what one leaves in a folder for others.
 
 A folder holds ``backbone.safetensors`` and ``backbone.json``: the network's name, how it normalises
-images, and what it learned from. `load` gives a classifier with a new head, and `FeatureMaps` what
-a detector builds on. Weights from elsewhere are read without running any code of theirs.
+images, and what it learned from. `load` gives a classifier with a new head. Weights from elsewhere
+are read without running any code of theirs.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from synthbook.errors import InputError, did_you_mean
 from synthbook.recognize.models import (
@@ -90,7 +89,7 @@ def load(folder: Path, *, num_classes: int = 1, image_size: int = 0, seed: int =
     """Return the backbone in a folder of `save`, with a new head that is drawn from ``seed``.
 
     ``image_size`` is that of the images to come, 0 for those that it learned from: a transformer's
-    positions are resampled to it. Ready to be trained on; a detector takes `FeatureMaps` of it.
+    positions are resampled to it. Ready to be trained on, or to be the body of a detector.
 
     Raises:
         InputError: as `about`, or if the weights do not fit the network that it names.
@@ -232,60 +231,3 @@ def _resize(model: Classifier, image_size: int) -> None:
     size = getattr(embed, "img_size", None)
     if image_size and size and tuple(size) != (image_size, image_size):
         model.body.set_input_size(img_size=(image_size, image_size))
-
-
-# -- For detectors --------------------------------------------------------------------------------
-
-
-class FeatureMaps(nn.Module):
-    """The feature maps of a backbone, from fine to coarse: what a detector's pyramid takes.
-
-    ``forward`` returns a list of [N, channels[k], H / strides[k], W / strides[k]] of images
-    [N, C, H, W]: floats in [0, 1], which are normalised here, or with ``normalise`` False such as
-    were normalised by ``mean`` and ``std`` (a value a channel, or one for all) before. Of a ResNet
-    the last four maps are the ends of its stages, C2 to C5 (Lin et al. 2017).
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: Classifier, count: int = 4, *, normalise: bool = True) -> None:
-        """Take the last ``count`` maps of ``model``, whose body is shared and not copied."""
-        super().__init__()
-        self.body, self.count, self.normalise = model.body, count, normalise
-        self.in_channels = model.channels
-        self.register_buffer("mean", model.mean, persistent=False)
-        self.register_buffer("std", model.std, persistent=False)
-        body = copy.deepcopy(model.body).eval()  # a look at zeros must leave no trace in BatchNorm
-        high, wide = getattr(getattr(body, "patch_embed", None), "img_size", None) or (64, 64)
-        blank = next(body.parameters()).new_zeros(1, self.in_channels, high, wide)
-        try:
-            with torch.no_grad():
-                maps = _maps(body, blank, count)
-        except (AttributeError, AssertionError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"'{model.name}' gives no {count} feature maps ({str(error)[:120]}); ask for "
-                "fewer, or take a ResNet or 'small_cnn'"
-            ) from error
-        self.channels = tuple(one.shape[1] for one in maps)
-        self.strides = tuple(high // one.shape[2] for one in maps)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps, the finest first."""
-        if images.shape[1] == 1 and self.in_channels == 3:
-            images = images.expand(-1, 3, -1, -1)
-        normal = (images - self.mean) / self.std if self.normalise else images
-        return _maps(self.body, normal, self.count)
-
-
-def _maps(body: nn.Module, x: Tensor, count: int) -> list[Tensor]:
-    """Return the last ``count`` maps of a network of timm, or of `small_cnn`: after each ReLU."""
-    if not isinstance(body, nn.Sequential):
-        return body.forward_intermediates(x, indices=count, intermediates_only=True)
-    maps = []
-    for layer in body[:-2]:  # without pooling over all positions
-        x = layer(x)
-        maps += [x] if isinstance(layer, nn.ReLU) else []
-    if not 1 <= count <= len(maps):
-        raise ValueError(f"it has {len(maps)}")
-    return maps[-count:]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from synthbook.settings import Batch, Count, Padding, Rate, Schedule, Share, Side, Zero, settings
+from synthbook.training import half_cosine
 
 
 @settings
@@ -42,4 +42,4 @@ class Recipe:
         """
         if self.schedule == "constant":
             return self.learning_rate
-        return self.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+        return half_cosine(self.learning_rate, step, steps)

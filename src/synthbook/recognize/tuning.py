@@ -25,7 +25,7 @@ from synthbook.randomness import torch_generator
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.heads import check_alike, check_fits
 from synthbook.settings import Batch, Count, Rate, Share, Weight, Whole, settings
-from synthbook.training import TrainingError
+from synthbook.training import TrainingError, half_cosine
 
 Strategy = Literal["real", "synthetic", "mix", "synthetic-then-real", "real-then-synthetic"]
 Loss = Literal["CE", "SCE"]
@@ -85,7 +85,7 @@ class TuningRecipe:
             epoch, batch = divmod(step, self.loader_batches)
             step = epoch * self.counted_batches + batch
             steps = math.ceil(steps / self.loader_batches) * self.counted_batches
-        return self.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+        return half_cosine(self.learning_rate, step, steps)
 
 
 @dataclass(frozen=True, eq=False)

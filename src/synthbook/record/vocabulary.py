@@ -73,7 +73,6 @@ Features = Literal["efficientnet_lite0", "inception"]
 _LAMBDA = "weight of Pretrained Guidance"
 _CHOSEN = "of several, the best on validation images"
 _POLICY = "how sizes of shapes are drawn"
-_HALF_LIFE = "of the averaged generator, in images"
 
 VOCABULARY: dict[str, Any] = {
     # how often and from which seed

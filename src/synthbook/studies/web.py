@@ -36,6 +36,7 @@ from synthbook.generate import text_diffusion
 from synthbook.generate.captions import caption, grounds
 from synthbook.generate.cards import CARD, places
 from synthbook.generate.diffusion import sample
+from synthbook.generate.mosaics import mosaic_of, tiles_of
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
 from synthbook.generate.wordnet import named
 from synthbook.measure import features
@@ -60,7 +61,7 @@ TEXT_RECIPE = TextDiffusionRecipe(precision="auto")
 TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "a {}.", "one {}, seen from near.")
 PROBED = ("cifar10", "cifar100", "caltech10")  # zero-shot, on their validation parts
 SAMPLES, ASKED = "samples", "asked.json"  # images that come with a model, and what they are
-TILES, STRIP = 32, 992  # images in a row of a mosaic, and in a mosaic
+STRIP = 992  # images in a mosaic
 JUDGED = 1000  # images of the Frechet distance
 SAMPLING = {"guidance_scale": 2.0, "num_inference_steps": 12}
 
@@ -176,21 +177,6 @@ def _samples(folder: Path) -> dict[str, np.ndarray]:
     mosaics = (Image.open(file, formats=["WEBP"]).convert("RGB") for file in files)
     tiles = [tiles_of(np.asarray(mosaic)) for mosaic in mosaics]
     return dict(zip(asked, np.concatenate(tiles), strict=False))  # the last strip may have blanks
-
-
-def tiles_of(mosaic: np.ndarray) -> np.ndarray:
-    """Return the images of a mosaic [R S, TILES S, 3], row by row, uint8 [R TILES, S, S, 3]."""
-    side = mosaic.shape[1] // TILES
-    rows = mosaic.reshape(-1, side, TILES, side, 3)
-    return rows.swapaxes(1, 2).reshape(-1, side, side, 3)
-
-
-def mosaic_of(images: np.ndarray) -> np.ndarray:
-    """Return images uint8 [N, S, S, 3] as a mosaic of `TILES` a row; black where there is none."""
-    side = images.shape[1]
-    blank = np.zeros((-len(images) % TILES, side, side, 3), np.uint8)
-    rows = np.concatenate([images, blank]).reshape(-1, TILES, side, side, 3)
-    return rows.swapaxes(1, 2).reshape(-1, TILES * side, 3)
 
 
 def keep_samples(images: Mapping[str, np.ndarray], folder: Path) -> None:
