@@ -7,7 +7,7 @@ the pairs that CLIP has learned from. The bundled photographs are not in it. web
 second CLIP, with narrower towers, that has read the same web. The models come with the book as
 weights, in ``models/web``; those that were made here lie in ``web`` beside other
 models. Each folder has ``card.json``: what the model was trained on and how, its curve and
-measures, and a SHA-256 of each file.
+measures, and a SHA-256 of each file. What images come with web-text2image, `web_samples` makes.
 """
 
 from __future__ import annotations
@@ -163,7 +163,8 @@ def _reader(clip: tuple[Any, ClipConfig]) -> tuple[Any, Any]:
 def kept_samples() -> dict[str, np.ndarray]:
     """Return the images that come with web-text2image, by what was asked for (`prompted`).
 
-    They are what the first clones of chapters 31 to 33 are made of, so that a page need not sample.
+    They are what seed 0 of the chapters that ask it is made of at mini, so that a page need not
+    sample (`web_samples` makes them).
     """
     return _samples(kept(TEXT2IMAGE) / SAMPLES)
 
@@ -362,6 +363,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             card = json.loads((folder / CARD).read_text(encoding="utf-8"))
             told = {key: card[key] for key in ("zero_shot", "fd") if key in card}
             machine.say(f"{folder.name}: kept; {told}")
+            if name == TEXT2IMAGE:
+                machine.say("no images come with it yet: python -m synthbook.studies.web_samples")
     except InputError as error:
         sys.exit(f"error: {error}")
 
