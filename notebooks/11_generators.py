@@ -25,7 +25,7 @@
 # measures fidelity and coverage apart, against photographs that nothing was trained on, and checks that they draw new
 # images rather than copies. Models of your own photographs can be trained here too.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("11_generators")

@@ -26,7 +26,7 @@
 # and come with the book ({doc}`11_generators`), once over the images that each classifier was trained on, as in the
 # paper, and once over images it never saw.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("12_not_mutual")

@@ -23,7 +23,7 @@
 # **Here.** The same curves for real images, diffusion samples and GAN samples, in sets of equal size
 # ({doc}`12_not_mutual` says how they are made), validated on real images that nothing was trained on.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("13_learned_too_fast")

@@ -26,7 +26,7 @@
 # of the conclusion that the paper does not have: what it costs to leave out real images of rare kinds, and the
 # three gaps measured in the features of a classifier, on real images that it never saw.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("14_what_an_image_teaches")

@@ -29,7 +29,7 @@
 # weights of the method, and the readings that the paper leaves open are parts of their own, each with a section that
 # shows what is recorded of it.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("16_real_guidance")

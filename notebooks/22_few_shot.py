@@ -25,7 +25,7 @@
 # them. What the study calls real guidance is called a {term}`real start` on this page: the {term}`Real Guidance` of another study,
 # in [chapter 16](16_real_guidance.ipynb), projects gradients and has nothing to do with it.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("22_few_shot")

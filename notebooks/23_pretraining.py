@@ -26,7 +26,7 @@
 # **Here.** A thousand photographs of 32 kinds of things stand for ImageNet, and one to three thousand images by a small
 # text-to-image model for GLIDE's. The tasks are to name photographs of ten other kinds, and to find these in scenes.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("23_pretraining")

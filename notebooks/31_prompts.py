@@ -27,7 +27,7 @@
 # book. It has learned CIFAR with captions, and none of the photographs that its clones are rated on; that its
 # words cover nine of the ten kinds is all it knows of them.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("31_prompts")

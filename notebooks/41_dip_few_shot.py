@@ -28,7 +28,7 @@
 # {cite:p}`feifei2004learning`. The frozen network is EfficientNet-Lite0 {cite:p}`tan2019efficientnet`, which has learned
 # ImageNet; GANs that start from others' weights have learned the 97 other classes.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("41_dip_few_shot")

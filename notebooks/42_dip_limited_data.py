@@ -29,7 +29,7 @@
 # pictures of one class by finetuning, at 32 pixels with a small SNGAN {cite:p}`miyato2018spectral`. The frozen network is
 # EfficientNet-Lite0 {cite:p}`tan2019efficientnet`; a second one has learned without labels.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("42_dip_limited_data")

@@ -26,7 +26,7 @@
 # **Here.** The same comparisons at 32 pixels with a small SNGAN {cite:p}`miyato2018spectral` on all of Caltech-101
 # {cite:p}`feifei2004learning`: 3,793 training images of a hundred classes, and 1,580 test images that nothing is trained on or chosen by.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("43_dip_large_scale")

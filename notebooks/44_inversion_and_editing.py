@@ -28,7 +28,7 @@
 # from the features of the very image that is looked for. So there are controls in which both start alike. Nothing is
 # trained on this page.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("44_inversion_and_editing")

@@ -24,7 +24,7 @@
 # phase, beside those of two photographs. Then what the choices and the oddities of the public code do. Training
 # GANs on the images is not part of this chapter ({doc}`52_transfer_to_few_images`).
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("51_synthesizer")

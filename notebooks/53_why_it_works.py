@@ -27,7 +27,7 @@
 # kinds of things, with a detector of leaks in place of the eye; and the similarity of filters, with untrained networks as
 # a control. This run measures the filters of the two pretrained pairs that come with the book, and begins two trainings.
 
-# %% tags=["hide-input", "nbval-check-output"]
+# %% tags=["hide-input"]
 from synthbook.page.page import answer
 
 answer("53_why_it_works")
