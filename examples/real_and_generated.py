@@ -13,13 +13,17 @@ from synthbook.recognize.train import fit
 from synthbook.studies.training_sets import equal_a_class
 
 
-def main(data: str = "caltech10", count: int = 1000, epochs: int = 20) -> dict[str, float]:
+def main(
+    data: str = "caltech10", count: int = 1000, epochs: int = 20, image_size: int = 32
+) -> dict[str, float]:
     """Return the accuracy in percent on unseen real images, by what was trained on."""
-    splits = load(data)  # photographs of ten kinds of things; or your folder of class folders
+    # photographs of ten kinds of things; or your folder of class folders
+    splits = load(data, image_size=image_size)
     real = equal_a_class(splits.train, count, seed=0)
     model = find("diffusion", splits.train.fingerprint(), splits.classes, seed=0)
     if model is None:
-        sys.exit(f"no model of {data}: synthbook run 11_generators -p data={data} -p minutes=30")
+        how = f"-p data={data} -p image_size={image_size} -p minutes=30"
+        sys.exit(f"no model of {data}: synthbook run 11_generators {how}")
     generated = clone(Bank(model, guidance_scale=1.0), real, count=len(real), seed=0)
     both = {"real": real, "generated": generated}  # a batch of each in every step
     right = {}

@@ -289,8 +289,10 @@ if {"guided", "guided_unfiltered"} <= {*table.method}:
     axes[1].legend(title="trained on → tested on", loc="center left", bbox_to_anchor=(1, 0.5))
     fig.supxlabel(whose, fontsize="small")
     plt.show()
-else:
+elif "diffusion" in image_sources.trained_here(p):
     print("The control is not on record at this scale: -p controls=guided makes it.")
+else:
+    print("It is about the book's diffusion model, which this run does not ask.")
 
 # %% [markdown]
 # ## The claims

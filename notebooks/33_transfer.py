@@ -310,5 +310,6 @@ page.claims()
 # synthbook run 33_transfer --scale paper -p data_root=data
 # ```
 #
+# The third asks what the book's encoders are worth for photographs of your own, a folder of class folders, and for digits.
 # The fourth takes encoders of your own photographs and of clones of them, which a pipeline makes that has read the words of their classes
 # ({doc}`31_prompts`).

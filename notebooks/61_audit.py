@@ -80,6 +80,8 @@ run = Run(p)
 report = audit.audit(p.data, p.samples, settings, progress=progress)
 for row in report.rows():
     run.add(**row)
+for name in report.skipped:
+    print(f"left out, unreadable: {name}")
 splits, pool = report.real, report.pool.everything
 print(
     f"real: {len(splits.train):,} to train on, {len(splits.test):,} unseen; generated: {len(pool):,}. {report.pool.note}"

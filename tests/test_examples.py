@@ -42,7 +42,7 @@ def test_the_readme_shows_an_example_as_it_is() -> None:
 
 def test_real_and_generated(example, keep_models, capsys: pytest.CaptureFixture[str]) -> None:
     keep_models(load("digits").train, families=["diffusion"])  # it has learned nothing
-    right = example("real_and_generated").main("digits", count=290, epochs=30)
+    right = example("real_and_generated").main("digits", count=290, epochs=30, image_size=8)
     assert capsys.readouterr().out.count("trained on") == 3
     assert right["real"] > 85
     assert right["generated"] < 40  # chance is 10
@@ -50,8 +50,24 @@ def test_real_and_generated(example, keep_models, capsys: pytest.CaptureFixture[
 
 
 def test_real_and_generated_without_a_model_says_how_to_make_one(example, keep_models) -> None:
-    with pytest.raises(SystemExit, match=r"no model of digits: .* -p minutes=30"):
-        example("real_and_generated").main("digits")
+    said = r"no model of digits: .* -p image_size=16 -p minutes=30"
+    with pytest.raises(SystemExit, match=said):
+        example("real_and_generated").main("digits", image_size=16)
+
+
+def test_real_and_generated_takes_photographs_of_different_sizes(
+    example, keep_models, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 24, 40, 3), np.uint8)
+    for number, image in enumerate(pixels):
+        folder = tmp_path / "photographs" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, number % 5 :]).save(folder / f"{number}.png")
+    data = str(tmp_path / "photographs")
+    with pytest.raises(SystemExit, match="-p image_size=32 -p minutes=30"):
+        example("real_and_generated").main(data)
+    keep_models(load(data, image_size=32).train, families=["diffusion"])
+    assert len(example("real_and_generated").main(data, epochs=1)) == 3
 
 
 def test_guidance_in_a_readers_loop(example) -> None:

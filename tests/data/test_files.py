@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from unittest.mock import Mock
@@ -123,6 +124,10 @@ def test_unreadable_files_are_named_or_skipped(pool):
     kept = [values(part) for part in (splits.train, splits.val, splits.test)]
     assert sorted(chain(*kept)) == list(range(1, 20))
     summary = check(str(pool), skip_unreadable=True)
+    assert f"; 1 unreadable file skipped: {pool / 'cat' / '00.png'}" in str(summary)
+    many = replace(summary, skipped=tuple("abcde"))
+    assert str(many).endswith("; 5 unreadable files skipped: a, b, c and 2 more")
+    assert str(replace(summary, skipped=tuple("abc"))).endswith("skipped: a, b, c")
     assert sum(summary.counts.values()) == 19
     assert dict(summary.counts) == {
         "train": len(splits.train), "val": len(splits.val), "test": len(splits.test),

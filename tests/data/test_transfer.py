@@ -204,11 +204,17 @@ def test_what_comes_with_the_book_needs_no_folder():
     assert len(open_transfer("digits").train) == len(digits.train) + len(digits.val)
 
 
-def test_a_folder_of_ones_own_is_a_set(tmp_path):
+def test_a_folder_of_ones_own_is_a_set(tmp_path, monkeypatch):
     for k in range(20):
-        write(tmp_path / "mine" / ("cat", "dog")[k % 2] / f"{k}.png")
-    found = open_transfer(str(tmp_path / "mine"))
-    assert (len(found.train), len(found.test)) == (14, 6)
+        for name in ("mine", "digits"):
+            write(tmp_path / name / ("cat", "dog")[k % 2] / f"{k}.png")
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "mine"), "./mine", "mine", "./digits"):
+        found = open_transfer(name)
+        assert (len(found.train), len(found.test)) == (14, 6)
+    assert len(open_transfer("digits").test.classes) == 10  # a name wins over a folder
+    with pytest.raises(InputError, match="no transfer set is called 'mime'"):
+        open_transfer("mime")
 
 
 def test_the_papers_sets_are_there():

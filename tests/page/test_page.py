@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jupytext
 import nbformat
 import pandas as pd
 import pytest
@@ -16,7 +19,7 @@ from nbclient import NotebookClient
 from synthbook.claims import catalogue, decide
 from synthbook.errors import InputError
 from synthbook.page.page import Page, answer, matching
-from synthbook.record.chapters import declared, scale_of, scale_values
+from synthbook.record.chapters import declared, find, scale_of, scale_values
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import Provenance, Row, append, recorded_rows
 from synthbook.store import root
@@ -255,6 +258,33 @@ def test_a_run_of_a_recorded_bed_stands_beside_what_is_recorded(given: dict) -> 
     assert made.note == ""
     assert list(made.recorded) == list(SCALES)
     assert made.shown("top1_accuracy")[1].endswith("recorded runs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [{"seeds": 2}, {"data": "my_photos", "image_size": 16}])
+def test_nbval_passes_a_run_of_ones_own(given: dict, tmp_path: Path) -> None:
+    """The chapter's answer and claims, with the tags that they have, about another run."""
+    source = jupytext.read(find(CHAPTER).script)
+    answered, asked = (
+        next(cell for cell in source.cells if cell.cell_type == "code" and words in cell.source)
+        for words in ("answer(", "page.claims(")
+    )
+    run = nbformat.v4.new_code_cell(f"""
+from synthbook.page.page import Page
+from synthbook.record.parameters import check_values
+from synthbook.record.rows import Run
+page = Page(Run(check_values("{CHAPTER}", {given})))
+""")
+    notebook = nbformat.v4.new_notebook(cells=[answered, run, asked])
+    notebook.metadata = source.metadata
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    nbformat.write(notebook, tmp_path / "report.ipynb")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax",
+         "--nbval-current-env", "report.ipynb"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "3 passed" in ended.stdout, ended.stdout
 
 
 @pytest.mark.slow

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 
+from synthbook import locks
 from synthbook.data import few_shot, load
 from synthbook.generate import models as folders
 from synthbook.studies import kept as keep
 from synthbook.studies import models, pairs
 from synthbook.studies.all_models import KEPT_MINUTES, PAIR_MINUTES, main, names, plan, told
+from synthbook.training import Budget
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +58,41 @@ def test_a_model_is_known_by_its_images_and_seed(kept: set) -> None:
         "caltech10-gan-1", "caltech10-few-gan-0",
     }  # fmt: skip
     assert "caltech10-gan-1: kept" in told(wanted)
+
+
+def test_a_model_that_another_process_trains_is_waited_for_and_taken(
+    kept: set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads stand for the processes: a lock on a file holds between them as well."""
+    begun, go, waits = Event(), Event(), Event()
+    trained, found = [], []
+
+    def training(family: str, learned: models.Learned, *, seed: int, **_: object) -> str:
+        trained.append(seed)
+        begun.set()
+        assert go.wait(60)
+        kept.add((family, learned.asked.fingerprint(), seed))
+        return "trained"
+
+    monkeypatch.setattr(models, "_trained", training)
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    said: list[str] = []
+    monkeypatch.setattr(locks, "say", lambda text: (said.append(text), waits.set()))
+    learned = models.Learned.of("digits", load("digits"))
+    how = {"name": "digits-gan", "seed": 3, "budget": Budget(1.0)}
+    threads = [
+        Thread(target=lambda: found.append(models.train("gan", learned, **how))) for _ in range(2)
+    ]
+    for thread, until in zip(threads, (begun, waits), strict=True):
+        thread.start()
+        assert until.wait(60)
+    assert trained == [3]
+    assert "training digits-gan, seed 3" in said[0]
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    assert trained == [3]
+    assert found == ["trained", SimpleNamespace()]
 
 
 def test_what_is_not_kept_is_made_once_each_but_not_in_a_dry_run(

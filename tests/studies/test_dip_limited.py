@@ -61,7 +61,10 @@ def study(monkeypatch):
     monkeypatch.setattr(dip_limited.frozen, "frozen", squares)
 
     def made(**values: Any) -> dip_limited.Limited:
-        checked = check_values(CHAPTER, SMALL | values)
+        given = SMALL | values
+        if "finetuning" not in given.get("parts", ()) and "targets" not in values:
+            del given["targets"]
+        checked = check_values(CHAPTER, given)
         dip_limited.check_limited(checked)
         return dip_limited.Limited(checked, "cpu")
 
@@ -332,6 +335,9 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curves(study) -> N
           "share_network_settings": ["channels=4", "latent=4", "hierarchical=false"]},
          "hierarchical"),
         ({"data": "digit"}, "digits"),
+        ({"targets": ["digits:3"]}, r"targets = \['digits:3'\] are of the part finetuning, "),
+        ({"parts": ["stylegan2"], "targets": ["my_images/"], "methods": ["DiffAugment"]},
+         "give -p parts=finetuning -p methods=DiffAugment as well, or leave targets out"),
     ],
 )  # fmt: skip
 def test_what_chapter_42_cannot_run_is_refused(values, says, study) -> None:

@@ -176,6 +176,18 @@ def test_real_images_and_a_generator_are_asked_for(check, sources: list[str]) ->
 
 
 @pytest.mark.usefixtures("all_kept")
+@pytest.mark.parametrize(
+    "check", [image_sources.check_sources, image_sources.check_what_an_image_teaches]
+)
+def test_guidance_is_of_the_books_diffusion_model(check, tmp_path: Path) -> None:
+    chapter, guided = "14_what_an_image_teaches", {"controls": ["guided"], "shots": 1}
+    for source in ("gan", f"mine={tmp_path}"):
+        with pytest.raises(InputError, match=r"controls holds 'guided'.* none; add diffusion,"):
+            check(parameters(chapter, sources=["real", source], **guided))
+    assert check(parameters(chapter, sources=["real", "diffusion"], **guided))
+
+
+@pytest.mark.usefixtures("all_kept")
 def test_no_more_shots_than_images() -> None:
     """300 digits of ten classes are for training."""
     chapter = "14_what_an_image_teaches"

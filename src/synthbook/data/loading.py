@@ -46,7 +46,11 @@ class Summary:
     def __str__(self) -> str:
         """Return the summary as one line, and one a source of generated images."""
         counts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
-        skipped = f"; {len(self.skipped)} unreadable files skipped" if self.skipped else ""
+        skipped, more = "", len(self.skipped) - 3
+        if self.skipped:
+            names = ", ".join(self.skipped[:3]) + (f" and {more} more" if more > 0 else "")
+            kind = f"unreadable file{'s' * (len(self.skipped) > 1)}"
+            skipped = f"; {len(self.skipped)} {kind} skipped: {names}"
         return (
             f"{self.name}: {self.origin}; {self.num_classes} classes; {counts} images, "
             f"{self.size}; terms: {self.licence}{skipped}" + "".join(f"\n{s}" for s in self.sources)

@@ -24,6 +24,7 @@ from synthbook.data.loading import load
 from synthbook.data.named import REGISTRY
 from synthbook.errors import InputError, did_you_mean
 from synthbook.randomness import numpy_generator
+from synthbook.store import path_of
 
 SEED = 0  # of the one test part that is drawn here, EuroSAT's
 
@@ -259,7 +260,10 @@ def _by_load(
 
 
 def _like_a_path(name: str) -> bool:
-    return not name or name[0] in ".~" or len(Path(name).parts) > 1 or Path(name).suffix == ".npz"
+    """Return whether a name that no set has is that of files: it looks so, or a folder has it."""
+    if not name or name[0] in ".~" or len(Path(name).parts) > 1 or Path(name).suffix == ".npz":
+        return True
+    return path_of(name).is_dir()
 
 
 def _by_files(

@@ -84,6 +84,11 @@ class Parameters(Mapping[str, Any]):
         """The scale of the book whose values these are, or "custom"."""
         return scale_of(self.chapter, self)
 
+    def own(self, name: str) -> bool:
+        """Return whether a value is the reader's own: no scale of the chapter has it."""
+        scales = find(self.chapter).scales
+        return all(check_values(self.chapter, {}, scale)[name] != self[name] for scale in scales)
+
     def as_dict(self) -> dict[str, Any]:
         """Return name -> value, lists as lists, ready for JSON, YAML or papermill."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in self._values.items()}

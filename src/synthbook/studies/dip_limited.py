@@ -178,6 +178,11 @@ def counts(p: Parameters) -> dict[str, int]:
 
 def check_limited(p: Parameters) -> str:
     """Check what the parameters of chapter 42 mean together; return its images in words."""
+    if "finetuning" not in p.parts and p.own("targets"):
+        raise InputError(
+            f"targets = {list(p.targets)} are of the part finetuning, which is not in parts; give "
+            "-p parts=finetuning -p methods=DiffAugment as well, or leave targets out"
+        )
     lines = []
     for part, compared in models(p).items():
         own = of_bed(p, part)

@@ -107,6 +107,11 @@ def check_sources(p: Mapping[str, Any]) -> Summary:
         raise InputError(
             f"sources = {list(p['sources'])}; give real and a generator, as in real,gan"
         )
+    if GUIDED in p.get("controls", ()) and not guided_families(p):
+        raise InputError(
+            f"controls holds '{GUIDED}', which guides the book's diffusion model, and sources = "
+            f"{list(p['sources'])} has none; add diffusion, or leave it out of controls"
+        )
     return check_data(p)
 
 

@@ -36,6 +36,7 @@ from synthbook.generate import banks, diffusion, models
 from synthbook.generate.cards import places
 from synthbook.generate.models import Generator, described
 from synthbook.generate.recipes import ON_A_GPU, RECIPE_OF
+from synthbook.locks import alone
 from synthbook.machine import say
 from synthbook.measure.features import extractor
 from synthbook.measure.fidelity import gaussian, gaussian_distance
@@ -91,14 +92,31 @@ def train(
 ) -> Generator:  # fmt: skip
     """Return the model ``name`` of a family: the one that is kept, or one that is trained now.
 
-    ``samples`` are how many images of its bank come with it, by guidance scale.
+    ``samples`` are how many images of its bank come with it, by guidance scale. A process that
+    wants a model which another one is training waits for that one, and takes it.
     """
     check_choice("family", family, RECIPE_OF)
-    fingerprints = [learned.own.fingerprint(), learned.asked.fingerprint()]
-    found = models.find(family, fingerprints[1], learned.asked.classes, seed=seed)
-    if found is not None:
+
+    def kept() -> Generator | None:
+        wanted = learned.asked.fingerprint(), learned.asked.classes
+        return models.find(family, *wanted, seed=seed)
+
+    if (found := kept()) is not None:
         return found
+    with alone(places()[1] / f".{name}-{seed}.lock", f"training {name}, seed {seed}"):
+        if (found := kept()) is not None:
+            return found
+        how = {"name": name, "seed": seed, "budget": budget, "recipe": recipe, "device": device}
+        return _trained(family, learned, samples=samples or {1.0: JUDGED}, **how)
+
+
+def _trained(
+    family: str, learned: Learned, *, name: str, seed: int, budget: Budget, recipe: str,
+    device: str, samples: Mapping[float, int],
+) -> Generator:  # fmt: skip
+    """Train the model ``name`` of a family, and keep it; see `train`."""
     place = places()[1]
+    fingerprints = [learned.own.fingerprint(), learned.asked.fingerprint()]
     settings = RECIPE_OF[family](recipe, learned.own.image_size)
     if recipe == "book" and torch.device(device).type == "cuda":
         settings = replace(settings, **ON_A_GPU[family])
@@ -143,7 +161,7 @@ def train(
 
     def extras(model: Generator) -> dict[str, Any]:
         model = Generator(model.folder, model.card, learned.asked.classes, device)
-        return finish(model, learned, seed, samples or {1.0: JUDGED})
+        return finish(model, learned, seed, samples)
 
     made = models.write(place / f"{name}-{seed}", network, card, extras)
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,8 +169,9 @@ def test_images_without_labels_from_a_folder_and_an_archive(tmp_path, noise):
         Image.fromarray(image[..., 0]).save(flat / f"{k:02}.png")
     np.savez(tmp_path / "flat.npz", images=made.images)
     for path in (flat, tmp_path / "flat.npz"):
-        read = images.read_unlabelled(path, 8, 1, skip_unreadable=False)
+        read, skipped = images.read_unlabelled(path, 8, 1, skip_unreadable=False)
         np.testing.assert_array_equal(read, made.images)
+        assert skipped == ()
         summary = check_inputs({"data": "digits", "samples": str(path)})
         assert "25 images without labels" in summary
     (flat / "bad.png").write_bytes(b"no image")
@@ -177,7 +179,32 @@ def test_images_without_labels_from_a_folder_and_an_archive(tmp_path, noise):
     with pytest.raises(InputError, match=r"bad\.png.* leave them out: -p skip_unreadable=true"):
         check_inputs(p)
     assert "25 images without labels" in check_inputs({**p, "skip_unreadable": True})
-    assert len(images.read_unlabelled(flat, 8, 1, skip_unreadable=True)) == 25
+    read, skipped = images.read_unlabelled(flat, 8, 1, skip_unreadable=True)
+    assert len(read) == 25
+    assert skipped == (str(flat / "bad.png"),)
+
+
+def test_files_that_are_cut_off_are_left_out_by_name(folders, tmp_path, settings, monkeypatch):
+    """Their heads are whole, so that only reading them tells."""
+    cut = []
+    for name in ("real", "apart", "made", "flat"):
+        path = Path(folders(name, "cat", "dog"))
+        damaged = path / "cat" / "0.png"
+        damaged.write_bytes(damaged.read_bytes()[:60])
+        cut.append(str(damaged))
+    flat = tmp_path / "loose"
+    flat.mkdir()
+    for k, file in enumerate(sorted((tmp_path / "flat").rglob("*.png"))):
+        file.rename(flat / f"{k}.png")
+    chosen = settings(test=str(tmp_path / "apart"), skip_unreadable=True)
+    splits = images.load_real(str(tmp_path / "real"), chosen)
+    assert splits.skipped == (cut[0], cut[1])
+    alone = images.load_real(str(tmp_path / "real"), settings(skip_unreadable=True))
+    assert alone.skipped == (cut[0],)
+    assert images.load_generated(str(tmp_path / "made"), splits, chosen).skipped == (cut[2],)
+    monkeypatch.setattr(images, "label", lambda read, *_: images.Pool(*[read] * 2))
+    pool = images.load_generated(str(flat), splits, chosen)
+    assert (len(pool.everything), pool.skipped) == (9, (str(flat / "0.png"),))
 
 
 def test_labels_come_from_a_classifier_that_is_sure(noise, settings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,12 +102,14 @@ class Pool:
     """Generated images: ``everything``, and the part with labels to train with.
 
     They differ only for images that came without (``note`` says how many got one); in
-    ``everything`` these have a classifier's best guess.
+    ``everything`` these have a classifier's best guess. ``skipped`` names the files that could not
+    be decoded (only with ``skip_unreadable``).
     """
 
     everything: ImageSet
     labelled: ImageSet
     note: str = ""
+    skipped: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -221,7 +223,8 @@ def load_real(real: str, settings: AuditSettings, *, by_book: bool = False) -> S
     test = data.load(settings.test, image_size=size, channels=channels, **settings.reading)
     same_classes(splits.classes, test.classes, "test images")
     train = splits.train if by_book else _whole(splits)
-    return Splits(train, splits.val, _whole(test).of_classes(splits.classes))
+    skipped = splits.skipped + test.skipped
+    return Splits(train, splits.val, _whole(test).of_classes(splits.classes), skipped)
 
 
 def _whole(splits: Splits) -> ImageSet:
@@ -254,11 +257,11 @@ def load_generated(
         return Pool(*[clone(model, real.train, count=count, seed=settings.seeds[0])] * 2)
     path, shape = Path(generated).expanduser(), (real.train.image_size, real.train.channels)
     if is_unlabelled(path):
-        images = read_unlabelled(path, *shape, skip_unreadable=settings.skip_unreadable)
-        return label(images, path.stem, real, settings)
+        images, skipped = read_unlabelled(path, *shape, skip_unreadable=settings.skip_unreadable)
+        return replace(label(images, path.stem, real, settings), skipped=skipped)
     splits = data.load(generated, image_size=shape[0], channels=shape[1], **settings.reading)
     same_classes(real.classes, splits.classes)
-    return Pool(*[_whole(splits).of_classes(real.classes)] * 2)
+    return Pool(*[_whole(splits).of_classes(real.classes)] * 2, skipped=splits.skipped)
 
 
 def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) -> Pool:
@@ -312,7 +315,7 @@ def is_unlabelled(path: Path) -> bool:
 def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
     """Return the number of images without labels, by their heads only; InputError if under 20."""
     if path.is_dir():
-        count = len(_read(path, files.header, skip_unreadable))
+        count = len(_read(path, files.header, skip_unreadable)[0])
     else:
         head = headers(path)["images"]
         count = len(oriented(path, "images", head))
@@ -324,17 +327,24 @@ def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
 
 def read_unlabelled(
     path: Path, image_size: int, channels: int, *, skip_unreadable: bool
-) -> np.ndarray:
-    """Return the images, uint8 [N, image_size, image_size, channels], in the order of names."""
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the images in the order of names, and the names of unreadable files left out.
+
+    They are uint8 [N, image_size, image_size, channels].
+    """
     if path.is_dir():
-        pixels = _read(path, lambda x: files.decode(x, image_size, channels), skip_unreadable)
-        return files.conform(files.stack(pixels, path.name), 0, channels)
-    return images_of(path, "images", image_size, channels)
+        read, skipped = _read(
+            path, lambda x: files.decode(x, image_size, channels), skip_unreadable
+        )
+        return files.conform(files.stack(read, path.name), 0, channels), skipped
+    return images_of(path, "images", image_size, channels), ()
 
 
-def _read(folder: Path, read: Callable[[Path], Any], skip_unreadable: bool) -> list[Any]:
-    """Return what is read of each image; unreadable ones are refused unless skipped."""
+def _read(
+    folder: Path, read: Callable[[Path], Any], skip_unreadable: bool
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Return what is read of each image, and the unreadable files, refused unless skipped."""
     good, _, bad = files.readable(files.in_threads(read, sorted(files.image_files(folder))))
     if not skip_unreadable:
         files.refuse(bad, folder.name)
-    return good
+    return good, tuple(file.name for file in bad)

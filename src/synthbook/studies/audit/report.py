@@ -48,6 +48,11 @@ class Report:
     drawn: bool = False
 
     @property
+    def skipped(self) -> tuple[str, ...]:
+        """The files that could not be decoded and were left out, real ones first."""
+        return self.real.skipped + self.pool.skipped
+
+    @property
     def values(self) -> dict[str, tuple[float, ...]]:
         """All measures that have one number a seed."""
         return {**self.nearness, **self.lessons.values}
