@@ -15,22 +15,11 @@ from synthbook import machine
 from synthbook.training import (
     Budget,
     Watch,
-    half_cosine,
-    learning_rate_factor,
     load_checkpoint,
     mixed,
     save_checkpoint,
     warmed_average,
 )
-
-
-def test_a_half_cosine_falls_from_the_rate_to_near_zero() -> None:
-    rates = [half_cosine(0.3, step, 10) for step in range(11)]
-    assert rates[0] == 0.3
-    assert rates[5] == pytest.approx(0.15)
-    assert rates[10] == 0
-    factors = [0.3 * learning_rate_factor("cosine", step, 10) for step in range(11)]
-    assert rates == pytest.approx(factors, abs=1e-12)
 
 
 class Clock:

@@ -43,15 +43,6 @@ def learning_rate_factor(schedule: str, step: int, steps: int, warmup_steps: int
     return warm
 
 
-def half_cosine(rate: float, step: int, steps: int) -> float:
-    """Return ``rate`` as it is at ``step`` (from 0) of ``steps``, falling as a half cosine to zero.
-
-    Loshchilov and Hutter 2017 (SGDR), eq. 5, without restarts. Its last digits are not those of
-    `learning_rate_factor`, which divides first.
-    """
-    return rate * (1 + math.cos(math.pi * step / steps)) / 2
-
-
 def mixed(precision: str, device: str | torch.device) -> torch.autocast:
     """Return autocast for a step on ``device``: on for "bfloat16", and for "auto" where it is fast.
 

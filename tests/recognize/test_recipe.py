@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.recipe import Recipe, half_cosine
 from synthbook.recognize.train import create_optimizer
+from synthbook.training import learning_rate_factor
 
 RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=0.003)
 
@@ -48,3 +49,12 @@ def test_sgd_steps_are_those_of_the_formula() -> None:
 def test_bad_recipes_are_refused(name: str, value: object) -> None:
     with pytest.raises(InputError, match=f"{name} = {value!r}"):
         replace(RECIPE, **{name: value})
+
+
+def test_a_half_cosine_falls_from_the_rate_to_near_zero() -> None:
+    rates = [half_cosine(0.3, step, 10) for step in range(11)]
+    assert rates[0] == 0.3
+    assert rates[5] == pytest.approx(0.15)
+    assert rates[10] == 0
+    factors = [0.3 * learning_rate_factor("cosine", step, 10) for step in range(11)]
+    assert rates == pytest.approx(factors, abs=1e-12)

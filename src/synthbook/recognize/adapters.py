@@ -21,9 +21,10 @@ from synthbook.errors import InputError
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.heads import check_fits
 from synthbook.recognize.ranks import measures
+from synthbook.recognize.recipe import half_cosine
 from synthbook.recognize.tuning import positions
 from synthbook.settings import Batch, Count, Rate, Weight, settings
-from synthbook.training import TrainingError, half_cosine
+from synthbook.training import TrainingError
 
 ALPHA, BETA = 1.0, 5.5
 ALPHAS = tuple(float(a) for a in np.geomspace(0.1, 10, 13))  # tried on validation images

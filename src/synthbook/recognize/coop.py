@@ -25,9 +25,10 @@ from synthbook.recognize.adapters import check_shots
 from synthbook.recognize.clip import Encoded, Encoder, text_tower
 from synthbook.recognize.heads import check_fits, check_names
 from synthbook.recognize.ranks import measures
+from synthbook.recognize.recipe import half_cosine
 from synthbook.recognize.tuning import positions
 from synthbook.settings import Batch, Count, Rate, Weight, Whole, settings
-from synthbook.training import TrainingError, half_cosine
+from synthbook.training import TrainingError
 
 EPOCHS, MOST_EPOCHS = ((1, 50), (4, 100)), 200  # up to so many shots of each class, and of more
 PLACE = "x"  # a word of one token, in whose place a vector comes

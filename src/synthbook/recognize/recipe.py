@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from synthbook.settings import Batch, Count, Padding, Rate, Schedule, Share, Side, Zero, settings
-from synthbook.training import half_cosine
+
+
+def half_cosine(rate: float, step: int, steps: int) -> float:
+    """Return ``rate`` as it is at ``step`` (from 0) of ``steps``, falling as a half cosine to zero.
+
+    Loshchilov and Hutter 2017 (SGDR), eq. 5, without restarts. Its last digits are not those of
+    `training.learning_rate_factor`, which divides first.
+    """
+    return rate * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 @settings

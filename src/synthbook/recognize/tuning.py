@@ -24,8 +24,9 @@ from synthbook.machine import checked_device
 from synthbook.randomness import torch_generator
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.heads import check_alike, check_fits
+from synthbook.recognize.recipe import half_cosine
 from synthbook.settings import Batch, Count, Rate, Share, Weight, Whole, settings
-from synthbook.training import TrainingError, half_cosine
+from synthbook.training import TrainingError
 
 Strategy = Literal["real", "synthetic", "mix", "synthetic-then-real", "real-then-synthetic"]
 Loss = Literal["CE", "SCE"]
