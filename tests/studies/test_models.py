@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from synthbook.data import load
+from synthbook.gans.networks import create_generator
 from synthbook.measure.features import Extractor
 from synthbook.studies import models
 from synthbook.studies.models import Learned, linear_accuracy
+from synthbook.training import Budget
 
 PIXELS = Extractor("pixels", lambda x: x.reshape(len(x), -1) / 255.0, fingerprint="pixels")
 
@@ -66,3 +72,42 @@ def test_the_fewest_steps_that_do_as_well_are_taken(digits, monkeypatch) -> None
     chosen, tried = models._fewest_steps(None, digits, "cpu", "it")
     assert chosen == {"num_inference_steps": models.STEPS[1]}
     assert tried == {str(steps): fd for steps, fd in found.items()}
+
+
+def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
+    digits, monkeypatch, tmp_path: Path
+) -> None:
+    own, levels, clock = digits.own, [1.0, 3.0, 2.0], [0.0]
+    size = {"image_size": own.image_size, "image_channels": own.channels, "channels": 4}
+    network = create_generator("sngan", num_classes=own.num_classes, **size)
+
+    def filled() -> torch.nn.Module:
+        for weight in network.parameters():
+            torch.nn.init.constant_(weight, levels[len(trained)])
+        return network
+
+    def train(images, recipe, *, watch, **_) -> torch.nn.Module:
+        assert images is own
+        watch.now = lambda: clock[0]
+        watch.started(network)
+        watch(1, filled)  # the first step does not count
+        for step in range(2, 2 + len(levels)):
+            clock[0] += 60.0
+            watch(step, filled)
+            trained.append(step)
+        return network  # as the last step left it
+
+    trained: list[int] = []
+    mean = lambda made: {"probe": next(made.parameters()).mean().item()}  # noqa: E731
+    monkeypatch.setattr(models, "measuring", lambda *_, **__: mean)
+    monkeypatch.setattr(models, "finish", lambda *_: {})
+    monkeypatch.setattr(models, "places", lambda: (tmp_path / "none", tmp_path))
+    family = models.models.FAMILIES["gan"]
+    monkeypatch.setitem(models.models.FAMILIES, "gan", replace(family, train=train))
+    budget = Budget(minutes=30, measure_every=1, patience=9)
+    made = models._trained("gan", digits, name="it", seed=0, budget=budget, recipe="book",
+                           device="cpu", samples={})  # fmt: skip
+    kept = models.models.loaded(made)
+    assert all((weight == 3).all() for weight in kept.parameters())
+    assert made.card["training"]["steps"] == 3
+    assert [point["probe"] for point in made.card["curve"]] == levels
