@@ -9,23 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from synthbook import store
 from synthbook.errors import InputError
-from synthbook.store import atomic_write, cached, check_writable, key_hash, root
+from synthbook.store import atomic_write, cached, check_writable, root
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
     return tmp_path
-
-
-@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
-def test_key_does_not_depend_on_order(key: dict) -> None:
-    assert key_hash(key) == key_hash(dict(reversed(key.items())))
 
 
 def test_builds_once_for_a_key() -> None:
@@ -248,3 +241,12 @@ def test_the_key_holds_versions_threads_and_the_kind_of_device(
     first = cached("thing", {}, _numbers)
     monkeypatch.setattr(store, "versions", lambda: {"torch": "another"})
     assert cached("thing", {}, _numbers) != first
+
+
+def test_root_is_the_clone_and_can_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (root() / "pyproject.toml").is_file()
+    monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match="SYNTHBOOK_ROOT"):
+        root()

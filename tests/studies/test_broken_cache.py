@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthbook import machine, store
+from synthbook import machine
 from synthbook.data import load
 from synthbook.data.scenes import SceneRecipe, bundled_scenes
 from synthbook.gans.baselines.bsa import BSARecipe
@@ -23,6 +23,7 @@ from synthbook.gans.recipes import Training, published
 from synthbook.generate import banks
 from synthbook.generate.sentences import sentences_of
 from synthbook.generate.wordnet import ClassWords
+from synthbook.keys import PACKAGE
 from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
 from synthbook.recognize import language_image, pretrained
@@ -168,7 +169,7 @@ def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
 
 KINDS = {
     kind
-    for path in store.PACKAGE.rglob("*.py")
+    for path in PACKAGE.rglob("*.py")
     for kind in re.findall(r"\bcached\(\s*\"(\w+)\"", path.read_text(encoding="utf-8"))
 }
 

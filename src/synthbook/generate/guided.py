@@ -18,8 +18,9 @@ from synthbook.errors import InputError
 from synthbook.generate.from_images import finest, own_side, share, sister, steps_of
 from synthbook.generate.shots import Shots, shot_of
 from synthbook.generate.text import LANES
+from synthbook.keys import key_hash
 from synthbook.randomness import derive, torch_generator
-from synthbook.store import atomic_write, cached, key_hash
+from synthbook.store import atomic_write, cached
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

@@ -17,8 +17,9 @@ from synthbook.generate.prompts import check_form, form_of, prompt, scenes_of
 from synthbook.generate.shots import Shots, images_from, shot_of, starts_of
 from synthbook.generate.text import TextToImage
 from synthbook.generate.wordnet import ClassWords
+from synthbook.keys import key_hash
 from synthbook.randomness import derive
-from synthbook.store import atomic_write, cached, key_hash
+from synthbook.store import atomic_write, cached
 
 BLOCK = 100  # images of a class that are made, and kept, together
 

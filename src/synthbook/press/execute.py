@@ -18,9 +18,10 @@ import nbformat
 
 from synthbook import sums
 from synthbook.claims.catalogue import claims_of, deciding_chapters
+from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.record.chapters import Chapter, convert, find
-from synthbook.store import atomic_write, code_behind, key_hash, root
+from synthbook.store import atomic_write, root
 
 SAFE_PATH = "PYTHONSAFEPATH"  # asks Python to keep the working folder out of sys.path
 SIZE_LIMIT = 480_000  # bytes that an executed notebook may have

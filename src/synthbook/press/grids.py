@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthbook import sums
 from synthbook.errors import InputError, did_you_mean
+from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.machine import say
 from synthbook.press.execute import code_cells, run
@@ -32,7 +33,7 @@ from synthbook.record.agreement import Agreement, compare
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import Row, check_times, merge, read, recorded_rows
-from synthbook.store import check_writable, code_behind, key_hash, root
+from synthbook.store import check_writable, root
 
 
 class Grid(BaseModel):

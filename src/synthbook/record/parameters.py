@@ -20,10 +20,10 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from synthbook.errors import InputError, did_you_mean
+from synthbook.keys import key_hash
 from synthbook.record.chapters import MINI, declared, find, scale_of, scale_values
 from synthbook.record.vocabulary import TYPES, kind_of, type_name
 from synthbook.settings import STRICT, all_faults, fault_text, schema_of, shown
-from synthbook.store import key_hash
 
 # Names that IPython puts into a notebook's namespace, besides those that start with "_".
 KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})

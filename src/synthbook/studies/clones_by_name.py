@@ -27,6 +27,7 @@ from synthbook.generate.prompts import check_form, classes_of
 from synthbook.generate.sentences import called, unknown_words
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import SETS, ClassWords, named
+from synthbook.keys import key_hash
 from synthbook.machine import memory, telling
 from synthbook.measure import features
 from synthbook.randomness import numpy_generator
@@ -37,7 +38,7 @@ from synthbook.recognize.probe import fit
 from synthbook.recognize.ranks import measures
 from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import from_texts, source_paths
-from synthbook.store import atomic_write, cached, key_hash
+from synthbook.store import atomic_write, cached
 from synthbook.studies import needs, web
 from synthbook.studies.rows import REAL, Rows
 

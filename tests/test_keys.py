@@ -1,4 +1,4 @@
-"""The source of what is called: everything that can change a number, and nothing else."""
+"""What a key stands for: settings, and the source of all that can change a number, alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from synthbook import store
-from synthbook.errors import InputError
-from synthbook.store import cached, code_behind, code_of, key_hash
+from synthbook import keys
+from synthbook.keys import code_behind, code_of, key_hash
+from synthbook.store import cached
 
 FILES = {
     "__init__.py": "",
@@ -76,7 +78,7 @@ class Package:
         for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
             del sys.modules[module]
         importlib.invalidate_caches()
-        store._module.cache_clear()
+        keys._module.cache_clear()
 
     def change(self, name: str, old: str, new: str) -> None:
         text = (self.base / name).read_text()
@@ -90,7 +92,7 @@ class Package:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
     made = Package(tmp_path / "synthbook_t")
-    monkeypatch.setattr(store, "PACKAGE", made.base)
+    monkeypatch.setattr(keys, "PACKAGE", made.base)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield made
     for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
@@ -191,6 +193,11 @@ def test_what_a_function_caught_counts() -> None:
     assert code_of(partial) != code_of(_twice) == code_of(functools.cache(_twice))
 
 
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
+def test_key_does_not_depend_on_order(key: dict) -> None:
+    assert key_hash(key) == key_hash(dict(reversed(key.items())))
+
+
 def test_keys_hold_callables_and_refuse_what_has_no_text() -> None:
     assert key_hash({"count": _counter(1)}) != key_hash({"count": _counter(2)})
     assert key_hash({"count": _counter(1)}) == key_hash({"count": _counter(1)})
@@ -212,12 +219,3 @@ def test_a_changed_counter_is_not_answered_from_the_cache(
     assert counted(_twice) == "6.0"
     assert counted(lambda value: 3 * value) == "9.0"
     assert counted(_twice) == "6.0"
-
-
-def test_root_is_the_clone_and_can_be_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (store.root() / "pyproject.toml").is_file()
-    monkeypatch.setenv("SYNTHBOOK_ROOT", str(tmp_path))
-    with pytest.raises(InputError, match="SYNTHBOOK_ROOT"):
-        store.root()
