@@ -1,7 +1,8 @@
 """What chapters 31 to 33 share: photographs, clones of them by words, and what learns from either.
 
 Sariyildiz et al., Fake it till you make it (CVPR 2023). A clone has as many images of each class as
-the photographs that it stands for, made of the names of the classes alone.
+the photographs that it stands for, made of the names of the classes alone. What a chapter says of
+them, its recipes, words and data, is read and checked in ``given``.
 """
 
 from __future__ import annotations
@@ -9,37 +10,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.torch import load_model, save_model
 
-from synthbook.data import ImageSet, Splits, Summary, at_most, check, load
+from synthbook.data import ImageSet, at_most
 from synthbook.data.deferred import Deferred, deferred, of_folder
-from synthbook.data.files import classes_of as files_of
-from synthbook.data.files import layout
 from synthbook.data.shift import hardest, renditions, second_draw, sketches
-from synthbook.errors import InputError, did_you_mean
-from synthbook.generate.prompts import check_form, classes_of
-from synthbook.generate.sentences import called, unknown_words
-from synthbook.generate.text import check_guidance
-from synthbook.generate.wordnet import SETS, ClassWords, named
 from synthbook.keys import key_hash
-from synthbook.machine import memory, telling
+from synthbook.machine import telling
 from synthbook.measure import features
 from synthbook.randomness import numpy_generator
 from synthbook.recognize.models import create_classifier
-from synthbook.recognize.multicrop import MulticropRecipe, steps_of, train_multicrop
+from synthbook.recognize.multicrop import steps_of, train_multicrop
 from synthbook.recognize.predict import predict
 from synthbook.recognize.probe import fit
 from synthbook.recognize.ranks import measures
-from synthbook.recognize.views import ViewRecipe
-from synthbook.settings import from_texts, source_paths
+from synthbook.settings import source_paths
 from synthbook.store import atomic_write, cached
-from synthbook.studies import needs, web
+from synthbook.studies import web
+from synthbook.studies.given import (
+    TESTS,
+    held_in_memory,
+    one_crop,
+    recipe_of,
+    sets_of,
+    words_of,
+)
 from synthbook.studies.rows import REAL, Rows
 
 if TYPE_CHECKING:
@@ -48,201 +49,15 @@ if TYPE_CHECKING:
     from synthbook.recognize.models import Classifier
 
 CLONE, RANDOM = "clone", "random weights"
-TESTS = ("test", "v2", "sketch", "rendition", "adversarial")  # the columns of Table 1
 MULTI, SINGLE = "multi", "single"  # crops of an image
-OWN = ("updates", "batch_size", "learning_rate")  # parameters, not in the settings
-BEDS = ("sizes.", "classes.")  # before a training setting of one part of chapters 32 and 33
-HELD = 8  # of a machine's memory one set of images may take this part, and is else read
 CHUNK = 4096  # images of a test that are read together
-TOLD = 12  # names that a warning holds at most
 JUDGED = 50_000  # photographs that the judge learns from at most
 PENALTY = 1e-2  # L2, of the linear layer that names images and finds the hardest
 Images = ImageSet | Deferred
 ACCURACIES = {"top1": "top1_accuracy", "top5": "top5_accuracy"}
 
 
-def recipe_of(p: Mapping[str, Any], part: str = "") -> MulticropRecipe:
-    """Return how a chapter's classifiers are trained, of chapters 32 and 33 those of a ``part``.
-
-    There a training setting may be of one part, such as "classes.updates=500400": more classes of
-    as many images each take more steps to be seen as often.
-    """
-    seen = ViewRecipe(**from_texts(ViewRecipe, p["view_settings"], "view_settings"))
-    texts, settings = p["training_settings"], "training_settings"
-    common = [text for text in texts if not (part and text.startswith(BEDS))]
-    of_part = [text.removeprefix(f"{part}.") for text in texts if text.startswith(f"{part}.")]
-    given = {name: p[name] for name in OWN}
-    given |= from_texts(MulticropRecipe, common, settings, (*OWN, "views"))
-    given |= from_texts(MulticropRecipe, of_part, settings, ("views",)) if part else {}
-    return MulticropRecipe(**given, views=seen)
-
-
-def one_crop(recipe: MulticropRecipe) -> MulticropRecipe:
-    """Return the same recipe with one large crop an image and no small one."""
-    seen = dataclasses.replace(recipe.views, global_views=1, local_views=0)
-    return dataclasses.replace(recipe, views=seen)
-
-
-def words_of(p: Mapping[str, Any], data: str, classes: Sequence[str]) -> tuple[ClassWords, ...]:
-    """Return the words of the classes: those of a reader's file, else WordNet's of a known set.
-
-    Raises:
-        InputError: if a class of a set without words in the book has no line in the file.
-    """
-    known = {words.name: words for words in named(classes, data)} if data in SETS else {}
-    if not p["class_words"] and not known:
-        raise InputError(
-            f"the book has no words for the classes of '{data}'; give class_words, a file with "
-            "a line for each class: name[, definition[, parent]]"
-        )
-    if p["class_words"]:
-        known |= {words.name: words for words in classes_of(p["class_words"])}
-    for name in classes:
-        if name not in known:
-            raise InputError(
-                f"class_words = '{p['class_words']}' has no line for the class '{name}' of "
-                f"'{data}'; add one: name[, definition[, parent]]"
-            )
-    return tuple(known[name] for name in classes)
-
-
-def unread(p: Mapping[str, Any], words: Sequence[ClassWords]) -> str:
-    """Return, in a sentence, which names the book's own generator has read no caption with, or "".
-
-    A check prints it before anything is made. Of another ``model`` nothing is known.
-    """
-    if p["model"]:
-        return ""
-    names = [name for name in dict.fromkeys(map(called, words)) if unknown_words(name)]
-    if not names:
-        return ""
-    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-    return (
-        f"The book's generator has read no caption with: {', '.join(names[:TOLD])}{more}. What "
-        "it draws of them may be anything; model takes another one, the folder of a diffusers "
-        "pipeline or its name on the Hub (-p model=...)."
-    )
-
-
-# -- What a chapter asks of its parameters ------------------------------------------------------
-
-
-def check_clones(
-    p: Mapping[str, Any], asked: Sequence[tuple[str, float]], data: str = "", part: str = ""
-) -> Summary:
-    """Return what the data are, once clones of them by forms and guidance scales can be made.
-
-    ``part`` is as for `recipe_of`.
-
-    Raises:
-        InputError: that names what cannot be.
-    """
-    data = data or p["data"]
-    summary = summary_of(p, data)
-    recipe, words = recipe_of(p, part), words_of(p, data, summary.classes)
-    for form, scale in asked:
-        check_form(words, form)
-        check_guidance(scale)
-    check_model(p)
-    check_tests(p)
-    needs.check_device(p["device"])
-    needs.check_extractor(p)
-    needs.check_backbone(p["backbone"], pretrained=False)
-    images = training_images(p, summary)
-    if images < summary.num_classes:
-        raise InputError(
-            f"set_size = {p['set_size']} and '{data}' has {summary.num_classes} classes; give an "
-            "image for each at least, or 0 for all"
-        )
-    side, crops = p["image_size"] or summary.side, recipe.views
-    count = min(recipe.batch_size, images) * (crops.global_views + crops.local_views)
-    precision = {"device": p["device"], "precision": recipe.precision}
-    needs.check_batch(precision, p["backbone"], crops.global_size or side, count, "global_size")
-    return summary
-
-
-def summary_of(p: Mapping[str, Any], data: str) -> Summary:
-    """Return what the data are; of a folder that is read image by image, names and numbers."""
-    folder = Path(data).expanduser()
-    if folder.is_dir() and p["image_size"] and "train" in (places := layout(folder)):
-        found = {part: files_of(place) for part, place in places.items()}
-        counts = {part: sum(map(len, of.values())) for part, of in found.items()}
-        if not held_in_memory(counts["train"], p["image_size"], 3):
-            classes = tuple(found["train"])
-            told = f"{p['image_size']} pixels, read when they are asked for"
-            return Summary(
-                folder.name, "class folders", "yours", len(classes), classes, counts, told,
-                side=p["image_size"],
-            )  # fmt: skip
-    return check(data, data_root=p["data_root"], image_size=p["image_size"])
-
-
-def check_tests(p: Mapping[str, Any]) -> None:
-    """Raise InputError unless the reader's own tests are folders by the names of tests."""
-    for name, path in source_paths(p["other_tests"]).items():
-        if name not in TESTS[1:]:
-            raise InputError(
-                f"other_tests has '{name}'{did_you_mean(name, TESTS[1:])}; give some of "
-                f"{', '.join(f'{test}=FOLDER' for test in TESTS[1:])}"
-            )
-        if not Path(path).expanduser().is_dir():
-            raise InputError(
-                f"other_tests: '{path}' is no folder; give one of class folders for '{name}'"
-            )
-
-
-def check_model(p: Mapping[str, Any]) -> None:
-    """Raise InputError if the pipeline is a folder that holds none; names are asked of the Hub."""
-    name = p["model"]
-    if not name:
-        web.kept(web.TEXT2IMAGE)
-        web.kept(web.CLIP)
-        return
-    folder = Path(name).expanduser()
-    looks_like_a_folder = name[0] in ".~/" or folder.is_dir()
-    if looks_like_a_folder and not (folder / "model_index.json").is_file():
-        raise InputError(
-            f"model = '{name}' is no folder of a diffusers pipeline (model_index.json); give one "
-            "that save_pretrained wrote, a name on the Hub, or '' for the book's own"
-        )
-
-
-def training_images(p: Mapping[str, Any], summary: Summary) -> int:
-    """Return how many photographs, or images of a clone of their size, are learned from."""
-    count = sum(n for split, n in summary.counts.items() if "train" in split)
-    return min(count, p["set_size"] or count)
-
-
 # -- Images -------------------------------------------------------------------------------------
-
-
-def held_in_memory(count: float, side: int, channels: int) -> bool:
-    """Return whether so many images are to be held, and not read from the disk again and again."""
-    return count * side**2 * channels < memory() / HELD
-
-
-def sets_of(p: Any, data: str) -> Splits | Parts:
-    """Return the parts of a data set; of a folder that no memory holds, parts that are read.
-
-    Such a folder has train and test. What is held out of it is the test, too: nothing is chosen
-    on it.
-    """
-    folder = Path(data).expanduser()
-    if folder.is_dir() and p.image_size and "train" in (places := layout(folder)):
-        of_class = files_of(places["train"])
-        if not held_in_memory(sum(map(len, of_class.values())), p.image_size, 3):
-            how = {"image_size": p.image_size, "name": folder.name}
-            parts = {part: of_folder(place, **how) for part, place in places.items()}
-            return Parts(parts["train"], parts.get("val", parts["test"]), parts["test"])
-    return load(data, data_root=p.data_root, image_size=p.image_size)
-
-
-class Parts(NamedTuple):
-    """The parts of a set whose images are read when they are asked for."""
-
-    train: Deferred
-    val: Deferred
-    test: Deferred
 
 
 def some(images: Images, count: int, *, seed: int = 0) -> ImageSet:

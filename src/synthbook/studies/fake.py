@@ -2,7 +2,8 @@
 
 Sariyildiz et al., Fake it till you make it (CVPR 2023). A chapter's experiment is a class: it
 unpacks the chapter's parameters ``p``, lists its ``jobs`` in order, and does one of them in
-``rows(*job)``. Its checks are ``check_...``; what the chapters share is in ``clones_by_name``.
+``rows(*job)``. Its checks are ``check_...``; what the chapters share is in ``clones_by_name``, and
+what they read of their parameters in ``given``.
 """
 
 from __future__ import annotations
@@ -31,14 +32,11 @@ from synthbook.studies.clones_by_name import (
     SINGLE,
     Bed,
     Images,
-    check_clones,
     grid,
     of_clone,
     some,
-    summary_of,
-    unread,
-    words_of,
 )
+from synthbook.studies.given import check_clones, summary_of, unread, words_of
 from synthbook.studies.rows import REAL, Rows, measured
 
 Job = tuple[Any, ...]

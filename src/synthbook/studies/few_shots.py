@@ -32,7 +32,8 @@ from synthbook.recognize.tuning import Run, TuningRecipe, tune
 from synthbook.recognize.unfreezing import tune_live
 from synthbook.settings import Whole, from_texts, settings
 from synthbook.studies import needs, web
-from synthbook.studies.clones_by_name import Images, check_model
+from synthbook.studies.clones_by_name import Images
+from synthbook.studies.given import check_model
 from synthbook.studies.ready import (
     BASIC,
     ENHANCED,

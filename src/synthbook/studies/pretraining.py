@@ -34,16 +34,8 @@ from synthbook.recognize.moco import MocoRecipe, check_queue
 from synthbook.recognize.pretrain import PretrainRecipe, SupervisedRecipe, made
 from synthbook.settings import from_texts, source_paths
 from synthbook.studies import needs, tasks, web
-from synthbook.studies.clones_by_name import (
-    Images,
-    check_model,
-    made_of,
-    sets_of,
-    some,
-    summary_of,
-    unread,
-    words_of,
-)
+from synthbook.studies.clones_by_name import Images, made_of, some
+from synthbook.studies.given import check_model, sets_of, summary_of, unread, words_of
 from synthbook.studies.ready import NONE, REAL, SYNTHETIC, generator_of
 from synthbook.studies.rows import Rows
 

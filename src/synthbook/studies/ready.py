@@ -21,14 +21,8 @@ from synthbook.generate.shots import shots_of
 from synthbook.recognize.clip import Encoded, Encoder, encoded, encoder
 from synthbook.recognize.heads import PHOTO, text_head
 from synthbook.studies import web
-from synthbook.studies.clones_by_name import (
-    Images,
-    made_of,
-    sets_of,
-    summary_of,
-    unread,
-    words_of,
-)
+from synthbook.studies.clones_by_name import Images, made_of
+from synthbook.studies.given import sets_of, summary_of, unread, words_of
 
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted

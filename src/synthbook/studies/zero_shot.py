@@ -29,7 +29,8 @@ from synthbook.recognize.tuning import Run, Tuned, TuningRecipe, tune
 from synthbook.recognize.unfreezing import tune_live
 from synthbook.settings import from_texts
 from synthbook.studies import clones_by_name, needs, web
-from synthbook.studies.clones_by_name import CHUNK, JUDGED, Bed, Images, check_model, some
+from synthbook.studies.clones_by_name import CHUNK, JUDGED, Bed, Images, some
+from synthbook.studies.given import check_model
 from synthbook.studies.ready import (
     BASIC,
     ENHANCED,
