@@ -18,6 +18,7 @@ from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.record.parameters import check_values
 from synthbook.studies import dip, dip_scale, few_images, frozen, kept
+from synthbook.studies.dip_models import Model
 
 FEW, WHOLE = "faces-diffaugment-dip", "caltech101-dip-supervised"
 
@@ -129,7 +130,7 @@ def test_what_began_with_another_gan_is_not_kept(short) -> None:
     how |= {"prior": study.name_of_prior(*job)}
     assert kept.find(*given, **how)
     assert kept.find(*given, **how | {"first": Path("another")}) is None
-    assert kept.of(study, *job[:3], dip.Model("FreezeD", "supervised")) is None
+    assert kept.of(study, *job[:3], Model("FreezeD", "supervised")) is None
 
 
 @pytest.mark.parametrize("chapter", ["41_dip_few_shot", "43_dip_large_scale"])

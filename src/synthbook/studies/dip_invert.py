@@ -35,7 +35,7 @@ from synthbook.measure.alike import (
 from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.randomness import derive, numpy_generator, torch_generator
 from synthbook.studies import frozen, kept
-from synthbook.studies.dip import FIRST, NONE
+from synthbook.studies.dip_models import FIRST, NONE
 from synthbook.studies.dip_scale import BASELINE, DIP, LargeScale, Model
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.inversions import (

@@ -28,7 +28,7 @@ from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.settings import from_texts
 from synthbook.studies import few_images, frozen
-from synthbook.studies.dip import NONE, untrained
+from synthbook.studies.dip_models import NONE, untrained
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.studies.mined import mined

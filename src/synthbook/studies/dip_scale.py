@@ -37,7 +37,7 @@ from synthbook.recognize.contrastive import ContrastiveRecipe, encoder, train_co
 from synthbook.settings import Count, Side, Width, from_texts, settings
 from synthbook.store import cached
 from synthbook.studies import few_images, frozen
-from synthbook.studies.dip import FIRST, NONE, untrained
+from synthbook.studies.dip_models import FIRST, NONE, untrained
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import LABELS, Asked, Finetuned
 from synthbook.studies.prim import check_gan, curve_rows, distance_rows, network_of, recipe_of

@@ -37,7 +37,8 @@ from synthbook.machine import say
 from synthbook.measure.features import Extractor
 from synthbook.store import commit
 from synthbook.studies import dip, dip_scale
-from synthbook.studies.dip import FROM_OTHERS, NONE, FewShot
+from synthbook.studies.dip import FewShot
+from synthbook.studies.dip_models import FROM_OTHERS, NONE
 from synthbook.studies.dip_scale import LargeScale
 from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
 from synthbook.sums import digest, sums_of
