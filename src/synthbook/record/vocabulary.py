@@ -1,4 +1,8 @@
-"""What a parameter's name means: its type, range and help, once for all chapters."""
+"""What a parameter's name means: its type, range and help, once for all chapters.
+
+It is one long table, so that whoever needs a parameter sees the names there are, and no name means
+two things.
+"""
 
 from __future__ import annotations
 
