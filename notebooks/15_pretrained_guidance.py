@@ -73,11 +73,11 @@ rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
-from synthbook.studies import remedies
+from synthbook.studies.pretrained_guidance import PretrainedGuidance, check_pretrained_guidance
 
 p = parameters("15_pretrained_guidance", globals())
-print(remedies.check_pretrained_guidance(p))
-print(remedies.PretrainedGuidance.plan(p))
+print(check_pretrained_guidance(p))
+print(PretrainedGuidance.plan(p))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training from the same weights on the same images, in points. Small dots are seeds, large ones their mean, bars its 95 % interval; open diamonds are the paper's figures for CIFAR-10 (LSGM above the diffusion model, StyleGAN-XL above the GAN). plain-eval is plain training with batch norm in evaluation mode, as in ASG and CSG. Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each network in training a panel with a line for each method and generator: the change in accuracy against plain training by plain training in evaluation mode, ASG, CSG, PG-L1 and PG-KL, with dots for seeds, an interval and a diamond for the paper's figure."}}
 from itertools import product
@@ -252,7 +252,7 @@ from synthbook.page.progress import progress
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
-experiment = remedies.PretrainedGuidance(p, real, device=device)
+experiment = PretrainedGuidance(p, real, device=device)
 for seed in progress(p.seeds_list, "seeds"):
     for row in experiment.rows(seed):
         run.add(**row)
@@ -391,11 +391,13 @@ print(f"Medians below 1 %, so hardly felt ({whose}): {'; '.join(weak) or 'none'}
 # was taken: where that is often, a still larger one might have been better.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real images by weight of the guidance: means over seeds and generators, with 95 % intervals over seeds. Solid: validation images, by which the weight is chosen. Dashed: test images, which choose nothing. Grey: plain training, on test images. Open circles: the weights that were taken, the larger the more seeds took them.", "name": "fig-15-lambda"}, "image": {"alt": "For each network in training a panel with accuracy against the weight of the guidance on a logarithmic axis, one solid and one dashed line with intervals for PG-KL and PG-L1 each, and a horizontal line for plain training."}}
+from synthbook.studies.pretrained_guidance import GUIDED
+
 table, whose = page.shown("top1_accuracy", part="sensitivity", train=families)
 of_plain, _ = page.shown(**TABLES)
 of_plain = matching(of_plain, method="plain", train=families)
 chosen, _ = page.shown("lambda_3", part="choice")
-weights = [name for name in remedies.GUIDED if name in {*p.methods, *table.method}]
+weights = [name for name in GUIDED if name in {*p.methods, *table.method}]
 tint = dict(zip(weights, figures.PALETTE[2:], strict=False))
 if whose:
     table, of_plain, chosen = named(table), named(of_plain), named(chosen)

@@ -74,11 +74,11 @@ synthetic_ratio: float = 0.0  # generated images for each real one; 0 for all th
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
 from synthbook.record.parameters import parameters
-from synthbook.studies import remedies
+from synthbook.studies.real_guidance import RealGuidance, check_real_guidance
 
 p = parameters("16_real_guidance", globals())
-print(remedies.check_real_guidance(p))
-print(remedies.RealGuidance.plan(p))
+print(check_real_guidance(p))
+print(RealGuidance.plan(p))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of two methods with the same seed, hence the same real and generated images and the same initial weights. Aug mixes both kinds of image; sum adds the gradients of equal batches of both, without a projection. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. If RG − sum spans zero, what lies between RG and Aug, a gain or a loss, is what equal batches do.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum."}}
 import matplotlib.pyplot as plt
@@ -295,7 +295,7 @@ from synthbook.page.progress import progress
 device = prepare(p.device, p.threads)
 real = load(p.data, data_root=p.data_root, image_size=p.image_size)
 run = Run(p)
-experiment = remedies.RealGuidance(p, real, device=device)
+experiment = RealGuidance(p, real, device=device)
 for seed in progress(p.seeds_list, "seeds"):
     for row in experiment.rows(seed):
         run.add(**row)
@@ -429,10 +429,12 @@ else:
 # is above *sum* too: A-GEM is the only one of the three that takes no step down the loss on real images.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real test images over the number of real training images a class, with 95 % intervals over seeds; the generated images are the same throughout. Look at where the lines meet, and at A-GEM, to which real images teach nothing.", "name": "fig-16-real-images"}, "image": {"alt": "A line chart for each generator: accuracy over real images a class on a logarithmic axis, one line for each of Aug, A-GEM, sum, RG and RG with Pretrained Guidance, with error bars."}}
+from synthbook.studies.real_guidance import ALL_OURS, METHODS_OF, TWO_STAGES, WEIGHTS
+
 table, whose = page.shown("top1_accuracy", part="real_images")
 if whose:
     table = by_generator(table)
-    known = remedies.METHODS_OF["real_images"]
+    known = METHODS_OF["real_images"]
     methods_shown = [method for method in known if method in set(table.method)]
     fig, axes = plt.subplots(1, len(families), figsize=(8, 3.9), sharey=True, squeeze=False)
     for ax, family in zip(axes[0], families, strict=True):
@@ -464,8 +466,10 @@ else:
 # of the guidance is that of this page's own run, and not chosen anew.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, as in the first figure, with generators that were trained on the same ten real images a kind as the classifier. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the signs with those of the first figure.", "name": "fig-16-same-images"}, "image": {"alt": "For each generator, differences in accuracy with intervals, of methods that were trained with images of generators that know only the few real images: sum, RG, PG-R and PG-F, and all together, each minus Aug, and RG minus sum."}}
-table, whose = page.shown("top1_accuracy", part=remedies.SAME_IMAGES)
-SAME_PAIRS = [*PAIRS[:3], ("PG-R+PG-F", "Aug"), (remedies.ALL_OURS, "Aug")]
+from synthbook.studies.image_sources import SAME_IMAGES
+
+table, whose = page.shown("top1_accuracy", part=SAME_IMAGES)
+SAME_PAIRS = [*PAIRS[:3], ("PG-R+PG-F", "Aug"), (ALL_OURS, "Aug")]
 if whose:
     differences(table, SAME_PAIRS, whose)
 else:
@@ -480,7 +484,7 @@ else:
 # (solid) show what such a choice is worth.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (dashed) and test images (solid), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy dashed and test accuracy solid for each generator."}}
-table, whose = page.shown("top1_accuracy", part="sensitivity", varied=[*remedies.WEIGHTS])
+table, whose = page.shown("top1_accuracy", part="sensitivity", varied=[*WEIGHTS])
 SPLITS = {"val": ("validation", "--"), "test": ("test", "-")}
 if whose:
     table = by_generator(table)
@@ -488,7 +492,7 @@ if whose:
     taken = {"lambda_1": [p.lambda_1], "lambda_2": [p.lambda_2]}
     taken["lambda_3"] = [*chosen.value] or p.lambda_3
     fig, axes = plt.subplots(1, 3, figsize=(8, 3.6), sharey=True)
-    for ax, name in zip(axes, remedies.WEIGHTS, strict=True):
+    for ax, name in zip(axes, WEIGHTS, strict=True):
         for place, (family, split) in enumerate(product(families, SPLITS)):
             curve = matching(table, generator=family, split=split, varied=name)
             curve = curve.pivot_table(index="weight", columns="seed", values="value")
@@ -525,7 +529,7 @@ if whose:
     if "second_stage" in table:
         table.loc[table.second_stage.eq("updates"), "method"] += ", updates"
     pairs = [(other, "RG") for other in ("RG per tensor", "sum", "PCGrad")]
-    pairs += [(f"{name}, updates", name) for name in remedies.TWO_STAGES]
+    pairs += [(f"{name}, updates", name) for name in TWO_STAGES]
     differences(table, pairs, whose, decimals=2)
 else:
     print("Neither recorded nor run here: -p parts methods,readings runs it.")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from synthbook.data import ImageSet, Splits
 from synthbook.gans.networks import create_discriminator, create_generator, save
 from synthbook.measure import features
+from synthbook.randomness import numpy_generator
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.rows import Row
-from synthbook.studies import few_images
+from synthbook.studies import few_images, remedies
+from synthbook.studies import training_sets as sets
 from synthbook.studies.few_images import Finetuned
 
 torch.set_num_threads(1)
@@ -116,3 +120,82 @@ def trainings(monkeypatch, tmp_path):
     monkeypatch.setattr(few_images, "finetuned", finetuned)
     monkeypatch.setattr(features, "extractor", lambda name, device="cpu", size=0: name)
     return asked
+
+
+# Chapters 15 and 16 on a miniature.
+
+P = {
+    "data": "digits", "data_root": "", "image_size": 0, "set_size": 0,
+    "sources": ("real", "diffusion", "gan"),
+    "backbone": "small_cnn", "pretrained": False, "epochs": 1, "batch_size": 8,
+    "learning_rate": 0.01, "input_size": 0, "precision": "float32",
+    "guide_backbone": "small_cnn", "guide_input_size": 8, "guide_pretrained": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def p15() -> dict[str, Any]:
+    """Return parameters with which chapter 15 trains a tiny network briefly."""
+    return P | {
+        "parts": ("scratch", "other_architecture", "sensitivity", "readings"),
+        "methods": ("plain", "ASG", "CSG", "PG-L1", "PG-KL"),
+        "large_set_size": 0, "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
+        "lambda_3_kl": (1.0,), "lambda_3_l1": (10.0,),
+        "scratch_epochs": 1, "scratch_learning_rate": 0.01,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def p16() -> dict[str, Any]:
+    """Return the like for chapter 16."""
+    return P | {
+        "parts": ("methods", "same_images", "real_images", "sensitivity", "readings"),
+        "methods": ("plain", "Aug", "A-GEM", "RG", "RG+PG-R+PG-F", "sum", "PCGrad"),
+        "lambda_1": 1.0, "lambda_2": 1.0, "lambda_3": (0.1,), "lambdas": (0.1, 1.0), "shots": 2,
+        "n_real": (2, 4), "synthetic_ratio": 0.0,
+    }  # fmt: skip
+
+
+def stripes(count: int, seed: int = 0) -> ImageSet:
+    """Return two classes: the upper or the lower half of the image is bright, on noise."""
+    pixels = numpy_generator(seed, "stripes").uniform(0, 0.6, (count, 8, 8, 1))
+    labels = np.arange(count) % 2
+    for k, label in enumerate(labels):
+        pixels[k, 4 * label : 4 * label + 4] += 0.4
+    return ImageSet((255 * pixels).astype(np.uint8), labels, ("up", "down"), "stripes")
+
+
+@pytest.fixture(name="stripes")
+def _stripes() -> Callable[..., ImageSet]:
+    """Return a function from a number and a seed to images of two classes."""
+    return stripes
+
+
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> Splits:
+    """Real images; the chapters' training sets are made-up ones, new for each seed."""
+
+    def training_sets(real, p, *, seed, device):
+        made = {"diffusion": stripes(16, 100 + seed), "gan": stripes(16, 200 + seed)}
+        return {k: SimpleNamespace(train=v) for k, v in ({"real": real.train} | made).items()}
+
+    def clone_of_few(family, few, p, *, count, seed, device):
+        assert len(few) == (p["shots"] * few.num_classes or 16)
+        return stripes(count, 300 + seed + len(family))
+
+    monkeypatch.setattr(sets, "training_sets", training_sets)
+    monkeypatch.setattr(sets, "clone_of_few", clone_of_few)
+    return Splits(stripes(16, 1), stripes(30, 2), stripes(40, 3))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """What is trained, a dict a training."""
+    calls, inner = [], remedies.remedy
+
+    def spy(network, name, **given):
+        calls.append({"network": network, "name": name, **given})
+        return inner(network, name, **given)
+
+    monkeypatch.setattr(remedies, "remedy", spy)
+    return calls

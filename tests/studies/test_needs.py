@@ -7,13 +7,15 @@ import pytest
 from synthbook import data, machine
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values
-from synthbook.studies import audit, drawn, image_sources, needs, prim, reasons, remedies
+from synthbook.studies import audit, drawn, image_sources, needs, prim, reasons
+from synthbook.studies.pretrained_guidance import check_pretrained_guidance
+from synthbook.studies.real_guidance import check_real_guidance
 
 CHECKS = {
     "11": image_sources.check_generators, "12": image_sources.check_sources,
     "13": image_sources.check_data,
-    "14": image_sources.check_what_an_image_teaches, "15": remedies.check_pretrained_guidance,
-    "16": remedies.check_real_guidance, "51": drawn.check_synthesizer, "52": prim.check_transfer,
+    "14": image_sources.check_what_an_image_teaches, "15": check_pretrained_guidance,
+    "16": check_real_guidance, "51": drawn.check_synthesizer, "52": prim.check_transfer,
     "53": reasons.check_reasons, "61": audit.check_inputs,
 }  # fmt: skip
 BAD = [

@@ -1,0 +1,135 @@
+"""What the experiments of chapters 15 and 16 have in common: they make the rows that they plan."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import pytest
+
+from synthbook.data import Splits
+from synthbook.recognize.methods import METHODS
+from synthbook.studies.plans import Experiment, best, method_settings
+from synthbook.studies.pretrained_guidance import PretrainedGuidance
+from synthbook.studies.real_guidance import ALL_OURS, RealGuidance
+
+
+@pytest.fixture(params=[PretrainedGuidance, RealGuidance])
+def kind(request: pytest.FixtureRequest) -> type[Experiment]:
+    return request.param
+
+
+@pytest.fixture
+def p(kind: type[Experiment], p15: dict, p16: dict) -> dict:
+    return p15 if kind is PretrainedGuidance else p16
+
+
+def values(rows: list[dict], **where) -> list[float]:
+    return [row["value"] for row in rows if where.items() <= row.items()]
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name"),
+    [("15_pretrained_guidance", "PretrainedGuidance"), ("16_real_guidance", "RealGuidance")],
+)
+def test_the_plan_of_every_scale_needs_no_torch_and_has_the_papers_table(chapter, name) -> None:
+    code = (
+        f"import sys; from synthbook.studies.{chapter[3:]} import {name}\n"
+        "from synthbook.record.chapters import find\n"
+        "from synthbook.record.parameters import check_values\n"
+        f"for scale in find('{chapter}').scales:\n"
+        f"    print(scale, {name}.plan(check_values('{chapter}', {{}}, scale)))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    whole = found.stdout.partition("\npaper ")[2].partition("\nsmall")[0]
+    table = next(line for line in whole.splitlines() if line.split(":")[0].strip() in MAIN)
+    names = table.replace(",", " ").replace(";", " ").split()
+    assert set(names) >= TABLES[name]
+
+
+MAIN = {"tables", "methods"}
+TABLES = {  # every row of Tables 2 and 3, and of Table 4
+    "PretrainedGuidance": {"plain", "ASG", "CSG", "PG-L1", "PG-KL", "real"},
+    "RealGuidance": {
+        "plain", "real", "Adp", "Aug", "ADDA", "DADA", "DANN", "LTDA", "A-GEM", "PG-R+PG-F", "RG",
+        "RG+PG-R", "RG+PG-F", "RG+PG-R+PG-F",
+    },
+}  # fmt: skip
+
+
+def identities(rows: Iterable[dict]) -> Counter[frozenset]:
+    return Counter(frozenset(row.items() - {("value", row.get("value"))}) for row in rows)
+
+
+GRID = {"lambda_3": (0.1, 1.0), "lambda_3_kl": (1.0, 100.0), "lambda_3_l1": (10.0,)}
+
+
+@pytest.mark.parametrize("changes", [{}, GRID, {"sources": ("real", "gan"), "shots": 0} | GRID])
+def test_a_run_makes_the_rows_and_trainings_that_were_planned(
+    kind, p, changes, real: Splits, trained: list[dict]
+) -> None:
+    p |= {"seeds": 2, "first_seed": 4} | changes
+    plan, experiment = kind.plan(p), kind(p, real)
+    rows = [row for seed in (4, 5) for row in experiment.rows(seed)]
+    assert identities(rows) == identities(plan.rows)
+    assert len(trained) == plan.trainings
+    assert str(plan).startswith(f"To do: {plan.trainings} trainings, {len(rows)} rows")
+
+
+def test_the_best_weight_has_the_largest_mean_and_is_the_smallest_of_equals() -> None:
+    assert best({1.0: [80, 90], 0.1: [70, 71], 10.0: [90, 80]}) == 1.0
+    assert best({10.0: [85, 86], 1.0: [80, 90]}) == 10.0
+
+
+def test_the_weight_is_chosen_on_validation_images_and_then_taken(
+    kind, p, real: Splits, trained: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p |= GRID
+    rows = list(kind(p, real).rows(5))
+    chosen = [row for row in rows if row["metric"] == "lambda_3"]
+    # Chapter 15 has a grid of two weights for KL in two networks, chapter 16 one for all.
+    assert len(chosen) == (2 if kind is PretrainedGuidance else 1)
+    for row in chosen:
+        alike = {k: row[k] for k in ("method", "backbone", "part", "guide") if k in row}
+        grid = defaultdict(list)
+        for other in rows:
+            if other["metric"] == "top1_accuracy" and alike.items() <= other.items():
+                assert other["split"] == "val"
+                grid[other["lambda_3"]].append(other["value"])
+        assert all(len(values) == 2 for values in grid.values())  # of both generators
+        assert row["value"] == best(grid)
+    where = {"part": "tables" if kind is PretrainedGuidance else "methods", "train": "gan"}
+    name, where = ("PG-KL", where) if kind is PretrainedGuidance else (ALL_OURS, {})
+    shares = [r for r in rows if r["metric"] == "guidance_gradient_share" and r["method"] == name]
+    assert all(row["value"] > 0 for row in shares)
+    taken = [r for r in rows if r["method"] == name and r["part"] in ("tables", "methods")]
+    varied = [r for r in rows if r["part"] == "sensitivity" and r["method"] == name]
+    for row in taken:
+        weight = {r.get("guide"): r["value"] for r in chosen}[row.get("guide")]
+        same = {k: row[k] for k in ("train", "split", "metric", "guide") if k in row}
+        like = {"lambda_3": weight} if "guide" in row else {"varied": "lambda_3", "weight": weight}
+        if found := values(varied, **same, **like):
+            assert found == [row["value"]]
+
+
+def test_rows_say_which_weight_was_given_and_not_which_was_chosen(kind, p) -> None:
+    def weights(p: dict) -> set[float | None]:
+        rows = [row for row in kind.plan(p).rows if row["part"] == kind.main]
+        for row in rows:
+            assert ("lambda_3" not in row) or METHODS[row["method"]].guided
+        return {row.get("lambda_3") for row in rows if METHODS[row["method"]].guided}
+
+    given = {"PG-KL": 1.0, "PG-L1": 10.0, ALL_OURS: 0.1}
+    assert weights(p) == {given[name] for name in p["methods"] if METHODS[name].guided}
+    several = dict.fromkeys(("lambda_3", "lambda_3_kl", "lambda_3_l1"), (1.0, 2.0))
+    assert weights(p | several) == {None}
+
+
+def test_numbers_of_methods_are_set_by_name_or_for_all_that_have_them() -> None:
+    given = ("ADDA.discriminator_width=9", "first_share=0.5", "RG.per_layer=true")
+    p = {"methods": ("plain", "Adp", "DADA"), "method_settings": given}
+    found = {"ADDA": {"discriminator_width": 9}, "RG": {"per_layer": True}}
+    assert method_settings(p) == found | {name: {"first_share": 0.5} for name in ("Adp", "DADA")}

@@ -1,0 +1,149 @@
+"""The experiment of chapter 16 on a miniature: which rows, of which trainings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthbook.data import Splits
+from synthbook.errors import InputError
+from synthbook.studies.real_guidance import (
+    ALL_OURS,
+    RealGuidance,
+    check_real_guidance,
+    generator_knows,
+)
+
+TRAIN = "real_few+gan"
+
+
+def values(rows: list[dict], **where) -> list[float]:
+    return [row["value"] for row in rows if where.items() <= row.items()]
+
+
+def test_what_a_generator_knows_beside_the_classifiers_images(p16: dict) -> None:
+    assert generator_knows(p16, "gan", 2) == generator_knows(p16, "gan", None) == "all"
+    assert generator_knows(p16, "gan", 0) == "same"
+    assert generator_knows(p16 | {"set_size": 10}, "gan", 0) == "all"
+    assert generator_knows(p16 | {"sources": ("real", "mine=a.npz")}, "mine", 0) == "unknown"
+
+
+@pytest.mark.usefixtures("all_kept")
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sources": ("gan", "diffusion")}, "give real and a generator"),
+        ({"methods": ("plain", "RG")}, "none of those of the part sensitivity"),
+        ({"shots": 31}, "shots = 31 of some 30 images a class"),
+        ({"set_size": 100, "shots": 20}, "shots = 20 of some 10 images a class"),
+        ({"n_real": (2, 40)}, "n_real = 40"),
+        ({"synthetic_ratio": 20.0}, "give at most 15"),
+        ({"sources": ("real", "mine=.")}, "the part same_images"),
+    ],
+)
+def test_parameters_of_chapter_16_that_do_not_fit_are_refused(p16: dict, values, message) -> None:
+    assert check_real_guidance(p16).num_classes == 10
+    with pytest.raises(InputError, match=message):
+        check_real_guidance(p16 | values)
+    unused = p16 | {"parts": ("methods",), "n_real": (2, 40), "methods": ("plain",)}
+    check_real_guidance(unused)  # what a part needs is asked only where it runs
+
+
+def test_rows_of_chapter_16(p16: dict, real: Splits, trained: list[dict], distinct) -> None:
+    experiment = RealGuidance(p16, real)
+    rows = distinct(experiment.rows(5))
+    where = {"part": "methods", "metric": "top1_accuracy"}
+    assert len(values(rows, **where)) == 2 * 7 + 2
+    for source in ("diffusion", "gan", "real", "real_few"):
+        assert len(values(rows, method="plain", train=source, **where)) == 1
+    ours = values(rows, method="RG", train="real_few+gan", **where)
+    where = {"method": "RG", "metric": "top1_accuracy"}
+    for part, setting in (("real_images", {"n_real": 2}), ("readings", {"per_layer": False})):
+        assert values(rows, part=part, **where, **setting)[1:] == ours
+    where = {"part": "sensitivity", "split": "test", "metric": "top1_accuracy", "train": TRAIN}
+    for name, usual in (("lambda_1", 1.0), ("lambda_2", 1.0), ("lambda_3", 0.1)):
+        assert len(values(rows, varied=name, **where)) == 2
+        same = {"method": ALL_OURS, "train": TRAIN, "metric": "top1_accuracy", "part": "methods"}
+        assert values(rows, varied=name, weight=usual, **where) == values(rows, **same)
+    assert len(values(rows, part="real_images", metric="top1_accuracy")) == 2 * 5 * 2
+    assert len(values(rows, part="real_images", metric="share_projected")) == 2 * 3 * 2
+    assert len(values(rows, part="readings", metric="top1_accuracy")) == 2 * 4
+    assert len(values(rows, part="same_images", metric="top1_accuracy")) == 2 * 7
+    where = {"part": "same_images", "generator_knows": "same", "metric": "top1_accuracy"}
+    assert len(values(rows, method="plain", train="gan", **where)) == 1  # without real images
+    weights = [row["lambda_3"] for row in rows if row.get("varied") and "lambda_3" in row]
+    assert set(weights) == {0.1}  # where another weight is varied
+    assert values(rows, method="Aug", metric="relative_cost") == [1.0, 1.0]
+    angles = values(rows, method="RG", metric="mean_cosine", train=TRAIN, part="methods")
+    assert angles == [np.mean(experiment.histories["RG", TRAIN, 5].extra["cosine"])]
+    knows = {(row["part"], row.get("generator_knows")) for row in rows if "+" in row["train"]}
+    assert knows == {(part, "same" if part == "same_images" else "all") for part in p16["parts"]}
+    assert {row["train"] for row in rows if "generator_knows" not in row} == {"real", "real_few"}
+    # Nothing is trained twice, and all in equal time.
+    # methods, generators of the few, n_real 4, other weights, per layer
+    alone, both = 2 + 2 + 2, 2 * (6 + 6 + 5 + 3 + 1)
+    assert len(trained) == alone + both
+    assert {call["updates"] for call in trained} == {2}
+
+
+def test_the_images_of_chapter_16(p16: dict, real: Splits, trained: list[dict]) -> None:
+    p = p16 | {"parts": ("methods",), "methods": ("plain", "Aug"), "synthetic_ratio": 2.0}
+    p |= {"sources": ("real", "diffusion")}
+    list(RealGuidance(p, real).rows(0))
+    sizes = [
+        tuple(len(call[name]) if call[name] else 0 for name in ("real", "synthetic"))
+        for call in trained
+    ]
+    # The few real ones alone, timed with Aug; all of them; generated ones alone.
+    assert sizes == [(4, 0), (4, 8), (16, 0), (0, 8)]
+    assert {call["guide"] for call in trained} == {None}
+    trained.clear()
+    rows = list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 0.5}, real).rows(0))
+    assert [len(call["synthetic"]) for call in trained if call["synthetic"]] == [8, 8]
+    assert all(call["real"] is real.train for call in trained if call["real"])
+    assert {row["generator_knows"] for row in rows if "generator_knows" in row} == {"same"}
+
+
+def test_too_few_images_of_a_class_stop_before_anything_is_trained(p16: dict, real: Splits) -> None:
+    with pytest.raises(InputError, match="images"):
+        RealGuidance(p16 | {"shots": 9}, real)
+
+
+def test_few_real_images_are_training_images(p16: dict, real: Splits, trained: list[dict]) -> None:
+    p = p16 | {"parts": ("methods",), "methods": ("plain", "Aug"), "sources": ("real", "gan")}
+    list(RealGuidance(p, real).rows(0))
+    shown = {x.tobytes() for call in trained if call["real"] for x in call["real"].images}
+    assert shown
+    assert shown <= {x.tobytes() for x in real.train.images}
+
+
+def test_a_run_takes_the_numbers_of_methods(p16: dict, real: Splits, trained: list[dict]) -> None:
+    given = ("Adp.second_stage=updates", "RG.lambda_1=0.5")
+    p = p16 | {"parts": ("methods", "readings"), "methods": ("Adp", "RG", "sum")}
+    list(RealGuidance(p | {"method_settings": given}, real).rows(0))
+    names = [call["name"] for call in trained]
+    stages = [call["second_stage"] for call in trained if call["name"] == "Adp"]
+    assert sorted(stages) == ["epochs"] * 2 + ["updates"] * 2
+    assert {call["lambda_1"] for call in trained if call["name"] == "RG"} == {0.5}
+    assert {call["lambda_1"] for call in trained if call["name"] == "sum"} == {1.0}
+    assert names.count("sum") == 2
+
+
+@pytest.mark.usefixtures("all_kept")
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("DANN", "write METHOD.number=value"),
+        ("DAN.discriminator_width=9", "did you mean 'DANN'"),
+        ("DANN.discriminator_widht=9", "did you mean 'discriminator_width'"),
+        ("meta_rate=9", "no method asked for has a number 'meta_rate'"),
+        ("DANN.discriminator_width=wide", "discriminator_width is a int, as 64"),
+        ("DANN.discriminator_width=0", "discriminator_width is 0; give at least 1"),
+        ("RG+PG-R.distance=l3", "distance .l3. is not known; choose one of cosine, l2"),
+    ],
+)
+def test_wrong_numbers_of_methods_are_named_before_anything_is_trained(
+    p16: dict, entry, message
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check_real_guidance(p16 | {"method_settings": (entry,)})
