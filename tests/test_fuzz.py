@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 
 from synthbook import cli
-from synthbook.press import execute
+from synthbook.press import execute, rehearsal
 from synthbook.record.chapters import chapters, declared
 from synthbook.record.vocabulary import kind_of
 from synthbook.settings import choices, schema_of
@@ -101,7 +101,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """No kernel, no swallowed fault of a checking cell, a folder of its own; the list gets runs."""
     ran: list[str] = []
     monkeypatch.setattr(execute, "run", lambda chapter, *_, **__: ran.append(chapter.name) or "")
-    monkeypatch.setattr(cli, "_rehearse", cli._checking_cell)
+    monkeypatch.setattr(rehearsal, "rehearse", rehearsal.checking_cell)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("SYNTHBOOK_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -176,8 +176,8 @@ def test_refusals_of_the_command_in_a_row(tmp_path):
 
 # The command, but for its kernel: what is accepted ends where a run would begin.
 _COMMAND = (
-    "import sys; from synthbook import cli; from synthbook.press import execute;"
-    "execute.run = lambda *_, **__: ''; cli._rehearse = cli._checking_cell;"
+    "import sys; from synthbook import cli; from synthbook.press import execute, rehearsal;"
+    "execute.run = lambda *_, **__: ''; rehearsal.rehearse = rehearsal.checking_cell;"
     "sys.exit(cli.main(['run', *sys.argv[1:]]))"
 )
 

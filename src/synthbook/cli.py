@@ -201,6 +201,7 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     """
     import time
 
+    from synthbook.press import rehearsal
     from synthbook.press.execute import run
     from synthbook.record.chapters import MINI, declared, find, scale_values
     from synthbook.record.parameters import check_values
@@ -216,21 +217,21 @@ def run_chapter(given: argparse.Namespace) -> int | None:
         name, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
-        values[name.strip()] = _value(value.strip(), types.get(name.strip(), ""))
+        values[name.strip()] = rehearsal.value_of(value.strip(), types.get(name.strip(), ""))
     checked = check_values(chapter.name, values, given.scale)
-    if given.scale == MINI and (fit := _fitting(checked, set(types) - set(values))):
-        values = fit | values
+    if given.scale == MINI and (images := _own_images(checked)):
+        values = rehearsal.fitted(images, set(types) - set(values)) | values
         checked = check_values(chapter.name, values)
     if given.dry_run:
         from synthbook.press.plan import plan
 
         print(plan(checked, given.scale), flush=True)
         try:
-            said = _rehearse(chapter.script, values)
+            said = rehearsal.rehearse(chapter.script, values)
         except InputError as error:
             raise InputError(f"as things are, this run would stop at once: {error}") from None
         return print(said, end="", file=sys.stderr)
-    said = _rehearse(chapter.script, values)
+    said = rehearsal.rehearse(chapter.script, values)
     output = given.output or root() / "_build" / "runs" / f"{chapter.name}-{checked.hash}.ipynb"
     if output.suffix != ".ipynb":
         raise InputError(f"--output {output} is no name of a notebook; end it in .ipynb")
@@ -238,7 +239,7 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     check_writable(output, "the notebook")
     check_writable(saved, "the record of the run")
     if given.output:
-        _check_replaceable(output, saved)
+        rehearsal.check_replaceable(output, saved)
     print(said, end="", file=sys.stderr, flush=True)
     start = time.monotonic()
 
@@ -262,94 +263,28 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     return int(bool(fault))
 
 
-def _check_replaceable(output: Path, saved: Path) -> None:
-    """Raise InputError if a notebook, or the record beside it, would replace what no run wrote."""
-    try:
-        record = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else None
-        ours = record is None or {"chapter", "provenance"} <= record.keys()
-    except (ValueError, AttributeError):
-        ours = False
-    if not ours or (record is None and output.exists()):
-        raise InputError(
-            f"--output {output} would replace '{output if ours else saved}', which no run wrote; "
-            "give another name, or remove it"
-        )
+def _own_images(parameters: Parameters) -> int:
+    """Return how many images of the reader's own a run trains on; 0 for the book's own data.
 
-
-def _fitting(parameters: Parameters, free: set[str]) -> dict[str, Any]:
-    """Return what fits images of the reader's own, of parameters that were not given; say so.
-
-    The book's own data keep the chapter's defaults, and so does what has no such parameters.
+    0 too for what has no such parameters, and for images that cannot be read.
     """
     from synthbook.data import available, check
     from synthbook.generate.cards import FAMILIES
-    from synthbook.press.execute import fitting
 
     data = parameters.get("data")
     if not data or data in {e["name"] for e in available()} or not Path(data).exists():
-        return {}
+        return 0
     how = {
         name: parameters[name] for name in ("image_size", "skip_unreadable") if name in parameters
     }
     try:
         counts = check(data, **how).counts
     except InputError:
-        return {}  # the chapter's own check says what is wrong, and what to do
+        return 0  # the chapter's own check says what is wrong, and what to do
     # With test images of their own all others are trained on, but by a generator of the book.
     whole = parameters.get("test") and parameters.get("samples") not in FAMILIES
     images = sum(number for part, number in counts.items() if whole or "train" in part)
-    images = min(images, parameters.get("train_images") or images)
-    fit = {name: value for name, value in fitting(images).items() if name in free}
-    if fit:
-        written = {k: ",".join(v) if isinstance(v, list) else v for k, v in fit.items()}
-        texts = " ".join(f"-p {name}={value}" for name, value in written.items())
-        print(f"to fit {images:,} training images, unless given: {texts}", file=sys.stderr)
-    return fit
-
-
-def _value(text: str, kind: str) -> Any:
-    """Return the value that a text on the command line means for a parameter of a type."""
-    from synthbook.texts import read_yaml
-
-    if kind == "str" and not text.startswith(("'", '"')):
-        return text  # a folder may be called 2024, or 2024-13-45
-    try:
-        value = read_yaml(text) if text else ""
-        if kind == "float" and isinstance(value, str) and value.isascii():
-            value = float(value)  # also inf and nan, which are refused by their range
-    except ValueError:
-        return text
-    return text if kind == "str" and not isinstance(value, str) else value
-
-
-def _rehearse(script: Path, values: dict[str, Any]) -> str:
-    """Run the chapter's own checking cell here, before a kernel starts, for its InputError.
-
-    Any other fault is left to the kernel, which shows it whole. Returns what the cell prints.
-    """
-    try:
-        return _checking_cell(script, values)
-    except InputError:
-        raise
-    except Exception:
-        return ""
-
-
-def _checking_cell(script: Path, values: dict[str, Any]) -> str:
-    from contextlib import redirect_stdout
-    from io import StringIO
-
-    from synthbook.record.chapters import CHECKS, cells
-
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    printed = StringIO()
-    for cell in cells(script):
-        declares = "parameters" in cell.tags
-        if cell.kind == "code" and (declares or CHECKS.search(cell.source)):
-            with redirect_stdout(printed):
-                exec(compile(cell.source, str(script), "exec"), namespace)
-            namespace |= values if declares else {}
-    return printed.getvalue()
+    return min(images, parameters.get("train_images") or images)
 
 
 def verify_chapters(given: argparse.Namespace) -> int:

@@ -27,15 +27,6 @@ SAFE_PATH = "PYTHONSAFEPATH"  # asks Python to keep the working folder out of sy
 SIZE_LIMIT = 480_000  # bytes that an executed notebook may have
 
 
-def fitting(images: int) -> dict[str, Any]:
-    """Return values of parameters that fit ``images`` photographs of a reader's own, by name.
-
-    Samples are drawn by class: the filter cannot wait for a class that comes seldom. Classifiers
-    take some 200 steps.
-    """
-    return {"unconditional": [], "epochs": min(max(round(200 * 64 / images), 10), 100)}
-
-
 def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool = False) -> str:
     """Run a chapter with parameters that were checked; return "", or what went wrong.
 
