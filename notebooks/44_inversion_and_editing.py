@@ -314,8 +314,8 @@ else:
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "For each unseen image on the left, what is drawn of its features with seven draws of noise (the same in each column). In a line the prior is the same, in a column the noise. Which of them says what is shown?", "name": "fig-44-noise"}, "image": {"alt": "A grid of small images: unseen photographs in the first column and seven generated images beside each."}}
 lines, with_prior = [], [model for model in study.of_seed(seed) if model.prior != "none"]
 for model in with_prior:
-    made = study.variants(study.gan(seed, model), seed, 4, 7)
-    for k, query in enumerate(study.queries(seed)[:4]):
+    made = study.variants(study.gan(seed, model), seed, 3, 7)
+    for k, query in enumerate(study.queries(seed)[:3]):
         name = figures.label(dip_invert.shown(model)) if k == 0 else ""
         lines.append((name, np.concatenate([query[None], made[k]])))
 sheet(lines, 8, 0.5)
@@ -342,11 +342,11 @@ sheet(lines, 9)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, each edit of them, and below it what is drawn of its features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Pairs of rows of small images: edited photographs, and below them the generated images; pairs for no edit, paste, erase, sketch and grey."}}
 lines = []
 for edit in dip_invert.EDITS if with_prior else ():
-    lines.append((dip_invert.EDIT_NAMES[edit], study.edited(seed, edit)[:8]))
+    lines.append((dip_invert.EDIT_NAMES[edit], study.edited(seed, edit)[:6]))
     for model in with_prior:
         name = figures.label(dip_invert.shown(model))
-        lines.append((name, study.answers(seed, model, edit, 8)))
-sheet(lines, 8)
+        lines.append((name, study.answers(seed, model, edit, 6)))
+sheet(lines, 6)
 
 # %% [markdown]
 # ## The tables
