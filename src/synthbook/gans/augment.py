@@ -22,20 +22,39 @@ def diff_augment(images: Tensor, policy: str, draw: torch.Generator) -> Tensor:
     side in both directions, zeros enter. Cutout: a square of half the side, with its centre
     anywhere, becomes zero (Zhao et al. 2020, Appendix). ``draw`` is a generator on the CPU.
     """
-    names = augmentations(policy)
+    return augmented(images, policy, draws(policy, len(images), images.shape[2:], draw))
+
+
+def draws(policy: str, count: int, sides: Sequence[int], draw: torch.Generator) -> list[Tensor]:
+    """Return what is random in the augmentation of ``count`` images of ``sides``: on the CPU.
+
+    For colour float [3, count]; for translation and for cutout two int64 [count, 1] each.
+    """
+    names, drawn = augmentations(policy), []
     if "color" in names:
-        images = color(images, torch.rand(3, len(images), generator=draw).to(images))
+        drawn.append(torch.rand(3, count, generator=draw))
+    bounds: list[tuple[int, int]] = []
+    if "translation" in names:
+        bounds += [(-most, most) for most in _shifts(sides)]
+    if "cutout" in names:
+        # The centre may be any pixel, and with an even square also the far edge.
+        cuts = zip(sides, _cuts(sides), strict=True)
+        bounds += [(-(cut // 2), side - cut % 2 - cut // 2) for side, cut in cuts]
+    drawn += [torch.randint(low, high + 1, (count, 1), generator=draw) for low, high in bounds]
+    return drawn
+
+
+def augmented(images: Tensor, policy: str, drawn: Sequence[Tensor]) -> Tensor:
+    """Return images [N, C, H, W] augmented as ``draws`` says (`diff_augment`)."""
+    names, left = augmentations(policy), iter(drawn)
+    if "color" in names:
+        images = color(images, next(left).to(images))
     if "translation" not in names and "cutout" not in names:
         return images
     sides, device = images.shape[2:], images.device
     kept = True
-
-    def whole(low: int, high: int) -> Tensor:
-        return torch.randint(low, high + 1, (len(images), 1), generator=draw).to(device)
-
     if "translation" in names:
-        most = [int(side * SHIFT + 0.5) for side in sides]
-        shifts = [whole(-m, m) for m in most]
+        shifts = [next(left).to(device) for _ in sides]
         # The row and the column that each place is filled from, [N, side].
         rows, columns = (
             torch.arange(s, device=device) + k for s, k in zip(sides, shifts, strict=True)
@@ -46,14 +65,22 @@ def diff_augment(images: Tensor, policy: str, draw: torch.Generator) -> Tensor:
         index = source.flatten(1)[:, None].expand(-1, images.shape[1], -1)
         images = images.flatten(2).gather(2, index).view_as(images)
     if "cutout" in names:
-        cuts = [int(side * CUT + 0.5) for side in sides]
-        # The centre may be any pixel, and with an even square also the far edge.
-        firsts = [whole(-(c // 2), s - c % 2 - c // 2) for s, c in zip(sides, cuts, strict=True)]
+        firsts = [next(left).to(device) for _ in sides]
         rows, columns = (
             torch.arange(s, device=device) - k for s, k in zip(sides, firsts, strict=True)
         )
-        kept = kept & ~_box(rows, columns, cuts)
+        kept = kept & ~_box(rows, columns, _cuts(sides))
     return images * kept[:, None]
+
+
+def _shifts(sides: Sequence[int]) -> list[int]:
+    """Return by how many pixels images are moved at most, along each side."""
+    return [int(side * SHIFT + 0.5) for side in sides]
+
+
+def _cuts(sides: Sequence[int]) -> list[int]:
+    """Return the sides of what is cut out."""
+    return [int(side * CUT + 0.5) for side in sides]
 
 
 def color(images: Tensor, draws: Tensor) -> Tensor:

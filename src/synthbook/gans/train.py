@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from synthbook.errors import InputError
-from synthbook.gans.augment import augmentation
+from synthbook.gans.augment import augmented, draws
 from synthbook.gans.batches import ImageStream, Real
 from synthbook.gans.extra import Extra
 from synthbook.gans.losses import LOSSES, PathLength, lazy_adam, r1_penalty
 from synthbook.gans.networks import ARCHITECTURES, create_config
 from synthbook.gans.recipes import GanRecipe, Training
+from synthbook.gans.replay import Replayed, can_replay, recordable, set_rate
 from synthbook.gans.sampling import set_standing_statistics
 from synthbook.gans.transfer import freeze
-from synthbook.randomness import seeded, torch_generator
+from synthbook.randomness import derive, seeded
 from synthbook.training import (
     OnStep,
     Watch,
@@ -155,7 +156,7 @@ def train(
             groups = optimizer.state_dict()["param_groups"]  # with this recipe's rates
             state = {"state": optimizers[name]["state"], "param_groups": groups}
             optimizer.load_state_dict(copy.deepcopy(state))
-    loss, augment, path_length = LOSSES[recipe.loss], augmentation(recipe.augment), PathLength()
+    loss, path_length = LOSSES[recipe.loss], PathLength()
 
     def snapshot() -> nn.Module:
         """Return a copy of the averaged generator, ready to make images."""
@@ -182,15 +183,55 @@ def train(
     if evaluate and not curve:
         curve.append((0, dict(evaluate(modules["best"], 0))))
 
+    draw = torch.Generator()  # on the CPU: the same on any device
+    inner = torch.Generator(device)  # of the networks
+
+    def augment_draws(count: int) -> list[Tensor]:
+        """Return what is random in the augmentation of so many images."""
+        return draws(recipe.augment, count, (config.image_size,) * 2, draw)
+
+    def discriminator_step(
+        real: Tensor, latents: Tensor, condition: Tensor | None, *drawn: Tensor
+    ) -> Tensor:
+        with mixed(recipe.precision, device):
+            with torch.no_grad():
+                fake = generator(latents, condition, inner)
+            both = augmented(torch.cat([real, fake]), recipe.augment, drawn)
+            twice = None if condition is None else torch.cat([condition, condition])
+            logits, fake_logits = discriminator(both, twice).float().chunk(2)
+            d_loss = loss.discriminator(logits, fake_logits)
+            if recipe.consistency:
+                change = discriminator(real, condition).float() - logits
+                d_loss = d_loss + recipe.consistency * change.square().mean()
+            if extra:
+                d_loss = d_loss + extra.discriminator_loss(discriminator, *both.chunk(2), draw)
+        _update(d_optimizer, d_loss)
+        return d_loss.detach()
+
+    def generator_step(latents: Tensor, condition: Tensor | None, *drawn: Tensor) -> Tensor:
+        with mixed(recipe.precision, device):
+            fake = augmented(generator(latents, condition, inner), recipe.augment, drawn)
+            g_loss = loss.generator(discriminator(fake, condition).float())
+            if extra:
+                g_loss = g_loss + extra.generator_loss(discriminator, fake, draw)
+        _update(g_optimizer, g_loss)
+        return g_loss.detach()
+
+    if not extra and can_replay(recipe, generator, device):
+        recordable(g_optimizer)
+        recordable(d_optimizer)
+        discriminator_step = Replayed(discriminator_step, device)
+        generator_step = Replayed(generator_step, device)
+
     for step in range(first, recipe.steps):
         if watch and watch.over:
             break
-        draw = torch_generator(seed, "step", step)  # on the CPU: the same on any device
-        inner = torch_generator(seed, "inside the networks", step, device=device)
+        draw.manual_seed(derive(seed, "step", step))
+        inner.manual_seed(derive(seed, "inside the networks", step))
         factor = learning_rate_factor(recipe.schedule, step, recipe.steps)
         factor *= watch.rate_factor if watch else 1.0
-        g_optimizer.param_groups[0]["lr"] = g_rate * factor
-        d_optimizer.param_groups[0]["lr"] = d_rate * factor
+        set_rate(g_optimizer, g_rate * factor)
+        set_rate(d_optimizer, d_rate * factor)
         if extra:
             extra.renew(step, discriminator)
 
@@ -203,25 +244,15 @@ def train(
             latents = torch.randn(recipe.batch_size, config.latent, generator=draw).to(device)
             real = normalise(real_images.images(which))
             real = flip_some(real, draw) if recipe.flip else real
-            with mixed(recipe.precision, device):
-                with torch.no_grad():
-                    fake = generator(latents, condition, inner)
-                both = augment(torch.cat([real, fake]), draw)
-                twice = None if condition is None else torch.cat([condition, condition])
-                logits, fake_logits = discriminator(both, twice).float().chunk(2)
-                d_loss = loss.discriminator(logits, fake_logits)
-                if recipe.consistency:
-                    change = discriminator(real, condition).float() - logits
-                    d_loss = d_loss + recipe.consistency * change.square().mean()
-                if extra:
-                    d_loss = d_loss + extra.discriminator_loss(discriminator, *both.chunk(2), draw)
-            _update(d_optimizer, d_loss)
-        computed = {"discriminator loss": d_loss.detach()}
+            drawn = augment_draws(2 * len(real))
+            d_loss = discriminator_step(real, latents, condition, *drawn)
+        computed = {"discriminator loss": d_loss}
 
         # Now and then a step for R1, with the weight of all that it stands for.
         if recipe.r1 and step % recipe.r1_interval == 0:
             real = real.detach().requires_grad_()
-            penalty = r1_penalty(discriminator(augment(real, draw), condition), real)
+            seen = augmented(real, recipe.augment, augment_draws(len(real)))
+            penalty = r1_penalty(discriminator(seen, condition), real)
             _update(d_optimizer, recipe.r1 / 2 * recipe.r1_interval * penalty)
             computed["R1 penalty"] = penalty.detach()
 
@@ -230,13 +261,8 @@ def train(
             parameter.requires_grad_(False)
         _, condition = real_images.pick(recipe.batch_size, draw)
         latents = torch.randn(recipe.batch_size, config.latent, generator=draw).to(device)
-        with mixed(recipe.precision, device):
-            fake = augment(generator(latents, condition, inner), draw)
-            g_loss = loss.generator(discriminator(fake, condition).float())
-            if extra:
-                g_loss = g_loss + extra.generator_loss(discriminator, fake, draw)
-        _update(g_optimizer, g_loss)
-        computed["generator loss"] = g_loss.detach()
+        drawn = augment_draws(recipe.batch_size)
+        computed["generator loss"] = generator_step(latents, condition, *drawn)
 
         # Likewise a step for path length, on half a batch.
         if recipe.path_length and step % recipe.path_length_interval == 0:
