@@ -260,6 +260,16 @@ def test_a_run_of_a_recorded_bed_stands_beside_what_is_recorded(given: dict) -> 
     assert made.shown("top1_accuracy")[1].endswith("recorded runs")
 
 
+def test_a_scale_some_parts_of_which_have_no_rows_is_of_its_own_bed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = check_values(FEW_IMAGES, {})["targets"][0]
+    nothing = rows_of_a_run(chapter=FEW_IMAGES, dataset="", train="", test="")
+    monkeypatch.setattr("synthbook.page.page.recorded", lambda *_: nothing)
+    assert page(chapter=FEW_IMAGES, targets=[usual]).note == ""
+    assert "is of mine: they" in page(chapter=FEW_IMAGES, targets=[usual, "mine"]).note
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("given", [{"seeds": 2}, {"data": "my_photos", "image_size": 16}])
 def test_nbval_passes_a_run_of_ones_own(given: dict, tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_another_processor_is_named_where_values_differ(there: str, here: str, m
     assert compare([on("B", 5.0)], [on("A", 5.0)]).moved == ""
 
 
+def test_last_digits_alone_are_said_to_be_that() -> None:
+    agreement = compare([row(5.0 + 1e-14)], [row(5.0 + seed, seed) for seed in range(5)])
+    assert agreement.ok
+    said = "1 rows, 1 on record for the same seed, 0 equal, the others but for their last digits."
+    assert agreement.text == said
+
+
 def test_rows_of_a_gpu_are_said_to_be_of_it() -> None:
     gpu = PROVENANCE.model_copy(update={"processor": "A", "device": "cuda (H100)"})
     cpu = PROVENANCE.model_copy(update={"processor": "A", "device": "cpu"})

@@ -81,7 +81,7 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
 
     A bed is what decides the meaning of a row without standing in it: data, size of the images,
     networks, budgets. These make a scale, so rows of a scale that is not on record are of another
-    bed; and so are those with images that no recorded row is of.
+    bed; and so are those with images that neither the scale names nor a recorded row is of.
     """
     if not kept:
         return ""
@@ -91,6 +91,8 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
     if run.scale in kept:
         fields = (kept[run.scale][name] for name in ("dataset", "train", "test"))
         known = {part for field in fields for text in field.unique() for part in text.split("+")}
+        usual = check_values(run.chapter, {}, run.scale)  # some of its parts may have no rows yet
+        known.update(name for field in IMAGES for name in usual.get(field, ()))
         own = ", ".join(name for field in IMAGES for name in p.get(field, ()) if name not in known)
         if not own:
             return ""

@@ -73,7 +73,11 @@ class Agreement:
             times = f"{self.largest:.1f} times what two seeds differ by"
             if math.isinf(self.largest):
                 times = "in a row that is the same for all seeds on record"
-            text += f"; largest difference {times} ({self.worst}){self.moved}"
+            if self.worst:
+                text += f"; largest difference {times} ({self.worst})"
+            elif not self.rounded:
+                text += ", the others but for their last digits"
+            text += self.moved
         if self.rounded:
             text += f"; {len(self.rounded)} that no seed changes differ by a GPU's rounding, "
             text += f"{100 * max(self.rounded):.1g} % at most"
