@@ -164,7 +164,7 @@ table, whose = Page(Run(p)).shown("best_fd", part="fractions", **UNSEEN)
 if whose:
     distances_by_share(table, whose)
 else:
-    print("Nothing is recorded at this scale; this run's numbers are below.")
+    print("No shares are on record at this scale; this run's numbers are below.")
 
 # %% [markdown]
 # ## The mechanism

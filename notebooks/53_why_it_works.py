@@ -147,7 +147,7 @@ table, whose = Page(Run(p)).shown("best_fd", **ABLATION)
 if whose:
     ablation(table, whose)
 else:
-    print("Nothing is recorded at this scale; the pictures of this run are below.")
+    print("No ablation is on record at this scale; the pictures of this run are below.")
 
 # %% [markdown]
 # ## The mechanism
