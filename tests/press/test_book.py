@@ -11,6 +11,7 @@ from synthbook.page.tables import Display
 from synthbook.press import book as press
 from synthbook.press import execute
 from synthbook.record.chapters import chapters, convert, find
+from synthbook.record.rows import Row, append, provenance
 from synthbook.store import root
 
 SCRIPT = """# %% [markdown]
@@ -199,3 +200,31 @@ def test_the_first_page_is_staged_with_what_came_out(
     (top / "book/intro.md").write_text("# A book\n")
     with pytest.raises(InputError, match="has to have this line once"):
         press.stage({})
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        ([], "not what is on record: 12_thing"),  # the chapter was not run
+        ([{"part": "a"}], ""),
+        ([{"part": "a", "k": 1}], "not what is on record: 12_thing"),
+        ([{"part": "b"}], ""),  # none of it is on record yet
+        ([{"part": "b"}, {"part": "a", "k": 1}], "not what is on record: 12_thing"),
+        ([{}], "not what is on record: 12_thing"),
+    ],
+)
+def test_a_run_must_have_rows_of_those_parts_that_are_on_record(book, made, found) -> None:
+    def row(seed: int = 0, **setting: object) -> Row:
+        return Row(
+            chapter="12_thing", method="plain", train="real", test="real", dataset="d", backbone="",
+            setting=setting, metric="top1_accuracy", value=50.0 + seed, seed=seed, scale="mini",
+            provenance=provenance(),
+        )  # fmt: skip
+
+    append(book / "results" / "mini" / "12_thing.jsonl", [row(s, part="a") for s in range(5)])
+    append(book / "_build" / "rows" / "12_thing.jsonl", [row(**setting) for setting in made])
+    if found:
+        with pytest.raises(SystemExit, match=found):
+            press.agreement()
+    else:
+        press.agreement()
