@@ -49,11 +49,12 @@ def close(first: Trained, second: Trained) -> None:
 
 
 def test_only_steps_that_are_alike_are_recorded(pair):
-    sngan, stylegan2 = pair("sngan")[0], pair("stylegan2")[0]
-    assert can_replay(RECIPE, sngan, "cuda:0")
-    assert not can_replay(RECIPE, sngan, "cpu")
-    assert not can_replay(replace(RECIPE, r1=1.0), sngan, "cuda")
-    assert not can_replay(RECIPE, stylegan2, "cuda")  # it draws for itself
+    for name in NAMES:
+        assert can_replay(RECIPE, *pair(name), "cuda:0")
+        assert not can_replay(RECIPE, *pair(name), "cpu")
+        assert not can_replay(replace(RECIPE, r1=1.0), *pair(name), "cuda")
+    for name, size in (("stylegan2", 8), ("projected", 32)):
+        assert not can_replay(RECIPE, *pair(name, size), "cuda")
 
 
 @pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)])

@@ -11,20 +11,25 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from synthbook.gans import residual, resnet
 from synthbook.gans.recipes import Training
 
+TRIED = (residual.Generator, residual.Discriminator, resnet.Generator, resnet.Discriminator)
 AS_IT_IS = 3  # calls before it is recorded: libraries set themselves up in them
 Step = Callable[..., Tensor]
 
 
-def can_replay(recipe: Training, generator: nn.Module, device: str) -> bool:
+def can_replay(
+    recipe: Training, generator: nn.Module, discriminator: nn.Module, device: str
+) -> bool:
     """Return whether the steps of a training are alike, so that they can be recorded.
 
-    Regularisers with steps of their own make them unlike, and a network that draws styles and
-    noise itself, StyleGAN2, takes them from a stream that is made anew for each step.
+    Regularisers with steps of their own make them unlike. StyleGAN2 draws styles and noise itself,
+    and projected discriminators and wrapped generators were never recorded: they train as they are.
     """
-    alike = not recipe.r1 and not recipe.path_length and not hasattr(generator, "styles")
-    return torch.device(device).type == "cuda" and alike
+    alike = not recipe.r1 and not recipe.path_length
+    tried = type(generator) in TRIED and type(discriminator) in TRIED
+    return torch.device(device).type == "cuda" and alike and tried
 
 
 def recordable(optimizer: torch.optim.Optimizer) -> None:

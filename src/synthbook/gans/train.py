@@ -217,7 +217,7 @@ def train(
         _update(g_optimizer, g_loss)
         return g_loss.detach()
 
-    if not extra and can_replay(recipe, generator, device):
+    if not extra and can_replay(recipe, generator, discriminator, device):
         recordable(g_optimizer)
         recordable(d_optimizer)
         discriminator_step = Replayed(discriminator_step, device)
