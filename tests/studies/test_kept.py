@@ -17,10 +17,16 @@ from synthbook.gans import networks
 from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.record.parameters import check_values
-from synthbook.studies import dip, dip_scale, few_images, frozen, kept
+from synthbook.studies import dip, dip_limited, dip_scale, few_images, frozen, kept
 from synthbook.studies.dip_models import Model
 
 FEW, WHOLE = "faces-diffaugment-dip", "caltech101-dip-supervised"
+TUNED, TENTH = "airplanes-freezed-dip", "caltech10-tenth-scratch-dip"
+CHAPTERS = {
+    "41_dip_few_shot": (kept.few_shot, dip.FewShot),
+    "42_dip_limited_data": (kept.limited, dip_limited.Limited),
+    "43_dip_large_scale": (kept.large_scale, dip_scale.LargeScale),
+}
 
 
 @pytest.fixture
@@ -44,14 +50,25 @@ def short(quick, monkeypatch) -> None:
     for name, target in (("FEW", "digits:3"), ("LARGE", "digits")):
         held = {key: value for key, value in getattr(kept, name).items() if key not in small}
         monkeypatch.setattr(kept, name, held | {"targets": [target], "target_images": 6})
+    held = {key: value for key, value in kept.LIMITED.items() if key not in small}
+    held |= {f"share_{key}": small[key] for key in ("image_size", "network_settings")}
+    held |= {
+        "share_training_settings": small["training_settings"], "share_steps": 4,
+        "pretrain_settings": [], "pretrain_steps": 2, "real_source": "digits",
+        "data": "digits", "targets": ["digits:3"], "target_images": [6], "frozen_blocks": 1,
+    }  # fmt: skip
+    monkeypatch.setattr(kept, "LIMITED", held)
+    one_kind = (kept.few_shot, kept.limited)
     book = {
-        name: made._replace(target="digits:3" if made.study is kept.few_shot else "digits")
+        name: made._replace(
+            target="digits:3" if made.study in one_kind and made.part != "fractions" else "digits"
+        )
         for name, made in kept.BOOK.items()
     }
     monkeypatch.setattr(kept, "BOOK", book)
 
 
-@pytest.mark.parametrize("name", [FEW, WHOLE, "caltech101-baseline", "faces-scratch"])
+@pytest.mark.parametrize("name", [FEW, TUNED, TENTH, WHOLE, "caltech101-baseline", "faces-scratch"])
 def test_a_generator_is_made_once_and_found_by_what_it_learned_from(
     short, name, monkeypatch
 ) -> None:
@@ -67,7 +84,9 @@ def test_a_generator_is_made_once_and_found_by_what_it_learned_from(
     assert kept.kept(name, 0) is None
 
 
-@pytest.mark.parametrize(("name", "which"), [(FEW, "best"), (WHOLE, "last")])
+@pytest.mark.parametrize(
+    ("name", "which"), [(FEW, "best"), (TUNED, "best"), (TENTH, "best"), (WHOLE, "last")]
+)
 def test_it_is_the_trained_one_in_half_precision_with_its_curve(short, name, which) -> None:
     made, job = kept.make(name, 0), kept.job_of(name, 0)
     study = kept.study_of(name, 0)
@@ -87,7 +106,7 @@ def test_it_is_the_trained_one_in_half_precision_with_its_curve(short, name, whi
 
 
 def test_images_of_a_kept_generator_are_those_of_the_training(short) -> None:
-    for name in (FEW, WHOLE):
+    for name in (FEW, TUNED, TENTH, WHOLE):
         kept.make(name, 0)
         study, job = kept.study_of(name, 0), kept.job_of(name, 0)
         apart = kept.images(name, 0, 5).astype(int) - study.samples(*job, 5)
@@ -133,24 +152,38 @@ def test_what_began_with_another_gan_is_not_kept(short) -> None:
     assert kept.of(study, *job[:3], Model("FreezeD", "supervised")) is None
 
 
-@pytest.mark.parametrize("chapter", ["41_dip_few_shot", "43_dip_large_scale"])
+def test_finetuned_ones_are_told_by_the_gan_that_they_began_with(short, monkeypatch) -> None:
+    made = kept.make(TUNED, 0)
+    study = kept.study_of(TUNED, 0)
+    before = study.told_before(0, "finetuning")
+    assert made.card["learned"]["before"] == json.loads(json.dumps(before))
+    assert before["recipe"]["steps"] == 2
+    assert before["network"]["num_classes"] == 9  # the digits but the target
+    monkeypatch.setattr(few_images, "pretrained", None)  # nothing is trained to find it
+    assert kept.kept(TUNED, 0)
+    monkeypatch.setattr(kept, "LIMITED", kept.LIMITED | {"pretrain_steps": 4})
+    assert kept.kept(TUNED, 0) is None
+    assert kept.of(study, *kept.job_of(TUNED, 0)[:3], dip_limited.Model("MineGAN")) is None
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_generators_of_the_book_are_those_of_the_whole_trainings_of_its_pages(
     quick, chapter
 ) -> None:
-    few = chapter.startswith("41")
+    made, study_of = CHAPTERS[chapter]
     p = check_values(chapter, {"priors": ["supervised", "self-supervised=lite0"]})
     assert p.stop_after
-    study = (dip.FewShot if few else dip_scale.LargeScale)(p, "cpu")
-    names = [name for name, made in kept.BOOK.items() if (made.study is kept.few_shot) == few]
+    study = study_of(p, "cpu")
+    names = [name for name in kept.BOOK if kept.BOOK[name].study is made]
     for name in names:
         told = []
         for one in (study, kept.study_of(name, 0)):
-            given, how = one.arguments(*kept.job_of(name, 0), whole=True)
-            told.append(kept.learned_from(*given, prior="as it is", **how))
+            given, how = kept.arguments(one, *kept.job_of(name, 0))
+            told.append(kept.learned_from(*given, **how | {"prior": "as it is"}))
         assert told[0] == told[1]
         assert json.loads(json.dumps(told[0])) == told[0]
     assert len(names) >= 3
-    assert dict(kept.BED | kept.FEW if few else kept.BED | kept.LARGE)["prior_size"] == p.prior_size
+    assert kept.study_of(names[0], 0).p.prior_size == p.prior_size
 
 
 def test_other_arguments_are_another_training(quick) -> None:

@@ -213,6 +213,10 @@ class FewShot:
         turns = [int(train.labels[k % len(train)]) for k in range(count)]
         return replace(few, train=train), network, Asked(None, turns)
 
+    def may_be_kept(self, model: Model) -> bool:
+        """Return whether it is trained by `few_images.conditioned` from random weights."""
+        return model.method not in (*WITHOUT, *FROM_OTHERS)
+
     def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
         """Return the name of the prior's features, "none" without."""
         return NONE if model.prior == NONE else self.priors[model.prior].name

@@ -32,7 +32,7 @@ from synthbook.studies.dip_models import NONE, untrained
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.studies.mined import mined
-from synthbook.studies.others import gan_of_others, pretraining_of
+from synthbook.studies.others import gan_of_others, pretraining_of, told_of_others
 from synthbook.studies.prim import (
     OF_TRAINING,
     bed,
@@ -335,31 +335,63 @@ class Limited:
         how = {"seed": seed, "device": self.device}
         return gan_of_others(own, network_of(own), self.p.targets, **how)
 
+    def told_before(self, seed: int, part: str) -> dict[str, Any] | None:
+        """Return what tells the GAN that a part's models start from, without training it."""
+        if part != "finetuning":
+            return None
+        own = of_bed(self.p, part)
+        return told_of_others(own, network_of(own), self.p.targets, seed=seed)
+
+    def may_be_kept(self, model: Model) -> bool:
+        """Return whether it is trained by `few_images.conditioned`; MineGAN has a miner besides."""
+        return model.method != "MineGAN"
+
+    def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
+        """Return the name of the prior's features, "none" without."""
+        return NONE if model.prior == NONE else self.priors[model.prior].name
+
+    def arguments(
+        self, seed: int, part: str, name: str, model: Model, *, whole: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of `few_images.conditioned`, but ``first``; MineGAN has others.
+
+        ``whole``: of a training to its end.
+        """
+        few, settings, asked = self.given(seed, part, name, model)
+        how = recipe(self.p, part, model)
+        how = how if whole else replace(how, steps=_steps(self.p, part, model))
+        with_all = {
+            "extractor": self.extractor, "evaluate_every": self.p.evaluate_every, "seed": seed,
+            "choosing": "held_out" if few.held_out else "train", "device": self.device,
+            "scored": self.p.generated if part in ("fractions", "scores") else 0,
+        }  # fmt: skip
+        return (few.train, few.held_out, how, settings, asked), with_all
+
     # -- Learning and sampling ---------------------------------------------------------------------
 
     def learned(self, seed: int, part: str, name: str, model: Model) -> Finetuned:
         """Return what a model learned, or what it had when it was stopped."""
-        few, settings, asked = self.given(seed, part, name, model)
-        how = recipe(self.p, part, model)
-        how = replace(how, steps=_steps(self.p, part, model))
-        with_all = {
-            "first": self.learned_before(seed, part), "extractor": self.extractor, "seed": seed,
-            "evaluate_every": self.p.evaluate_every, "device": self.device,
-            "choosing": "held_out" if few.held_out else "train",
-        }  # fmt: skip
+        given, with_all = self.arguments(seed, part, name, model)
+        with_all |= {"first": self.learned_before(seed, part)}
         if model.method == "MineGAN":
+            train, held_out, how, *_ = given
+            del with_all["scored"]
             mining = replace(how, steps=self.p.mining_steps)
             after = replace(how, steps=how.steps - mining.steps)
             count = self.p.generated
-            return mined(few.train, few.held_out, mining, after, generated=count, **with_all)
-        scored = self.p.generated if part in ("fractions", "scores") else 0
-        return few_images.conditioned(
-            few.train, few.held_out, how, settings, asked, scored=scored, **with_all
-        )
+            return mined(train, held_out, mining, after, generated=count, **with_all)
+        return few_images.conditioned(*given, **with_all)
 
-    def samples(self, seed: int, part: str, name: str, model: Model, count: int) -> np.ndarray:
-        """Return images of the best snapshot, as they are judged, uint8 [count, H, W, C]."""
-        generator = self.learned(seed, part, name, model).generator("best")
+    def samples(
+        self, seed: int, part: str, name: str, model: Model, count: int, *,
+        learned: Finetuned | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return images of the best snapshot, as they are judged, uint8 [count, H, W, C].
+
+        ``learned`` may be a kept result.
+        """
+        learned = learned or self.learned(seed, part, name, model)
+        generator = learned.generator("best")
         how = {"seed": derive(seed, "measured"), "device": self.device}
         if model.prior == NONE:
             return sample(generator, [None] * count, **how)

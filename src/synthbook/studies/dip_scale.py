@@ -233,6 +233,10 @@ class LargeScale:
         """Return D_prior of a data set's training images."""
         return prior(self.features(name, given).cached(self.sets(name).train.images))
 
+    def may_be_kept(self, model: Model) -> bool:
+        """Return whether it is trained by `few_images.conditioned`: all are."""
+        return True
+
     def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
         """Return the name of the prior's features, "none" without."""
         return NONE if model.prior == NONE else self.features(name, model.prior).name

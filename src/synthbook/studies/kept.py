@@ -36,11 +36,12 @@ from synthbook.generate.cards import CARD, places
 from synthbook.machine import say
 from synthbook.measure.features import Extractor
 from synthbook.store import commit
-from synthbook.studies import dip, dip_scale
+from synthbook.studies import dip, dip_limited, dip_scale
 from synthbook.studies.dip import FewShot
-from synthbook.studies.dip_models import FROM_OTHERS, NONE
+from synthbook.studies.dip_limited import Limited
+from synthbook.studies.dip_models import NONE
 from synthbook.studies.dip_scale import LargeScale
-from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
+from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.sums import digest, sums_of
 
 PLACE = "dip"  # the folder of these generators, beside models
@@ -85,12 +86,13 @@ def learned_from(
     images: ImageSet, held_out: ImageSet | None, recipe: Training, network: Mapping[str, Any],
     asked: Asked, *,
     prior: str, extractor: Extractor, evaluate_every: int, seed: int, choosing: str = "train",
-    extra: Callable[..., Any] | None = None, **_: Any,
+    extra: Callable[..., Any] | None = None, before: Mapping[str, Any] | None = None, **_: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what tells a training by `few_images.conditioned` from others, as a card says it.
 
     The arguments are those of it, and ``prior``, the name of the extractor of the vectors ("none"
-    without): their numbers are not the same on all machines.
+    without): their numbers are not the same on all machines. ``before`` tells the GAN that it
+    started from (`others.told_of_others`).
     """
     told = {name: some.fingerprint() for name, some in (("train", images), ("held_out", held_out))
             if some}  # fmt: skip
@@ -106,6 +108,7 @@ def learned_from(
         "extractor": extractor.name, "generated": judged, "every": evaluate_every,
         "choosing": choosing,
     }  # fmt: skip
+    learned |= {"before": dict(before)} if before else {}
     return json.loads(json.dumps(learned))
 
 
@@ -131,8 +134,8 @@ def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
 def find(*given: Any, prior: str, first: Path | None = None, **how: Any) -> Kept | None:
     """Return the kept result of a training by `few_images.conditioned`; None if none is kept.
 
-    The arguments are those of `learned_from`. What started from another GAN (``first``) is not
-    kept.
+    The arguments are those of `learned_from`. What started from a GAN in a folder (``first``) is
+    not kept, as nothing tells it from others.
 
     Raises:
         InputError: if a file of it is missing, or is not as its card says.
@@ -158,12 +161,20 @@ def find(*given: Any, prior: str, first: Path | None = None, **how: Any) -> Kept
 def of(study: Any, *job: Any) -> Kept | None:
     """Return the kept result of the whole training of a chapter's job; None if none is kept.
 
-    ``study`` is a `dip.FewShot` or a `dip_scale.LargeScale`, whose own training may be stopped.
+    ``study`` is a `dip.FewShot`, `dip_limited.Limited` or `dip_scale.LargeScale`, whose own
+    training may be stopped.
     """
-    if job[-1].method in (*WITHOUT, *FROM_OTHERS) or next(cards(), None) is None:
+    if not study.may_be_kept(job[-1]) or next(cards(), None) is None:
         return None  # without a look at the images
+    given, how = arguments(study, *job)
+    return find(*given, **how)
+
+
+def arguments(study: Any, *job: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of `learned_from` of the whole training of a chapter's job."""
     given, how = study.arguments(*job, whole=True)
-    return find(*given, prior=study.name_of_prior(*job), **how)
+    before = study.told_before(*job[:2]) if isinstance(study, Limited) else None
+    return given, how | {"prior": study.name_of_prior(*job), "before": before}
 
 
 def write(
@@ -217,6 +228,11 @@ def few_shot(seed: int, device: str, priors: Sequence[str] = ()) -> FewShot:
     return FewShot(Settings(**BED, **FEW, seeds_list=[seed], priors=list(priors)), device)
 
 
+def limited(seed: int, device: str, priors: Sequence[str] = ()) -> Limited:
+    """Return chapter 42 as it is at mini, with whole trainings."""
+    return Limited(Settings(**BED | FEW | LIMITED, seeds_list=[seed], priors=list(priors)), device)
+
+
 def large_scale(seed: int, device: str, priors: Sequence[str] = ()) -> LargeScale:
     """Return chapter 43 as it is at mini, with whole trainings."""
     return LargeScale(Settings(**BED, **LARGE, seeds_list=[seed], priors=list(priors)), device)
@@ -263,6 +279,21 @@ LARGE = {
 }  # fmt: skip
 
 
+LIMITED = {
+    "parts": ["finetuning", "fractions"], "methods": ["scratch", "FreezeD", "DiffAugment"],
+    "targets": ["caltech3:airplanes"], "target_images": [400], "real_source": "caltech97",
+    "data": "caltech10", "more_data": [], "shares": [0.1], "method_settings": [],
+    "pretrain_settings": [
+        "batch_size: 16", "discriminator_steps: 2", "generator_learning_rate: 0.0004",
+        "discriminator_learning_rate: 0.0004",
+    ],
+    "pretrain_steps": 2400, "mining_steps": 300, "share_image_size": 32,
+    "share_network_settings": LARGE["network_settings"], "share_steps": 1800,
+    "share_training_settings": [*_settings(0.001, 16, 1, 250), "flip: true"],
+    "evaluate_every": 100, "consistency_with_prior": 1.0, "frozen_blocks": 2,
+}  # fmt: skip
+
+
 class Book(NamedTuple):
     """A generator of the book: the chapter that trains it, its job there, and which snapshot."""
 
@@ -270,10 +301,20 @@ class Book(NamedTuple):
     target: str
     model: Any
     which: str
+    part: str = "methods"
 
 
 def _few(method: str, prior: str = NONE) -> Book:
     return Book(few_shot, "caltech3:Faces_easy", dip.Model(method, prior), "best")
+
+
+def _tuned(method: str, prior: str = NONE) -> Book:
+    model = dip_limited.Model(method, prior)
+    return Book(limited, "caltech3:airplanes", model, "best", "finetuning")
+
+
+def _tenth(method: str, prior: str = NONE) -> Book:
+    return Book(limited, "caltech10", dip_limited.Model(method, prior, 0.1), "best", "fractions")
 
 
 def _large(method: str, prior: str = NONE) -> Book:
@@ -285,6 +326,12 @@ BOOK = {
     "faces-scratch-dip": _few("scratch", "supervised"),
     "faces-diffaugment": _few("DiffAugment"),
     "faces-diffaugment-dip": _few("DiffAugment", "supervised"),
+    "airplanes-freezed": _tuned("FreezeD"),
+    "airplanes-freezed-dip": _tuned("FreezeD", "supervised"),
+    "airplanes-diffaugment": _tuned("DiffAugment"),
+    "airplanes-diffaugment-dip": _tuned("DiffAugment", "supervised"),
+    "caltech10-tenth-scratch": _tenth("scratch"),
+    "caltech10-tenth-scratch-dip": _tenth("scratch", "supervised"),
     "caltech101-baseline": _large("baseline"),
     "caltech101-dip-supervised": _large("DIP", "supervised"),
     "caltech101-dip-self-supervised": _large("DIP", "self-supervised"),
@@ -300,7 +347,7 @@ def study_of(name: str, seed: int, device: str = "cpu") -> Any:
 
 def job_of(name: str, seed: int) -> tuple[int, str, str, Any]:
     """Return the job of a generator of the book in its chapter."""
-    return seed, "methods", BOOK[name].target, BOOK[name].model
+    return seed, BOOK[name].part, BOOK[name].target, BOOK[name].model
 
 
 def kept(name: str, seed: int, *, device: str = "cpu") -> Kept | None:
@@ -317,8 +364,8 @@ def make(name: str, seed: int, *, device: str = "cpu") -> Kept:
         return there
     study, job = study_of(name, seed, device), job_of(name, seed)
     trained = study.learned(*job)
-    given, how = study.arguments(*job, whole=True)
-    learned = learned_from(*given, prior=study.name_of_prior(*job), **how)
+    given, how = arguments(study, *job)
+    learned = learned_from(*given, **how)
     about = {
         "training": {
             "minutes": round(minutes_of(trained), 2), "device": device,
