@@ -281,14 +281,46 @@ page.agreement()
 # ## The pictures
 #
 # ### Samples, and what they are copies of
+#
+# Figure 8 of the paper has samples of FreezeD and of DiffAugment, alone and with the prior, finetuned on limited data. Those of the
+# miniature have learned four hundred airplanes, after a GAN of other photographs; generators of whole trainings come with the book.
+# Below each generated image is the training image that is nearest to it, in the features of the distance.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Generated images of each model and, below them, the nearest training images in the features of the distance (this run, first seed, best snapshot). Figure 8 of the paper has such samples of whole trainings; after few steps look at colours and large forms.", "name": "fig-42-samples"}, "image": {"alt": "Pairs of rows of small images: generated ones of a model, and below them their nearest training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The counterpart of Figure 8 of the paper: airplanes of FreezeD and of DiffAugment, alone and with the prior, and below them the nearest training images (whole trainings of seed 0, best snapshot). Are there wings and a tail? Does a row show one airplane again and again? Are those with the prior sharper?", "name": "fig-42-finetuned"}, "image": {"alt": "Four pairs of rows of small images of airplanes: generated ones of a model, and below them their nearest training images."}}
+from synthbook.studies import kept
+
+
+def beside_the_nearest(study, job, model):
+    """Return the lines of a sheet: images of a model, and the nearest training images."""
+    there = kept.of(study, *job, model)
+    learned = there or study.learned(*job, model)
+    made = study.samples(*job, model, 12, learned=learned)
+    near = study.beside(made, study.images(*job, model).train.images)
+    chosen_by = "held_out" if "held_out" in learned.history[learned.last] else "train"
+    whose = "kept" if there else "this run"
+    print(f"{dip.shown(model)}: step {learned.chosen(chosen_by):,}, {whose}")
+    return [(dip.shown(model), made), ("nearest", near)]
+
+
+EIGHT = [one for one in kept.BOOK if kept.BOOK[one].part == "finetuning"]
+if all(kept.kept(one, 0, device=device) for one in EIGHT):
+    lines = []
+    for one in EIGHT:
+        *job, model = kept.job_of(one, 0)
+        lines += beside_the_nearest(kept.study_of(one, 0, device), job, model)
+    figures.sheet(lines, 12)
+    plt.show()
+else:
+    print("Generators of these trainings are not kept in this copy: make models")
+
+# %% [markdown]
+# This run's own models, first seed, and its first data set or target:
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Generated images of each model of this run and, below them, the nearest training images (best snapshot). Two equal rows are copies. After few steps look at colours and large forms alone.", "name": "fig-42-samples"}, "image": {"alt": "Pairs of rows of small images: generated ones of a model, and below them their nearest training images."}}
 lines = []
 for model in study.models[part]:
-    made = study.samples(seed, part, name, model, 10)
-    near = study.beside(made, study.images(seed, part, name, model).train.images)
-    lines += [(dip.shown(model), made), ("nearest", near)]
-figures.sheet(lines, 10)
+    lines += beside_the_nearest(study, (seed, part, name), model)
+figures.sheet(lines, 12)
 plt.show()
 
 # %% [markdown]
@@ -297,7 +329,7 @@ plt.show()
 # Figure 2 of the paper, of the smallest share. There the baseline's FID rises from some 15,000 steps on, its scores of
 # training and validation images part, and with the prior these two stay together, above the generated ones.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: Frechet distance to unseen images over the steps. Then for each model the discriminator's mean unconditional score of training, unseen and generated images; means over seeds in bands of one standard deviation. Look for the step at which black and blue part: from there on the discriminator knows its images by heart. A score is compared within a panel, not between two.", "name": "fig-42-scores"}, "image": {"alt": "A panel of distances over training steps, and panels of three curves of scores each: of training images, of unseen images, of generated images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: Frechet distance to unseen images over the steps. Then for each model the discriminator's mean unconditional score of training, unseen and generated images, from the first measurement after the start on; means over seeds in bands of one standard deviation. Look for the step at which black and blue part: from there on the discriminator knows its images by heart. A score is compared within a panel, not between two.", "name": "fig-42-scores"}, "image": {"alt": "A panel of distances over training steps, and panels of three curves of scores each: of training images, of unseen images, of generated images."}}
 KINDS = {
     "train": {"color": looks.BLACK, "linestyle": "-", "label": "training"},
     "held_out": {"color": looks.BLUE, "linestyle": "--", "label": "unseen"},
@@ -316,15 +348,17 @@ def overfitting(of_scores, of_distance, whose):
     """Draw the distance of the models of a data set, and the scores of each."""
     models = list(of_scores.groupby("model", sort=False))
     size = (2.9 * (len(models) + 1) + 0.4, 3.6)
-    fig, (first, *others) = plt.subplots(1, len(models) + 1, figsize=size)
+    how = {"figsize": size, "gridspec_kw": {"wspace": 0.08}}
+    fig, (first, *others) = plt.subplots(1, len(models) + 1, **how)
     for _, rows in of_distance.groupby("model", sort=False):
         over_steps(first, rows, **look(rows))
     first.set(yscale="log", title=f"{FD} to unseen")
     for formatted in (first.yaxis.set_major_formatter, first.yaxis.set_minor_formatter):
         formatted(LogFormatter())
     for ax, (model, rows) in zip(others, models, strict=True):
+        learning = rows[rows.step > 0] if rows.step.nunique() > 2 else rows
         for kind, how in KINDS.items():
-            over_steps(ax, rows[rows.against == kind], **how)
+            over_steps(ax, learning[learning.against == kind], **how)
         ax.set_title(figures.label(model))
     others[0].set_ylabel("$D_l(D_f(x))$")
     for ax in (first, others[0]):

@@ -334,7 +334,7 @@ for model in with_prior:
         last = ends[1:] if way != "noise" else np.full_like(ends[1:], 255)
         name = f"{figures.label(dip_invert.shown(model))}: {way}"
         lines.append((name, np.concatenate([ends[:1], made, last])))
-sheet(lines, 9)
+sheet(lines, 9, 0.52)
 
 # %% [markdown]
 # ### Altered images and what is drawn of them

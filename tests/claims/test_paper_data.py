@@ -106,7 +106,6 @@ AWAITED: set[tuple[str, str, object]] = {
     ("16_real_guidance", "part", "same_images"),
     ("16_real_guidance", "part", "readings"),
     ("16_real_guidance", "second_stage", "updates"),
-    ("42_dip_limited_data", "method", "scratch"),  # of a premise of both parts
     ("53_why_it_works", "method", "layers"),
     ("53_why_it_works", "metric", "visible_ground"),
 }
@@ -114,7 +113,7 @@ AWAITED: set[tuple[str, str, object]] = {
 AWAITED_PARTS = {
     (chapter, part)
     for chapter, parts in {
-        "42_dip_limited_data": ("fractions", "scores", "stylegan2"),
+        "42_dip_limited_data": ("stylegan2",),
         "53_why_it_works": ("ablation", "shares"),
     }.items()
     for part in parts

@@ -21,7 +21,7 @@ from synthbook.studies import dip, dip_limited, dip_scale, few_images, frozen, k
 from synthbook.studies.dip_models import Model
 
 FEW, WHOLE = "faces-diffaugment-dip", "caltech101-dip-supervised"
-TUNED, TENTH = "airplanes-freezed-dip", "caltech10-tenth-scratch-dip"
+TUNED = "airplanes-freezed-dip"
 CHAPTERS = {
     "41_dip_few_shot": (kept.few_shot, dip.FewShot),
     "42_dip_limited_data": (kept.limited, dip_limited.Limited),
@@ -51,24 +51,19 @@ def short(quick, monkeypatch) -> None:
         held = {key: value for key, value in getattr(kept, name).items() if key not in small}
         monkeypatch.setattr(kept, name, held | {"targets": [target], "target_images": 6})
     held = {key: value for key, value in kept.LIMITED.items() if key not in small}
-    held |= {f"share_{key}": small[key] for key in ("image_size", "network_settings")}
     held |= {
-        "share_training_settings": small["training_settings"], "share_steps": 4,
         "pretrain_settings": [], "pretrain_steps": 2, "real_source": "digits",
-        "data": "digits", "targets": ["digits:3"], "target_images": [6], "frozen_blocks": 1,
+        "targets": ["digits:3"], "target_images": [6], "frozen_blocks": 1,
     }  # fmt: skip
     monkeypatch.setattr(kept, "LIMITED", held)
-    one_kind = (kept.few_shot, kept.limited)
     book = {
-        name: made._replace(
-            target="digits:3" if made.study in one_kind and made.part != "fractions" else "digits"
-        )
+        name: made._replace(target="digits" if made.study is kept.large_scale else "digits:3")
         for name, made in kept.BOOK.items()
     }
     monkeypatch.setattr(kept, "BOOK", book)
 
 
-@pytest.mark.parametrize("name", [FEW, TUNED, TENTH, WHOLE, "caltech101-baseline", "faces-scratch"])
+@pytest.mark.parametrize("name", [FEW, TUNED, WHOLE, "caltech101-baseline", "faces-scratch"])
 def test_a_generator_is_made_once_and_found_by_what_it_learned_from(
     short, name, monkeypatch
 ) -> None:
@@ -84,9 +79,7 @@ def test_a_generator_is_made_once_and_found_by_what_it_learned_from(
     assert kept.kept(name, 0) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "which"), [(FEW, "best"), (TUNED, "best"), (TENTH, "best"), (WHOLE, "last")]
-)
+@pytest.mark.parametrize(("name", "which"), [(FEW, "best"), (TUNED, "best"), (WHOLE, "last")])
 def test_it_is_the_trained_one_in_half_precision_with_its_curve(short, name, which) -> None:
     made, job = kept.make(name, 0), kept.job_of(name, 0)
     study = kept.study_of(name, 0)
@@ -106,7 +99,7 @@ def test_it_is_the_trained_one_in_half_precision_with_its_curve(short, name, whi
 
 
 def test_images_of_a_kept_generator_are_those_of_the_training(short) -> None:
-    for name in (FEW, TUNED, TENTH, WHOLE):
+    for name in (FEW, TUNED, WHOLE):
         kept.make(name, 0)
         study, job = kept.study_of(name, 0), kept.job_of(name, 0)
         apart = kept.images(name, 0, 5).astype(int) - study.samples(*job, 5)

@@ -183,8 +183,9 @@ def _dip(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder: P
     text = (
         "\n## GANs with the data instance prior, and without\n\n"
         "Generators of whole trainings, whose images chapters 41 to 44 show. Those of faces have "
-        "learned a hundred of them, and the snapshot that is nearest to held-out faces is kept; "
-        "those of Caltech-101 all of its training images, and the last one is kept. FD is the "
+        "learned a hundred of them, those of airplanes four hundred after other photographs; of "
+        "these the snapshot that is nearest to unseen images is kept. Those of Caltech-101 have "
+        "learned all of its training images, and the last one is kept. FD is the "
         f"Fréchet distance to the held-out, or to the validation images.\n\n{_table(names, rows)}"
     )
     return text + _figure(

@@ -280,17 +280,15 @@ LARGE = {
 
 
 LIMITED = {
-    "parts": ["finetuning", "fractions"], "methods": ["scratch", "FreezeD", "DiffAugment"],
+    "parts": ["finetuning"], "methods": ["FreezeD", "DiffAugment"],
     "targets": ["caltech3:airplanes"], "target_images": [400], "real_source": "caltech97",
-    "data": "caltech10", "more_data": [], "shares": [0.1], "method_settings": [],
+    "shares": [], "method_settings": [],
     "pretrain_settings": [
         "batch_size: 16", "discriminator_steps: 2", "generator_learning_rate: 0.0004",
         "discriminator_learning_rate: 0.0004",
     ],
-    "pretrain_steps": 2400, "mining_steps": 300, "share_image_size": 32,
-    "share_network_settings": LARGE["network_settings"], "share_steps": 1800,
-    "share_training_settings": [*_settings(0.001, 16, 1, 250), "flip: true"],
-    "evaluate_every": 100, "consistency_with_prior": 1.0, "frozen_blocks": 2,
+    "pretrain_steps": 2400, "evaluate_every": 100, "consistency_with_prior": 1.0,
+    "frozen_blocks": 2,
 }  # fmt: skip
 
 
@@ -313,10 +311,6 @@ def _tuned(method: str, prior: str = NONE) -> Book:
     return Book(limited, "caltech3:airplanes", model, "best", "finetuning")
 
 
-def _tenth(method: str, prior: str = NONE) -> Book:
-    return Book(limited, "caltech10", dip_limited.Model(method, prior, 0.1), "best", "fractions")
-
-
 def _large(method: str, prior: str = NONE) -> Book:
     return Book(large_scale, "caltech101", dip_scale.Model(method, prior), "last")
 
@@ -330,8 +324,6 @@ BOOK = {
     "airplanes-freezed-dip": _tuned("FreezeD", "supervised"),
     "airplanes-diffaugment": _tuned("DiffAugment"),
     "airplanes-diffaugment-dip": _tuned("DiffAugment", "supervised"),
-    "caltech10-tenth-scratch": _tenth("scratch"),
-    "caltech10-tenth-scratch-dip": _tenth("scratch", "supervised"),
     "caltech101-baseline": _large("baseline"),
     "caltech101-dip-supervised": _large("DIP", "supervised"),
     "caltech101-dip-self-supervised": _large("DIP", "self-supervised"),
