@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -378,7 +379,7 @@ def _figure(path: Path, figure: Figure, caption: str, alt: str) -> str:
 
 
 def _rows(classes: Sequence[str], images: np.ndarray) -> Figure:
-    names = [name.replace("_", " ")[:14] for name in classes]
+    names = [fill(name.replace("_", " "), 22) for name in classes]  # models differ at their ends
     return figures.sheet(zip(names, images, strict=True), images.shape[1]).figure
 
 
