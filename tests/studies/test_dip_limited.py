@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +11,16 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import (
-    create_config,
     create_discriminator,
     create_generator,
     load,
     save,
 )
+from synthbook.gans.recipes import Training
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
-from synthbook.record.vocabulary import LimitedData
 from synthbook.studies import dip_limited, few_images
 from synthbook.studies.mined import mined
 from synthbook.studies.targets import target
@@ -132,14 +131,14 @@ def test_a_pair_with_a_prior_differs_in_the_condition_alone(part, study) -> None
     made = study(parts=[part], methods=ALL)
     pairs = [job for job in made.jobs if job[3].prior != "none"]
     for seed, _, name, model in pairs:
-        alone = dip_limited.replace(model, prior="none")
+        alone = replace(model, prior="none")
         one, two = (made.given(seed, part, name, m) for m in (alone, model))
         assert one[0].train.fingerprint() == two[0].train.fingerprint()
         assert {k: v for k, v in two[1].items() if one[1].get(k) != v} == {"condition_size": 16}
         recipes = [dip_limited.recipe(made.p, part, m) for m in (alone, model)]
         if part == "fractions" and model.method == "DiffAugment":
             assert [recipe.consistency for recipe in recipes] == [10.0, 1.0]
-            recipes[1] = dip_limited.replace(recipes[1], consistency=10.0)
+            recipes[1] = replace(recipes[1], consistency=10.0)
         assert recipes[0] == recipes[1]
         assert bool(recipes[0].augment) == (model.method == "DiffAugment")
         assert recipes[0].flip == (part == "fractions")
@@ -190,18 +189,6 @@ def test_who_keeps_gains_and_biases_is_as_the_page_says(architecture, keeps, stu
     assert kept == {False: False, True: keeps}
 
 
-def test_stylegan2_of_the_paper_has_the_settings_of_diffaugments_code() -> None:
-    p = check_values(CHAPTER, {}, "paper")
-    config = create_config(**dip_limited.network(p, "stylegan2"))
-    assert config.widths() == [512, 512, 256, 128]
-    for prior in ("none", "supervised"):
-        model = dip_limited.Model("DiffAugment", prior, share=0.1)
-        recipe = dip_limited.recipe(p, "stylegan2", model)
-        assert (recipe.batch_size, recipe.r1, recipe.path_length) == (32, 0.1, 0)
-        assert recipe.flip
-        assert recipe.ema_half_life == recipe.ema_start * recipe.batch_size == 1_000_000
-
-
 def test_the_first_gan_is_that_of_chapter_41(study, asked) -> None:
     made = study(parts=["finetuning"], methods=["TransferGAN"])
     made.learned_before(0, "finetuning")
@@ -235,20 +222,6 @@ def test_judged_conditions_are_those_of_training_images(study) -> None:
     assert len(judged) == 8
     assert {*judged} <= rows
     assert len({*judged}) > 1
-
-
-def test_methods_have_settings_of_their_own_on_targets_alone(study) -> None:
-    texts = ["DiffAugment.batch_size=3", "FreezeD.steps: 6"]
-    made = study(parts=["finetuning", "fractions"], methods=ALL, method_settings=texts)
-    found = {
-        m.method: dip_limited.recipe(made.p, "finetuning", m) for m in made.models["finetuning"]
-    }
-    assert {method: recipe.batch_size for method, recipe in found.items()} == {
-        "TransferGAN": 4, "FreezeD": 4, "DiffAugment": 3, "MineGAN": 4,
-    }  # fmt: skip
-    assert [found[method].steps for method in ("FreezeD", "TransferGAN")] == [6, 4]
-    assert {dip_limited.recipe(made.p, "fractions", m).batch_size
-            for m in made.models["fractions"]} == {4}  # fmt: skip
 
 
 def test_rows_are_unique_listed_and_say_what_chose_them(study, asked, distinct) -> None:
@@ -345,16 +318,6 @@ def test_what_chapter_42_cannot_run_is_refused(values, says, study) -> None:
         study(**values)
 
 
-def test_a_method_is_trained_as_no_other(study) -> None:
-    assert set(get_args(LimitedData)) == {*dip_limited.FINETUNED, *dip_limited.AFRESH}
-    asked = SimpleNamespace(**{**check_values(CHAPTER, SMALL), "methods": ["scratch", "EWC"]})
-    with pytest.raises(InputError, match=r"'EWC' .* training in studies/dip_limited.py; add one"):
-        dip_limited.models(asked)
-    for part in dip_limited.PARTS:
-        with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
-            dip_limited.recipe(study().p, part, dip_limited.Model("EWC"))
-
-
 # -- MineGAN ---------------------------------------------------------------------------------------
 
 
@@ -363,11 +326,11 @@ def test_mining_is_judged_in_both_phases_and_the_best_is_kept(tmp_path) -> None:
     network = {"name": "sngan", "image_size": 8, "channels": 4, "discriminator_channels": 4}
     network |= {"latent": 4, "embedding": 5, "num_classes": 3}
     save(create_generator(**network), tmp_path, create_discriminator(**network))
-    recipe = dip_limited.Training(steps=4, batch_size=4, standing_images=8)
+    recipe = Training(steps=4, batch_size=4, standing_images=8)
     how = {"first": tmp_path, "extractor": squares(), "generated": 8, "evaluate_every": 2}
     for choosing in ("held_out", "train"):
         found = mined(
-            few.train, few.held_out, recipe, dip_limited.replace(recipe, steps=2), seed=0,
+            few.train, few.held_out, recipe, replace(recipe, steps=2), seed=0,
             choosing=choosing, **how,
         )  # fmt: skip
         assert sorted(found.history) == [0, 2, 4, 6]
