@@ -95,7 +95,10 @@ def test_notes_say_what_is_there_and_no_more():
     assert "·" not in page
     assert "interval" not in page
     empty = measured("mini", 1).iloc[:0]
-    assert "Nothing was run yet" in comparison(empty, empty, None, index=INDEX).html
+    nothing = comparison(empty, empty, None, index=INDEX, title="Left out", notes=["<More>."])
+    said = "This run has none of these rows, and none are recorded."
+    assert nothing.text == f"Left out: {said} <More>."
+    assert nothing.html == f"<p>Left out: {said} &lt;More&gt;.</p>"
 
 
 def test_one_column_of_values_has_one_line_of_headings():

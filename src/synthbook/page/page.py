@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from synthbook.claims import catalogue, decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
-from synthbook.page.tables import Display, comparison, verdict_html
+from synthbook.page.tables import Display, aside, comparison, verdict_html
 from synthbook.page.verdicts import why_open
 from synthbook.record.agreement import CLOCKS, compare
 from synthbook.record.chapters import CUSTOM, FREE_NAMES, find
@@ -187,19 +187,15 @@ class Page:
         asked = catalogue.find(ids) if ids else catalogue.claims_of(self.chapter)
         if self.note:
             names = ", ".join(claim.id for claim in asked)
-            return self._aside(f"{self.note} The claims asked here: {names}.")
+            return aside(f"{self.note} The claims asked here: {names}.")
         return claims_display(asked, decide.verdicts(ids=[claim.id for claim in asked]))
 
     def agreement(self) -> Display:
         """Return how far this run's rows agree with the recorded rows of the same seeds."""
         if self.note:
-            return self._aside(self.note)
+            return aside(self.note)
         agreement = compare(self.run.rows(), recorded_rows(self.chapter, self.scale))
-        return self._aside(f"{'✓' if agreement.ok else '✗'} {agreement.text}")
-
-    @staticmethod
-    def _aside(text: str) -> Display:
-        return Display(f"<p>{html.escape(text)}</p>", text)
+        return aside(f"{'✓' if agreement.ok else '✗'} {agreement.text}")
 
 
 class Answer(Display):

@@ -47,6 +47,11 @@ class Display:
         return self.text
 
 
+def aside(text: str) -> Display:
+    """Return a sentence in the place of a table."""
+    return Display(f"<p>{html.escape(text)}</p>", text)
+
+
 def verdict_html(verdict: str) -> str:
     """Return a verdict as HTML: its mark and its word, which the colour of the page repeats."""
     kind = verdict.replace(" ", "-")
@@ -170,9 +175,9 @@ def comparison(
     """Return a table with the same numbers of the paper, of this run and of the recorded runs.
 
     A measured cell is the mean over seeds and, with two seeds or more, the half-width of the 95 %
-    interval. What was not run, or not printed, is "·". The paper comes first, so that a
-    narrow page shows it. Lines and columns stand in the order in which they first appear in this
-    run, then in the recorded ones.
+    interval. What was not run, or not printed, is "·"; of nothing at all a sentence is returned.
+    The paper comes first, so that a narrow page shows it. Lines and columns stand in the order in
+    which they first appear in this run, then in the recorded ones.
 
     Args:
         live, recorded: rows of this page, and `recorded` ones of a scale or several, cut likewise.
@@ -200,6 +205,9 @@ def comparison(
         cells = _cells(published, names, decimals, "published")
         printed.append((f"paper: {of}" if of else "paper", cells))
     keys = list(dict.fromkeys(key for _, cells in measured + printed for key in cells))
+    if not keys:
+        nothing = "This run has none of these rows, and none are recorded."
+        return aside(" ".join([*([f"{title}:"] if title else []), nothing, *notes]))
     place = {value: number for number, value in enumerate(order)}
     lines = sorted(
         dict.fromkeys(key[:depth] for key in keys), key=lambda line: place.get(line[0], len(place))
@@ -223,7 +231,6 @@ def comparison(
         "Mean ± half the width of the 95 % interval over seeds.": " ± " in texts,
         "Medians over seeds.": median and bool(measured),
         f"{MISSING} not run, or not in the paper.": MISSING in texts,
-        "Nothing was run yet.": not keys,
     }
     said = [*(note for note, applies in may.items() if applies), *notes]
     return plain(frame, caption=title, notes=said, names=depth)
