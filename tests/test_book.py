@@ -13,7 +13,7 @@ FEW_IMAGES = ("52_transfer_to_few_images", "53_why_it_works")
 MODELS = ("data", "image_size", "guidance_scale")  # what decides which models are asked, and how
 FEW = (
     "architecture", "network_", "training_", "image_size", "pretrain_steps", "augment", "shapes",
-    "size_policy", "real_source", "in_domain", "finetune_steps", "evaluate_every",
+    "size_policy", "real_source", "in_domain", "evaluate_every",
 )  # fmt: skip
 
 
