@@ -531,7 +531,7 @@ page.claims()
 # - **Another GAN.** A StyleGAN2 of 32 pixels (16 to 64 channels) was tried first, from random weights on faces, on a seed
 #   that no recorded run uses. After three minutes of one core (1,800 steps at a rate of 0.012) its distance was 2,356, after
 #   five (3,000 steps at 0.003) 2,061, where a picture of the mean of all faces has 2,530 and other photographs of the class 745.
-#   An SNGAN of 32 channels came to 1,811 in 165 seconds and levelled off at about 1,400. So it stands in;
+#   An SNGAN of 32 channels came to 1,811 in 165 seconds and below 1,400 later. So it stands in;
 #   `-p architecture stylegan2` with its settings is StyleGAN2, and the larger scales have it.
 # - **Size and budget.** 1,600 steps on the source and 3,600 on a target, not 50,000 and 25,000 at 256 pixels. With that seed
 #   the last third of 3,600 steps from random weights makes the best distance 2 % smaller on faces and motorbikes and 7 % on
