@@ -41,7 +41,9 @@ def test_an_effect_has_its_unit_and_seeds() -> None:
         ),  # as the interval says
         ({"low": 1.0, "high": 2.0, "reason": "premise high is not met"}, "a premise is not met"),
         ({"low": -2.0, "high": -1.0}, "no longer below zero with Holm's correction"),
-        ({"low": -2.0, "high": -1.0, "seeds": 3}, "too few seeds"),
+        ({"low": -2.0, "high": -1.0, "seeds": 3}, "3 seeds of the 5 that a verdict needs"),
+        ({"seeds": 1}, "1 seed of the 5 that a verdict needs"),
+        ({"seeds": 1, "effect": None}, ""),
         ({"low": 1.0, "high": 2.0, "votes": "3 of 4 cells"}, "too few cells are decided"),
         (
             {"low": -2.0, "high": -1.0, "votes": "0 of 4 cells", "cell": "mean of 4 cells"},

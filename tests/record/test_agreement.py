@@ -103,6 +103,25 @@ def test_rows_of_a_gpu_are_said_to_be_of_it() -> None:
     assert agreement.moved == "; recorded on cuda (H100), run on A"
 
 
+def test_a_single_seed_on_record_tells_no_spread_so_a_difference_is_told_and_is_none() -> None:
+    recorded = [row(5.0, 0, k=1), row(7.0, 0, k=2), row(9.0, 1, k=2), row(3.0, 0, k=3)]
+    agreement = compare([row(5.5, k=1), row(7.5, k=2), row(3.0, k=3)], recorded)
+    assert agreement.ok
+    assert (agreement.compared, agreement.equal, agreement.unmeasured) == (3, 1, 1)
+    assert math.isclose(agreement.largest, 0.5 / 2)  # 7 and 9 differ by two, and so do two seeds
+    assert "; 1 differ where one seed is on record" in agreement.text
+    agreement = compare([row(5.5, k=1)], recorded)
+    assert "last digits" not in agreement.text
+    assert "two seeds" not in agreement.text
+
+
+def test_a_single_seed_on_record_hides_no_disagreement_elsewhere() -> None:
+    several = [row(float(seed), seed, k=2) for seed in range(5)]
+    made = [row(5.5, k=1), row(900.0, k=2)]
+    assert not compare(made, [row(5.0, 0, k=1), *several]).ok
+    assert compare([row(5.0 + 1e-14, k=1)], [row(5.0, 0, k=1)]).unmeasured == 0
+
+
 def test_nothing_on_record_is_said() -> None:
     agreement = compare([row(1.0)], [])
     assert agreement.ok

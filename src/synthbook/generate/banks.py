@@ -141,10 +141,8 @@ def write_strip(model: Generator, guidance_scale: float, k: int, folder: Path) -
     if model.family == "diffusion":
         how |= {"guidance_scale": guidance_scale, **model.card["sampling"]}
     own, batches = _own_labels(model, k).tolist(), []
-    task = f"drawing {model.family} images" + f", guidance {guidance_scale:g}" * (
-        guidance_scale != 1
-    )
-    tell = telling(f"{task}, of a thousand", STRIP)
+    task = f"drawing {model.family} images {k * STRIP + 1:,} to {(k + 1) * STRIP:,}"
+    tell = telling(task + f", guidance {guidance_scale:g}" * (guidance_scale != 1), STRIP)
     network, sample = loaded(model), FAMILIES[model.family].sample
     for start in range(0, STRIP, BATCH):
         with mixed("auto" if model.family == "diffusion" else "float32", model.device):

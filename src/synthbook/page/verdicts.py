@@ -39,16 +39,20 @@ def says(verdict: Verdict) -> str:
 def why_open(verdict: Verdict) -> str:
     """Return in a few words why a claim is undecided whose effect has its interval off zero.
 
-    It is "" where the interval says it, and where the claim is not undecided.
+    It is "" where the interval says it, and where the claim is not undecided. One seed has no
+    interval.
     """
-    if verdict.verdict != "undecided" or verdict.low is None or verdict.high is None:
+    few = f"{seeds_text([verdict.seeds])} of the {MIN_SEEDS} that a verdict needs"
+    if verdict.verdict != "undecided" or verdict.effect is None:
         return ""
+    if verdict.low is None or verdict.high is None:
+        return few if 0 < verdict.seeds < MIN_SEEDS else ""
     if verdict.low <= 0 <= verdict.high:
         return ""
     if "premise " in verdict.reason:
         return "a premise is not met"
     if verdict.seeds < MIN_SEEDS:
-        return "too few seeds"
+        return few
     if verdict.votes and not verdict.cell.startswith("mean of"):
         return "too few cells are decided"
     return "no longer below zero with Holm's correction" if verdict.high < 0 else ""

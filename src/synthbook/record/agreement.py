@@ -8,6 +8,9 @@ The points of one training's curve are one thing: where it goes up and down diff
 machine, and near its end the seeds on record may all stand at 100 %. A curve lies outside when more
 than half of its points do.
 
+Of a setting with a single seed on record nobody knows how far two seeds differ: there a difference
+is told, and is no disagreement.
+
 What no seed changes, such as the distance between two sets of photographs, differs by rounding
 alone. That is next to nothing between two processors. A GPU by default rounds the factors of its
 convolutions to 11 bits (TF32), which moves a measure of features by some thousandths.
@@ -47,6 +50,7 @@ class Agreement:
         moved: where rows that differ were recorded and where they were made anew, if on another
             processor or on a GPU.
         rounded: relative differences of what no seed changes, which a GPU's rounding explains.
+        unmeasured: rows that differ where a single seed is on record.
     """
 
     rows: int
@@ -57,6 +61,7 @@ class Agreement:
     outside: int
     moved: str = ""
     rounded: tuple[float, ...] = ()
+    unmeasured: int = 0
 
     @property
     def ok(self) -> bool:
@@ -75,8 +80,11 @@ class Agreement:
                 times = "in a row that is the same for all seeds on record"
             if self.worst:
                 text += f"; largest difference {times} ({self.worst})"
-            elif not self.rounded:
+            elif not self.rounded and not self.unmeasured:
                 text += ", the others but for their last digits"
+            if self.unmeasured:
+                text += f"; {self.unmeasured} differ where one seed is on record, which does not "
+                text += "tell how far seeds differ"
             text += self.moved
         if self.rounded:
             text += f"; {len(self.rounded)} that no seed changes differ by a GPU's rounding, "
@@ -95,7 +103,7 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
     rows = [row for row in rows if row.metric not in CLOCKS]
     compared = equal = 0
     curves: dict[tuple, list[bool]] = defaultdict(list)
-    largest, worst, moved, rounded = 0.0, "", "", []
+    largest, worst, moved, rounded, unmeasured = 0.0, "", "", [], 0
     for row in rows:
         seeds = known[_any_seed(row)]
         if row.seed not in seeds:
@@ -111,6 +119,9 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
             if change <= TF32:
                 rounded.append(change)
                 ratio = 0.0
+        if ratio and len(seeds) == 1:
+            unmeasured += 1
+            ratio = 0.0
         most = QUANTILES[min(max(len(seeds) - 2, 0), len(QUANTILES) - 1)]
         curves[_curve(row)].append(ratio > most)
         if ratio > largest:
@@ -118,7 +129,8 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
             worst = f"{row.metric} of {row.method}, {row.train or 'nothing'}: {row.value:.4g} for "
             worst += f"{before:.4g}"
     outside = sum(len(points) for points in curves.values() if 2 * sum(points) > len(points))
-    return Agreement(len(rows), compared, equal, largest, worst, outside, moved, tuple(rounded))
+    differ = tuple(rounded), unmeasured
+    return Agreement(len(rows), compared, equal, largest, worst, outside, moved, *differ)
 
 
 def _on_gpu(row: Row) -> bool:
