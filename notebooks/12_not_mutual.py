@@ -157,7 +157,7 @@ non_mutual_gap(table_1, "gan")  # made-up accuracies, to show what comes out
 # in it, where it is sure. Another classifier of the same photographs will often see the same, in a real image as well,
 # right or wrong. So how well it does on generated images cannot be compared with how often it is right about real ones.
 # The third control, `filtered_real`, sends the real test images through the filter too: those that pass, under the
-# filter's labels, are what a perfect generator would give.
+# filter's labels and with each class weighing the same, are what a perfect generator would give.
 
 # %% [markdown]
 # ## The experiment
@@ -252,8 +252,8 @@ page.table(["split", "train"], "test", None, {"method": "unfiltered"}, headings=
 # %% [markdown]
 # Real test images through the filter, where that was run (`filtered_real`), in percent: how many pass, how many of the
 # filter's labels are then the true class, and how well classifiers do on them under these labels, over all of them and as
-# the mean of the classes. These are the numbers to compare with a real-trained classifier's on generated images never
-# seen, in the first table.
+# the mean of the classes. This mean is the number to compare with a real-trained classifier's on generated images never
+# seen, in the first table, since these are equally many of each class.
 
 # %% tags=["hide-input"]
 page.table(["metric", "train", "test"], None, None, {"method": "filtered_real"})
@@ -310,6 +310,11 @@ page.claims()
 # beside the share of real images that pass. {doc}`11_generators` measures quality before any filter. Look at the parts
 # without the filter beside gap-01, which say how much of the asymmetry the filter makes. And beside gap-03 stands recall
 # in two feature spaces, which need not agree on which generator covers more.
+#
+# Claim gap-02 compares a generator's images with real ones of the same filter and labels, each class weighing the same.
+# It allows generated images 5 points less, asks that of both generators, and fails where one of them is further behind,
+# whatever the other is: look at its parts. The form over all real images that pass stands beside; large classes count
+# for more there, and it may come out otherwise.
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

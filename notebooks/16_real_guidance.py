@@ -489,7 +489,7 @@ SPLITS = {"val": ("validation", "--"), "test": ("test", "-")}
 if whose:
     table = by_generator(table)
     chosen, _ = page.shown("lambda_3", part="choice")
-    taken = {"lambda_1": [p.lambda_1], "lambda_2": [p.lambda_2]}
+    taken = {name: [experiment.own[ALL_OURS][name]] for name in WEIGHTS[:2]}
     taken["lambda_3"] = [*chosen.value] or p.lambda_3
     fig, axes = plt.subplots(1, 3, figsize=(8, 3.6), sharey=True)
     for ax, name in zip(axes, WEIGHTS, strict=True):
@@ -548,7 +548,7 @@ from synthbook.record.published import published
 
 OURS = ("PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F", "RG+PG-R+PG-F")
 LINES = {
-    "real": "Baseline (Real), all of them",
+    "real": "Baseline (Real), as many as of each source",
     "synthetic": "Baseline (Fake), generated only",
     "Adp": "Baseline (Adp.), then real",
     "Aug": "Baseline (Aug.), mixed",
@@ -608,7 +608,7 @@ page.table(
 # The paper's other columns are of its second setting: the same small real set trains the generator and the classifier,
 # with as many generated images as real ones (CUB, Flower) or twice as many (SDI). The gain of RG over Aug is several
 # times as large there. [*A generator that knows the same images*](#a-generator-that-knows-the-same-images) above is that
-# setting with ten photographs a kind; `-p shots 0 -p synthetic_ratio 1` is it with all of them.
+# setting with ten photographs a kind; `-p shots 0 -p synthetic_ratio 1 -p set_size 0` is it with all of them.
 
 # %% tags=["hide-input"]
 from synthbook.page.tables import comparison
@@ -650,7 +650,7 @@ page.claims()
 # which a second stage has a quarter of the *epochs*, a small share of all updates where real images are few, so that they
 # say as much of a short second stage as of two stages; the reading with a quarter of the updates stands beside them. The
 # room for any gain lies between the line of
-# generated images alone and that of all real ones in the table; where it is a few points wide, differences
+# generated images alone and that of as many real ones in the table; where it is a few points wide, differences
 # between methods are small whatever their order. Where the two gradients hardly ever conflict, RG *is* `sum`, and no
 # claim about it is one about the projection.
 
@@ -663,8 +663,8 @@ page.claims()
 # - **The weights.** The paper sets all three for each data set. Here $\lambda_1 = \lambda_2 = 1$, and $\lambda_3$ is
 #   chosen for each seed, one for all methods with guidance, on more real images than the few that are trained on.
 # - **The generator** knows all real images, as in the paper's CIFAR-10 columns; what the few real images add to its
-#   samples is then little. In the part `same_images`, and with `shots 0`, classifier and generator have the same images.
-#   The rows say which it is, as `generator_knows`.
+#   samples is then little. In the part `same_images`, and with `-p shots 0 -p set_size 0`, classifier and generator have
+#   the same images. The rows say which it is, as `generator_knows`.
 # - **The baselines** ADDA, DADA, DANN and LTDA are small versions on this book's network and recipe, not tuned one by
 #   one. The paper took their authors' defaults. Their numbers are set by name, as in
 #   `-p method_settings ADDA.discriminator_width=500,second_stage=updates`.

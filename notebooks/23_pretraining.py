@@ -146,10 +146,10 @@ else:
 # **Images.** Every class $c$ of a label space $Y$ gets sentences in which its name stands, and the generator draws them in turn;
 # nothing is filtered. In the *downstream-aware* setting $Y$ are the classes of the task, in the *downstream-agnostic* one names that
 # nobody chose for it. Here these are fifty of CIFAR-100's names, and all hundred; the larger space has the smaller one. Many of them are kinds of
-# what the task is to name: beaver, kangaroo and leopard among its mammals, crab and lobster among its sea animals, butterfly, sunflower, motorcycle,
-# chair and lamp are classes of its photographs, and other mammals, fish, insects, trees and vehicles are near them. The photographs of
-# other classes that stand for ImageNet share no class with the task. That favours generated images over the photographs; ImageNet,
-# too, has many of CIFAR-100's and VOC's classes.
+# what the task is to name: beaver, elephant, kangaroo and leopard among its mammals, crab, dolphin and lobster among its sea animals, butterfly,
+# sunflower, motorcycle, chair and lamp are classes of its photographs, and other mammals, fish, insects, trees and vehicles are near them. The
+# photographs of other classes that stand for ImageNet share no class with the task. That favours generated images over the photographs;
+# ImageNet, too, has many of CIFAR-100's and VOC's classes.
 
 # %%
 from synthbook.generate.prompts import label_space
@@ -399,7 +399,7 @@ page.claims()
 # papermill notebooks/23_pretraining.ipynb out.ipynb -p sizes 1,2,3
 # synthbook run 23_pretraining -p parts=supervised,contrastive -p starts=none,real,synthetic
 # synthbook run 23_pretraining -p parts=supervised -p starts=real,synthetic -p second_backbone=deit_tiny_patch16_224
-# synthbook run 23_pretraining -p starts=none,real,synthetic,real+synthetic -p label_spaces=cifar10,cifar10+cifar100
+# synthbook run 23_pretraining -p parts=supervised -p starts=none,real,synthetic,real+synthetic -p label_spaces=cifar10,cifar10+cifar100
 # synthbook run 23_pretraining -p data=my_photos -p class_words=my_words.csv -p image_size=32 -p train_images=0 -p starts=none,real,synthetic
 # synthbook run 23_pretraining --scale paper -p data_root=data
 # ```

@@ -244,6 +244,9 @@ from synthbook.studies.clones_by_name import TESTS, largest_class
 
 LARGEST, largest = "the largest class", largest_class(study)
 table, whose = page.shown("top1_accuracy", part="prompts", test=list(TESTS))
+if not {*p.guidance_scales} <= {*table.guidance_scale.dropna()}:  # not all of them are on record
+    table = matching(run.frame(), metric="top1_accuracy", part="prompts", test=list(TESTS))
+    whose = f"{figures.seeds(table)}, this run"
 table = table[table.guidance_scale.isin(p.guidance_scales) | (table.method == "real")]
 told = [
     "photographs" if method == "real" else f"{FORMS[form].paper}, w = {scale:g}"

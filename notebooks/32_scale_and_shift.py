@@ -198,24 +198,31 @@ else:
 # %% tags=["hide-input"]
 import pandas as pd
 
-from synthbook.page.tables import plain
+from synthbook.page.tables import aside, plain
 
 LARGEST = "the largest class"
-means = table.assign(size=table["size"].map("{:g}x".format).where(table.method == "clone"))
-means = means.fillna({"size": "photographs"}).groupby(["test", "size"]).value.mean().unstack()
-sizes_of = sorted(means.columns.drop("photographs"), key=lambda size: float(size[:-1]))
-above = means[["photographs", *sizes_of]].sub(pd.Series(largest), axis=0).map("{:+.1f}".format)
-above = above.loc[[*TITLES]].rename(index=TITLES)
-above.insert(0, LARGEST, [f"{largest[test]:.1f} %" for test in TITLES])
-note = f"Points above always naming the largest class, of photographs and of clones ({whose})."
-plain(above.rename_axis(index="tested on"), notes=[note])
+
+
+def above_it(table):
+    """Return, as a table, how far means are above always naming the largest class."""
+    means = table.assign(size=table["size"].map("{:g}x".format).where(table.method == "clone"))
+    means = means.fillna({"size": "photographs"}).groupby(["test", "size"]).value.mean().unstack()
+    sizes_of = sorted({*means.columns} - {"photographs"}, key=lambda size: float(size[:-1]))
+    means = means.loc[[*TITLES], ["photographs", *sizes_of]]
+    above = means.sub(pd.Series(largest), axis=0).map("{:+.1f}".format).rename(index=TITLES)
+    above.insert(0, LARGEST, [f"{largest[test]:.1f} %" for test in TITLES])
+    note = f"Points above always naming the largest class, of photographs and of clones ({whose})."
+    return plain(above.rename_axis(index="tested on"), notes=[note])
+
+
+above_it(table) if whose else aside("This run has no part of sizes.")
 
 # %% [markdown]
 # ## The table
 #
 # Of the paper's Table 1 the lines of other sizes and of a thousand classes, in percent; at mini those are 68 classes, and a thousand
 # classes of the paper have two real networks. *The largest class* is what always naming it would get, counted in the tests of few classes;
-# of the 68 it would be three percent, and of the paper's equal classes one, or a tenth.
+# of the 68 it would be 2.9 percent, 4.5 of the hardest, and of the paper's equal classes one, or a tenth.
 
 # %% tags=["hide-input"]
 from synthbook.generate.prompts import FORMS
@@ -279,9 +286,10 @@ page.claims()
 #   are above it, and on sketches and renditions all of them are below it. So these rows cannot tell what size does (fake-09, fake-10). What
 #   a larger clone adds are more images of the same kind, and of these clones, by definitions, only a quarter is of the class asked for (the
 #   table of images of {doc}`31_prompts`): numbers may not make up for that.
-# - **Many classes.** Scenes beat definitions at 7.5 on four of the five tests, as in the paper, but weaker guidance does not beat scenes
+# - **Many classes.** Scenes beat definitions at 7.5 on four of the five tests (in the paper on all), but weaker guidance does not beat scenes
 #   (fake-15). All three clones name some six of a hundred photographs rightly, where naming the largest of the 68 classes would get three and
-#   classifiers of photographs get thirty, so that orders among them hang on one point.
+#   classifiers of photographs get thirty, so that orders among them hang on one point. On the hardest, which is the weakest part of fake-15,
+#   no clone reaches what naming the largest class would get, 4.5 %: that order says nothing.
 # - **Shifts.** Accuracies are lower there for both, so a part of every narrowing is arithmetic, and all of it where a clone names no more than
 #   the largest class: there the claims about shifts are not asked (fake-11, fake-12, on {doc}`31_prompts`).
 # - **The second test** was collected anew in the paper, years later. Here it is drawn from the same collection by the same rule, so
@@ -295,7 +303,7 @@ page.claims()
 # ## What was simplified, and how to run it larger
 #
 # - **Sizes** end at ten times the photographs, ten thousand images; the paper goes to fifty times, six million.
-# - **Many classes** are 68, learned from all 2,671 photographs of the ten kinds; the generator's captions have words for a sixth of them.
+# - **Many classes** are 68, learned from all 2,671 photographs of the ten kinds; the generator's captions have words for a fifth of them.
 # - **Two real networks** of the paper are published ones with other recipes; here there is one, with the clones' recipe.
 # - All else is as in {doc}`31_prompts`.
 #

@@ -276,9 +276,10 @@ line({name: one[0] for name, one in swapped.items()}, 3.6)
 # ### Sizes and numbers of shapes
 #
 # The appendix compares policies for the size. Decay is meant to keep early shapes in sight while late ones are
-# added. With sizes that do not fall the last few shapes are all that is left.
+# added. With Rand, and with all shapes a fifth or half as large as the image, the last ones bury most of the others. Shapes
+# of a tenth of it hide most of the ground, but most of them still show.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Policies for the size of 100 shapes. With Decay nearly all can still be seen; with fixed sizes and with Rand the last ones cover the others.", "name": "fig-51-policies"}, "image": {"alt": "Five drawn images of one index: many shapes of all sizes with Decay; few large ones with random and with fixed sizes."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Policies for the size of 100 shapes. With Decay nearly all can still be seen, with Fix(1/10) most of them; with Rand, Fix(1/5) and Fix(1/2) the last ones cover most of the others.", "name": "fig-51-policies"}, "image": {"alt": "Five drawn images of one index: many shapes of all sizes with Decay, many small ones with the smallest fixed size, few large ones with random sizes and with the larger fixed ones."}}
 few = {"indices": [7], "resolution": 64, "seed": p.first_seed}
 line({name: synthesize(Primitives(size_policy=name), **few)[0] for name in POLICIES}, 5.4)
 

@@ -25,8 +25,9 @@
 #
 # **Here.** Both tables, the curves, and the pictures, at 32 pixels: a hundred faces, motorbikes or airplanes of Caltech-101
 # {cite:p}`feifei2004learning` are learned. A small SNGAN {cite:p}`miyato2018spectral` stands in for StyleGAN2, which at this
-# size takes twice as long to draw a face. The pretrained GANs of the first seed come with the book. The real source is the
-# rest of Caltech-101, and motorbikes stand where the face stands in the paper: they are nearest to it.
+# size takes twice as long to draw a face. Of the pretrained GANs of the first seed those of Primitives-PS and of the real
+# source come with the book. The latter is the rest of Caltech-101, and motorbikes stand where the face stands in the paper:
+# they are nearest to it.
 
 # %% tags=["hide-input"]
 from synthbook.page.page import answer
@@ -237,8 +238,10 @@ plt.show()
 #
 # It is a copy. As in the public code all weights start from those of the pretrained pair, each from its own: $G$ and $D$
 # from the last ones that were trained, the averaged generator, which makes all images that are judged, from the averaged
-# one. The optimisers start anew. With real source images that is TransferGAN {cite:p}`wang2018transferring`. FreezeD
-# {cite:p}`mo2020freeze` also keeps the first blocks of $D$, those next to the image, as they were.
+# one. (With `ema_start` = 20 the average is a copy of the trained weights for the first 20 steps here, too, so that only the
+# measurement before the first step is of the averaged one.) The optimisers start anew. With real source images that is
+# TransferGAN {cite:p}`wang2018transferring`. FreezeD {cite:p}`mo2020freeze` also keeps the first blocks of $D$, those next to
+# the image, as they were.
 
 # %%
 from synthbook.gans.transfer import freeze, transfer
@@ -289,7 +292,7 @@ f"{whole:.4f} with matrices of 128 x 128, {shortcut:.4f} with one of 60 x 60"
 #
 # For each seed every source is learned once, then every target from every start. Models of one seed have the same
 # training images, the same initial weights where nothing is transferred, and the same random draws, step by step. What was
-# learned from a source is kept: pairs of networks come with the book (`models/pairs`), others are trained when asked for.
+# learned from a source is kept: two pairs of networks come with the book (`models/pairs`), others are trained when asked for.
 #
 # This run is to be watched: it stops early (`stop_after`), and gives the first part of the curves. What a step does
 # does not depend on how many follow, so these are the same numbers as those of a whole training. Best distances and gains
@@ -549,7 +552,8 @@ page.claims()
 #   first four, the layer from the image among them, are one block of this library's StyleGAN2.
 # - **Shapes.** 50 in a drawn image of 32 pixels, so that as much of the ground stays visible as a hundred leave at 256.
 # - **Half precision.** The pairs that come with the book are kept in it, and are finetuned in float32.
-# - **Oddities** of the public drawing code are off; `-p quirks` switches them on by the names of {doc}`51_synthesizer`.
+# - **Oddities** of the public drawing code are off; `-p quirks` switches them on by the names of {doc}`51_synthesizer`, but
+#   for `worker_streams`: no worker processes draw here.
 # - **Objects** are regions that stand out from the ground of a motorbike's picture, not faces. For other photographs that
 #   takes a detector, which is not in here: at the paper's scale Figure 3 is to be looked at, and prim-21 has no rows.
 # - **Your own images.** Of a folder in `targets` so many as `target_images` says are learned, and up to 400 others are held

@@ -155,7 +155,7 @@ def test_checks_use_names_that_rows_have() -> None:
 
 def test_thresholds_are_those_of_the_words() -> None:
     (two,) = (one for one in claims("gap") if one.id == "gap-02")
-    assert [item.text for item in two.check.require] == ["RR_filtered - RS <= 5"]
+    assert [item.text for item in two.check.require] == ["RR_by_class - RS <= 5"]
     assert "tau = 5 points" in two.test
     assert two.check.premise == ["RR_train >= 95", "SS_train >= 95"]
     assert ">= 95" in two.test

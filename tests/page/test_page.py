@@ -18,7 +18,8 @@ from nbclient import NotebookClient
 
 from synthbook.claims import catalogue, decide
 from synthbook.errors import InputError
-from synthbook.page.page import Page, answer, matching
+from synthbook.page.page import Page, answer, matching, other_bed
+from synthbook.press import grids
 from synthbook.record.chapters import declared, find, scale_of, scale_values
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import Provenance, Row, append, recorded_rows
@@ -26,6 +27,7 @@ from synthbook.store import root
 
 CHAPTER = "12_not_mutual"
 FEW_IMAGES = "53_why_it_works"
+CLIPS = "21_zero_shot"
 IDS = ("gap-09", "gap-03", "gap-01")
 SCALES = {"mini": 5, "small": 3}  # on record, with so many seeds
 TARGET = next(f.default[0] for f in declared(FEW_IMAGES) if f.name == "targets")
@@ -59,6 +61,9 @@ def on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"train": TARGET, "test": TARGET, "dataset": TARGET, "method": "Decay"}
     one |= {"chapter": FEW_IMAGES, "scale": "mini", "seed": 0, "value": 50.0}
     append(top / f"results/mini/{FEW_IMAGES}.jsonl", [Row(**one, **same)])
+    one |= {"chapter": CLIPS, "train": "none", "test": "real", "method": "zero-shot"}
+    told = same | {"dataset": "caltech10", "backbone": "web-clip", "setting": {"encoder": "first"}}
+    append(top / f"results/mini/{CLIPS}.jsonl", [Row(**one | told)])
     monkeypatch.setenv("SYNTHBOOK_ROOT", str(top))
 
 
@@ -225,6 +230,16 @@ FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
     "another network": (CHAPTER, {"backbone": "resnet18"}, f"{BED} with backbone = resnet18: they"),
     "a scale that is not on record": (CHAPTER, scale_values(CHAPTER, "paper"), "cifar10 (paper)"),
     "own target": (FEW_IMAGES, {"targets": [TARGET, "mine"]}, "is of mine: they"),
+    "an encoder in another place": (
+        CLIPS,
+        {"encoders": ["web-clip-narrow"]},
+        "is of caltech10 with encoders = web-clip-narrow:",
+    ),
+    "an encoder more": (
+        CLIPS,
+        {"targets": ["mine"], "encoders": ["web-clip", "web-clip-narrow", "RN50:openai"]},
+        "is of mine with encoders = web-clip, web-clip-narrow, RN50:openai:",
+    ),
 }
 
 
@@ -268,6 +283,20 @@ def test_a_scale_some_parts_of_which_have_no_rows_is_of_its_own_bed(
     monkeypatch.setattr("synthbook.page.page.recorded", lambda *_: nothing)
     assert page(chapter=FEW_IMAGES, targets=[usual]).note == ""
     assert "is of mine: they" in page(chapter=FEW_IMAGES, targets=[usual, "mine"]).note
+
+
+@pytest.mark.parametrize("scale", ["mini", "small", "paper"])
+def test_encoders_have_the_places_that_the_scale_gives_them(scale: str) -> None:
+    """So they have in all recorded runs, and in those of the first of them alone."""
+    for cell in grids.cells(CLIPS, scale):
+        p = check_values(CLIPS, cell.parameters, scale)
+        kept = {scale: rows_of_a_run(dataset="+".join(p.targets), train="", test="")}
+        for encoders, same in ((p.encoders, True), (p.encoders[:1], True), (p.encoders[1:], False)):
+            given = {**cell.parameters, "encoders": [*encoders]}
+            run = SimpleNamespace(
+                chapter=CLIPS, scale=scale, parameters=check_values(CLIPS, given, scale)
+            )
+            assert (other_bed(run, kept) == "") == same  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

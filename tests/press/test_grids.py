@@ -95,7 +95,7 @@ def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> No
                 check_values(name, cell.parameters, scale)
 
 
-@pytest.mark.parametrize("chapter", ["12_not_mutual", "53_why_it_works"])
+@pytest.mark.parametrize("chapter", ["12_not_mutual", "33_transfer", "53_why_it_works"])
 def test_recorded_rows_are_counted_by_the_cell_that_made_them(
     chapter: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

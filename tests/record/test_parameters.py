@@ -73,6 +73,19 @@ def test_data_are_called_targets_where_a_chapter_takes_several():
         check_values("21_zero_shot", {"data": "my_photos"})
 
 
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ({}, True),
+        ({"real_counts": [100, 64, 32, 16, 4, 1]}, True),
+        ({"real_counts": [1, 100]}, False),
+        ({"real_counts": [1, 100], "epochs": 3}, True),  # of no scale
+    ],
+)
+def test_a_list_is_whole_where_it_is_that_of_the_scale(given, whole):
+    assert check_values("21_zero_shot", given).whole("real_counts") == whole
+
+
 @pytest.mark.parametrize("name", ["__class__", "In", "Out", "_ih", "_1", "open", "__name__"])
 def test_names_of_the_kernel_that_papermill_gives_values_are_unknown_too(name):
     namespace = kernel_namespace(**{name: 5})

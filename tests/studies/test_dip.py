@@ -312,6 +312,17 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curve(study) -> No
     assert short.items() <= whole.items()
 
 
+def test_no_training_is_longer_for_being_stopped(study, asked) -> None:
+    """StyleGAN2 has fewer steps than the others, and ends before they are stopped."""
+    made = study(parts=["methods", "stylegan2"], finetune_steps=8, stop_after=4)
+    steps = {part: made.recipe(part, some[0]).steps for part, some in made.models.items()}
+    assert steps == {"methods": 4, "stylegan2": 2}
+    rows = every_row(made)
+    metrics = {part: {row["metric"] for row in rows if row["part"] == part} for part in steps}
+    assert metrics["methods"] == {"fd"}
+    assert {"best_fd", "last_fd", "late_gain"} <= metrics["stylegan2"]
+
+
 def test_stylegan2_learns_in_a_bed_of_its_own(study, asked) -> None:
     made = study(parts=["stylegan2"])
     every_row(made)

@@ -288,6 +288,13 @@ def test_photographs_take_the_place_of_held_out_images(study, tmp_path) -> None:
     assert not any(row["method"] == "real images" and row["part"] == "inversion" for row in rows)
 
 
+def test_two_photographs_are_enough(study, tmp_path) -> None:
+    for k in range(2):
+        Image.fromarray(np.full((12, 12, 3), 90 * k, np.uint8)).save(tmp_path / f"{k}.png")
+    made = study(photographs=f"{tmp_path}/", priors=["supervised"])
+    assert made.variants(made.gan(0, DIP), 0, 3, 4).shape == (2, 4, 8, 8, 3)
+
+
 # -- Variations and edits --------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -10,10 +11,11 @@ from collections.abc import Iterable
 import pytest
 
 from synthbook.data import Splits
+from synthbook.errors import InputError
 from synthbook.recognize.methods import METHODS
 from synthbook.studies.plans import Experiment, best, method_settings
-from synthbook.studies.pretrained_guidance import PretrainedGuidance
-from synthbook.studies.real_guidance import ALL_OURS, RealGuidance
+from synthbook.studies.pretrained_guidance import PretrainedGuidance, check_pretrained_guidance
+from synthbook.studies.real_guidance import ALL_OURS, RealGuidance, check_real_guidance
 
 
 @pytest.fixture(params=[PretrainedGuidance, RealGuidance])
@@ -133,3 +135,24 @@ def test_numbers_of_methods_are_set_by_name_or_for_all_that_have_them() -> None:
     p = {"methods": ("plain", "Adp", "DADA"), "method_settings": given}
     found = {"ADDA": {"discriminator_width": 9}, "RG": {"per_layer": True}}
     assert method_settings(p) == found | {name: {"first_share": 0.5} for name in ("Adp", "DADA")}
+
+
+@pytest.mark.usefixtures("all_kept")
+@pytest.mark.parametrize(
+    ("check", "entry", "parameter"),
+    [
+        (check_pretrained_guidance, "PG-KL.lambda_3=5", "lambda_3_kl"),
+        (check_pretrained_guidance, "PG-L1.lambda_3=5", "lambda_3_l1"),
+        (check_pretrained_guidance, "lambda_3=5", "lambda_3_kl and lambda_3_l1"),
+        (check_real_guidance, "RG+PG-R.lambda_3=5", "lambda_3"),
+    ],
+)
+def test_the_weight_of_the_guidance_is_set_where_rows_tell_it(
+    p15: dict, p16: dict, check, entry, parameter
+) -> None:
+    """By its name it would be trained with, and the rows would say the parameter's."""
+    p = p15 | {"guide_backbone": "efficientnet_lite0"}
+    p = p if check is check_pretrained_guidance else p16
+    message = rf"method_settings holds '{re.escape(entry)}'.* give {parameter}$"
+    with pytest.raises(InputError, match=message):
+        check(p | {"method_settings": (entry,)})

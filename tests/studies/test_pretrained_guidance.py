@@ -61,6 +61,23 @@ def test_rows_of_chapter_15(p15: dict, real: Splits, trained: list[dict], distin
     assert rows[0]["value"] == next(iter(PretrainedGuidance(p15, real).rows(5)))["value"]
 
 
+def test_other_readings_are_trained_as_their_rows_say(
+    p15: dict, real: Splits, trained: list[dict]
+) -> None:
+    p = p15 | {"parts": ("other_architecture", "readings"), "methods": ("plain", "PG-KL")}
+    p |= {"sources": ("real", "gan"), "method_settings": ("PG-KL.distance=l2",)}
+    rows = list(PretrainedGuidance(p, real).rows(5))
+    names = ("distance", "target", "over")
+    said = {tuple(row[name] for name in names) for row in rows if row["part"] == "readings"}
+    done = {tuple(call[name] for name in names) for call in trained if call["name"] == "PG-KL"}
+    assert said == {
+        ("cosine", "model", "row"),
+        ("cosine", "guide", "matrix"),
+        ("l2", "guide", "row"),
+    }
+    assert done == said
+
+
 def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(
     p15: dict, real: Splits
 ) -> None:

@@ -135,6 +135,7 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows, transfe
         ({"network_settings": ["latent=0"]}, "network_settings: latent = '0'"),
         ({"targets": ["chima"]}, "no target 'chima'"),
         ({"real_source": "digit"}, "digits"),
+        ({"quirks": ["fixed_canvas", "worker_streams"]}, "no worker processes draw; leave it out"),
     ],
 )
 def test_what_chapter_52_cannot_run_is_refused(values, says, checked) -> None:

@@ -277,6 +277,7 @@ def test_leaks_are_found_in_images_with_grey_squares() -> None:
         ({"more_data": ["mnist6k"]}, "mnist5k"),
         ({"parts": ["ablation"], "targets": ["chima"]}, "no target 'chima'"),
         ({"data": "digit"}, "digits"),
+        ({"quirks": ["fixed_canvas", "worker_streams"]}, "no worker processes draw; leave it out"),
     ],
 )
 def test_what_chapter_53_cannot_run_is_refused(values, says, checked) -> None:

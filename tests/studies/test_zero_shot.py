@@ -15,6 +15,7 @@ from synthbook.data import ImageSet
 from synthbook.data.deferred import Deferred
 from synthbook.errors import InputError
 from synthbook.measure.features import Extractor
+from synthbook.press import grids
 from synthbook.recognize import language_image, unfreezing
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.language_image import ClipConfig
@@ -180,6 +181,40 @@ def test_several_data_sets_and_encoders_have_gains_and_strengths(
     assert len({row["backbone"] for row in weaker}) == 1
 
 
+def jobs(given: Any, scale: str = "mini") -> set[str]:
+    p = check_values("21_zero_shot", given, scale)
+    return {job[0] for job in ZeroShot._jobs(SimpleNamespace(p=p, looks=p.encoders))}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", ["mini", "small", "paper"])
+def test_recorded_runs_have_what_is_said_over_a_whole_list(scale: str) -> None:
+    found = [jobs(cell.parameters, scale) for cell in grids.cells("21_zero_shot", scale)]
+    assert any("gains" in some for some in found) == (scale != "small")  # it has one data set
+    assert all(("ratio" in some) == ("scratch" in some) for some in found)
+    assert any("ratio" in some for some in found)
+
+
+THREE = ["caltech10", "caltech10:sketch", "caltech3"]
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "there"),
+    [
+        ({"targets": THREE}, "gains", False),
+        ({"targets": [*zero_shot.SETS, "mine"]}, "gains", False),
+        ({"targets": [*reversed(zero_shot.SETS)]}, "gains", True),
+        ({"targets": THREE, "epochs": 3}, "gains", True),
+        ({"parts": ["scratch"], "real_counts": [1, 100]}, "ratio", False),
+        ({"parts": ["scratch"], "real_counts": [1, 100], "scratch_images": 50}, "ratio", True),
+    ],
+)
+def test_of_less_than_a_whole_list_nothing_passes_for_what_is_recorded(
+    given: dict[str, Any], name: str, there: bool
+) -> None:
+    """A run of no scale stands beside nothing that is recorded, and has all of its own."""
+    assert (name in jobs(given)) == there
+
+
 def test_a_look_has_other_photographs_and_the_same_images(study: Any) -> None:
     assert split_look("caltech10:sketch") == ("caltech10", "sketch")
     assert split_look("caltech3:Motorbikes") == ("caltech3:Motorbikes", "")
@@ -244,6 +279,30 @@ def test_random_weights_learn_so_many_of_each_and_are_compared(study: Any, rows_
     (equal,), (ratio,) = (only(rows, metric=m) for m in ("equal_images", "data_ratio"))
     assert 1 <= equal["value"] <= 4
     assert ratio["value"] == pytest.approx(4 / equal["value"])
+
+
+@pytest.mark.parametrize(
+    ("counts", "made", "count"),
+    [
+        ([1, 50, 100], 100, 100),
+        ([1, 100, 250], 100, 100),
+        (check_values("21_zero_shot", {}, "paper").real_counts, 500, 450),
+        ([1, 449], 500, None),
+        ([501], 500, None),
+    ],
+)
+def test_as_many_photographs_may_lack_a_tenth(
+    study: Any, monkeypatch: pytest.MonkeyPatch, counts: list[int], made: int, count: int | None
+) -> None:
+    assert zero_shot.as_many(counts, made) == count
+    monkeypatch.setattr(ZeroShot, "scratch_accuracy", lambda *_: 50.0)
+    some = study()
+    some.p = SimpleNamespace(
+        scratch_target="caltech10", real_counts=counts, scratch_images=made, backbone="small_cnn"
+    )
+    monkeypatch.setattr(some, "bed", lambda _: SimpleNamespace(about=lambda *_, **more: more))
+    rows = [row for n in counts for row in some.scratch_rows(0, "real", n)]
+    assert [row["n_per_class"] for row in rows if "amount" in row] == [count] * (count is not None)
 
 
 def test_equal_counts_lie_on_straight_lines() -> None:

@@ -134,14 +134,20 @@ def _condition(name: str, test: Expression, cell: Cell, unit: str) -> Condition:
 def _applies(condition: Condition, cell: Cell) -> bool:
     """Return whether a premise's cell lies not elsewhere.
 
-    It does where the cell, or all of its quantities that have the field, have another value.
+    It does where the cell, or all of its quantities that have the field, have another value; and
+    where no quantity has all of its values: one method with the prior and another one without are
+    not the other one with it.
     """
-    for name, value in condition.place.items():
+    place = condition.place
+    for name, value in place.items():
         held = {one.fields[name] for one in cell.quantities if name in one.fields}
         held |= {cell.place[name]} if name in cell.place else set()
         if held and value not in held:
             return False
-    return True
+    return any(
+        all(one.fields.get(name, value) == value for name, value in place.items())
+        for one in cell.quantities
+    )
 
 
 def _unmet(conditions: Iterable[Sequence[Condition]], cell: Cell) -> list[str]:

@@ -81,7 +81,8 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
 
     A bed is what decides the meaning of a row without standing in it: data, size of the images,
     networks, budgets. These make a scale, so rows of a scale that is not on record are of another
-    bed; and so are those with images that neither the scale names nor a recorded row is of.
+    bed; and so are those with images that neither the scale names nor a recorded row is of. A row
+    tells an encoder by its place among those that were given, so each has to have the scale's.
     """
     if not kept:
         return ""
@@ -94,6 +95,9 @@ def other_bed(run: Run, kept: Mapping[str, pd.DataFrame]) -> str:
         usual = check_values(run.chapter, {}, run.scale)  # some of its parts may have no rows yet
         known.update(name for field in IMAGES for name in usual.get(field, ()))
         own = ", ".join(name for field in IMAGES for name in p.get(field, ()) if name not in known)
+        given = p.get("encoders", ())
+        if given != usual.get("encoders", ())[: len(given)]:
+            own = f"{own or data} with encoders = {', '.join(given)}"
         if not own:
             return ""
     elif run.scale != CUSTOM:

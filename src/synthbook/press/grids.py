@@ -108,16 +108,21 @@ def on_record(chapter: str, scale: str) -> dict[str, int]:
     """Return cell -> number of its recorded rows, for the cells of a grid that have any.
 
     A row is of a cell whose parameters it was recorded with. Where a chapter has other parameters
-    by now, it is of the cell with its seed, if seeds are all that the cells differ in.
+    by now, it is of the cell with its seed, and its part, if these are all that the cells differ
+    in.
     """
     rows, every = recorded_rows(find(chapter).name, scale), cells(chapter, scale)
     hashes = {check_values(chapter, cell.parameters, scale).hash: cell.name for cell in every}
     counts = Counter(hashes.get(row.provenance.parameters) for row in rows)
-    if not any(counts[name] for name in hashes.values()) and {*grid(chapter, scale).axes} == {
-        "first_seed"
-    }:
+    axes = {*grid(chapter, scale).axes}
+    if not any(counts[name] for name in hashes.values()) and axes <= {"first_seed", "parts"}:
         held = {seed: cells_of_seed(chapter, scale, seed) for seed in {row.seed for row in rows}}
-        counts = Counter(cell.name for row in rows for cell in held[row.seed])
+        counts = Counter(
+            cell.name
+            for row in rows
+            for cell in held[row.seed]
+            if "parts" not in axes or row.setting.get("part") in cell.parameters["parts"]
+        )
     return {cell.name: counts[cell.name] for cell in every if counts[cell.name]}
 
 

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthbook.errors import InputError, did_you_mean
 from synthbook.keys import key_hash
-from synthbook.record.chapters import MINI, declared, find, scale_of, scale_values
+from synthbook.record.chapters import CUSTOM, MINI, declared, find, scale_of, scale_values
 from synthbook.record.vocabulary import TYPES, kind_of, type_name
 from synthbook.settings import STRICT, all_faults, fault_text, schema_of, shown
 
@@ -88,6 +88,15 @@ class Parameters(Mapping[str, Any]):
         """Return whether a value is the reader's own: no scale of the chapter has it."""
         scales = find(self.chapter).scales
         return all(check_values(self.chapter, {}, scale)[name] != self[name] for scale in scales)
+
+    def whole(self, name: str) -> bool:
+        """Return whether a list is its scale's, in any order; a run of no scale has its own.
+
+        What a row says over such a list without naming it, it says of the whole one.
+        """
+        if (scale := self.scale) == CUSTOM:
+            return True
+        return set(self[name]) == set(check_values(self.chapter, {}, scale)[name])
 
     def as_dict(self) -> dict[str, Any]:
         """Return name -> value, lists as lists, ready for JSON, YAML or papermill."""

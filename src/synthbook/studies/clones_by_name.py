@@ -46,6 +46,7 @@ from synthbook.studies.rows import REAL, Rows
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted
     from synthbook.generate.text import TextToImage
+    from synthbook.measure.features import Extractor
     from synthbook.recognize.models import Classifier
 
 CLONE, RANDOM = "clone", "random weights"
@@ -141,7 +142,6 @@ class Bed:
         self.reading = {
             "input_size": self.recipe.views.global_size or self.side, "device": device
         }  # fmt: skip
-        self.look = features.extractor(p.extractor, device, size=p.extractor_size)
         self._tests: dict[str, Images] = {}
 
     def real(self, seed: int) -> Images:
@@ -217,6 +217,12 @@ class Bed:
     # What they are rated on
 
     @cached_property
+    def look(self) -> Extractor:
+        """The features in which images are measured, and the hardest are found."""
+        p = self.p
+        return features.extractor(p.extractor, self.device, size=p.extractor_size)
+
+    @cached_property
     def judge(self) -> Any:
         """A linear layer on the extractor's features that has learned the first photographs.
 
@@ -237,8 +243,10 @@ class Bed:
         return self._tests[name]
 
     def _test(self, name: str) -> Images:
-        given, test = source_paths(self.p.other_tests), self.splits.test
-        if name in given:
+        test = self.splits.test
+        if name == TESTS[0]:
+            return test
+        if name in (given := source_paths(self.p.other_tests)):
             how = {"image_size": self.side, "channels": self.channels}
             classes = self.splits.train.classes
             return of_folder(Path(given[name]).expanduser(), **how).labelled_as(classes)
@@ -248,9 +256,7 @@ class Bed:
             return sketches(test)
         if name == "rendition":
             return renditions(test, seed=0)
-        if name == "adversarial":
-            return hardest(test, self.judge.logits(self.look.cached(test.images)))
-        return test
+        return hardest(test, self.judge.logits(self.look.cached(test.images)))
 
     def accuracy_rows(self, model: Classifier, names: Sequence[str] = TESTS, **about: Any) -> Rows:
         """Yield accuracies on the tests, among the classes that each has."""

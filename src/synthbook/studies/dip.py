@@ -116,7 +116,6 @@ class FewShot:
             for name in targets(p, part)
             for model in self.models[part]
         ]
-        self.stopped = 0 < p.stop_after < p.finetune_steps
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
         networks = frozen.networks(p.priors)
         how = {"size": p.prior_size}
@@ -142,8 +141,12 @@ class FewShot:
             recipe = replace(recipe, frozen_blocks=p.frozen_blocks)
         elif model.method not in AS_THEY_ARE:
             raise untrained(model.method, "recipe of studies/dip.py")
-        stopped = self.stopped and not whole
+        stopped = self.stopped(part) and not whole
         return replace(recipe, steps=self.p.stop_after) if stopped else recipe
+
+    def stopped(self, part: str) -> bool:
+        """Return whether a part's trainings end before their time."""
+        return 0 < self.p.stop_after < of_bed(self.p, part).finetune_steps
 
     def learned_before(self, seed: int, part: str, model: Model) -> Path | None:
         """Return the folder of the GAN that a model starts from; None for random weights.
@@ -313,7 +316,7 @@ class FewShot:
                 where = about | {"against": against}
                 yield where | {"metric": "best_fd", "value": found[against], "selected": against}
                 yield where | {"metric": "last_fd", "value": found[against]}
-        elif self.stopped:
+        elif self.stopped(part):
             yield from ({**row, **about} for row in curve_rows(learned, first))
             return
         else:

@@ -313,8 +313,7 @@ class Inversion:
 
     def _variation(self, gan: Gan, seed: int, about: dict[str, Any]) -> Rows:
         """Yield how images of one prior and other noise differ, and those of other priors."""
-        count = len(self.queries(seed)[: self.p.edited_images])
-        images = self.variants(gan, seed, count, self.p.noises)
+        images = self.variants(gan, seed, self.p.edited_images, self.p.noises)
         across = images.swapaxes(0, 1)
         pixels = {
             "within_pixels": pixel_difference(images),
@@ -333,12 +332,13 @@ class Inversion:
     def variants(self, gan: Gan, seed: int, count: int, noises: int) -> np.ndarray:
         """Return G(z_j | C(x_i)) of the first queries, uint8 [count, noises, H, W, C].
 
-        The z_j are the same for all queries.
+        The z_j are the same for all queries. Of fewer queries there are fewer.
         """
-        conditions = gan.conditions(self.queries(seed)[:count]).repeat_interleave(noises, 0)
-        z = self._noise(gan.generator, seed, noises).repeat(count, 1)
+        queries = self.queries(seed)[:count]
+        conditions = gan.conditions(queries).repeat_interleave(noises, 0)
+        z = self._noise(gan.generator, seed, noises).repeat(len(queries), 1)
         images = images_of(gan.generator, z, conditions, device=self.device)
-        return images.reshape(count, noises, *images.shape[1:])
+        return images.reshape(len(queries), noises, *images.shape[1:])
 
     @staticmethod
     def _noise(generator: nn.Module, seed: int, count: int) -> Tensor:

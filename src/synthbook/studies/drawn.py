@@ -60,6 +60,18 @@ def shapes_of(p: Parameters, resolution: int) -> int:
     return p.shapes if p.shapes >= 0 else shapes_at(resolution)
 
 
+def check_quirks(p: Parameters) -> None:
+    """Raise InputError for a quirk that changes no image where GANs learn from ``targets.stream``.
+
+    ``worker_streams`` is one of a `PrimitivesDataset` whose worker processes draw.
+    """
+    if "worker_streams" in p.quirks:
+        raise InputError(
+            f"quirks = {list(p.quirks)}: worker_streams changes no image here, where no worker "
+            "processes draw; leave it out (chapter 51 shows what it does)"
+        )
+
+
 def check_synthesizer(p: Parameters) -> str:
     """Check what the parameters of chapter 51 mean together; return in words what is drawn."""
     check_resolution(p.resolution)

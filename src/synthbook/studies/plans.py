@@ -106,7 +106,8 @@ def method_settings(p: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Its entries are DANN.discriminator_width=1024, or first_share=0.5 for all that have it.
 
     Raises:
-        InputError: for an entry of another form, an unknown method or number, or a wrong value.
+        InputError: for an entry of another form, an unknown method or number, a wrong value, or
+            lambda_3, which the rows tell from parameters of its own.
     """
     found: dict[str, dict[str, Any]] = {}
     for text in p.get("method_settings", ()):
@@ -123,6 +124,9 @@ def method_settings(p: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 f"{said}, and {method or 'no method asked for'} has {'no' if method else 'a'} "
                 f"number '{number}'{did_you_mean(number, every)}; there are {', '.join(every)}"
             )
+        if number == "lambda_3":
+            places = " and ".join(_weight_parameters(p, having))
+            raise InputError(f"{said}; the weight of the guidance is a parameter: give {places}")
         for name, own in having.items():
             try:
                 typed = TypeAdapter(type(own[number])).validate_python(value)
@@ -132,6 +136,13 @@ def method_settings(p: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             check_numbers(name, {number: typed})
             found.setdefault(name, {})[number] = typed
     return found
+
+
+def _weight_parameters(p: Mapping[str, Any], methods: Iterable[str]) -> list[str]:
+    """Return the parameters that have the weights of Pretrained Guidance in some methods."""
+    ends = {METHODS[name].fixed.get("similarity", "") for name in methods}
+    places = [name for name in p if name.startswith("lambda_3")]
+    return [name for name in places if name.removeprefix("lambda_3_") in ends] or places
 
 
 def metrics_of(method: str, *splits: str, cost: bool = False) -> tuple[tuple[str, str], ...]:

@@ -188,7 +188,7 @@ class PretrainedGuidance(Experiment):
                 if name in p["methods"]:
                     whole = PretrainedGuidance.numbers(p) | reading if name == "PG-KL" else reading
                     row = _row(p, "readings", OTHER, source, name, **whole)
-                    training = Training(name, (OTHER, source), tuple(reading.items()))
+                    training = Training(name, (OTHER, source), tuple(whole.items()))
                     yield Cell(row, training, metrics_of(name, "val", "test"))
 
     @property

@@ -28,7 +28,14 @@ from synthbook.measure import features
 from synthbook.measure.objects import object_counts
 from synthbook.settings import from_texts
 from synthbook.studies import few_images, needs, pairs
-from synthbook.studies.drawn import PS, Parameters, recipes, shapes_of, visibility_rows
+from synthbook.studies.drawn import (
+    PS,
+    Parameters,
+    check_quirks,
+    recipes,
+    shapes_of,
+    visibility_rows,
+)
 from synthbook.studies.few_images import Counter, Finetuned
 from synthbook.studies.rows import REAL, Rows, measured
 from synthbook.studies.targets import check_target, real_source, stream, target
@@ -247,6 +254,7 @@ def starts(p: Parameters) -> dict[str, tuple[str, str]]:
 def check_transfer(p: Parameters) -> str:
     """Check what the parameters of chapter 52 mean together; return its images in words."""
     blocks = check_gan(p)
+    check_quirks(p)
     if "sources" in p.parts and PS not in p.variants:
         raise InputError(
             f"the part sources compares with {PS} and variants = {list(p.variants)}; add it"

@@ -23,7 +23,7 @@ from synthbook.measure.leaks import cutout_like, shift_like
 from synthbook.measure.similarity import layer_similarities
 from synthbook.randomness import numpy_generator
 from synthbook.studies import few_images
-from synthbook.studies.drawn import PS, Parameters, shapes_of, visibility_rows
+from synthbook.studies.drawn import PS, Parameters, check_quirks, shapes_of, visibility_rows
 from synthbook.studies.few_images import Finetuned
 from synthbook.studies.prim import (
     SCRATCH,
@@ -80,6 +80,7 @@ def check_reasons(p: Parameters) -> str:
     """Check what the parameters of chapter 53 mean together; return its images in words."""
     check_gan(p)
     check_gan(of_classes(p))
+    check_quirks(p)
     if p.biggan_augment == "" and any("DiffAug" in method for method in p.methods):
         raise InputError(
             "biggan_augment is empty; name augmentations, or leave DiffAug out of methods"

@@ -74,7 +74,7 @@ class WhatAnImageTeaches:
         self.losses = self._losses(self.sets, self.models)
 
     def _trained_on(self, images: ImageSet) -> nn.Module:
-        """Return a classifier of as many steps as one of all real images, or of as many epochs."""
+        """Return a classifier that is shown as many images as one of all real ones, or as often."""
         longer = len(self.sets[REAL].train) / len(images) if self.p["equal"] == "steps" else 1
         epochs = max(1, round(self.network.recipe.epochs * longer))
         network = replace(self.network, recipe=replace(self.network.recipe, epochs=epochs))

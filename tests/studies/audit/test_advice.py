@@ -13,7 +13,7 @@ from synthbook.store import root
 from synthbook.studies.audit import AuditSettings, Report, advise, lessons_table
 from synthbook.studies.audit.advice import Advice, Answer, judge
 from synthbook.studies.audit.images import Pool
-from synthbook.studies.audit.lessons import Lessons
+from synthbook.studies.audit.lessons import BOTH, Lessons
 from synthbook.studies.audit.measures import FLOOR, Copies
 from synthbook.studies.audit.rules import (
     LABELLED,
@@ -55,9 +55,11 @@ def report(gains=None, note="", seeds=5, **changes) -> Report:
         accuracy |= {(name, test): tuple(np.add(REAL, gain)) for test in ("real", "generated")}
     cut = [{key: numbers[:seeds] for key, numbers in table.items()} for table in (values, accuracy)]
     empty = np.zeros(0)
+    alone = {"real": "real", "generated": "generated", "PG-L1": "generated"}
+    sources = {name: alone.get(name, BOTH) for name in ("real", *gains)}
     return Report(
         AuditSettings(seeds=tuple(range(seeds))), cut[0], Copies(copies, *[empty] * 4),
-        Lessons(cut[1], dict.fromkeys(("real", *gains), "s"), {}, counts, 9, NONE, *[empty] * 3),
+        Lessons(cut[1], sources, {}, counts, 9, NONE, *[empty] * 3),
         IDENTITY, Splits(NONE, NONE, NONE), Pool(NONE, NONE, note),
     )  # fmt: skip
 
@@ -136,6 +138,24 @@ def test_what_beats_mixing_is_named_before_what_helps():
     )
 
 
+@pytest.mark.parametrize(
+    ("gains", "use"),
+    [
+        ({"PG-L1": UP}, "Use them: alone, trained on by PG-L1, they teach more than the real"),
+        ({"PG-L1": UP, "generated": UP}, "Use them: alone they teach more than the real images"),
+        ({"PG-L1": UNCLEAR}, "Do not use them: every way of training on both that was tried loses"),
+    ],
+)
+def test_a_remedy_without_real_images_is_no_training_on_both(gains, use):
+    found = report({"Aug": DOWN} | gains)
+    both, alone = (line(found, f"{place} real images") for place in ("beside", "in place of"))
+    assert both.so == "adding them to the real images hurts: does not help: Aug"
+    assert "PG-L1" not in both.measured
+    assert "; by PG-L1 " in alone.measured
+    assert advise(found).conclusion.sentences[0].startswith(use)
+    assert lessons_table(found).loc["PG-L1", "less Aug"] == ""
+
+
 def test_green_takes_more_than_a_correction():
     """What only the correction for many comparisons saves from "warn" is undecided, not ok."""
     one = line(report(precision=(0.86, 0.90, 0.87, 0.89, 0.88)), "quality")
@@ -163,6 +183,7 @@ FACTS = {
                                "coverage", "precision", "appearance", "high_loss",
                                "near_zero_loss", "asymmetry")},
     "drops": (1, 2), "best": "<best>", "gains": "<gains>", "alone_gap": "<alone_gap>",
+    "alone_way": "<alone_way>",
 }  # fmt: skip
 ANSWERS = {
     "test images": ("seen", "shared", "few", "drawn", "unseen"),

@@ -55,7 +55,8 @@ def test_same_updates_and_start_for_all(seen, real, noise, settings):
     assert [call["real"] is None for call in seen[:5]] == [False, True, False, False, True]
     assert [call["synthetic"] is None for call in seen[:5]] == [True] + [False] * 4
     assert found.sources["PG-KL"] == "generated"
-    assert found.on_both == ["Aug", "RG", "PG-KL"]
+    assert found.on_both == ["Aug", "RG"]
+    assert found.on_generated == ["generated", "PG-KL"]
 
 
 def test_fewer_generated_images_get_as_many_updates(seen, real, noise, settings):

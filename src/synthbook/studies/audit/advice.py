@@ -193,14 +193,7 @@ def _compared(report: Report) -> Iterator[Answer]:
         return f"{own} against {floor} (difference {found[name].gap.text()})"
 
     yield _on_both(report, right[REAL], seeds)
-    alone, few = found[GENERATED, REAL], lessons.counts[GENERATED] < lessons.counts[REAL]
-    text = f"{right[GENERATED]:.1f} % right, on real images alone {right[REAL]:.1f} %"
-    text += f" (difference {alone.gap.text(1)})"
-    if few:
-        text += f" (with {lessons.counts[GENERATED]:,} images, not {lessons.counts[REAL]:,})"
-    facts = {"alone": text, "alone_gap": alone.gap.text(1), "why": alone.doubt, **seeds}
-    answer = "too few" if few and alone.sign < 0 else alone.sign or UNDECIDED
-    yield Answer("in place of real images", answer, facts)
+    yield _on_generated(report, right, seeds)
     # Recall or coverage is enough: recall alone can be raised by scattered outliers (Naeem et al.
     # 2020). More is missing than distorted if recall falls short by more than precision.
     kinds = [found["recall"], found["coverage"]]
@@ -252,6 +245,28 @@ def _on_both(report: Report, alone: float, seeds: Mapping[str, int]) -> Answer:
     }  # fmt: skip
     answer = "helps" if of[1] else UNDECIDED if of[0] else "hurts"
     return Answer("beside real images", answer, facts)
+
+
+def _on_generated(report: Report, right: Mapping[str, float], seeds: Mapping[str, int]) -> Answer:
+    """Answer whether generated images alone can take the place of real ones.
+
+    Plain training decides, unless only a remedy without real images gains; the line names it then.
+    """
+    lessons, found = report.lessons, report.comparisons
+    few = lessons.counts[GENERATED] < lessons.counts[REAL]
+    plain, *remedies = lessons.on_generated
+    text = f"{right[plain]:.1f} % right, on real images alone {right[REAL]:.1f} %"
+    text += f" (difference {found[plain, REAL].gap.text(1)})"
+    if few:
+        text += f" (with {lessons.counts[GENERATED]:,} images, not {lessons.counts[REAL]:,})"
+    for name in remedies:
+        text += f"; by {name} {right[name]:.1f} % (difference {found[name, REAL].gap.text(1)})"
+    way = next((name for name in (plain, *remedies) if found[name, REAL].sign > 0), plain)
+    alone = found[way, REAL]
+    facts = {"alone": text, "alone_gap": alone.gap.text(1), "why": alone.doubt, **seeds}
+    facts["alone_way"] = "" if way == plain else f", trained on by {way},"
+    answer = "too few" if few and alone.sign < 0 else alone.sign or UNDECIDED
+    return Answer("in place of real images", answer, facts)
 
 
 def _notes(report: Report) -> tuple[str, ...]:

@@ -48,8 +48,13 @@ class Lessons:
 
     @property
     def on_both(self) -> list[str]:
-        """The trainings beside those on one source alone: `AUG` and the remedies."""
-        return [name for name in self.sources if name not in (REAL, GENERATED)]
+        """The trainings on both sources: `AUG` and the remedies that need real images."""
+        return [name for name, source in self.sources.items() if source == BOTH]
+
+    @property
+    def on_generated(self) -> list[str]:
+        """The trainings on generated images alone: the plain one, `GENERATED`, then remedies."""
+        return [name for name, source in self.sources.items() if source == GENERATED]
 
 
 def guide_for(settings: AuditSettings, real: Splits) -> Guide | None:

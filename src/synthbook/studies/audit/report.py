@@ -63,7 +63,7 @@ class Report:
 
         They are generated less unseen real images, by measure; "missing", how much more recall
         falls short of that than precision; "asymmetry"; and in points of accuracy, (training,
-        `REAL`) and (remedy, `AUG`): the first less the second.
+        `REAL`) and (remedy on both sets, `AUG`): the first less the second.
         """
         values, right = self.values, self.lessons.accuracy
         pairs = {name: (values[name], values[name + FLOOR]) for name in UNSEEN}
@@ -71,7 +71,7 @@ class Report:
         short = [a - b for a, b in zip(all_recall, recall, strict=True)]
         poor = [a - b for a, b in zip(all_precision, precision, strict=True)]
         pairs["missing"] = short, poor
-        trainings = [GENERATED, *self.lessons.on_both]
+        trainings = [*self.lessons.on_generated, *self.lessons.on_both]
         accuracies = {(name, REAL) for name in trainings}
         accuracies |= {(name, AUG) for name in self.lessons.on_both if name != AUG}
         pairs |= {(name, other): (right[name, REAL], right[other, REAL])

@@ -108,7 +108,7 @@ RULES: dict[str, Rule] = {
         -1: Words("warn", _REPLACE, "keep the real images"),
         "too few": Words("warn", f"{_REPLACE}, not so few of them",
                          "keep the real images; compare again with as many generated ones"),
-        1: Words("ok", "they teach more than the real images",
+        1: Words("ok", "they{alone_way} teach more than the real images",
                  "check on other test images before you believe it"),
     }),
     "content": Rule("12_not_mutual", frozenset({NEW}), "recall {recall}; coverage {coverage};"
@@ -166,7 +166,8 @@ USE: dict[Hashable, str] = {
     UNDECIDED: "Do not count on them: whether they help beside real images is undecided"
                " ({both_why})",
     "beside": "Use them: training on both by {gains} points of accuracy on unseen real images",
-    "instead": "Use them: alone they teach more than the real images, by {alone_gap} points",
+    "instead": "Use them: alone{alone_way} they teach more than the real images, by {alone_gap}"
+               " points",
 }
 USE |= {
     f"{key} after a look": USE[key].replace("Use them", "Use them after a look at the images with"
