@@ -118,7 +118,7 @@ def gains(table, whose):
                 figures.dots_and_interval(ax, place, values, look["color"], look["marker"])
         ax.axvline(0, color="black", linewidth=0.8)
         within = ", inside" if (mine.domain == "inside").any() else ""
-        ax.set(title=Path(target).name + within, xlabel="gain (%)")
+        ax.set(title=Path(target).name.rpartition(":")[2] + within, xlabel="gain (%)")
     axes[0][0].set(yticks=range(len(models)), yticklabels=map(figures.label, models))
     axes[0][0].set_ylim(len(models) - 0.5, -0.5)
     fig.supxlabel(whose, fontsize="small")
@@ -400,7 +400,7 @@ for line, models in zip(axes, panels, strict=True):
     line[0].set_ylabel(f"{FD.partition(' ')[0]} to those\ntrained on")
     line[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 for top, bottom, target in zip(axes[0], axes[-1], targets, strict=True):
-    top.set_title(Path(target).name)
+    top.set_title(Path(target).name.rpartition(":")[2])
     bottom.set_xlabel("step")
 fig.supxlabel(f"{FD}, {whose}", fontsize="small")
 plt.show()
