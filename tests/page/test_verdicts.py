@@ -41,8 +41,8 @@ def test_an_effect_has_its_unit_and_seeds() -> None:
         ),  # as the interval says
         ({"low": 1.0, "high": 2.0, "reason": "premise high is not met"}, "a premise is not met"),
         ({"low": -2.0, "high": -1.0}, "no longer below zero with Holm's correction"),
-        ({"low": -2.0, "high": -1.0, "seeds": 3}, "3 seeds of the 5 that a verdict needs"),
-        ({"seeds": 1}, "1 seed of the 5 that a verdict needs"),
+        ({"low": -2.0, "high": -1.0, "seeds": 3}, "3 of the 5 seeds that it takes"),
+        ({"seeds": 1}, "1 of the 5 seeds that it takes"),
         ({"seeds": 1, "effect": None}, ""),
         ({"low": 1.0, "high": 2.0, "votes": "3 of 4 cells"}, "too few cells are decided"),
         (

@@ -42,7 +42,7 @@ def why_open(verdict: Verdict) -> str:
     It is "" where the interval says it, and where the claim is not undecided. One seed has no
     interval.
     """
-    few = f"{seeds_text([verdict.seeds])} of the {MIN_SEEDS} that a verdict needs"
+    few = f"{verdict.seeds} of the {MIN_SEEDS} seeds that it takes"
     if verdict.verdict != "undecided" or verdict.effect is None:
         return ""
     if verdict.low is None or verdict.high is None:
