@@ -19,6 +19,12 @@ TRANSFER = {
 
 
 @pytest.fixture
+def rows_of(produced):
+    """Return a function from a study to its rows, each of which the chapter may produce."""
+    return produced("52_transfer_to_few_images")
+
+
+@pytest.fixture
 def checked(small):
     return lambda **values: check_values("52_transfer_to_few_images", small | TRANSFER | values)
 
@@ -60,8 +66,8 @@ def test_each_model_starts_from_its_source(trainings, transfer) -> None:
     assert not threes & {image.tobytes() for image in real.images}
 
 
-def test_objects_are_counted_where_there_is_one(trainings, all_rows, transfer) -> None:
-    rows = all_rows(transfer())
+def test_objects_are_counted_where_there_is_one(trainings, rows_of, transfer) -> None:
+    rows = rows_of(transfer())
     counted = [row for row in rows if row["metric"] == "objects_per_image"]
     assert {row["dataset"] for row in counted} == {"digits:3"}
     assert [row["method"] for row in counted][-1] == "real images"
@@ -70,9 +76,9 @@ def test_objects_are_counted_where_there_is_one(trainings, all_rows, transfer) -
 
 
 def test_rows_are_unique_and_gains_are_those_of_the_best_distances(
-    trainings, all_rows, transfer
+    trainings, rows_of, transfer
 ) -> None:
-    rows = all_rows(transfer(seeds=2))
+    rows = rows_of(transfer(seeds=2))
     best = {
         (row["seed"], row["dataset"], row["method"], row["train"]): row["value"]
         for row in rows
@@ -97,13 +103,13 @@ def test_rows_are_unique_and_gains_are_those_of_the_best_distances(
         assert row["value"] == pytest.approx(np.median(outside))
 
 
-def test_a_median_takes_two_targets_outside(trainings, all_rows, transfer) -> None:
-    rows = all_rows(transfer(targets=["china", "digits:3"]))
+def test_a_median_takes_two_targets_outside(trainings, rows_of, transfer) -> None:
+    rows = rows_of(transfer(targets=["china", "digits:3"]))
     assert {row["dataset"] for row in rows} == {"china", "digits:3", "drawn"}
 
 
-def test_steps_to_95_percent_are_those_of_the_curve(trainings, all_rows, transfer) -> None:
-    rows = all_rows(transfer(targets=["china"]))
+def test_steps_to_95_percent_are_those_of_the_curve(trainings, rows_of, transfer) -> None:
+    rows = rows_of(transfer(targets=["china"]))
     curves: dict[str, dict[int, float]] = {}
     steps, share = {}, {}
     for row in rows:
@@ -194,20 +200,20 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curve(transfer) ->
     assert short.items() <= whole.items()
 
 
-def test_the_number_of_shapes_is_by_resolution_or_as_given(transfer, all_rows, trainings) -> None:
+def test_the_number_of_shapes_is_by_resolution_or_as_given(transfer, rows_of, trainings) -> None:
     for asked, number in ((-1, 30), (7, 7)):
         study = transfer(shapes=asked, quirks=["falling_lines"], targets=["china"])
         assert {recipe.shapes for recipe in study.recipes.values()} == {number}
         assert {recipe.quirks for recipe in study.recipes.values()} == {("falling_lines",)}
-        seen = [row for row in all_rows(study) if row["metric"] == "visible_ground"]
+        seen = [row for row in rows_of(study) if row["metric"] == "visible_ground"]
         assert [row["train"] for row in seen] == ["PinkNoise", "Primitives-PS"]
         assert seen[0]["value"] == 1 > seen[1]["value"] > 0
 
 
 def test_best_snapshots_say_what_chose_them_and_how_far_they_are(
-    trainings, all_rows, transfer
+    trainings, rows_of, transfer
 ) -> None:
-    rows = all_rows(transfer(targets=["china"]))
+    rows = rows_of(transfer(targets=["china"]))
     best = {(r["against"], r["selected"]) for r in rows if r["metric"] == "best_fd"}
     assert best == {("train", "train"), ("held_out", "train")}
     shares = {r["method"]: r["value"] for r in rows if r["metric"] == "best_step_share"}

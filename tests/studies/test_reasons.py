@@ -23,6 +23,12 @@ REASONS = {
 
 
 @pytest.fixture
+def rows_of(produced):
+    """Return a function from a study to its rows, each of which the chapter may produce."""
+    return produced("53_why_it_works")
+
+
+@pytest.fixture
 def checked(small):
     return lambda **values: check_values("53_why_it_works", small | REASONS | values)
 
@@ -154,11 +160,11 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curve(
 
 
 def test_a_model_of_both_halves_of_the_ablation_is_trained_once_and_told_twice(
-    trainings, all_rows, study_of
+    trainings, rows_of, study_of
 ) -> None:
     how = {"targets": ["china"], "policies": ["Decay"], "counts": [0, 100], "shapes": 100}
     study = study_of(parts=["ablation"], **how)
-    rows = all_rows(study)
+    rows = rows_of(study)
     best = [row for row in rows if row["metric"] == "best_fd" and row["against"] == "train"]
     told = [(row["train"], row.get("study"), row.get("n_shapes")) for row in best]
     assert told == [
@@ -173,13 +179,13 @@ def test_a_model_of_both_halves_of_the_ablation_is_trained_once_and_told_twice(
 
 
 def test_pretrained_biggan_keeps_what_is_asked_and_augments_as_it_is_called(
-    trainings, all_rows, study_of
+    trainings, rows_of, study_of
 ) -> None:
     study = study_of(
         parts=["shares"], shares=[0.1],
         methods=["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"],
     )  # fmt: skip
-    rows = all_rows(study)
+    rows = rows_of(study)
     tuned = {}
     for kind, images, more in trainings:
         if kind == "finetuned":
@@ -203,7 +209,7 @@ def test_pretrained_biggan_keeps_what_is_asked_and_augments_as_it_is_called(
         for way in ("train", "held_out")
     }
     alone = study_of(parts=["shares"], shares=[0.1], methods=["BigGAN+DiffAug+PS"])
-    assert "gain" not in {row["metric"] for row in all_rows(alone)}
+    assert "gain" not in {row["metric"] for row in rows_of(alone)}
 
 
 def test_shares_are_nested_and_whole_at_one(study_of) -> None:
@@ -215,8 +221,8 @@ def test_shares_are_nested_and_whole_at_one(study_of) -> None:
     assert reasons.per_class(0.1, len(train), 10) * 10 == len(study.share(0, "digits", 0.1))
 
 
-def test_filters_are_compared_layer_by_layer(trainings, all_rows, study_of) -> None:
-    rows = all_rows(study_of(parts=["filters"]))
+def test_filters_are_compared_layer_by_layer(trainings, rows_of, study_of) -> None:
+    rows = rows_of(study_of(parts=["filters"]))
     signed: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         if row["metric"] == "filter_similarity":
@@ -237,11 +243,9 @@ def test_filters_are_compared_layer_by_layer(trainings, all_rows, study_of) -> N
 
 
 @pytest.mark.parametrize("architecture", ["sngan", "stylegan2"])
-def test_the_convolution_to_colours_is_no_layer(
-    trainings, all_rows, study_of, architecture
-) -> None:
+def test_the_convolution_to_colours_is_no_layer(trainings, rows_of, study_of, architecture) -> None:
     given = {"architecture": architecture, "network_settings": ["channels: 4", "latent: 4"]}
-    rows = all_rows(study_of(parts=["filters"], **given))
+    rows = rows_of(study_of(parts=["filters"], **given))
     generator, discriminator = (
         [row for row in rows if row.get("network") == network and row["train"] == "real"]
         for network in ("generator", "discriminator")
@@ -306,7 +310,7 @@ def test_a_discriminator_without_features_above_zero_is_dead() -> None:
 
 
 def test_one_training_is_read_from_the_cache_by_the_pictures(
-    monkeypatch, tmp_path, all_rows, study_of
+    monkeypatch, tmp_path, rows_of, study_of
 ) -> None:
     """Nothing is replaced here: a whole job, and its images once more."""
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
@@ -315,7 +319,7 @@ def test_one_training_is_read_from_the_cache_by_the_pictures(
         biggan_pretrain_steps=2, biggan_evaluate_every=2, extractor_size=32,
         biggan_training_settings=["batch_size: 4", "standing_images: 8"],
     )  # fmt: skip
-    rows = all_rows(study)
+    rows = rows_of(study)
     assert {row["metric"] for row in rows} >= {"best_fd", "last_fd", "cutout_like", "live_features"}
     seen: list[Path] = sorted(tmp_path.rglob("key.json"))
     images = study.samples(0, "digits", 0.1, "BigGAN+DiffAug+PS")
