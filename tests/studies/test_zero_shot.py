@@ -402,3 +402,9 @@ def test_validation_photographs_stand_beside_and_tell_the_weaker_encoder(
     monkeypatch.setattr(zero_shot, "some", lambda x, *how: judged.append(x) or inner(x, *how))
     list(some._image_rows(0, target, {}))
     assert judged[-1] is target.splits.val
+
+
+def test_gains_are_told_of_the_data_sets_that_the_recorded_runs_have() -> None:
+    runs = [cell.parameters for cell in grids.cells("21_zero_shot", "mini")]
+    asked = {tuple(run["targets"]) for run in runs if "strategies" in run["parts"]}
+    assert asked == {zero_shot.SETS}
