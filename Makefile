@@ -10,6 +10,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 SCALE   ?= mini
 JOBS    ?= 2
+WORKERS ?= 1
 # A chapter computes with the threads that its parameter names; libraries start no more of their own.
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
@@ -64,8 +65,8 @@ verify: $(READY) ## rerun one recorded cell a chapter and compare: make verify [
 run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARGS="-p seeds=5"
 	@$(BIN)/synthbook run $(CHAPTER) --scale $(SCALE) $(ARGS)
 
-results: $(READY) ## make a chapter's recorded rows: make results SCALE=mini CHAPTER=12_not_mutual [ONLY=seed-0] [DRY=1]
-	@$(BIN)/python -m synthbook.press results --scale $(SCALE) --chapter "$(CHAPTER)" --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)") $(if $(DRY),--dry-run)
+results: $(READY) ## make a chapter's recorded rows: make results SCALE=mini CHAPTER=12_not_mutual [ONLY=seed-0] [WORKERS=2] [DRY=1]
+	@$(BIN)/python -m synthbook.press results --scale $(SCALE) --chapter "$(CHAPTER)" --jobs $(JOBS) --workers $(WORKERS) $(if $(ONLY),--only "$(ONLY)") $(if $(DRY),--dry-run)
 
 models: $(READY) ## train the book's models that are not kept yet: make models [NAME=caltech10-gan] [SEEDS=0,1] [DRY=1]
 	@$(BIN)/python -m synthbook.studies.all_models $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DRY),--dry-run)

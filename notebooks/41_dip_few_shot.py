@@ -91,6 +91,7 @@ prior_size: int = 64  # side of the images that the prior's network gets
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
+workers: int = 1  # processes that train side by side; they change no number
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -278,11 +279,13 @@ f"{len(between)} conditions of {between.shape[1]} numbers; variance {between.var
 
 # %% tags=["experiment"]
 from synthbook.page.progress import progress
+from synthbook.studies.ahead import ahead
 
 run = Run(p)
-for job in progress(study.jobs, "models"):
-    for row in study.rows(*job):
-        run.add(**row)
+with ahead(study, p):
+    for job in progress(study.jobs, "models"):
+        for row in study.rows(*job):
+            run.add(**row)
 
 # %%
 page = Page(run)
@@ -597,7 +600,7 @@ page.claims()
 # synthbook run 41_dip_few_shot -p parts=labels,losses -p stop_after=0
 # synthbook run 41_dip_few_shot --scale small -p data_root=data
 # synthbook run 41_dip_few_shot --scale paper
-# synthbook run 41_dip_few_shot -p targets=my_hundred_images/ -p target_images=75 -p stop_after=0
+# synthbook run 41_dip_few_shot -p targets=my_hundred_images/ -p target_images=75 -p stop_after=0 -p workers=4
 # ```
 #
 # Of your folder `target_images` are learned, and up to 400 others are held out: keep a quarter. Where none is left, distances are to the

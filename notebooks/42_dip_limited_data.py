@@ -97,6 +97,7 @@ extractor_size: int = 64  # side that its images are resized to; inception has i
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
+workers: int = 1  # processes that train side by side; they change no number
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -267,11 +268,13 @@ print(", ".join(f"{name} {value:.2f}" for name, value in found.items()))
 
 # %% tags=["experiment"]
 from synthbook.page.progress import progress
+from synthbook.studies.ahead import ahead
 
 run = Run(p)
-for job in progress(study.jobs, "models"):
-    for row in study.rows(*job):
-        run.add(**row)
+with ahead(study, p):
+    for job in progress(study.jobs, "models"):
+        for row in study.rows(*job):
+            run.add(**row)
 
 # %%
 page = Page(run)
@@ -541,5 +544,5 @@ page.claims()
 # synthbook run 42_dip_limited_data -p parts=finetuning -p methods=TransferGAN,MineGAN -p stop_after=0
 # synthbook run 42_dip_limited_data --scale small -p data_root=data
 # synthbook run 42_dip_limited_data --scale paper
-# synthbook run 42_dip_limited_data -p parts=finetuning -p methods=DiffAugment -p targets=my_images/ -p stop_after=0
+# synthbook run 42_dip_limited_data -p parts=finetuning -p methods=DiffAugment -p targets=my_images/ -p stop_after=0 -p workers=4
 # ```

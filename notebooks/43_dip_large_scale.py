@@ -70,6 +70,7 @@ prior_size: int = 64  # side of the images that the prior's network gets
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
+workers: int = 1  # processes that train side by side; they change no number
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -236,11 +237,13 @@ else:
 
 # %% tags=["experiment"]
 from synthbook.page.progress import progress
+from synthbook.studies.ahead import ahead
 
 run = Run(p)
-for job in progress(study.jobs, "models"):
-    for row in study.rows(*job):
-        run.add(**row)
+with ahead(study, p):
+    for job in progress(study.jobs, "models"):
+        for row in study.rows(*job):
+            run.add(**row)
 
 # %%
 page = Page(run)
@@ -404,5 +407,5 @@ page.claims()
 # synthbook run 43_dip_large_scale -p parts=priors -p study_priors=supervised,own -p stop_after=0
 # synthbook run 43_dip_large_scale --scale small -p data_root=data
 # synthbook run 43_dip_large_scale --scale paper
-# synthbook run 43_dip_large_scale -p targets=my_pictures/ -p stop_after=0
+# synthbook run 43_dip_large_scale -p targets=my_pictures/ -p stop_after=0 -p workers=4
 # ```

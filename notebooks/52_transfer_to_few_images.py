@@ -73,6 +73,7 @@ extractor_size: int = 64  # side that its images are resized to; inception has i
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
+workers: int = 1  # processes that train side by side; they change no number
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -300,11 +301,13 @@ f"{whole:.4f} with matrices of 128 x 128, {shortcut:.4f} with one of 60 x 60"
 
 # %% tags=["experiment"]
 from synthbook.page.progress import progress
+from synthbook.studies.ahead import ahead
 
 run = Run(p)
-for seed, target, model in progress(study.jobs, "trainings"):
-    for row in study.rows(seed, target, model):
-        run.add(**row)
+with ahead(study, p):
+    for seed, target, model in progress(study.jobs, "trainings"):
+        for row in study.rows(seed, target, model):
+            run.add(**row)
 
 # %%
 page = Page(run)
@@ -564,5 +567,5 @@ page.claims()
 # papermill notebooks/52_transfer_to_few_images.ipynb out.ipynb -p targets caltech3:airplanes -p stop_after 0
 # synthbook run 52_transfer_to_few_images --scale small -p data_root=data
 # synthbook run 52_transfer_to_few_images --scale paper -p pretrain_on=models/ffhq256
-# synthbook run 52_transfer_to_few_images -p targets=my_images/ -p stop_after=0
+# synthbook run 52_transfer_to_few_images -p targets=my_images/ -p stop_after=0 -p workers=4
 # ```

@@ -93,6 +93,7 @@ biggan_generated: int = 200  # images of a snapshot that are measured
 precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
+workers: int = 1  # processes that train side by side; they change no number
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
 
 # %% tags=["hide-input"] mystnb={"code_prompt_show": "Show their check", "code_prompt_hide": "Hide their check"}
@@ -304,11 +305,13 @@ plain(pd.DataFrame(rates).T, decimals=1)
 
 # %% tags=["experiment"]
 from synthbook.page.progress import progress
+from synthbook.studies.ahead import ahead
 
 run = Run(p)
-for job in progress(study.jobs, "trainings"):
-    for row in study.rows(*job):
-        run.add(**row)
+with ahead(study, p):
+    for job in progress(study.jobs, "trainings"):
+        for row in study.rows(*job):
+            run.add(**row)
 
 # %%
 page = Page(run)
@@ -654,5 +657,5 @@ page.claims()
 # papermill notebooks/53_why_it_works.ipynb out.ipynb -p parts ablation -p policies Decay,Rand -p counts 0,50 -p stop_after 0
 # synthbook run 53_why_it_works --scale small -p data_root=data
 # synthbook run 53_why_it_works --scale paper -p data_root=data
-# synthbook run 53_why_it_works -p parts=ablation -p targets=my_images/ -p stop_after=0
+# synthbook run 53_why_it_works -p parts=ablation -p targets=my_images/ -p stop_after=0 -p workers=4
 # ```

@@ -87,6 +87,20 @@ def test_results_that_cannot_be_written_are_known_before_the_runs(
         grids.results("12", "mini")
 
 
+def test_workers_are_for_chapters_that_have_them(new_book) -> None:
+    entry = {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}}
+    _grids(new_book, entry)
+    with pytest.raises(InputError, match="unknown parameter 'workers'"):
+        grids.results("12", "mini", workers=2, dry_run=True)
+    _grids(new_book, entry, "workers: int = 1")
+    with pytest.raises(InputError, match="workers = 0"):
+        grids.results("12", "mini", workers=0, dry_run=True)
+    files = {grids.target("12", "mini", cell) for cell in grids.cells("12", "mini")}
+    entry["mini"]["fixed"] = {"workers": 9}
+    _grids(new_book, entry, "workers: int = 1")
+    assert {grids.target("12", "mini", cell) for cell in grids.cells("12", "mini")} == files
+
+
 def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:
     entries = yaml.safe_load((root() / "workflow" / "grids.yaml").read_text())
     for name, scales in entries.items():

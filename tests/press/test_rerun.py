@@ -79,7 +79,7 @@ def test_rows_and_effects_stand_beside_the_recorded_ones(
     [
         (["gap-03", "--seed", "9"], ["seed = 9", "0, 1, 2, 3, 4"]),
         (["gap-16"], ["gap-16", "no rows on record at scale mini"]),
-        (["prim-11"], ["prim-11", "no rows on record"]),
+        (["dip-09"], ["dip-09", "no rows on record"]),
         (["gap-08", "--scale", "../../etc"], ["'../../etc'", "mini"]),
     ],
 )

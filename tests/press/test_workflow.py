@@ -29,6 +29,7 @@ CHAPTER = """\
 seeds: int = 1
 first_seed: int = 0
 epochs: int = 3
+workers: int = 1
 rows: str = ""
 
 # %%
@@ -48,7 +49,7 @@ before = log.read_text() if log.is_file() else ""
 
 def note(word):
     with log.open("a") as stream:
-        stream.write(f"{word} {p.first_seed} {os.getpid()}\\n")
+        stream.write(f"{word} {p.first_seed} {os.getpid()} {p.workers}\\n")
 
 
 note("start")
@@ -201,8 +202,9 @@ def test_only_what_changed_runs_again_and_a_failure_harms_no_rows(
         grids.results("90", "mini", jobs=1, dry_run=True)
         return capfd.readouterr().out.partition("finished in _build, ")[2]
 
-    grids.results("90", "mini", jobs=2)
+    grids.results("90", "mini", jobs=2, workers=3)
     assert book.log("done") == [0, 1]
+    assert {line.split()[3] for line in (book.top / "log").read_text().splitlines()} == {"3"}
     capfd.readouterr()
     assert left().startswith("0 to run")
     for old, new, number in (

@@ -16,7 +16,7 @@ from synthbook.recognize.few_shot import METHODS, Recipes, Task, compared
 from synthbook.recognize.heads import text_head, unit, zero_shot
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
-from synthbook.record.vocabulary import Shot
+from synthbook.record.kinds import Shot
 
 SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
                    merges=300)  # fmt: skip

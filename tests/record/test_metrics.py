@@ -20,7 +20,7 @@ def test_a_chapter_produces_what_is_listed(chapter: str) -> None:
     """Every name that rows have is listed; every name listed is in rows or in the code."""
     rows = [row for scale in SCALES for row in recorded_rows(chapter, scale)]
     folder = Path(__file__).resolve().parents[2] / "src" / "synthbook"
-    files = [find(chapter).script, folder / "record" / "vocabulary.py"]
+    files = [find(chapter).script, folder / "record" / "kinds.py"]
     files += (folder / "studies").rglob("*.py")
     code = "".join(file.read_text(encoding="utf-8") for file in files)
     for key, listed in PRODUCES[chapter]._asdict().items():

@@ -1,5 +1,6 @@
 import json
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbook.errors import InputError
+from synthbook.record.kinds import TYPES
 from synthbook.record.parameters import check_values, parameters
-from synthbook.record.vocabulary import TYPES, VOCABULARY
+from synthbook.record.vocabulary import VOCABULARY
 
 
 def check(values, types, chapter="00_none"):
@@ -269,11 +271,20 @@ def test_parameters_are_read_only():
     assert not hasattr(p, "epochs")
 
 
+def test_another_process_gets_the_same():
+    p = check({"seeds": 1, "parts": ["a"]}, {"seeds": int, "parts": list[str]})
+    there = pickle.loads(pickle.dumps(p))
+    assert (there, there.chapter, there.hash) == (p, p.chapter, p.hash)
+    assert there.parts == ("a",)
+
+
 def test_the_hash_depends_on_values_and_not_on_order_or_places():
     types = {"seeds": int, "epochs": int, "rows": str}
     base = check({"seeds": 1, "epochs": 2, "rows": ""}, types).hash
     assert check({"rows": "x", "epochs": 2, "seeds": 1}, dict(reversed(types.items()))).hash == base
     assert check({"seeds": 2, "epochs": 2, "rows": ""}, types).hash != base
+    more = {"seeds": 1, "epochs": 2, "rows": "", "workers": 4}
+    assert check(more, types | {"workers": int}).hash == base
     assert base == "ca1a1553b3e9da07"  # recorded rows carry hashes: they never change
 
 

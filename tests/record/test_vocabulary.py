@@ -8,10 +8,10 @@ import pytest
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from synthbook.errors import InputError
 from synthbook.record.chapters import chapters, declared
+from synthbook.record.kinds import TYPES
 from synthbook.record.parameters import Parameters
-from synthbook.record.vocabulary import CHAPTERS, TYPES, VOCABULARY, help_of, kind_of, type_name
+from synthbook.record.vocabulary import CHAPTERS, VOCABULARY, help_of, kind_of
 from synthbook.settings import STRICT, noun
 
 EVERY = [
@@ -54,17 +54,3 @@ def test_a_chapters_own_type_goes_before_the_shared_one() -> None:
     assert kind_of(shared, "lambda_3", "str") is VOCABULARY["lambda_3"]
     assert help_of(own, "lambda_3") != help_of("", "lambda_3")
     assert help_of("", "no such name") == ""
-
-
-@pytest.mark.parametrize(
-    ("annotation", "text"),
-    [(int, "int"), ("int", "int"), ("'list[ int ]'", "list[int]"), (list[float], "list[float]")],
-)
-def test_types_are_texts_or_themselves(annotation: Any, text: str) -> None:
-    assert type_name("names", annotation) == text
-
-
-@pytest.mark.parametrize("annotation", [dict, "dict[str, int]", "Path", None])
-def test_other_types_are_refused(annotation: Any) -> None:
-    with pytest.raises(InputError, match="use one of int, float"):
-        type_name("names", annotation)

@@ -9,8 +9,8 @@ import pytest
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import create_config
+from synthbook.record.kinds import LimitedData
 from synthbook.record.parameters import Parameters, check_values
-from synthbook.record.vocabulary import LimitedData
 from synthbook.studies.dip_limited_models import (
     AFRESH,
     FINETUNED,

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 
 from synthbook.errors import InputError
+from synthbook.record.kinds import FewShot
 from synthbook.record.parameters import check_values
-from synthbook.record.vocabulary import FewShot
 from synthbook.studies.dip_models import ADVERSARIAL, FROM_OTHERS, STUDIED, Model, models
 from synthbook.studies.few_images import WITHOUT
 

@@ -15,9 +15,9 @@ from synthbook.gans.networks import create_discriminator, create_generator, save
 from synthbook.gans.prior import prior
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
+from synthbook.record.kinds import Whole
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
-from synthbook.record.vocabulary import Whole
 from synthbook.studies import dip_scale, few_images
 from synthbook.studies.dip_scale import Model
 

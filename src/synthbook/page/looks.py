@@ -39,7 +39,7 @@ LOOKS: dict[str, Look] = {
     "synthetic-glide": Look(BLUE, "s", "-", "GLIDE"),
     "pinknoise": Look(PURPLE, "D", "-", "pink noise"),
     "pinknoise+ps": Look(PURPLE, "D", "--", "pink noise + PS"),
-    "primitives": Look(ORANGE, "o", "-", "Primitives"),
+    "primitives": Look(RED, "o", "-", "Primitives"),
     "primitives-s": Look(GREEN, "s", "-", "Primitives-S"),
     "primitives-ps": Look(BLUE, "^", "-", "Primitives-PS"),
     "ffhq": Look(BLACK, "P", "-", "FFHQ"),

@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> None:
     results.add_argument("--scale", default="mini")
     results.add_argument("--only", default="", metavar="TEXT", help="cells with it in their names")
     results.add_argument("--dry-run", action="store_true")
+    for name in ("results", "cell"):
+        commands.choices[name].add_argument("--workers", type=int, default=1)
     given = vars(parser.parse_args(arguments))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

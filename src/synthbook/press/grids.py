@@ -150,7 +150,7 @@ def _experiment(chapter: str) -> str:
     return code_behind(code_cells(notebook, "experiment"), code_cells(notebook))
 
 
-def snakemake(targets: Iterable[Path], jobs: int, lock: int) -> int:
+def snakemake(targets: Iterable[Path], jobs: int, lock: int, workers: int = 1) -> int:
     """Let Snakemake make all files that it can, also if some fail; return its exit code.
 
     It holds the caller's ``lock`` (`locks.alone`) too, and goes on holding it if the caller is
@@ -158,6 +158,7 @@ def snakemake(targets: Iterable[Path], jobs: int, lock: int) -> int:
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     command += ["--directory", str(root()), "--rerun-triggers", "mtime", "--quiet", "all"]
+    command += ["--config", f"workers={workers}"]
     command += ["--rerun-incomplete", "--nolock", "--keep-going", "--cores", str(jobs)]
     command += [str(path.relative_to(root()) if path.is_absolute() else path) for path in targets]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "SYNTHBOOK_ROOT": str(root())}
@@ -204,12 +205,14 @@ def some_cells(chapter: str, scale: str, only: str = "") -> list[Cell]:
 
 
 def results(
-    chapter: str, scale: str, *, only: str = "", jobs: int = 2, dry_run: bool = False
-) -> None:
+    chapter: str, scale: str, *, only: str = "", jobs: int = 2, workers: int = 1,
+    dry_run: bool = False,
+) -> None:  # fmt: skip
     """Run what is missing of a grid and merge its rows into ``results/<scale>/<chapter>.jsonl``.
 
     Of a large grid ``only`` the cells with a text in their names; what needs rows of the others is
-    not decided then.
+    not decided then. There are so many ``jobs`` at a time, and each run trains in so many
+    ``workers`` (`studies.ahead`), where its chapter has that parameter.
 
     A finished cell is not run again unless its parameters, or the code behind the experiment,
     changed; after a kill the same call goes on where it was. Two calls for the same file wait for
@@ -218,6 +221,8 @@ def results(
     """
     check_jobs(jobs)
     name = find(chapter).name
+    if workers != 1:
+        check_values(name, {"workers": workers}, scale)
     targets = {cell.name: target(name, scale, cell) for cell in some_cells(name, scale, only)}
     place, rows_file = next(iter(targets.values())).parent, Path("results", scale, f"{name}.jsonl")
     if dry_run:
@@ -231,7 +236,7 @@ def results(
     with alone(root() / place / ".lock", f"making results of {name} at {scale}") as lock:
         paths = missing(targets.values())
         print(_plan(name, scale, jobs, len(targets), len(paths)), flush=True)
-        if paths and snakemake(paths, jobs, lock):
+        if paths and snakemake(paths, jobs, lock, workers):
             failed = [cell for cell, path in targets.items() if not sums.whole(root() / path)]
             faults = "".join(f"\n  {cell}: {_last_word(root() / targets[cell])}" for cell in failed)
             sys.exit(
@@ -252,11 +257,12 @@ def _plan(chapter: str, scale: str, jobs: int, asked: int, left: int) -> str:
     )
 
 
-def cell(chapter: str, scale: str, name: str, output: Path) -> None:
+def cell(chapter: str, scale: str, name: str, output: Path, workers: int = 1) -> None:
     """Run a cell of a grid; its rows appear as ``output`` when the run is whole.
 
-    Two calls for the same file, or one beside what a kill left running, wait for each other, and
-    the second finds it done. Each writes rows to a file of its own.
+    ``workers`` is as for `results`. Two calls for the same file, or one beside what a kill left
+    running, wait for each other, and the second finds it done. Each writes rows to a file of its
+    own.
     """
     (given,) = (cell for cell in cells(chapter, scale) if cell.name == name)
     with alone(output.with_suffix(".lock"), f"running {name} of {chapter} at {scale}") as lock:
@@ -266,6 +272,7 @@ def cell(chapter: str, scale: str, name: str, output: Path) -> None:
             older.unlink()  # of runs that were killed
         part = output.with_suffix(f".{uuid.uuid4().hex[:8]}.part.jsonl")
         command = shlex.split(as_command(chapter, scale, given))[1:]
+        command += ["-p", f"workers={workers}"] * (workers > 1)
         command += ["-p", f"rows={part}", "--output", str(output.with_suffix(".ipynb"))]
         with output.with_suffix(".log").open("w", encoding="utf-8") as log:
             done = subprocess.run(

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbook.errors import InputError, did_you_mean
-from synthbook.record.vocabulary import help_of, type_name
+from synthbook.record.kinds import type_name
+from synthbook.record.vocabulary import help_of
 from synthbook.settings import shown, source_paths
 from synthbook.store import root
 from synthbook.texts import read_yaml
@@ -33,12 +34,11 @@ MINI, CUSTOM = "mini", "custom"
 # what a row means.
 FREE_NAMES = frozenset({
     "seeds", "first_seed", "generators", "sources", "methods", "parts", "controls", "equal",
-    "variants", "targets", "policies", "counts", "shares", "device", "threads", "data_root", "rows",
-    "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl", "lambda_3_l1", "lambdas", "priors",
-    "study_targets", "amount_targets", "amount_methods", "stylegan2_targets", "study_priors",
-    "train_missing", "forms", "guidance_scales", "sizes", "transfer_sets",
-    "encoders", "real_counts",
-    "starts", "agnostic_sizes",
+    "variants", "targets", "policies", "counts", "shares", "device", "threads", "workers",
+    "data_root", "rows", "skip_unreadable", "stop_after", "lambda_3", "lambda_3_kl",
+    "lambda_3_l1", "lambdas", "priors", "study_targets", "amount_targets", "amount_methods",
+    "stylegan2_targets", "study_priors", "train_missing", "forms", "guidance_scales", "sizes",
+    "transfer_sets", "encoders", "real_counts", "starts", "agnostic_sizes",
 })  # fmt: skip
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")

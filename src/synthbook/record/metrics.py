@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from synthbook.record.vocabulary import Big, FewShot, Guided, LimitedData, Mixing, Shot, Whole
+from synthbook.record.kinds import Big, FewShot, Guided, LimitedData, Mixing, Shot, Whole
 
 
 class Metric(NamedTuple):

@@ -22,12 +22,14 @@ from pydantic import TypeAdapter, ValidationError
 from synthbook.errors import InputError, did_you_mean
 from synthbook.keys import key_hash
 from synthbook.record.chapters import CUSTOM, MINI, declared, find, scale_of, scale_values
-from synthbook.record.vocabulary import TYPES, kind_of, type_name
+from synthbook.record.kinds import TYPES, type_name
+from synthbook.record.vocabulary import kind_of
 from synthbook.settings import STRICT, all_faults, fault_text, schema_of, shown
 
 # Names that IPython puts into a notebook's namespace, besides those that start with "_".
 KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
-PLACES = frozenset({"rows", "data_root"})  # where files lie changes no number
+# Where files lie, and how many processes there are, changes no number.
+NO_MATTER = frozenset({"rows", "data_root", "workers"})
 _SEEN = "__synthbook_parameters__"
 
 
@@ -35,14 +37,14 @@ class Parameters(Mapping[str, Any]):
     """The checked parameters of a run: read-only, by attribute (``p.seeds``) or as a mapping.
 
     A list is held as a tuple. ``chapter`` is the chapter's name, ``hash`` 16 hex digits over all
-    values but the places of files. `parameters` and `check_values` make these.
+    values that may change a number. `parameters` and `check_values` make these.
     """
 
     __slots__ = ("_values", "chapter", "hash")
 
     def __init__(self, chapter: str, values: Mapping[str, Any]) -> None:
         held = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(values.items())}
-        key = {name: value for name, value in held.items() if name not in PLACES}
+        key = {name: value for name, value in held.items() if name not in NO_MATTER}
         for slot, value in zip(self.__slots__, (held, chapter, key_hash(key)), strict=True):
             object.__setattr__(self, slot, value)
 
@@ -66,6 +68,9 @@ class Parameters(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.chapter, self.as_dict())  # to another process
 
     def __repr__(self) -> str:
         return f"Parameters({', '.join(f'{k}={v!r}' for k, v in self.as_dict().items())})"

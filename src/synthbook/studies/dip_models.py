@@ -93,5 +93,5 @@ def models(p: Parameters) -> dict[str, list[Model]]:
 def untrained(method: str, place: str) -> InputError:
     """Return the error of a method that can be asked for and would be trained as another one."""
     return InputError(
-        f"method '{method}' has a name in record/vocabulary.py and no training in {place}; add one"
+        f"method '{method}' has a name in record/kinds.py and no training in {place}; add one"
     )
