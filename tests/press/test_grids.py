@@ -87,18 +87,23 @@ def test_results_that_cannot_be_written_are_known_before_the_runs(
         grids.results("12", "mini")
 
 
-def test_workers_are_for_chapters_that_have_them(new_book) -> None:
-    entry = {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}}
-    _grids(new_book, entry)
-    with pytest.raises(InputError, match="unknown parameter 'workers'"):
-        grids.results("12", "mini", workers=2, dry_run=True)
-    _grids(new_book, entry, "workers: int = 1")
-    with pytest.raises(InputError, match="workers = 0"):
-        grids.results("12", "mini", workers=0, dry_run=True)
-    files = {grids.target("12", "mini", cell) for cell in grids.cells("12", "mini")}
-    entry["mini"]["fixed"] = {"workers": 9}
-    _grids(new_book, entry, "workers: int = 1")
-    assert {grids.target("12", "mini", cell) for cell in grids.cells("12", "mini")} == files
+@pytest.mark.parametrize(
+    ("parameters", "workers", "words"),
+    [((), 2, "unknown parameter 'workers'"), (("workers: int = 1",), 0, "workers = 0")],
+)
+def test_workers_are_for_chapters_that_have_them(
+    new_book, parameters: tuple[str, ...], workers: int, words: str
+) -> None:
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}}, *parameters)
+    with pytest.raises(InputError, match=words):
+        grids.results("12", "mini", workers=workers, dry_run=True)
+
+
+def test_workers_make_no_cell_another(new_book) -> None:
+    axes = {"workers": [1, 9], "first_seed": [0]}
+    _grids(new_book, {"mini": {"axes": axes, "minutes": 1}}, "workers: int = 1")
+    one, nine = (grids.target("12", "mini", cell) for cell in grids.cells("12", "mini"))
+    assert one.name.split(".")[1] == nine.name.split(".")[1]
 
 
 def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:

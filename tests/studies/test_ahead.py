@@ -7,58 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from synthbook.store import cached
 from synthbook.studies.ahead import _do, ahead
-
-HERE = Path(__file__).parent
-
-
-class Slow:
-    """A study of five trainings, which say in a file who did them.
-
-    One may fail in other processes; the first process may wait until another has done one.
-    """
-
-    def __init__(self, p: Any, device: str) -> None:
-        self.p, self.device = p, device
-        self.jobs = [(p.first_seed, name) for name in "abcde"]
-
-    def learned(self, seed: int, name: str) -> Path:
-        def build(folder: Path) -> None:
-            if name == self.p.failing and os.getpid() != self.p.parent:
-                raise RuntimeError("not here")
-            log, end = Path(self.p.log), time.monotonic() + self.p.seconds
-            if os.getpid() == self.p.parent and self.p.patient:  # for another process
-                while time.monotonic() < end and not log.exists():
-                    time.sleep(0.05)
-            elif os.getpid() != self.p.parent and not self.p.patient:
-                time.sleep(self.p.seconds)
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write(f"{name} {os.getpid()}\n")
-            (folder / "result").write_text(f"{seed} {name}")
-
-        return cached("slow", {"job": [seed, name], "log": self.p.log}, build, self.device)
-
-    def rows(self, seed: int, name: str) -> Iterator[dict[str, Any]]:
-        yield {"result": (self.learned(seed, name) / "result").read_text()}
-
-
-class ByRows:
-    """One that has no ``learned``: a job is done by its rows."""
-
-    def __init__(self, p: Any, device: str) -> None:
-        self.slow = Slow(p, device)
-        self.jobs = self.slow.jobs
-
-    def rows(self, seed: int, name: str) -> Iterator[dict[str, Any]]:
-        yield from self.slow.rows(seed, name)
 
 
 def settings(folder: Path, **changed: Any) -> SimpleNamespace:
@@ -83,68 +39,72 @@ def done(p: Any) -> dict[str, int]:
 
 
 @pytest.fixture(autouse=True)
-def a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let other processes have the same one, and find the studies of this file."""
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the slow studies, where other processes find them, and the same cache."""
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    return import_module("slow_study")
 
 
 EXPECTED = [f"3 {name}" for name in "abcde"]
 
 
-@pytest.mark.parametrize("kind", [Slow, ByRows])
+@pytest.mark.parametrize("kind", ["Slow", "ByRows"])
 def test_rows_are_those_of_one_process_and_each_training_is_done_once(
-    kind: type, tmp_path: Path
+    kind: str, slow: ModuleType, tmp_path: Path
 ) -> None:
     p = settings(tmp_path, workers=3, seconds=300.0, patient=True)
-    assert results(kind(p, "cpu"), p) == EXPECTED
+    assert results(getattr(slow, kind)(p, "cpu"), p) == EXPECTED
     by = done(p)
     assert by["a"] == p.parent != by["e"]
     assert multiprocessing.active_children() == []
-    assert results(kind(p, "cpu"), p) == EXPECTED  # from the cache
+    assert results(getattr(slow, kind)(p, "cpu"), p) == EXPECTED  # from the cache
     assert done(p) == by
 
 
-def test_one_worker_is_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_worker_is_this_process(
+    slow: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(multiprocessing, "get_context", None)  # would raise if it were called
     p = settings(tmp_path)
-    assert results(Slow(p, "cpu"), p) == EXPECTED
+    assert results(slow.Slow(p, "cpu"), p) == EXPECTED
     assert set(done(p).values()) == {p.parent}
 
 
-def test_there_are_no_more_than_jobs(tmp_path: Path) -> None:
+def test_there_are_no_more_than_jobs(slow: ModuleType, tmp_path: Path) -> None:
     p = settings(tmp_path, workers=64)
-    study = Slow(p, "cpu")
+    study = slow.Slow(p, "cpu")
     with ahead(study, p):
         assert len(multiprocessing.active_children()) == len(study.jobs) - 1
 
 
-def test_what_fails_elsewhere_is_done_or_told_here(tmp_path: Path) -> None:
+def test_what_fails_elsewhere_is_done_or_told_here(slow: ModuleType, tmp_path: Path) -> None:
     p = settings(tmp_path, workers=2, seconds=300.0, patient=True, failing="d")
-    assert results(Slow(p, "cpu"), p) == EXPECTED
+    assert results(slow.Slow(p, "cpu"), p) == EXPECTED
     assert done(p)["d"] == p.parent
 
 
-def test_an_error_ends_all_of_them(tmp_path: Path) -> None:
+def test_an_error_ends_all_of_them(slow: ModuleType, tmp_path: Path) -> None:
     p = settings(tmp_path, workers=3, seconds=60.0)
-    with pytest.raises(ValueError, match="here"), ahead(Slow(p, "cpu"), p):
+    with pytest.raises(ValueError, match="here"), ahead(slow.Slow(p, "cpu"), p):
         raise ValueError("here")
     assert multiprocessing.active_children() == []
 
 
-def test_a_job_is_done_in_the_process_that_is_asked(tmp_path: Path) -> None:
+def test_a_job_is_done_in_the_process_that_is_asked(slow: ModuleType, tmp_path: Path) -> None:
     p = settings(tmp_path)
-    for job in Slow(p, "cpu").jobs:
-        _do((Slow, p, job))
+    for job in slow.Slow(p, "cpu").jobs:
+        _do((slow.Slow, p, job))
     assert set(done(p).values()) == {p.parent}
 
 
-def test_they_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_they_end_with_a_process_that_is_killed(slow: ModuleType, tmp_path: Path) -> None:
     given = vars(settings(tmp_path, workers=2, seconds=600.0))
     script = f"""
 import multiprocessing, time
 from types import SimpleNamespace
-from test_ahead import Slow
+from slow_study import Slow
 from synthbook.studies.ahead import ahead
 p = SimpleNamespace(**{given!r})
 if __name__ == "__main__":
