@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from synthbook.errors import InputError
 from synthbook.studies.ahead import _do, ahead
 
 
@@ -91,6 +92,19 @@ def test_an_error_ends_all_of_them(slow: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="here"), ahead(slow.Slow(p, "cpu"), p):
         raise ValueError("here")
     assert multiprocessing.active_children() == []
+
+
+def test_a_study_that_no_module_has_is_refused_before_work(
+    slow: ModuleType, tmp_path: Path
+) -> None:
+    class Own(slow.Slow):  # type: ignore[name-defined, misc]
+        pass
+
+    p = settings(tmp_path, workers=2)
+    with pytest.raises(InputError, match=r"workers 2: .* study Own,.* set workers to 1"):
+        results(Own(p, "cpu"), p)
+    assert not Path(p.log).exists()
+    assert results(Own(settings(tmp_path), "cpu"), settings(tmp_path)) == EXPECTED
 
 
 def test_a_job_is_done_in_the_process_that_is_asked(slow: ModuleType, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from synthbook.errors import InputError
 from synthbook.machine import prepare
 
 _MADE: dict[type, Any] = {}  # the study that this process works for
@@ -37,15 +39,24 @@ def ahead(study: Study, p: Any) -> Iterator[None]:
     Args:
         study: its class makes it of ``p`` and a device (`machine.prepare`).
         p: the chapter's parameters: ``workers``, ``device`` and ``threads`` among them.
+
+    Raises:
+        InputError: the study's class is in no module, where another process would find it.
     """
     others = min(p.workers, len(study.jobs)) - 1
     if others < 1:
         yield
         return
+    kind, module = type(study), sys.modules.get(type(study).__module__)
+    if kind.__module__ == "__main__" or getattr(module, kind.__qualname__, None) is not kind:
+        raise InputError(
+            f"workers {p.workers}: other processes find no study {kind.__name__}, which a notebook"
+            " or a function defines; put it into a module, or set workers to 1"
+        )
     # A process that is forked would hold the locks, GPU and threads of this one.
     pool = multiprocessing.get_context("spawn").Pool(others, _begin)
     try:
-        jobs = [(type(study), p, job) for job in reversed(study.jobs)]
+        jobs = [(kind, p, job) for job in reversed(study.jobs)]
         pool.map_async(_do, jobs, chunksize=1)
         yield
     finally:
