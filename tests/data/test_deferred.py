@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from synthbook.data import ImageSet
-from synthbook.data.deferred import deferred, of_folder
+from synthbook.data.deferred import deferred, of_files, of_folder
 from synthbook.errors import InputError
 
 
@@ -79,6 +82,29 @@ def test_fingerprints_tell_files_sizes_and_parts_apart(folder):
     )
     assert images.fingerprint() == same.fingerprint()
     assert len({images.fingerprint(), *(one.fingerprint() for one in others)}) == 4
+
+
+def test_files_of_equal_names_are_told_apart_without_reading_them(folder):
+    images = of_folder(folder, image_size=8)
+    other = folder.parent / "other"
+    shutil.copytree(folder, other)  # with the times of change
+    assert of_folder(other, image_size=8).fingerprint() == images.fingerprint()
+    one = other / "dog" / "7.png"
+    before = one.stat()
+    Image.fromarray(np.full((8, 8, 3), 255, np.uint8)).save(one)
+    os.utime(one, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert one.stat().st_size != before.st_size
+    assert of_folder(other, image_size=8).fingerprint() != images.fingerprint()
+    shutil.copy2(folder / "dog" / "7.png", one)
+    assert of_folder(other, image_size=8).fingerprint() == images.fingerprint()
+    os.utime(one, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    assert of_folder(other, image_size=8).fingerprint() != images.fingerprint()
+
+
+def test_a_file_that_is_not_there_is_named(folder):
+    paths = [folder / "cat" / "0.png", folder / "cat" / "none.png"]
+    with pytest.raises(InputError, match=r"image of 'few' cannot be read: .*none\.png \(No such"):
+        of_files(paths, np.zeros(2), ["cat"], "few", image_size=8)
 
 
 def test_bad_input_is_named(folder):

@@ -24,7 +24,8 @@ class Deferred:
     """Labelled images on a disk, or in an `ImageSet`.
 
     ``labels`` are int64 [N]; ``read`` maps indices, int64 [n], to uint8 [n, S, S, C]. ``digest``
-    stands for what is read: of an ImageSet its fingerprint, of files one of their names.
+    stands for what is read: of an ImageSet its fingerprint, of files one of their names, sizes and
+    times (`of_files`).
     """
 
     labels: np.ndarray
@@ -126,7 +127,12 @@ def of_files(
 ) -> Deferred:  # fmt: skip
     """Return image files; each is read as `files` says: centre square, resized, ``channels`` deep.
 
-    A file that cannot be decoded is an InputError when it is read.
+    Sets are told apart by the names of classes and files, and by the files' sizes and times of
+    change: a copy of other times is another set, and a file that was changed and has its old size
+    and time is not noticed.
+
+    Raises:
+        InputError: if a file is not there, and when it is read if it cannot be decoded.
     """
     if image_size not in range(4, 4097) or channels not in (1, 3):
         raise InputError(
@@ -141,9 +147,21 @@ def of_files(
         files.refuse(bad, name)
         return files.stack(good, name, channels)
 
-    names = "\n".join("/".join(path.parts[-2:]) for path in paths)
-    digest = hashlib.sha256(f"{image_size} {channels}\n{names}".encode()).hexdigest()
+    told = "\n".join(files.in_threads(partial(_told, name=name), paths))
+    digest = hashlib.sha256(f"{image_size} {channels}\n{told}".encode()).hexdigest()
     return Deferred(np.asarray(labels, np.int64), tuple(classes), name, read, digest)
+
+
+def _told(path: Path, name: str) -> str:
+    """Return what tells a file from others, without reading it."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"an image of '{name}' cannot be read: {path} ({error.strerror}); bring it, or leave "
+            "it out"
+        ) from error
+    return f"{'/'.join(path.parts[-2:])} {status.st_size} {status.st_mtime_ns}"
 
 
 def of_folder(folder: Path, *, image_size: int, channels: int = 3, name: str = "") -> Deferred:
