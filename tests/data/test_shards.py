@@ -91,6 +91,21 @@ def test_classes_without_names_go_by_number(tmp_path: Path) -> None:
     assert check_generated(str(tmp_path), ("dog", "cat")).tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("folder", ["./", "x/", "v1.2/", "./v1.2/x/"])
+def test_dots_of_folders_end_no_name(tmp_path: Path, folder: str) -> None:
+    some = entry(0, 7, **DOG) | entry(1, 2, **CAT)
+    write(tmp_path / "a.tar", {f"{folder}{name}": content for name, content in some.items()})
+    found = load_pool(tmp_path)
+    assert (found.classes, found.labels.tolist()) == (("cat", "dog"), [1, 0])
+
+
+def test_a_record_is_of_the_image_in_its_own_folder(tmp_path: Path) -> None:
+    some = {"a.1": entry(0, 7, **DOG), "a.2": entry(0, 2, **CAT)}
+    members = {f"{folder}/{name}": c for folder, one in some.items() for name, c in one.items()}
+    write(tmp_path / "a.tar", members)
+    assert load_pool(tmp_path).labels.tolist() == [1, 0]
+
+
 def test_a_damaged_image_may_be_left_out(tmp_path: Path) -> None:
     whole = [entry(j, j % 2) for j in range(4)]
     for k in range(4):

@@ -1,7 +1,7 @@
 """Images in tar files: the shards that a generated data set may be kept in, or WebDataset's.
 
-An image and its record have the same name up to the first dot: ``000000012.png`` and
-``000000012.json``, which says its "label" and may say its "class".
+An image and its record lie in one folder of the file and have the same name up to its first dot:
+``000000012.png`` and ``000000012.json``, which says its "label" and may say its "class".
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def _entries(file: Path) -> Iterator[_Entry]:
             for member in tar:
                 if not member.isfile():
                     continue
-                key, _, suffix = member.name.partition(".")
+                folder, slash, name = member.name.rpartition("/")
+                stem, _, suffix = name.partition(".")
+                key = f"{folder}{slash}{stem}"
                 if f".{suffix.lower()}" in SUFFIXES:
                     found[key] = member
                 elif suffix == "json":
