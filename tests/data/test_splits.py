@@ -53,5 +53,7 @@ def test_validation_is_a_tenth_of_each_class_of_train_as_in_the_papers():
 def test_a_class_too_small_to_split_is_named():
     with pytest.raises(InputError, match=r"class 'b' of 'made' has only 2 image\(s\) in the pool"):
         plan({"pool": np.array([0, 0, 0, 1, 1])}, ("a", "b"), "made")
+    with pytest.raises(InputError, match=r"class 'a' .*\(2 classes are like this\);.* these"):
+        plan({"pool": np.array([0, 1, 1, 2, 2, 2])}, ("a", "b", "c"), "made")
     with pytest.raises(InputError, match="class 'b' of 'made' has no image in train"):
         plan({"train": np.array([0, 0]), "test": np.array([1])}, ("a", "b"), "made")

@@ -80,9 +80,12 @@ def plan(
     if not sizes and counts[poorest] < len(shares):
         images = f"only {counts[poorest]} image(s)" if counts[poorest] else "no image"
         place = "the pool" if part == "pool" else part
+        poor = int((counts < len(shares)).sum())
+        many = f" ({poor} classes are like this)" if poor > 1 else ""
         raise InputError(
             f"class '{classes[poorest]}' of '{name}' has {images} in {place}, but needs at least "
-            f"{len(shares)} for {' and '.join(shares)}; add images or leave the class out"
+            f"{len(shares)} for {' and '.join(shares)}{many}; add images or leave "
+            f"{'these classes' if poor > 1 else 'the class'} out"
         )
     drawn = by_size(labels[part], sizes) if sizes else by_share(labels[part], shares)
     chosen = {split: (split, np.arange(len(values))) for split, values in labels.items()}
