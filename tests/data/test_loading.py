@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthbook import machine
 from synthbook.data import ImageSet, check, load
 from synthbook.data.loading import check_generated, load_generated
 from synthbook.errors import InputError
@@ -31,6 +32,25 @@ def test_bundled_sets(name, sizes, side):
     summary = check(name)
     assert tuple(summary.counts[split] for split in ("train", "val", "test")) == sizes
     assert summary.size == f"{side} x {side} pixels"
+
+
+def test_own_images_in_train_and_in_another_part_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(machine, "say", said.append)
+    draw = np.random.default_rng(0)
+    train, test = draw.integers(0, 256, (2, 40, 6, 6, 3), dtype=np.uint8)
+    labels = np.arange(40) % 2
+    own = {"x_train": train, "y_train": labels, "x_test": test, "y_test": labels}
+    for _ in range(2):
+        np.savez(tmp_path / "mine.npz", **own, x_val=test[:9], y_val=labels[:9])
+        load(str(tmp_path / "mine.npz"))
+        own["x_test"] = test = np.concatenate([train[:3], test[3:]])
+    assert said == [
+        "3 of 40 test images and 3 of 9 validation images of 'mine' are among its training images, "
+        "too; remove the duplicates, or accuracies come out too high"
+    ]
+    load("digits")
+    assert len(said) == 1
 
 
 def test_image_size_and_channels():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 
+from synthbook import machine
 from synthbook.data import files
 from synthbook.data.images import ImageSet, Splits
 from synthbook.data.named import REGISTRY, Entry, entry_of, find_named, read_named
@@ -106,7 +108,7 @@ def load(
 
     How a set is split says `splits.plan`; bundled sets have rules of their own, set so that
     training images are few enough to leave room for improvement, and test images many enough for
-    narrow intervals.
+    narrow intervals. If own images are in train and in another part, a line on the console says so.
 
     Args:
         data: a name (see ``available``), a folder of class folders or of shards, or an .npz.
@@ -129,7 +131,26 @@ def load(
         split: ImageSet(files.stack(images, found.name, most), labels, found.classes, found.name)
         for split, (images, labels) in chosen.items()
     }
+    if str(data) not in REGISTRY:
+        _tell_shared(sets)
     return Splits(**sets, skipped=skipped)
+
+
+def _tell_shared(sets: Mapping[str, ImageSet]) -> None:
+    """Say on the console if images of test or validation are images of train, pixel by pixel."""
+    digests = {
+        split: [hashlib.sha256(image).digest() for image in some.images]
+        for split, some in sets.items()
+    }
+    learned, found = set(digests["train"]), []
+    for split, words in (("test", "test"), ("val", "validation")):
+        if count := sum(one in learned for one in digests[split]):
+            found.append(f"{count:,} of {len(digests[split]):,} {words} images")
+    if found:
+        machine.say(
+            f"{' and '.join(found)} of '{sets['train'].name}' are among its training images, too; "
+            "remove the duplicates, or accuracies come out too high"
+        )
 
 
 def check_held(name: str, count: int, pixels: int, channels: int) -> None:
