@@ -7,6 +7,7 @@ import pytest
 
 from synthbook import machine
 from synthbook.errors import InputError
+from synthbook.recognize import filters
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.filters import clip_filter, real_filter
 from synthbook.recognize.heads import probabilities, random_head, unit
@@ -92,6 +93,16 @@ def test_the_real_filter_is_a_nearest_neighbour():
     loose = real_filter(images, shots, margin=2.0)
     assert len(loose.images) == 90
     assert len(real_filter(images, shots, margin=0.1).images) >= len(kept.images)
+
+
+def test_the_real_filter_keeps_the_same_block_by_block(monkeypatch):
+    images, shots = drawn(90, noise=1.5), drawn(12, seed=1, noise=0.7)
+    whole = real_filter(images, shots)
+    for block in (5, 100, 12 * 89):  # of cosines: an image, eight, and all but one
+        monkeypatch.setattr(filters, "BLOCK", block)
+        kept = real_filter(images, shots)
+        assert np.array_equal(kept.indices, whole.indices)
+        assert kept.passed == whole.passed
 
 
 def test_what_the_real_filter_drops_does_not_come_back():

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from synthbook.data import ImageSet
+from synthbook.data.deferred import deferred
 from synthbook.errors import InputError
 from synthbook.recognize import language_image, unfreezing
 from synthbook.recognize.clip import encoded, encoder
@@ -208,3 +209,14 @@ def test_the_teacher_sees_by_the_encoder_as_it_was(look, monkeypatch):
     assert len(seen) == recipe.steps
     for targets in seen[1:]:
         torch.testing.assert_close(targets.sort(0).values, seen[0].sort(0).values)
+
+
+def test_images_that_are_read_are_learned_like_those_in_memory(look):
+    images, test = pictures(), pictures(9, 1)
+    held, read = (
+        tune_live(look, some, HEAD, RECIPE, seed=0, batch_norm="live", test=other, validation=other)
+        for some, other in ((images, test), (deferred(images), deferred(test)))
+    )
+    assert np.array_equal(held.tuned.last, read.tuned.last)
+    assert np.array_equal(held.tuned.test, read.tuned.test)
+    assert np.array_equal(held.tuned.validation, read.tuned.validation)

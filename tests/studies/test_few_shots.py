@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from synthbook.data.deferred import Deferred
 from synthbook.errors import InputError
 from synthbook.generate.from_images import STRENGTHS
 from synthbook.generate.text import Made
@@ -16,7 +18,7 @@ from synthbook.recognize import language_image
 from synthbook.recognize.filters import clip_filter
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.record.parameters import check_values
-from synthbook.studies import few_shots
+from synthbook.studies import clones_by_name, few_shots
 from synthbook.studies.few_shots import FewShots, check_few_shots, kept_of, plan_few_shots
 from synthbook.studies.ready import Target
 
@@ -204,6 +206,16 @@ def test_nothing_learned_is_zero_shots_everywhere(study: Any, rows_of: Any) -> N
     norms = only(rows, part="norms")
     assert {(row["train"], row["shots"]) for row in norms} == {("real", 2), ("synthetic", 0)}
     assert {row["batch_norm"] for row in norms} == {"frozen", "live", "trained"}
+
+
+def test_images_that_no_memory_holds_are_learned_live_without_being_held(
+    study: Any, rows_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"parts": ["norms"], "shots": [1]}
+    usual = rows_of(study(**how))
+    monkeypatch.setattr(clones_by_name, "held_in_memory", lambda *_: False)
+    monkeypatch.setattr(Deferred, "held", Mock(side_effect=AssertionError))
+    assert rows_of(study(**how)) == usual
 
 
 def test_heads_may_have_epochs_of_the_generated_images_of_a_data_set(study: Any) -> None:

@@ -16,6 +16,8 @@ from synthbook.randomness import numpy_generator
 from synthbook.recognize.clip import Encoded
 from synthbook.recognize.heads import check_alike, probabilities
 
+BLOCK = 2**26  # cosines that are held at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:
@@ -91,12 +93,15 @@ def real_filter(
             f"the real filter compares with real shots, and class '{empty}' of '{shots.name}' has "
             "none; give a shot of every class, or leave the filter off"
         )
-    cosines = images.features @ shots.features.T
-    own = images.labels[:, None] == shots.labels
-    near = np.where(own, cosines, -np.inf).max(1)
-    other = np.where(own, -np.inf, cosines).max(1)
+    nearer, size = np.empty(len(images), images.features.dtype), max(1, BLOCK // len(shots))
+    for start in range(0, len(images), size):
+        rows = slice(start, start + size)
+        cosines = images.features[rows] @ shots.features.T
+        own = images.labels[rows, None] == shots.labels
+        near = np.where(own, cosines, -np.inf).max(1)
+        nearer[rows] = near - np.where(own, -np.inf, cosines).max(1)
     how = {"count": count, "least": least, "seed": seed}
-    return _filtered("real filter", images, near - other, near - other >= -margin, **how)
+    return _filtered("real filter", images, nearer, nearer >= -margin, **how)
 
 
 def _tops(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:

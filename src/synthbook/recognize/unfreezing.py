@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from synthbook.data.deferred import deferred
 from synthbook.errors import InputError, check_choice
 from synthbook.recognize.clip import BATCH, Encoder
 from synthbook.recognize.ranks import measures
@@ -25,6 +26,7 @@ from synthbook.training import TrainingError
 
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
+    from synthbook.data.deferred import Deferred
 
 # frozen: running statistics, gains and offsets stay. live: statistics are the batch's, the running
 # ones move, gains and offsets stay. trained: all gains and offsets are trained, too.
@@ -87,16 +89,17 @@ def unfreeze(
 
 
 def tune_live(
-    look: Encoder, images: ImageSet, start: np.ndarray, recipe: TuningRecipe, *, seed: int,
-    share: float = 0.0, batch_norm: BatchNorm = "frozen", loss: Loss = "CE",
+    look: Encoder, images: ImageSet | Deferred, start: np.ndarray, recipe: TuningRecipe, *,
+    seed: int, share: float = 0.0, batch_norm: BatchNorm = "frozen", loss: Loss = "CE",
     teacher: np.ndarray | None = None, encoder_rate: float | None = None, part: str = "synthetic",
-    validation: ImageSet | None = None, test: ImageSet | None = None,
+    validation: ImageSet | Deferred | None = None, test: ImageSet | Deferred | None = None,
 ) -> Live:  # fmt: skip
     """Train a head, and as much of the encoder as ``share`` says; ``look`` itself stays as it is.
 
     Args:
         look: whose image tower is copied.
         images: real or synthetic ones, all of one ``part``: the stream that their order is from.
+            Those that no memory holds, here and below, are read a batch at a time.
         start: unit rows [K, D].
         recipe: as for `tuning.tune`.
         seed: of the order of images.
@@ -130,9 +133,9 @@ def tune_live(
             f"'{images.name}' has {len(images)} images of {images.num_classes} classes, and the "
             f"head {len(start)} rows; give an image and a row for each class"
         )
-    trained, reached = unfreeze(
-        network, look.view(images.images[:2]), share, start.size, batch_norm
-    )
+    images = deferred(images)
+    few = look.view(images.read(np.arange(min(2, len(images)))))
+    trained, reached = unfreeze(network, few, share, start.size, batch_norm)
     weights, factor = _start(start, recipe, look)
     groups = [{"params": [weights], "lr": recipe.learning_rate}]
     moving = [p for p in network.parameters() if p.requires_grad]
@@ -160,7 +163,7 @@ def tune_live(
         for module in norms:
             module.train(batch_norm != "frozen")
         rows = order[step]
-        views, y = look.view(images.images[rows.numpy()]), labels[rows.to(look.device)]
+        views, y = look.view(images.read(rows.numpy())), labels[rows.to(look.device)]
         x = F.normalize(network(views).float(), dim=1)
         targets = None if taught is None else _targets(look, views, taught, recipe)
         logits = factor * x @ _columns(weights, recipe).T
@@ -203,12 +206,15 @@ def _targets(look: Encoder, views: Tensor, teacher: Tensor, recipe: TuningRecipe
 
 
 @torch.no_grad()
-def _top1(look: Encoder, network: nn.Module, head: Tensor, images: ImageSet | None) -> float:
+def _top1(
+    look: Encoder, network: nn.Module, head: Tensor, images: ImageSet | Deferred | None
+) -> float:
     """Return top-1 in percent by the network as it is, NaN without images."""
     if images is None:
         return float("nan")
+    of, count = deferred(images), len(images)
+    parts = (np.arange(k, min(k + BATCH, count)) for k in range(0, count, BATCH))
     found = [
-        F.normalize(network(look.view(images.images[k : k + BATCH])).float(), dim=1) @ head.T
-        for k in range(0, len(images), BATCH)
+        F.normalize(network(look.view(of.read(part))).float(), dim=1) @ head.T for part in parts
     ]
     return measures(torch.cat(found).cpu(), images.labels)["top1"]

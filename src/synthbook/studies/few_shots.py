@@ -290,11 +290,11 @@ class FewShots:
         target, count = self.targets[name], max(self.p.shots)
         drawn, chosen = self.drawn(seed, name), self.filtered(seed, name, count)[BASIC].indices
         sets = {REAL: (count, self.shots(seed, name, count), {}),
-                SYNTHETIC: (0, held(drawn.subset(chosen)),
+                SYNTHETIC: (0, drawn.subset(chosen),
                             {"loss": self.p.loss, "teacher": target.head})}  # fmt: skip
-        watched = {"test": held(target.splits.test)}
+        watched = {"test": target.splits.test}
         if self.by == "validation":
-            watched["validation"] = held(target.splits.val)
+            watched["validation"] = target.splits.val
         for train, (shots, images, how) in sets.items():
             for norm in NORMS:
                 made = tune_live(
