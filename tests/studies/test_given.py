@@ -10,11 +10,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthbook.data import Summary
 from synthbook.data.deferred import Deferred
+from synthbook.errors import InputError
 from synthbook.generate.wordnet import class_words
 from synthbook.record.parameters import check_values
 from synthbook.studies import given
-from synthbook.studies.given import one_crop, recipe_of, sets_of, summary_of, unread
+from synthbook.studies.given import (
+    TESTS,
+    check_clones,
+    one_crop,
+    recipe_of,
+    sets_of,
+    summary_of,
+    unread,
+)
 
 SMALL: dict[str, Any] = {"updates": 2, "view_settings": ["global_size: 8", "local_size: 8"]}
 
@@ -40,16 +50,21 @@ def test_names_without_a_caption_are_told_and_not_all_of_many() -> None:
     assert not unread({"model": "another"}, class_words("caltech101"))
 
 
+def in_parts(folder: Path) -> None:
+    """Write a folder of train and test, with three images of two classes each."""
+    for part in ("train", "test"):
+        for k, kind in enumerate(("a", "b")):
+            (folder / part / kind).mkdir(parents=True)
+            for n in range(3):
+                Image.new("RGB", (8, 8), (80 * k, 80 * n, len(part))).save(
+                    folder / part / kind / f"{n}.png"
+                )
+
+
 def test_a_folder_that_no_memory_holds_is_read_and_has_the_same_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for part in ("train", "test"):
-        for k, kind in enumerate(("a", "b")):
-            (tmp_path / part / kind).mkdir(parents=True)
-            for n in range(3):
-                Image.new("RGB", (8, 8), (80 * k, 80 * n, len(part))).save(
-                    tmp_path / part / kind / f"{n}.png"
-                )
+    in_parts(tmp_path)
     p = check_values("31_prompts", {"image_size": 8})
     held, told = sets_of(p, str(tmp_path)), summary_of(p, str(tmp_path))
     monkeypatch.setattr(given, "held_in_memory", lambda *_: False)
@@ -60,3 +75,48 @@ def test_a_folder_that_no_memory_holds_is_read_and_has_the_same_images(
     assert read.val is read.test  # nothing is chosen on it
     assert other.classes == told.classes == ("a", "b")
     assert other.counts == {"train": 6, "test": 6}
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_damaged_image_of_a_folder_that_no_memory_holds_is_named_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    in_parts(tmp_path)
+    monkeypatch.setattr(given, "held_in_memory", lambda *_: False)
+    p = check_values("31_prompts", {"image_size": 8})
+    assert summary_of(p, str(tmp_path)).counts[part] == 6
+    drawn = tmp_path / part / "b" / "x.gif"
+    Image.new("L", (8, 8)).save(drawn)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"1 unreadable .*x\.gif .*; replace or delete them"):
+            summary_of(p, str(tmp_path))
+    drawn.unlink()
+    assert summary_of(p, str(tmp_path)).counts[part] == 6
+
+
+def test_other_tests_are_made_of_images_in_memory_or_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_parts(tmp_path / "mine")
+    (tmp_path / "words.csv").write_text("a, one\nb, two\n")
+    monkeypatch.setattr(given, "check_model", lambda p: None)
+    how = {"data": str(tmp_path / "mine"), "image_size": 8, "set_size": 0}
+    how |= SMALL | {"class_words": str(tmp_path / "words.csv")}
+    own = [f"{test}={tmp_path / 'mine' / 'test'}" for test in TESTS[1:]]
+
+    def told(*tests: str, chapter: str = "31_prompts", **other: Any) -> Summary:
+        p = check_values(chapter, how | ({"other_tests": [*tests]} if tests else {}) | other)
+        return check_clones(p, [("name", 2.0)], part="sizes")
+
+    assert told().num_classes == 2  # in memory
+    monkeypatch.setattr(given, "held_in_memory", lambda *_: False)
+    with pytest.raises(InputError, match="its tests v2, sketch, rendition, adversarial are made"):
+        told()
+    with pytest.raises(InputError, match=r"its tests adversarial are .*\(adversarial=FOLDER\)"):
+        told(*own[:3])
+    assert told(*own).num_classes == 2
+    assert told(chapter="33_transfer").num_classes == 2  # it has the own test alone
+    Image.new("L", (8, 8)).save(tmp_path / "mine" / "test" / "a" / "x.gif")
+    monkeypatch.setattr(given, "held_in_memory", lambda *_: True)
+    with pytest.raises(InputError, match=r"x\.gif"):
+        told(*own, data="caltech10", class_words="")

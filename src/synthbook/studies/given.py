@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from synthbook.data import Splits, Summary, check, load
 from synthbook.data.deferred import Deferred, of_folder
 from synthbook.data.files import classes_of as files_of
-from synthbook.data.files import layout
+from synthbook.data.files import header, in_threads, layout, readable, refuse
 from synthbook.errors import InputError, did_you_mean
 from synthbook.generate.prompts import check_form, classes_of
 from synthbook.generate.sentences import called, unknown_words
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import SETS, ClassWords, named
-from synthbook.machine import memory
+from synthbook.machine import memory, say
 from synthbook.recognize.multicrop import MulticropRecipe
 from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import from_texts, source_paths
@@ -116,7 +118,8 @@ def check_clones(
         check_form(words, form)
         check_guidance(scale)
     check_model(p)
-    check_tests(p)
+    held = held_in_memory(summary.counts.get("train", 0), p["image_size"], 3)
+    check_tests(p, "" if held or not places_of(data, p["image_size"]) else data)
     needs.check_device(p["device"])
     if "extractor" in p:  # chapter 33 measures no images
         needs.check_extractor(p)
@@ -135,12 +138,18 @@ def check_clones(
 
 
 def summary_of(p: Mapping[str, Any], data: str) -> Summary:
-    """Return what the data are; of a folder that is read image by image, names and numbers."""
+    """Return what the data are; of a folder that is read image by image, names and numbers.
+
+    Raises:
+        InputError: if they cannot be read; of such a folder the heads of all images are tried.
+    """
     folder = Path(data).expanduser()
-    if folder.is_dir() and p["image_size"] and "train" in (places := layout(folder)):
+    if places := places_of(data, p["image_size"]):
         found = {part: files_of(place) for part, place in places.items()}
         counts = {part: sum(map(len, of.values())) for part, of in found.items()}
         if not held_in_memory(counts["train"], p["image_size"], 3):
+            for part, place in places.items():
+                check_heads(place, counts[part])
             classes = tuple(found["train"])
             told = f"{p['image_size']} pixels, read when they are asked for"
             return Summary(
@@ -150,18 +159,44 @@ def summary_of(p: Mapping[str, Any], data: str) -> Summary:
     return check(data, data_root=p["data_root"], image_size=p["image_size"])
 
 
-def check_tests(p: Mapping[str, Any]) -> None:
-    """Raise InputError unless the reader's own tests are folders by the names of tests."""
-    for name, path in source_paths(p.get("other_tests", ())).items():
+@cache
+def check_heads(place: Path, count: int) -> None:
+    """Raise InputError that names the unreadable images of a folder of class folders.
+
+    Their heads are read, and not again as long as there are ``count`` of them.
+    """
+    say(f"reading the heads of {count:,} images in {place}")
+    paths = [*chain.from_iterable(files_of(place).values())]
+    refuse(readable(in_threads(header, paths))[2], str(place))
+
+
+def check_tests(p: Mapping[str, Any], read: str = "") -> None:
+    """Raise InputError unless the reader's own tests are folders by the names of tests.
+
+    Args:
+        p: the chapter's parameters.
+        read: the data set, if its images are read from the disk: tests are made of images in
+            memory, so that all others than its own are to be given.
+    """
+    given = source_paths(p.get("other_tests", ()))
+    for name, path in given.items():
         if name not in TESTS[1:]:
             raise InputError(
                 f"other_tests has '{name}'{did_you_mean(name, TESTS[1:])}; give some of "
                 f"{', '.join(f'{test}=FOLDER' for test in TESTS[1:])}"
             )
-        if not Path(path).expanduser().is_dir():
+        if not (place := Path(path).expanduser()).is_dir():
             raise InputError(
                 f"other_tests: '{path}' is no folder; give one of class folders for '{name}'"
             )
+        check_heads(place, sum(map(len, files_of(place).values())))
+    missing = [test for test in TESTS[1:] if test not in given]
+    if read and missing and "other_tests" in p:
+        raise InputError(
+            f"no memory holds '{read}', and its tests {', '.join(missing)} are made of images in "
+            f"memory; give folders of your own by other_tests ({missing[0]}=FOLDER), or a smaller "
+            "image_size"
+        )
 
 
 def check_model(p: Mapping[str, Any]) -> None:
@@ -194,6 +229,16 @@ def held_in_memory(count: float, side: int, channels: int) -> bool:
     return count * side**2 * channels < memory() / HELD
 
 
+def places_of(data: str, image_size: int) -> dict[str, Path]:
+    """Return the parts of a folder that may be read image by image, and of all else none.
+
+    It has train and test, and its images are brought to one size.
+    """
+    folder = Path(data).expanduser()
+    places = layout(folder) if folder.is_dir() and image_size else {}
+    return places if "train" in places else {}
+
+
 def sets_of(p: Any, data: str) -> Splits | Parts:
     """Return the parts of a data set; of a folder that no memory holds, parts that are read.
 
@@ -201,7 +246,7 @@ def sets_of(p: Any, data: str) -> Splits | Parts:
     on it.
     """
     folder = Path(data).expanduser()
-    if folder.is_dir() and p.image_size and "train" in (places := layout(folder)):
+    if places := places_of(data, p.image_size):
         of_class = files_of(places["train"])
         if not held_in_memory(sum(map(len, of_class.values())), p.image_size, 3):
             how = {"image_size": p.image_size, "name": folder.name}
