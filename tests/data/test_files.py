@@ -315,7 +315,15 @@ def test_large_images_are_read_one_at_a_time(pool, monkeypatch):
     assert max(most) == 1
 
 
-@pytest.mark.parametrize("name", ["x.gif", "x.heic", "x.EPS"])
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "JIF", "pjpeg"])
+def test_jpegs_by_their_rarer_names_are_read(pool, suffix):
+    Image.new("RGB", (8, 8)).save(pool / "cat" / f"x.{suffix}", "JPEG")
+    assert sum(check(str(pool)).counts.values()) == 21
+    splits = load(str(pool))
+    assert sum(map(len, (splits.train, splits.val, splits.test))) == 21
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.heic", "x.EPS", "x.jxl", "x.dng", "x.pnm"])
 def test_images_of_other_kinds_are_named_and_not_passed_over(pool, name):
     Image.new("L", (8, 8)).save(pool / "cat" / name, "GIF")
     with pytest.raises(InputError, match=rf"{name} \(it is no PNG, JPEG"):

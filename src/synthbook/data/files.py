@@ -26,10 +26,17 @@ from synthbook.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".pjpeg", ".webp", ".bmp", ".tif", ".tiff")
+)
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # no other is tried: some start other programs
 # Images too, which are named as unreadable and not passed over in silence.
-OTHERS = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".tga", ".ppm", ".pgm", ".eps"))
+OTHERS = frozenset(
+    (
+        ".gif", ".avif", ".heic", ".heics", ".heif", ".jp2", ".jxl", ".tga", ".pnm", ".ppm", ".pgm",
+        ".pbm", ".ico", ".psd", ".dng", ".eps",
+    )
+)  # fmt: skip
 MOST_PIXELS = 64_000_000  # of an image, which then takes up to a gigabyte while it is read
 LARGE_PIXELS = 10_000_000  # of an image that is read alone, and not one a thread
 REPLACE = "replace or delete them"  # what `refuse` ends with
