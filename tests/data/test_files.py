@@ -239,8 +239,17 @@ def test_modes(tmp_path, name, image, pixels):
 
 
 def test_pixels_whose_range_nothing_tells_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="8 or 16 bits"):
-        seen(tmp_path / "float.tif", Image.new("F", (4, 4), 1.0))
+    counted = np.arange(256).reshape(16, 16)
+    for pixels in (np.float32(counted), np.int32(counted), np.int16(counted)):
+        with pytest.raises(ValueError, match="8 or 16 bits"):
+            seen(tmp_path / "some.tif", Image.fromarray(pixels))
+
+
+def test_a_png_of_16_bits_is_the_same_in_the_mode_of_old_pillows():
+    old = Image.fromarray(np.asarray(DEEP).astype(np.int32))
+    old.format = "PNG"
+    assert old.mode == "I"
+    assert np.asarray(plain(old)).tolist() == [[0, 100], [200, 255]]
 
 
 def test_exif_orientation(tmp_path):

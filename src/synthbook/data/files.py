@@ -263,14 +263,18 @@ def pixels(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
 def plain(image: Image.Image) -> Image.Image:
     """Return ``image`` upright as mode "L" (grey) or "RGB", 8 bits.
 
-    Float and 32-bit pixels, whose range nothing tells, are a ValueError.
+    Float, signed and 32-bit pixels, whose range nothing tells, are a ValueError.
     """
+    # Old Pillows have 16 bits of a PNG, which knows no more, in the mode of 32 bits.
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if image.mode in ("I", "F") and not deep:
+        raise ValueError(
+            "its pixels are float, signed or 32-bit; save it with 8 or 16 bits, unsigned"
+        )
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image)
-        if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-            raise ValueError("its pixels are float or 32-bit; save it with 8 or 16 bits")
-        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if deep:
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         grey = image.mode in ("L", "LA", "La", "1")
         image = image.convert("RGBA")
