@@ -101,6 +101,11 @@ def test_train_val_and_test_folders(tmp_path):
         ("train/a/1 train/b/1 val/a/1", "train and val but no test"),
         ("train/a/1 test/a/1 valid/a/1", "holds valid beside train"),
         ("train/a/1 train/b/1 test/c/1", r"class 'c' in .*test is not in .*train"),
+        ("Train/a/1 Test/a/1", "holds Test, Train, which would be read as classes; rename them"),
+        ("Training/a/1 Testing/a/1", "holds Testing, Training, which would be read"),
+        ("train/a/1 Test/a/1 more/1", "holds Test, train, which would be read"),
+        ("train/a/1 dev/a/1", "holds dev, train, which would be read"),
+        ("training/a/1 validation/a/1 eval/a/1", "holds eval, training, validation, which"),
     ],
 )
 def test_folder_layouts_that_are_refused(tmp_path, images, message):
@@ -109,6 +114,13 @@ def test_folder_layouts_that_are_refused(tmp_path, images, message):
     for ask in (load, check):
         with pytest.raises(InputError, match=message):
             ask(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("train", "bus"), ("Train", "training"), ("test", "dev")])
+def test_classes_may_be_called_like_one_part(tmp_path, names):
+    for k in range(6):
+        write(tmp_path / names[k % 2] / f"{k}.png", k)
+    assert load(str(tmp_path)).classes == tuple(sorted(names))
 
 
 # Unreadable files

@@ -42,6 +42,10 @@ LARGE_PIXELS = 10_000_000  # of an image that is read alone, and not one a threa
 REPLACE = "replace or delete them"  # what `refuse` ends with
 _ALONE = Lock()
 PARTS = ("train", "val", "test")
+LIKE_PARTS = {
+    "training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test",
+    "eval": "test",
+}  # fmt: skip
 
 
 class Unreadable(NamedTuple):
@@ -111,9 +115,20 @@ def _cannot_read(error: OSError) -> NoReturn:
 
 
 def layout(folder: Path) -> dict[str, Path]:
-    """Return part -> folder of class folders: {"pool": folder}, or train, test and maybe val."""
+    """Return part -> folder of class folders: {"pool": folder}, or train, test and maybe val.
+
+    Raises:
+        InputError: if folders look like parts, but are not called so, or not all of them are parts.
+    """
     folders = {path.name: path for path in subfolders(folder)}
     if "train" not in folders or not {"val", "test", "valid", "validation"} & set(folders):
+        meant = {name: LIKE_PARTS.get(name.lower(), name.lower()) for name in folders}
+        like = [name for name, part in meant.items() if part in PARTS]
+        if "train" in meant.values() and len({meant[name] for name in like}) > 1:
+            raise InputError(
+                f"{folder} holds {', '.join(like)}, which would be read as classes; rename them "
+                "to train, val and test"
+            )
         return {"pool": folder}
     others = sorted(set(folders) - set(PARTS))
     if others:
