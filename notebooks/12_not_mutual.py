@@ -320,7 +320,7 @@ page.claims()
 # ## What was simplified, and how to run it larger
 #
 # - **Mini.** 1,000 photographs of each source at 32 × 32 pixels, which a small convolutional network from random weights
-#   sees at 16 (a quarter of the time), and generators trained for minutes. The paper has 45,000 images at 224 pixels, a
+#   sees at 16 (about a third of the time), and generators trained for minutes. The paper has 45,000 images at 224 pixels, a
 #   ResNet-50 with ImageNet weights and 200 epochs. The miniature can show whether the *direction* of an effect appears,
 #   not its size.
 # - **The filter's classifier** is the same small network trained on the same real images; the paper's is a wide
