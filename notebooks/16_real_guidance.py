@@ -26,8 +26,8 @@
 # **Here.** Every row of that table, on photographs of ten kinds of thing with ten real ones a kind; how accuracy changes
 # with the number of real images; and the question that its table cannot answer: is it the projection that counts, or
 # only that real images fill half of every step? Generators that know these hundred photographs and no others, the three
-# weights of the method, and the readings that the paper leaves open are parts of their own, each with a section that
-# shows what is recorded of it.
+# weights of the method, and the readings that the paper leaves open are parts of their own, each with a section of its
+# own, which says so where nothing is recorded yet.
 
 # %% tags=["hide-input"]
 from synthbook.page.page import answer
@@ -462,8 +462,8 @@ else:
 # learned to a classifier that was given ten. In the paper's second setting the same few images train both. `make models`
 # trains such models too: of the same hundred photographs as the classifier's, and no others. As many images are drawn from them
 # as above. No filter chooses among these, because its classifier would know other photographs. All methods of the table
-# are compared with them, since the claims about the table are shown in this setting too. In the recorded runs the weight
-# of the guidance is that of this page's own run, and not chosen anew.
+# are compared with them, and where they are recorded, the claims show this setting beside. Its grid takes the weight of
+# the guidance of this page's own run, and chooses none.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, as in the first figure, with generators that were trained on the same ten real images a kind as the classifier. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the signs with those of the first figure.", "name": "fig-16-same-images"}, "image": {"alt": "For each generator, differences in accuracy with intervals, of methods that were trained with images of generators that know only the few real images: sum, RG, PG-R and PG-F, and all together, each minus Aug, and RG minus sum."}}
 from synthbook.studies.image_sources import SAME_IMAGES
@@ -648,8 +648,8 @@ page.claims()
 # whether RG is above Aug, and equal batches alone can put it above or below: read it
 # beside *RG − sum* [above](#is-it-the-projection-or-the-equal-batches). Claims gap-18 and gap-19 rest on the reading in
 # which a second stage has a quarter of the *epochs*, a small share of all updates where real images are few, so that they
-# say as much of a short second stage as of two stages; the reading with a quarter of the updates stands beside them. The
-# room for any gain lies between the line of
+# say as much of a short second stage as of two stages; the reading with a quarter of the updates stands beside them once
+# it is run. The room for any gain lies between the line of
 # generated images alone and that of as many real ones in the table; where it is a few points wide, differences
 # between methods are small whatever their order. Where the two gradients hardly ever conflict, RG *is* `sum`, and no
 # claim about it is one about the projection.
