@@ -424,7 +424,7 @@ else:
 # ### How many real images?
 #
 # The study asserts that its method helps most where real images are scarce, and that RG leaves A-GEM behind once there
-# are more than a few. It shows no curve over their number. The sets are nested: the five images of a class are among
+# are more than a few. It shows no curve over their number. The sets are nested: the two images of a class are among
 # its ten. Generated images and updates stay the same, and so does $\lambda_3$. Where RG is above A-GEM, see whether it
 # is above *sum* too: A-GEM is the only one of the three that takes no step down the loss on real images.
 
