@@ -480,12 +480,12 @@ else:
 #
 # $\lambda_1$ weights the real gradient, $\lambda_2$ the synthetic one, $\lambda_3$ Pretrained Guidance. The paper sets
 # them for each data set by hand (its appendix has them); here each is varied with the others as they are taken, of
-# which $\lambda_3$ is each seed's own choice. A weight is chosen on the validation images (dashed). The test images
-# (solid) show what such a choice is worth.
+# which $\lambda_3$ is each seed's own choice. A weight is chosen on the validation images (solid). The test images
+# (dashed) show what such a choice is worth.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (dashed) and test images (solid), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy dashed and test accuracy solid for each generator."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (solid) and test images (dashed), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy solid and test accuracy dashed for each generator."}}
 table, whose = page.shown("top1_accuracy", part="sensitivity", varied=[*WEIGHTS])
-SPLITS = {"val": ("validation", "--"), "test": ("test", "-")}
+SPLITS = {"val": ("validation", "-"), "test": ("test", "--")}
 if whose:
     table = by_generator(table)
     chosen, _ = page.shown("lambda_3", part="choice")
