@@ -451,10 +451,18 @@ how = {"order": [f"{n:,}" for n in counts], "headings": {"line": "images of a cl
 page.table(["line"], "train", paper, lines_of_fourth, **how)
 
 # %% tags=["hide-input"]
+from synthbook.record.metrics import METRICS
+
+
+def amounts_in_words(table):
+    """Return the rows of how many photographs generated images are worth, in words."""
+    table = matching(table, metric=["data_ratio", "equal_images"])
+    return table.assign(metric=[METRICS[name].words for name in table.metric])
+
+
 ratio = published("ready", "P3.1", metric="synthetic_to_real_amount_ratio")
-page.table(
-    ["metric"], None, ratio.assign(metric="data_ratio"), {"metric": ["data_ratio", "equal_images"]}
-)
+paper = amounts_in_words(ratio.assign(metric="data_ratio"))
+page.table(["metric"], None, paper, amounts_in_words)
 
 # %% [markdown]
 # ### What the public code's faults do
@@ -512,8 +520,10 @@ page.claims()
 #   pictures has less to lose than one of 400 million and more to learn from photographs, and its learning rate is low, a tenth of that of its
 #   own training. Where nothing is harmed, a cause of harm cannot be seen either.
 # - **How many for one (ready-15).** The claim asks whether a photograph is worth more than one generated image. How many it is worth stands in the
-#   last of the tables of images from random weights (*generated images for each real one that teaches as much*), beside the paper's number; it is a
-#   number of this generator and these photographs.
+#   last of the tables of images from random weights (*generated images for each real one that teaches as much*), beside the paper's number. It is a
+#   number of this generator, of these photographs, and of the generated images that it is taken at, the first point of the figure
+#   (`scratch_images` of a class): in the recorded runs twice and four times as many teach no more, so that it would be about twice and four
+#   times as large there.
 # - **Not run (ready-14).** It is asked of every data set that has zero shots, and a run of the part `scratch` is of one: of `caltech10` it is
 #   recorded, and both of its inequalities hold there. `scratch_target` names another, as in the fourth of the commands below;
 #   sketches and renditions have no training from random weights, so that with them among the `targets` the claim stays without a verdict.
