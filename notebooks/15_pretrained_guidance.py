@@ -547,9 +547,9 @@ page.claims()
 # network that sees none of it; `-p guide_pretrained false` takes a guide of random weights, and tells how much of an
 # effect is the pretraining and how much any regulariser would have given.
 #
-# In the recorded runs Pretrained Guidance was hardly on for the network of the guide's architecture: its gradient was a
-# hundredth to a tenth of the cross-entropy's ([medians](#is-the-guidance-felt) above), for the small network a quarter
-# or more. That the former gains little by it is weak evidence against the method.
+# In the recorded runs Pretrained Guidance was weak for the network of the guide's architecture: medians of its gradient
+# go from less than a hundredth to a fifth of the cross-entropy's ([*Is the guidance felt?*](#is-the-guidance-felt)
+# above), for the small network from a quarter up. That the former gains little by it is weak evidence against the method.
 #
 # ASG and CSG train in evaluation mode, as their code does; compare them with *plain-eval*, which does so too. From
 # random weights that takes BatchNorm's batch statistics out of the training: a large network with few updates can
