@@ -226,7 +226,7 @@ plt.show()
 # %% tags=["hide-input"]
 from synthbook.page.tables import aside, plain
 
-plain(gap.agreement_by_class(cards)) if cards else None
+plain(gap.agreement_by_class(cards), decimals=1) if cards else None
 
 # %% [markdown]
 # And by guidance scale: the same two accuracies, the Fréchet distance (FD) to validation images in ImageNet features, and
@@ -234,7 +234,7 @@ plain(gap.agreement_by_class(cards)) if cards else None
 # them: where generated ones have less, some do not show what was asked for, also where precision finds them well formed.
 
 # %% tags=["hide-input"]
-plain(gap.measures_of(cards)) if cards else None
+plain(gap.measures_of(cards), decimals=1) if cards else None
 
 # %% [markdown]
 # ## The experiment
@@ -362,7 +362,7 @@ page.table(
     ["extractor", "split", "metric"],
     "train",
     select=listed,
-    decimals=3,
+    decimals={"": 3, "fd": 0, "classifier": 3, "class_agreement": 1},
     headings={"extractor": "features", "split": "against"},
 )
 

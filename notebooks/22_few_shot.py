@@ -317,7 +317,7 @@ page.table(["shots"], "strategy", paper, where)
 asked = ["last_accuracy", "passed_share", "kept_images", "fewest_images", "fd"]
 where = {"part": "strategies", "metric": asked}
 lines = ["B", "RF", "B, fewer", "RG", "real"]
-page.table(["strategy"], "metric", None, where, decimals=3, order=lines)
+page.table(["strategy"], "metric", None, where, decimals={"": 1, "fd": 3}, order=lines)
 
 # %% [markdown]
 # Table 6: batch norm of the encoder while the head is tuned. *Frozen* it stays as it was; *live* it uses, and gathers, the statistics of the images that are
