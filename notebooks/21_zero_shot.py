@@ -113,9 +113,9 @@ def of_strategies(table, whose):
     fig, axes = plt.subplots(1, len(names), **wide)
     for ax, name in zip(axes[0], names, strict=True):
         mine = matching(table, dataset=name)
-        for loss, look in LOSSES.items():
+        for shift, (loss, look) in zip((-0.06, 0.06), LOSSES.items(), strict=True):
             groups = [gains(mine, method="CT", strategy=s, loss=loss) for s in STRATEGIES]
-            figures.means_and_intervals(ax, range(len(STRATEGIES)), groups, **look)
+            figures.means_and_intervals(ax, np.arange(len(STRATEGIES)) + shift, groups, **look)
         ends = [
             matching(mine, method=m, train=t) for m, t in (("zero-shot", "none"), ("CT", "real"))
         ]
