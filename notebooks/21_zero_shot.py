@@ -220,7 +220,7 @@ across, down = min(10, len(target.classes)), 2
 tiles = figures.light(columns(images, down, across) for images in blocks.values())
 fig, axes = plt.subplots(len(blocks), 1, figsize=(0.84 * across, 0.9 * down * len(blocks)))
 for ax, title, grid in zip(axes, blocks, np.split(tiles, len(blocks)), strict=True):
-    names = [name.replace(" ", "\n") for name in target.classes[:across]] if title == "B" else None
+    names = [name.replace(" ", "\n") for name in target.names[:across]] if title == "B" else None
     figures.image_grid(grid, down, across, names, ax)
     ax.tick_params(labelsize="x-small")
     ax.set_title(title, fontsize="small", loc="left")

@@ -252,7 +252,7 @@ noise = {
 tiles |= {f"from noise, {words}": few_shots.firsts(some, across) for words, some in noise.items()}
 fig, axes = plt.subplots(len(tiles), 1, figsize=(0.86 * across, 1.05 * len(tiles)))
 for ax, (title, images) in zip(axes, tiles.items(), strict=True):
-    names = [one.replace(" ", "\n") for one in target.classes[:across]]
+    names = [one.replace(" ", "\n") for one in target.names[:across]]
     names = names if title == titles[0] else None
     figures.image_grid(figures.light(images), 1, across, titles=names, ax=ax)
     ax.tick_params(labelsize="x-small")
