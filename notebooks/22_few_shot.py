@@ -287,8 +287,9 @@ order = ["zero-shot", *reversed(LOOKS)]
 page.table(["method", "step"], "shots", None, with_choice, order=order)
 
 # %% [markdown]
-# Table 5: which images go with the photographs. The paper's figures here and below are of EuroSAT, satellite photographs, by a CLIP with a
-# ResNet-50 and images of GLIDE: only orders and signs can be compared.
+# Table 5: which images go with the photographs: by names and through CLIP's filter (B), through the real filter besides (RF), or real
+# starts (*RG* is the study's abbreviation, and not the RG of chapter 16). The paper's figures here and below are of EuroSAT, satellite
+# photographs, by a CLIP with a ResNet-50 and images of GLIDE: only orders and signs can be compared.
 
 # %% tags=["hide-input"]
 from synthbook.record.published import published
