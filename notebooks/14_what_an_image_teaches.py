@@ -296,7 +296,7 @@ if whose:
         figures.dots_and_interval(ax, place, values, figures.color(source))
     written = {"real": "unseen real"} | {family: figures.label(family) for family in families}
     names = [f"{metric}{GAPS[metric]}: {written[source]}" for metric, source in lines]
-    ax.set(yticks=range(len(lines)), yticklabels=names, xlim=(-0.02, 1.02), xlabel=f"gap ({whose})")
+    ax.set(yticks=range(len(lines)), yticklabels=names, xlim=(-0.02, None), xlabel=f"gap ({whose})")
     ax.set_ylim(len(lines) - 0.5, -0.5)
     plt.show()
 else:
