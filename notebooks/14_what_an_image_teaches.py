@@ -177,7 +177,7 @@ page.agreement()
 # Solid: generated images under the real-trained classifier. Outlined: real images under the classifier trained on
 # generated ones. If generated images were as rich as real ones, the two would lie on each other.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Cross-entropy that an image costs a classifier trained on the other source (last seed of this run; training images of each source, as in Figure 3 of the paper). The more a histogram leans to the left, the less its images have to teach. Compare the left and the right ends.", "name": "fig-14-losses"}, "image": {"alt": "For each generator two histograms of losses on a logarithmic axis: generated images under a real-trained classifier, filled, and real images under a classifier trained on generated ones, outlined."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Cross-entropy that an image costs a classifier trained on the other source (last seed of this run; training images of each source, as in Figure 3 of the paper). The more a histogram leans to the left, the less its images have to teach. Dotted: 0.01 and 1, this page's near zero and the paper's high. The first bar holds all that is smaller, too. Compare the left and the right ends.", "name": "fig-14-losses"}, "image": {"alt": "For each generator two histograms of losses on a logarithmic axis: generated images under a real-trained classifier, filled, and real images under a classifier trained on generated ones, outlined."}}
 families, losses = lesson.families, lesson.losses
 bins = np.logspace(-5, 1.3, 36)
 outline = {"color": "black", "histtype": "step", "linewidth": 1.4}
