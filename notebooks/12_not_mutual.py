@@ -298,7 +298,8 @@ else:
 # ## The claims
 #
 # Each is a claim of the paper as inequalities over the *recorded* rows, one effect a seed. It holds if each of them
-# does; the parts say which generator decides, and in which inequality.
+# does; the parts say which generator decides, and in which inequality. *RS* is $a(R \to S)$: trained on real, tested on
+# generated images; *SR*, *RR*, *SS* likewise; `_train`: on images trained on.
 
 # %% tags=["nbval-check-output"]
 page.claims()

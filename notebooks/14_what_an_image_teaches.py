@@ -408,6 +408,9 @@ page.table(["train"], "equal", select=accuracies, headings={"train": "trained on
 
 # %% [markdown]
 # ## The claims
+#
+# In the inequalities *RS* is of a classifier trained on real images and the losses of generated ones, *SR* the other way
+# round; `_train`: on images trained on.
 
 # %% tags=["nbval-check-output"]
 page.claims()
