@@ -226,15 +226,16 @@ plt.show()
 # %% tags=["hide-input"]
 from synthbook.page.tables import aside, plain
 
-plain(gap.agreement_by_class(cards)) if cards else None
+plain(gap.agreement_by_class(cards), decimals=1) if cards else None
 
 # %% [markdown]
-# And by guidance scale: the same two accuracies, the Fréchet distance (FD) to validation images in ImageNet features, and
-# the mean agreement of the classes. The last line has what real validation images get from that classifier, over all of
-# them: where generated ones have less, some do not show what was asked for, also where precision finds them well formed.
+# And by guidance scale: the same two accuracies, measured anew on other samples, the Fréchet distance (FD) to validation
+# images in ImageNet features, and the mean agreement of the classes. The last line has what real validation images get
+# from that classifier, over all of them: where generated ones have less, some do not show what was asked for, also where
+# precision finds them well formed.
 
 # %% tags=["hide-input"]
-plain(gap.measures_of(cards)) if cards else None
+plain(gap.measures_of(cards), decimals=1) if cards else None
 
 # %% [markdown]
 # ## The experiment
@@ -362,16 +363,15 @@ page.table(
     ["extractor", "split", "metric"],
     "train",
     select=listed,
-    decimals=3,
+    decimals={"": 3, "fd": 0, "classifier": 3, "class_agreement": 1},
     headings={"extractor": "features", "split": "against"},
 )
 
 # %% [markdown]
 # ## The claims
 #
-# No claim of the paper is about the generators alone. Precision and recall in the classifier's features, against unseen
-# real images, are one part of a claim of {doc}`14_what_an_image_teaches`, which asks whether missing content or bad
-# quality is the larger:
+# No claim of the paper is about the generators alone. Recall stands beside gap-03 of {doc}`12_not_mutual`, and precision
+# and recall are parts of gap-07 of {doc}`14_what_an_image_teaches`:
 
 # %% tags=["nbval-check-output"]
 page.claims()

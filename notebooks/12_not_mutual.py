@@ -65,7 +65,7 @@ from synthbook.studies import gap, image_sources
 p = parameters("12_not_mutual", globals())
 print(image_sources.check_sources(p), image_sources.plan_of_sources(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, on images that nothing was trained on. Small dots are seeds, large marks their mean, bars its 95 % interval. Where the two lines of a pair lie apart, the gap is not mutual. Discs: generated images that a classifier of real ones is sure of, under the class that it sees, as in the paper. Diamonds: images that no filter chose, under the class that was asked for; what lies apart only with the filter is the filter's.", "name": "fig-12-drops"}, "image": {"alt": "For each generator two lines with dots and an interval, the drop from generated to real images and the drop from real to generated images, with the filter and again without."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What leaving home costs, in points of accuracy, on images that nothing was trained on. Small dots are seeds, large marks their mean, bars its 95 % interval. Where the two lines of a pair lie apart, the gap is not mutual. Discs: generated images that a classifier of real ones is sure of, under the class that it sees, as in the paper. Diamonds: images that no filter chose, under the class that was asked for; what lies apart only with the filter is the filter's. Left of zero is no proof of good images: real images that pass the filter are easier, too, and claim gap-02 compares with those (*the same filter for real images*, below).", "name": "fig-12-drops"}, "image": {"alt": "For each generator two lines with dots and an interval, the drop from generated to real images and the drop from real to generated images, with the filter and again without."}}
 import matplotlib.pyplot as plt
 
 from synthbook.page import figures
@@ -298,7 +298,8 @@ else:
 # ## The claims
 #
 # Each is a claim of the paper as inequalities over the *recorded* rows, one effect a seed. It holds if each of them
-# does; the parts say which generator decides, and in which inequality.
+# does; the parts say which generator decides, and in which inequality. *RS* is $a(R \to S)$: trained on real, tested on
+# generated images; *SR*, *RR*, *SS* likewise; `_train`: on images trained on.
 
 # %% tags=["nbval-check-output"]
 page.claims()
@@ -320,7 +321,7 @@ page.claims()
 # ## What was simplified, and how to run it larger
 #
 # - **Mini.** 1,000 photographs of each source at 32 × 32 pixels, which a small convolutional network from random weights
-#   sees at 16 (a quarter of the time), and generators trained for minutes. The paper has 45,000 images at 224 pixels, a
+#   sees at 16 (about a third of the time), and generators trained for minutes. The paper has 45,000 images at 224 pixels, a
 #   ResNet-50 with ImageNet weights and 200 epochs. The miniature can show whether the *direction* of an effect appears,
 #   not its size.
 # - **The filter's classifier** is the same small network trained on the same real images; the paper's is a wide

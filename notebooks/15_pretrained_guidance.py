@@ -224,11 +224,10 @@ raised = level + 0.3 * (1 - torch.eye(3))
 # ## The experiment
 #
 # Every network is trained on as many images, all generated, for as many updates; *real* is plain training on real
-# images, the upper bound of the table. A network of the guide's architecture is slow, so it gets only `large_set_size`
-# of these images, equally many a class. In the settings *scratch* and *pretrained* it has the guide's architecture
-# (Table 2), in *other architecture* it is a small convolutional network of random weights (Table 3). CSG compares the
-# feature maps of two networks of one architecture and cannot be run there. In a seed all methods start from the same
-# weights.
+# images, to compare with. A network of the guide's architecture is slow, so it gets only `large_set_size` of these
+# images, equally many a class. In the settings *scratch* and *pretrained* it has the guide's architecture (Table 2), in
+# *other architecture* it is a small convolutional network of random weights (Table 3). CSG compares the feature maps of
+# two networks of one architecture and cannot be run there. In a seed all methods start from the same weights.
 #
 # Before a seed's methods, each network's $\lambda_3$ is chosen, one for KL and one for L1: each weight of a grid is
 # trained with, and the one of the largest mean accuracy over the generators on real *validation* images is taken, of
@@ -489,9 +488,10 @@ gains(table, f"{figures.seeds(table)}, this run")
 #
 # Of Tables 2 (the guide's architecture) and 3 (another one) of the paper only the columns of CIFAR-10 have a
 # counterpart here. LSGM, its diffusion model, stands under *diffusion*, StyleGAN-XL under *GAN*, and under *real* plain
-# training on as many real images, the upper bound. *time* is that of the training over the time of plain training in
-# the same setting, from recorded runs alone, and is as noisy as clocks are. An image goes through the guide once where
-# it always comes unchanged, and at every step where it is cropped or mirrored.
+# training on as many real images, an upper bound only where the network learns them: from random weights the large one
+# hardly does, and most lines are level with it or above. *time* is that of the training over the time of plain training
+# in the same setting, from recorded runs alone, and is as noisy as clocks are. An image goes through the guide once
+# where it always comes unchanged, and at every step where it is cropped or mirrored.
 
 
 # %% tags=["hide-input"]
@@ -541,15 +541,16 @@ comparison(None, None, others, index=["network", "method"], columns="column", **
 page.claims()
 
 # %% [markdown]
-# **Reading them.** A method can gain only what plain training leaves below the upper bound: compare the column *real*
-# of the table first. And a guide is as good as what it has seen. Among the thousand classes of ImageNet are most of the
-# things on these photographs, if not these pictures, so the miniature asks whether somebody who knows the world helps a
-# network that sees none of it; `-p guide_pretrained false` takes a guide of random weights, and tells how much of an
-# effect is the pretraining and how much any regulariser would have given.
+# **Reading them.** Where training on real images is an upper bound, a method can gain only what plain training leaves
+# below it: compare the column *real* of the table first. And a guide is as good as what it has seen. Among the thousand
+# classes of ImageNet are most of the things on these photographs, if not these pictures, so the miniature asks whether
+# somebody who knows the world helps a network that sees none of it; `-p guide_pretrained false` takes a guide of random
+# weights, and tells how much of an effect is the pretraining and how much any regulariser would have given.
 #
-# In the recorded runs Pretrained Guidance was hardly on for the network of the guide's architecture: its gradient was a
-# hundredth to a tenth of the cross-entropy's ([medians](#is-the-guidance-felt) above), for the small network a quarter
-# or more. That the former gains little by it is weak evidence against the method.
+# In the recorded runs Pretrained Guidance was weak for the network of the guide's architecture: medians of its gradient
+# go from less than a hundredth to a fifth of the cross-entropy's ([*Is the guidance felt?*](#is-the-guidance-felt)
+# above), for the small network from a quarter up. That the former gains little by it is weak evidence against the
+# method.
 #
 # ASG and CSG train in evaluation mode, as their code does; compare them with *plain-eval*, which does so too. From
 # random weights that takes BatchNorm's batch statistics out of the training: a large network with few updates can

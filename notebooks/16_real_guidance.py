@@ -26,8 +26,8 @@
 # **Here.** Every row of that table, on photographs of ten kinds of thing with ten real ones a kind; how accuracy changes
 # with the number of real images; and the question that its table cannot answer: is it the projection that counts, or
 # only that real images fill half of every step? Generators that know these hundred photographs and no others, the three
-# weights of the method, and the readings that the paper leaves open are parts of their own, each with a section that
-# shows what is recorded of it.
+# weights of the method, and the readings that the paper leaves open are parts of their own, each with a section of its
+# own, which says so where nothing is recorded yet.
 
 # %% tags=["hide-input"]
 from synthbook.page.page import answer
@@ -365,7 +365,7 @@ page.table(
 #
 # A term of the loss acts through its gradient. At the features, where both enter the network, the norm of the gradient
 # of $\lambda_3 L_\mathrm{pg}$ over that of the cross-entropy, in percent, each a mean over all steps and over the kinds
-# of image that are guided:
+# of image that are guided. Medians over seeds, since a seed that chose the larger weight has a larger share:
 
 # %% tags=["hide-input"]
 FELT = {"part": "methods", "metric": "guidance_gradient_share"}
@@ -381,16 +381,17 @@ page.table(
     ["method"],
     "generator",
     select=shares,
-    decimals=2,
+    decimals=0,
+    median=True,
     title="Gradient of the guidance in percent of the cross-entropy's",
 )
 
 # %% tags=["hide-input"]
 table, whose = page.shown(FELT["metric"], part="methods")
 if whose:
-    means = shares(table).groupby(["method", "generator"]).value.mean()
-    weak = [" / ".join(place) for place, value in means.items() if value < 1]
-    print(f"Below 1 %, so hardly felt ({whose}): {'; '.join(weak) or 'none'}.")
+    medians = shares(table).groupby(["method", "generator"]).value.median()
+    weak = [" / ".join(place) for place, value in medians.items() if value < 1]
+    print(f"Medians below 1 %, so hardly felt ({whose}): {'; '.join(weak) or 'none'}.")
 for weight in experiment.weights.values():
     print(f"lambda_3 in this run, last seed: {weight:g}")
 
@@ -424,7 +425,7 @@ else:
 # ### How many real images?
 #
 # The study asserts that its method helps most where real images are scarce, and that RG leaves A-GEM behind once there
-# are more than a few. It shows no curve over their number. The sets are nested: the five images of a class are among
+# are more than a few. It shows no curve over their number. The sets are nested: the two images of a class are among
 # its ten. Generated images and updates stay the same, and so does $\lambda_3$. Where RG is above A-GEM, see whether it
 # is above *sum* too: A-GEM is the only one of the three that takes no step down the loss on real images.
 
@@ -462,8 +463,8 @@ else:
 # learned to a classifier that was given ten. In the paper's second setting the same few images train both. `make models`
 # trains such models too: of the same hundred photographs as the classifier's, and no others. As many images are drawn from them
 # as above. No filter chooses among these, because its classifier would know other photographs. All methods of the table
-# are compared with them, since the claims about the table are shown in this setting too. In the recorded runs the weight
-# of the guidance is that of this page's own run, and not chosen anew.
+# are compared with them, and where they are recorded, the claims show this setting beside. Its grid takes the weight of
+# the guidance of this page's own run, and chooses none.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, as in the first figure, with generators that were trained on the same ten real images a kind as the classifier. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the signs with those of the first figure.", "name": "fig-16-same-images"}, "image": {"alt": "For each generator, differences in accuracy with intervals, of methods that were trained with images of generators that know only the few real images: sum, RG, PG-R and PG-F, and all together, each minus Aug, and RG minus sum."}}
 from synthbook.studies.image_sources import SAME_IMAGES
@@ -480,12 +481,12 @@ else:
 #
 # $\lambda_1$ weights the real gradient, $\lambda_2$ the synthetic one, $\lambda_3$ Pretrained Guidance. The paper sets
 # them for each data set by hand (its appendix has them); here each is varied with the others as they are taken, of
-# which $\lambda_3$ is each seed's own choice. A weight is chosen on the validation images (dashed). The test images
-# (solid) show what such a choice is worth.
+# which $\lambda_3$ is each seed's own choice. A weight is chosen on the validation images (solid). The test images
+# (dashed) show what such a choice is worth.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (dashed) and test images (solid), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy dashed and test accuracy solid for each generator."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (solid) and test images (dashed), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy solid and test accuracy dashed for each generator."}}
 table, whose = page.shown("top1_accuracy", part="sensitivity", varied=[*WEIGHTS])
-SPLITS = {"val": ("validation", "--"), "test": ("test", "-")}
+SPLITS = {"val": ("validation", "-"), "test": ("test", "--")}
 if whose:
     table = by_generator(table)
     chosen, _ = page.shown("lambda_3", part="choice")
@@ -648,8 +649,8 @@ page.claims()
 # whether RG is above Aug, and equal batches alone can put it above or below: read it
 # beside *RG − sum* [above](#is-it-the-projection-or-the-equal-batches). Claims gap-18 and gap-19 rest on the reading in
 # which a second stage has a quarter of the *epochs*, a small share of all updates where real images are few, so that they
-# say as much of a short second stage as of two stages; the reading with a quarter of the updates stands beside them. The
-# room for any gain lies between the line of
+# say as much of a short second stage as of two stages; the reading with a quarter of the updates stands beside them once
+# it is run. The room for any gain lies between the line of
 # generated images alone and that of as many real ones in the table; where it is a few points wide, differences
 # between methods are small whatever their order. Where the two gradients hardly ever conflict, RG *is* `sum`, and no
 # claim about it is one about the projection.

@@ -84,7 +84,7 @@ from synthbook.studies import zero_shot
 p = parameters("21_zero_shot", globals())
 print(zero_shot.check_zero_shot(p), zero_shot.plan_zero_shot(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What generated images add to zero shots, in points of accuracy on photographs, data set by data set: images by bare names (B), by sentences (LE), and those of them that CLIP is confident of (LE+CF); with hard labels (CE) and soft ones (SCE). Means over seeds with 95 % intervals; zero is the CLIP that was only told. The titles say where it starts, and where as many steps on all real training photographs lead. Look whether the lines are above zero, and whether they rise to the right.", "name": "fig-21-strategies"}, "image": {"alt": "A line chart for each data set: gain over zero shots for the strategies B, LE and LE+CF, with a line for hard and one for soft labels."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What generated images add to zero shots, in points of accuracy on photographs, data set by data set: images by bare names (B), by sentences (LE), and those of them that CLIP is confident of (LE+CF); with hard labels (CE) and soft ones (SCE). Means over seeds with 95 % intervals; zero is the CLIP that was only told. The titles say where it starts, and where as many steps on all real training photographs lead. caltech10: ten kinds; the same redrawn (rendition, sketch), by 68 names (fine); caltech3: three classes. Look whether the lines are above zero, and whether they rise to the right.", "name": "fig-21-strategies"}, "image": {"alt": "A line chart for each data set: gain over zero shots for the strategies B, LE and LE+CF, with a line for hard and one for soft labels."}}
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -113,9 +113,9 @@ def of_strategies(table, whose):
     fig, axes = plt.subplots(1, len(names), **wide)
     for ax, name in zip(axes[0], names, strict=True):
         mine = matching(table, dataset=name)
-        for loss, look in LOSSES.items():
+        for shift, (loss, look) in zip((-0.06, 0.06), LOSSES.items(), strict=True):
             groups = [gains(mine, method="CT", strategy=s, loss=loss) for s in STRATEGIES]
-            figures.means_and_intervals(ax, range(len(STRATEGIES)), groups, **look)
+            figures.means_and_intervals(ax, np.arange(len(STRATEGIES)) + shift, groups, **look)
         ends = [
             matching(mine, method=m, train=t) for m, t in (("zero-shot", "none"), ("CT", "real"))
         ]
@@ -220,7 +220,7 @@ across, down = min(10, len(target.classes)), 2
 tiles = figures.light(columns(images, down, across) for images in blocks.values())
 fig, axes = plt.subplots(len(blocks), 1, figsize=(0.84 * across, 0.9 * down * len(blocks)))
 for ax, title, grid in zip(axes, blocks, np.split(tiles, len(blocks)), strict=True):
-    names = [name.replace(" ", "\n") for name in target.classes[:across]] if title == "B" else None
+    names = [name.replace(" ", "\n") for name in target.names[:across]] if title == "B" else None
     figures.image_grid(grid, down, across, names, ax)
     ax.tick_params(labelsize="x-small")
     ax.set_title(title, fontsize="small", loc="left")
@@ -301,7 +301,9 @@ if whose:
         mine = mine.assign(share=mine.get("share", mine.value * 0).fillna(0))
         groups = {share: list(some.value) for share, some in mine.groupby("share")}
         figures.means_and_intervals(ax, [*groups], [*groups.values()], **look)
-    ax.set(xlabel=f"share asked for ({whose})", ylabel="accuracy (%)")
+    ax.set(
+        xlabel=f"share of the CLIP's weights\nasked to be tuned ({whose})", ylabel="accuracy (%)"
+    )
     fig.legend(loc="outside upper center", ncols=3, fontsize="small", columnspacing=1.2)
     plt.show()
 else:
@@ -451,10 +453,18 @@ how = {"order": [f"{n:,}" for n in counts], "headings": {"line": "images of a cl
 page.table(["line"], "train", paper, lines_of_fourth, **how)
 
 # %% tags=["hide-input"]
+from synthbook.record.metrics import METRICS
+
+
+def amounts_in_words(table):
+    """Return the rows of how many photographs generated images are worth, in words."""
+    table = matching(table, metric=["data_ratio", "equal_images"])
+    return table.assign(metric=[METRICS[name].words for name in table.metric])
+
+
 ratio = published("ready", "P3.1", metric="synthetic_to_real_amount_ratio")
-page.table(
-    ["metric"], None, ratio.assign(metric="data_ratio"), {"metric": ["data_ratio", "equal_images"]}
-)
+paper = amounts_in_words(ratio.assign(metric="data_ratio"))
+page.table(["metric"], None, paper, amounts_in_words)
 
 # %% [markdown]
 # ### What the public code's faults do
@@ -512,8 +522,10 @@ page.claims()
 #   pictures has less to lose than one of 400 million and more to learn from photographs, and its learning rate is low, a tenth of that of its
 #   own training. Where nothing is harmed, a cause of harm cannot be seen either.
 # - **How many for one (ready-15).** The claim asks whether a photograph is worth more than one generated image. How many it is worth stands in the
-#   last of the tables of images from random weights (*generated images for each real one that teaches as much*), beside the paper's number; it is a
-#   number of this generator and these photographs.
+#   last of the tables of images from random weights (*generated images for each real one that teaches as much*), beside the paper's number. It is a
+#   number of this generator, of these photographs, and of the generated images that it is taken at, the first point of the figure
+#   (`scratch_images` of a class): in the recorded runs twice and four times as many teach no more, so that it would be about twice and four
+#   times as large there.
 # - **Not run (ready-14).** It is asked of every data set that has zero shots, and a run of the part `scratch` is of one: of `caltech10` it is
 #   recorded, and both of its inequalities hold there. `scratch_target` names another, as in the fourth of the commands below;
 #   sketches and renditions have no training from random weights, so that with them among the `targets` the claim stays without a verdict.

@@ -75,9 +75,10 @@ from synthbook.studies import pretraining
 p = parameters("23_pretraining", globals())
 print(pretraining.check_pretraining(p), pretraining.plan_pretraining(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a network reaches at the task by what it has learned before: from left to right Tables 8, 10 and 11, as far as they were run. Grey lines have learned nothing before (dotted) or photographs alone (solid); colours have learned generated images, from random weights (filled) or from those that photographs have taught (hollow). Bars are 95 % intervals; marks of one amount stand a little apart. Look how much of the way between the grey lines the filled marks go.", "name": "fig-23-amounts"}, "image": {"alt": "Line charts of accuracy and average precision over the number of generated images, with lines for label spaces and starts, and grey levels for random weights and for pretraining on photographs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a network reaches at the task by what it has learned before: from left to right Tables 8, 10 and 11, as far as they were run. Grey lines have learned nothing before (dotted) or photographs alone (solid); colours have learned generated images, from random weights (filled) or from those that photographs have taught (hollow). Bars are 95 % intervals; marks of one amount stand a little apart. Grey bands are the intervals of the grey lines: where they overlap, there is hardly a way to go. Look how much of the way between the grey lines the filled marks go.", "name": "fig-23-amounts"}, "image": {"alt": "Line charts of accuracy and average precision over the number of generated images, with lines for label spaces and starts, and grey levels with bands of their intervals for random weights and for pretraining on photographs."}}
 import matplotlib.pyplot as plt
 
+from synthbook.intervals import interval
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
 from synthbook.record.rows import Run
@@ -105,8 +106,11 @@ def of_amounts(table, whose):
     for ax, (key, held) in zip(axes[0], panels.items(), strict=True):
         for train, (line, label) in GREY.items():
             if len(level := matching(held, train=train).value):
+                mean, low, high = interval(level)
                 how = {"color": "#7F7F7F", "linestyle": line, "linewidth": 1.5}
-                ax.axhline(level.mean(), label=label, **how)
+                ax.axhline(mean, label=label, **how)
+                if low < high:  # one seed has no interval
+                    ax.axhspan(low, high, color="#7F7F7F", alpha=0.1, linewidth=0)
         generated = matching(held, space=list(SPACES))
         lines = generated.groupby(["space", "train"]) if len(generated) else ()
         for k, ((space, train), some) in enumerate(lines):
@@ -129,7 +133,8 @@ def of_amounts(table, whose):
     }
     how = {"ncols": len(panels), "loc": "outside upper center"}
     fig.legend([*legend.values()], [*legend], fontsize="small", **how)
-    fig.supxlabel(f"generated images, in sets of photographs ({whose})", fontsize="small")
+    words = f"generated images, in multiples of {p.pretrain_images:,} ({whose})"
+    fig.supxlabel(words, fontsize="small")
     plt.show()
 
 

@@ -82,9 +82,28 @@ def test_bad_levels(level):
 def test_an_effect_is_written_with_its_interval_and_without_rounding_noise() -> None:
     assert effect_text(None, None, None) == ""
     assert effect_text(3.21, None, None) == "+3.21"
-    assert effect_text(2.84e-15, -1.67, 1.333) == "+0 [-1.67, +1.33]"
+    assert effect_text(2.84e-15, -1.67, 1.333) == "+0.0 [-1.7, +1.3]"
     assert effect_text(1.0, float("nan"), float("nan"), "nats") == "+1 nats"
-    assert effect_text(3.21, 1, 5, "points") == "+3.21 [+1, +5] points"
+    assert effect_text(3.21, 1, 5, "points") == "+3.2 [+1.0, +5.0] points"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((4.595, 2.3, 6.89), "+4.6 [+2.3, +6.9]"),
+        ((-1.92, -3.16, -0.678), "-1.9 [-3.2, -0.7]"),
+        ((24.3, 21.6, 27.0), "+24.3 [+21.6, +27.0]"),
+        ((2100.4, 1800.1, 2400.7), "+2100 [+1800, +2401]"),
+        ((0.03, 0.012, 0.048), "+0.030 [+0.012, +0.048]"),
+        ((2.5, 0.003, 4.997), "+2.500 [+0.003, +4.997]"),  # above zero, and seen to be
+        ((1e-7, -2e-6, 2.2e-6), "+0.000000 [-0.000002, +0.000002]"),
+        ((5.0, 5.0, 5.0), "+5 [+5, +5]"),
+    ],
+)
+def test_an_effect_and_both_ends_have_as_many_decimals_as_the_interval_is_wide(
+    numbers, text
+) -> None:
+    assert effect_text(*numbers) == text
 
 
 def test_a_difference_has_a_sign_where_its_interval_lies_on_one_side_of_zero():

@@ -12,6 +12,7 @@ import numpy as np
 from synthbook.errors import InputError
 
 DECIMALS = 9  # of an effect; what lies behind is rounding
+WRITTEN = 4  # of them, those that are written of an effect and its interval at most
 
 
 class Interval(NamedTuple):
@@ -81,16 +82,26 @@ def interval(values: Iterable[float], level: float = 0.95) -> Interval:
 
 
 def effect_text(effect: float | None, low: float | None, high: float | None, unit: str = "") -> str:
-    """Return an effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none."""
+    """Return an effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none.
+
+    The half-width of the interval has two digits, and all three numbers as many decimals.
+    """
     if effect is None:
         return ""
     # A difference of equal means is some 1e-15, which is no effect and must not look like one.
     effect, low, high = (
         None if x is None else round(x, DECIMALS) + 0.0 for x in (effect, low, high)
     )
-    alone = low is None or high is None or math.isnan(low) or math.isnan(high)
-    ends = "" if alone else f" [{low:+.3g}, {high:+.3g}]"
-    return f"{effect:+.3g}{ends} {unit}".rstrip()
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return f"{effect:+.3g} {unit}".rstrip()
+    if low == high:
+        return f"{effect:+.3g} [{low:+.3g}, {high:+.3g}] {unit}".rstrip()
+    decimals = min(WRITTEN, max(0, 1 - math.floor(math.log10((high - low) / 2))))
+    while any(end and not round(end, decimals) for end in (low, high)):
+        decimals += 1  # an end beside zero must not look like zero: its side decides
+    effect, low, high = (round(x, decimals) + 0.0 for x in (effect, low, high))
+    ends = f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
+    return f"{effect:+.{decimals}f} {ends} {unit}".rstrip()
 
 
 class Difference(Interval):

@@ -64,7 +64,7 @@ def test_holds_fails_undecided():
     assert (found.effect, found.seeds) == (3, 5)
     reach = t.ppf(0.975, 4) * np.std(up, ddof=1) / np.sqrt(5)
     assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach))
-    assert found.effect_text == "+3 [+2.12, +3.88]"
+    assert found.effect_text == "+3.00 [+2.12, +3.88]"
     assert judge(PLAIN, rows({"a": down, "b": up})).verdict == "fails"
     found = judge(PLAIN, rows({"a": mixed, "b": down}))
     assert found.verdict == "undecided"

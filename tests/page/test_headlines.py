@@ -52,7 +52,7 @@ def test_verdicts_are_those_of_the_smallest_scale_with_effect_and_reason(
     )
     assert lines == [f"{name} {told[name]}" for name in IDS]
     (item,) = (one for one in shown.html.split("<li>") if "#gap-21" in one)
-    assert "-1 [-2, -0.5]; no longer below zero with Holm" in item
+    assert "-1.00 [-2.00, -0.50]; no longer below zero with Holm" in item
     (item,) = (one for one in shown.html.split("<li>") if "#prim-01" in one)
     assert "not run" in item
     assert "[" not in item

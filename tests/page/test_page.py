@@ -182,7 +182,7 @@ def test_an_answer_counts_verdicts_and_says_what_is_decided(
         "2 fail (gap-03, gap-01)."
     )
     assert [line.split(":")[0] for line in lines] == ["holds", "fails", "fails"]
-    assert "(gap-09, +5 [+4.5, +5.5])." in lines[0]
+    assert "(gap-09, +5.00 [+4.50, +5.50])." in lines[0]
     assert asked == ["mini"]
     found[:] = [verdict("gap-01", "not run")]
     one = "The claim asked here, at mini, was not run (gap-01)."
@@ -207,7 +207,9 @@ def test_an_answer_tells_each_main_claim_that_was_run_and_of_the_others_those_de
     assert "1 was not run (gap-10)" in first
     told = [re.sub(r"^([a-z ]+): .*\((gap-\d\d), .*", r"\1 \2", line) for line in lines]
     assert told == ["fails gap-03", "undecided gap-09", "holds gap-02"]
-    assert "(gap-09, -1 [-2, -0.5]; no longer below zero with Holm's correction)." in lines[1]
+    assert (
+        "(gap-09, -1.00 [-2.00, -0.50]; no longer below zero with Holm's correction)." in lines[1]
+    )
 
 
 def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:

@@ -55,6 +55,19 @@ def test_the_paper_this_run_and_recorded_runs_side_by_side():
     assert "95 % interval" in table.html
 
 
+def test_each_metric_has_digits_of_its_own_and_the_last_that_applies_counts():
+    rows = pd.concat(
+        measured("mini", 1, ["plain"], ["real"], metric=metric, extractor=space)
+        for metric in ("fd", "recall")
+        for space in ("classifier", "lite0")
+    )
+    digits = {"": 3, "fd": 0, "classifier": 2}
+    table = comparison(rows, None, None, index=["extractor", "metric"], decimals=digits)
+    assert [line[-1] for line in body(table)] == ["90.00", "90", "90.00", "90.000"]
+    table = comparison(rows, None, None, index=["extractor"], columns="metric", decimals=digits)
+    assert body(table) == [["classifier", "90.00", "90.00"], ["lite0", "90", "90.000"]]
+
+
 def test_a_wild_seed_does_not_move_a_median():
     rows = measured("mini", 5, ["plain"], ["real"])
     rows.loc[rows.seed == 3, "value"] = 1e9

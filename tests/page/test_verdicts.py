@@ -28,7 +28,7 @@ def lines(one: Verdict) -> list[str]:
 
 
 def test_an_effect_has_its_unit_and_seeds() -> None:
-    assert effect(verdict("holds", low=1.0, high=2.0)) == "+1.5 [+1, +2] points, 5 seeds"
+    assert effect(verdict("holds", low=1.0, high=2.0)) == "+1.50 [+1.00, +2.00] points, 5 seeds"
     assert effect(verdict("not run", effect=None)) == ""
 
 

@@ -46,7 +46,23 @@ def test_a_run_that_is_like_another_seed_agrees() -> None:
 def test_a_run_that_no_seed_explains_does_not() -> None:
     agreement = compare(*drawn(0, shift=30.0))
     assert not agreement.ok
-    assert "differ by more than seeds explain" in agreement.text
+    assert agreement.text.endswith(
+        f"; {agreement.outside} of 60 differ by more than 99 % of what two seeds do."
+    )
+
+
+def test_a_few_rows_outside_agree_and_are_counted_and_the_unit_is_named() -> None:
+    recorded = [row(float(seed), seed, k=k) for k in range(60) for seed in range(5)]
+    deviation = np.std(range(5), ddof=1) * np.sqrt(2)
+    agreement = compare([row(8 * deviation * (k == 0), k=k) for k in range(60)], recorded)
+    assert agreement.ok
+    assert agreement.text.startswith(
+        "60 rows, 60 on record for the same seed, 59 equal; largest difference 8.0 standard "
+        "deviations between two seeds ("
+    )
+    assert agreement.text.endswith(
+        "); 1 of 60 differ by more than 99 % of what two seeds do (5 % may)."
+    )
 
 
 @pytest.mark.parametrize(("value", "ok"), [(5.0 + 1e-9, True), (5.1, False)])

@@ -119,7 +119,8 @@ def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     for one in run:
         lines.append(f"{verdict_html(one.verdict)} <b>{html.escape(one.scale)}</b> {effect(one)}")
         lines += [says(one)] if says(one) else []
-    summary = f"{sum(len(one.parts) for one in run)} parts, and the way back to the rows"
+    count = sum(len(one.parts) for one in run)
+    summary = f"{count} part{'s' * (count != 1)}, and the way back to the rows"
     folded = parts(run) + _way_back(claim, verdicts)
     return (
         f'<div class="book-claim" id="{claim.id}"><p>{"<br>".join(lines)}</p>\n'

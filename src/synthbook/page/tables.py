@@ -124,8 +124,20 @@ def _text(value: Any) -> str:
     return str(int(value) if whole else value)
 
 
+def _decimals(decimals: int | Mapping[str, int], key: Sequence[str]) -> int:
+    """Return the digits of a cell: the last that are given for one of its names, or for all."""
+    if isinstance(decimals, int):
+        return decimals
+    return [digits for name, digits in decimals.items() if name in ("", *key)][-1]
+
+
 def _cells(
-    table: pd.DataFrame, names: Sequence[str], decimals: int, kind: str, *, median: bool = False
+    table: pd.DataFrame,
+    names: Sequence[str],
+    decimals: int | Mapping[str, int],
+    kind: str,
+    *,
+    median: bool = False,
 ) -> Cells:
     """Return the mean over seeds in each cell, with the half-width of its 95 % interval.
 
@@ -144,12 +156,13 @@ def _cells(
                 f"two {kind} rows of seed {twice.iloc[0]} at {at}; add the setting that tells them "
                 "apart to the index, select one, or average over it first"
             )
+        digits = _decimals(decimals, key)
         if median:
-            cells[key] = (f"{rows['value'].median():.{decimals}f}", len(rows))
+            cells[key] = (f"{rows['value'].median():.{digits}f}", len(rows))
             continue
         mean, low, high = interval(rows["value"])
-        spread = "" if math.isnan(low) else f" ± {(high - low) / 2:.{decimals}f}"
-        cells[key] = (f"{mean:.{decimals}f}{spread}", len(rows))
+        spread = "" if math.isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
+        cells[key] = (f"{mean:.{digits}f}{spread}", len(rows))
     return cells
 
 
@@ -165,7 +178,7 @@ def comparison(
     *,
     index: Sequence[str],
     columns: str | None = None,
-    decimals: int = 1,
+    decimals: int | Mapping[str, int] = 1,
     title: str = "",
     headings: Mapping[str, str] | None = None,
     order: Sequence[str] = (),
@@ -184,7 +197,8 @@ def comparison(
         published: `published` values, with names and values of columns as the rows have them.
         index: columns that name a line of the table.
         columns: column whose values become columns; None: one column of numbers.
-        decimals: digits after the point.
+        decimals: digits after the point; or, by a value of ``index`` or ``columns`` such as "fd",
+            those of its cells, and under "" of all: of several that a cell has the last one counts.
         headings: column -> how it is written.
         order: values of the first of ``index`` whose lines come first, in this order.
         notes: more sentences below the table.

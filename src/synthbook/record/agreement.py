@@ -75,7 +75,7 @@ class Agreement:
             return f"{self.rows} rows, none of them on record for these seeds and settings."
         text = f"{self.rows} rows, {self.compared} on record for the same seed, {self.equal} equal"
         if self.equal < self.compared:
-            times = f"{self.largest:.1f} times what two seeds differ by"
+            times = f"{self.largest:.1f} standard deviations between two seeds"
             if math.isinf(self.largest):
                 times = "in a row that is the same for all seeds on record"
             if self.worst:
@@ -89,7 +89,10 @@ class Agreement:
         if self.rounded:
             text += f"; {len(self.rounded)} that no seed changes differ by a GPU's rounding, "
             text += f"{100 * max(self.rounded):.1g} % at most"
-        return text + ("." if self.ok else f"; {self.outside} differ by more than seeds explain.")
+        if self.outside:
+            text += f"; {self.outside} of {self.compared} differ by more than 99 % of what two "
+            text += "seeds do" + (f" ({100 * OUTSIDE:g} % may)" if self.ok else "")
+        return f"{text}."
 
 
 def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
