@@ -148,7 +148,8 @@ def distances_by_share(table, whose):
         for _, of_model in rows.groupby("model", sort=False):
             points = sorted(of_model.share.unique())
             groups = [of_model[of_model.share == x].value for x in points]
-            figures.means_and_intervals(ax, points, groups, marker="o", **look(of_model))
+            mark = figures.mark(of_model.method.iloc[0])["marker"]
+            figures.means_and_intervals(ax, points, groups, marker=mark, **look(of_model))
         ax.set(xscale="log", yscale="log", title=rows.dataset.iloc[0])
         ax.set(xlabel=f"share of the images ({whose})")
         ax.set_xticks(shares := sorted(rows.share.unique()), [f"{x:.0%}" for x in shares])
