@@ -2,10 +2,10 @@
 
     python examples/guidance_in_your_loop.py
 
-Few real images, and many of a worse kind: here real ones of which a third has a wrong label, in
-place of a generator's. Each step takes a batch of both. Pretrained Guidance holds the features to
-those of a frozen ImageNet network (Wang et al., WACV 2024, equation 1). Real Guidance turns the
-gradient on the worse images where it opposes the one on the real images (equation 2).
+Few real images, and many of a worse kind: here real ones of which a third has a label drawn at
+random, in place of a generator's. Each step takes a batch of both. Pretrained Guidance holds the
+features to those of a frozen ImageNet network (Wang et al., WACV 2024, equation 1). Real Guidance
+turns the gradient on the worse images where it opposes the one on the real images (equation 2).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ from synthbook.studies import fake
 p = parameters("31_prompts", globals())
 print(fake.described(p, fake.check_prompts(p)), fake.plan_prompts(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What pressing for the prompt buys and costs. Above: how many of a clone's images a network with ImageNet's features takes for the class that was asked for, and how varied those of a class are. Below: precision, the share of images inside the photographs' feature manifold, where soft clones can stand above photographs; and the accuracy on photographs of what learned from them. Lines are forms of prompts, means over seeds with 95 % intervals; grey is what photographs get, dotted what always naming the largest class would. Look whether accuracy follows any of the other three.", "name": "fig-31-guidance"}, "image": {"alt": "Four line charts over the guidance scale, a line for each form of prompts: images of the class asked for, spread of images of a class, precision, and accuracy on real test images, with the values of photographs as a grey line and, in the last, that of naming the largest class as a dotted one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What pressing for the prompt buys and costs. Above: how many of a clone's images a network with ImageNet's features takes for the class that was asked for, and how varied those of a class are. Below: precision, the share of images inside the photographs' feature manifold, where soft clones can stand above photographs; and the accuracy on photographs of what learned from them. Lines are forms of prompts, from a class's names c, its definition d, its parents h and a scene b; means over seeds with 95 % intervals; grey is what photographs get, dotted what always naming the largest class would. Look whether accuracy follows any of the other three.", "name": "fig-31-guidance"}, "image": {"alt": "Four line charts over the guidance scale, a line for each form of prompts: images of the class asked for, spread of images of a class, precision, and accuracy on real test images, with the values of photographs as a grey line and, in the last, that of naming the largest class as a dotted one."}}
 import matplotlib.pyplot as plt
 
 from synthbook.page import figures
@@ -152,8 +152,8 @@ bird = words_of_set("caltech10")[0]
 # $$
 #
 # Photographs and clones go through the same recipe for the same number of steps, in sets of equal size. What they have learned is tried on five
-# kinds of real images: unseen photographs; others drawn like them; their edges; the photographs in other styles; and the
-# hardest of them.
+# kinds of real images: unseen photographs (*test*); others drawn like them (*v2*); their edges (*sketch*); the photographs in other styles
+# (*rendition*); and the hardest of them (*adversarial*).
 
 # %% [markdown]
 # ## The experiment
@@ -387,8 +387,8 @@ page.claims()
 #   collected elsewhere.
 # - **The second test** is no harder than the first, so that nobody loses anything on it (fake-16). To ask this takes photographs of the
 #   same kinds that others collected, on which the classifier of photographs loses two points or more: `-p other_tests=v2=FOLDER`.
-# - **Several crops** cost the photographs some five points and make no difference to clones that five seeds could tell (fake-23). The
-#   small ones are a small part of a picture of 32 pixels, brought to 8, on which not much of a thing is left.
+# - **Several crops** cost the photographs some five points, and on photographs make no difference to clones that five seeds could tell
+#   (fake-23). On renditions one crop is two points ahead, and still below naming the largest class. The small crops are a small part of a picture of 32 pixels, brought to 8, on which not much of a thing is left.
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger
@@ -399,7 +399,7 @@ page.claims()
 # - **The classifier** is a small network that sees crops of 16 pixels, two large and two small ones; the paper has a ResNet-50, and
 #   the crops of DINO at 224 and 96 pixels.
 # - **Shifts** are made of the test photographs: edges, four styles, and the fifth that a linear layer on ImageNet features is least
-#   sure of. The second test are validation photographs, which chose nothing here.
+#   sure of. The second test is made of validation photographs, which chose nothing here.
 # - **Diversity and fidelity** are judged by eye in the paper (Figure 2); here they are measured.
 #
 # ```bash

@@ -222,7 +222,9 @@ above_it(table) if whose else aside("This run has no part of sizes.")
 #
 # Of the paper's Table 1 the lines of other sizes and of a thousand classes, in percent; at mini those are 68 classes, and a thousand
 # classes of the paper have two real networks. *The largest class* is what always naming it would get, counted in the tests of few classes;
-# of the 68 it would be 2.9 percent, 4.5 of the hardest, and of the paper's equal classes one, or a tenth.
+# of the 68 it would be 2.9 percent, 4.5 of the hardest, and of the paper's equal classes one, or a tenth. The columns are unseen photographs
+# (*test*), others drawn like them (*v2*, above *second draw*), their edges (*sketch*), the photographs in other styles (*rendition*), and
+# the hardest of them (*adversarial*).
 
 # %% tags=["hide-input"]
 from synthbook.generate.prompts import FORMS

@@ -101,7 +101,7 @@ from synthbook.studies import dip
 p = parameters("41_dip_few_shot", globals())
 print(dip.check_few_shot(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to held-out images of each method alone (grey) and with the prior (coloured), best snapshots. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what replaying the training images would have: whoever lies to its right has made nothing that is worth more than a copy.", "name": "fig-41-methods"}, "image": {"alt": "A panel for each target: for each method two dots with intervals on an axis of distance, alone and with the prior, and a dashed vertical line for replayed training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to held-out images of each method alone (grey discs) and with the prior (coloured diamonds), best snapshots. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what replaying the training images would have: whoever lies to its right has made nothing that is worth more than a copy.", "name": "fig-41-methods"}, "image": {"alt": "A panel for each target: for each method a disc (alone) and a diamond (with the prior) with intervals on an axis of distance, and a dashed vertical line for replayed training images."}}
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -132,17 +132,17 @@ def methods_alone_and_with(table, whose):
         for place, method in enumerate(order):
             for k, given in enumerate(priors):
                 values = matching(mine, method=method, prior=given).value
-                name = "scratch" if given == "none" else "dip"
+                name, mark = ("scratch", "o") if given == "none" else ("dip", "D")
                 if len(values):
                     high = place + 0.3 * (k / max(1, len(priors) - 1) - 0.5)
-                    figures.dots_and_interval(ax, high, values, figures.color(name))
+                    figures.dots_and_interval(ax, high, values, figures.color(name), mark)
         again = matching(mine, method="replayed").value
         if len(again):
             ax.axvline(again.mean(), color="black", linestyle="--", linewidth=1)
         ax.set(title=Path(target).name, xlabel=f"{FD} to held-out images")
     axes[0][0].set(yticks=range(len(order)), yticklabels=map(figures.label, order))
     axes[0][0].set_ylim(len(order) - 0.5, -0.5)
-    fig.supxlabel(f"grey alone, coloured with DIP; {whose}", fontsize="small")
+    fig.supxlabel(f"discs alone, diamonds with DIP; {whose}", fontsize="small")
     plt.show()
 
 
@@ -334,10 +334,8 @@ plt.show()
 # %% [markdown]
 # ### Distance over the steps
 
+
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to held-out images over the steps, means over seeds in bands of one standard deviation. Look at where a curve turns upwards: there the discriminator knows its images by heart. A curve that still falls at the end says that the budget, not the method, may decide.", "name": "fig-41-curves"}, "image": {"alt": "A panel for each target with one curve a model: distance over training steps, on a logarithmic axis; dashed with the prior."}}
-from matplotlib.ticker import LogFormatter
-
-
 def curves(ax, table):
     """Draw the distances of a target over the steps, dashed with the prior."""
     for model, rows in table.groupby("model", sort=False):
@@ -346,8 +344,7 @@ def curves(ax, table):
         look["linestyle"] = "-" if (rows.prior == "none").all() else "--"
         figures.band(ax, wide.columns, wide.to_numpy(), model, **look)
     ax.set(yscale="log", xlabel="step", title=Path(table.dataset.iloc[0]).name)
-    ax.yaxis.set_major_formatter(LogFormatter())
-    ax.yaxis.set_minor_formatter(LogFormatter())
+    figures.numbers_along(ax)
 
 
 table, whose = page.shown("fd", part=part, against="held_out")
@@ -381,8 +378,7 @@ if whose:
     ax.set(xscale="log", yscale="log", xlabel=f"training images ({whose})", ylabel=FD)
     ax.set_xticks(sorted(table.images.unique()), sorted(table.images.unique()))
     ax.xaxis.set_minor_formatter("")
-    for formatted in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-        formatted(LogFormatter())
+    figures.numbers_along(ax)
     ax.legend()
     plt.show()
 else:

@@ -276,8 +276,6 @@ plt.show()
 # ### Distance over the steps
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to validation images over the steps, means over seeds in bands of one standard deviation. Does a curve still fall at the end? Then the budget may decide, and not the method.", "name": "fig-43-curves"}, "image": {"alt": "One curve a model: distance to validation images over training steps, on a logarithmic axis."}}
-from matplotlib.ticker import LogFormatter
-
 table, whose = page.shown("fd", part=part, against="val")
 CURVES = {"DIP": ("dip", "-"), "DIP, self-supervised": ("dip", "--"), "DIP, own": ("dip", ":")}
 fig, axes = plt.subplots(1, table.dataset.nunique(), figsize=(6.4, 3), squeeze=False)
@@ -289,8 +287,7 @@ for ax, (name, rows) in zip(axes[0], named(table).groupby("dataset", sort=False)
         look = {"marker": "", "color": figures.color(color), "linestyle": line, "label": shown}
         figures.band(ax, wide.columns, wide.to_numpy(), shown, **look)
     ax.set(yscale="log", xlabel="step", title=Path(name).name)
-    ax.yaxis.set_major_formatter(LogFormatter())
-    ax.yaxis.set_minor_formatter(LogFormatter())
+    figures.numbers_along(ax)
 axes[0][0].set_ylabel(f"{FD} to validation images")
 axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 fig.supxlabel(whose, fontsize="small")

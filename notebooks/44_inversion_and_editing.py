@@ -86,7 +86,7 @@ from synthbook.studies import dip_invert
 p = parameters("44_inversion_and_editing", globals())
 print(dip_invert.check_inversion(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the nearest images that each generator was made to draw, for unseen images. First line: as in the paper, where only the models with a prior begin at the image's own features. Below: both begin alike, with fewer free numbers, and by the noise alone, on a third of the images. Dots are seeds, bars the 95 % interval of their mean; the lines are the error of the nearest training image (dotted) and of the mean of all training images (dashed).", "name": "fig-44-inversion"}, "image": {"alt": "Horizontal chart with one line for each way to invert: dots with intervals for each generator on an axis of squared error, and two vertical lines for what needs no generator."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the nearest images that each generator was made to draw, for unseen images. First line: as in the paper, where only the models with a prior begin at the image's own features. Below: both begin alike, with fewer free numbers, and by the noise alone, on a third of the images. A disc is the generator without the prior, a diamond one with it; dots are seeds, bars the 95 % interval of the mean; the lines are the error of the nearest training image (dotted) and of the mean of all training images (dashed).", "name": "fig-44-inversion"}, "image": {"alt": "Horizontal chart with one line for each way to invert: a disc or a diamond with an interval for each generator on an axis of squared error, and two vertical lines for what needs no generator."}}
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -110,6 +110,11 @@ def named(table):
     return table.assign(model=[dip_invert.shown(row) for row in table.to_dict("records")])
 
 
+def mark(model):
+    """Return the mark of a generator: a disc without the prior, else a diamond."""
+    return "o" if model == "baseline" else "D"
+
+
 def errors_by_way(table, whose):
     """Draw the errors of each way to invert, a place for each generator beside the others."""
     found = named(table)
@@ -120,13 +125,13 @@ def errors_by_way(table, whose):
             values = matching(found, model=model, **where).value
             if len(values):
                 high = 1.6 * place + 0.45 * (k - (len(compared) - 1) / 2)
-                figures.dots_and_interval(ax, high, values, figures.color(model))
+                figures.dots_and_interval(ax, high, values, figures.color(model), mark(model))
     for name, line in NO_GENERATOR.items():
         values = matching(found, model=name).value
         if len(values):
             ax.axvline(values.mean(), color="black", linestyle=line, linewidth=1, label=name)
     for model in compared:
-        ax.plot([], [], "o", color=figures.color(model), label=figures.label(model))
+        ax.plot([], [], mark(model), color=figures.color(model), label=figures.label(model))
     places = [1.6 * place for place in range(len(WAYS))]
     ax.set(yticks=places, yticklabels=WAYS, ylim=(places[-1] + 0.9, -0.8), xlim=(0, None))
     ax.set_xlabel(f"squared error, images in [0, 1] ({whose})")
@@ -487,7 +492,8 @@ page.claims()
 # where to look. If it is ahead in all of them, it may draw more, or the search may miss more of the baseline. Of images that a model
 # has drawn itself (*its own images* in the table) no error need remain; what does is what 300 steps have missed. Where the baseline is
 # behind there by as much as of unseen images, which is asked beside, too, the lead does not say who can draw more. So it is at mini,
-# with either prior. And an error below that of the nearest training image says that more than memory is there.
+# with either prior. An error below that of the nearest training image says little: generators of random weights have one, too (*random
+# weights*). What was learned is what a trained one is below those.
 #
 # A search by Adam is no proof that an image cannot be drawn. It ends where it ends, in 300 steps, and a model whose inputs
 # are on another scale moves by other shares of them in a step of 0.1.
@@ -497,6 +503,8 @@ page.claims()
 #
 # That the features of what is drawn are like those asked for (dip-30) says that the discriminator has made the generator
 # listen, as it was trained to. It does not say that a person would know the object: look at the pictures.
+# By the same features a look-up does it better: of every edit in the first table of edits, and with either prior, the nearest training image
+# is closer to the edited one than what is drawn.
 
 # %% [markdown]
 # ## What was simplified, and how to run it larger

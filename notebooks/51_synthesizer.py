@@ -330,7 +330,7 @@ page.table(
 )
 
 # %% [markdown]
-# What can still be seen of the shapes, in shares of the pixels and of the shapes:
+# What can still be seen of the shapes of *Primitives*, which has no large one, in shares of the pixels and of the shapes:
 
 # %% tags=["hide-input"]
 page.table(
@@ -343,8 +343,9 @@ page.table(
 
 # %% [markdown]
 # **And in small images?** A shape is at least a pixel wide, so a hundred of them cover an image of 16 pixels. The share of
-# the pixels outside the large shape that still show the ground, and of the shapes that show at all, by resolution: with a
-# hundred shapes, and with the number that this book takes at that resolution (50 at 32 pixels, 30 below).
+# the pixels outside the large shape that still show the ground, and of the shapes that show at all, by resolution, of
+# *Primitives-PS*, whose large shape hides some of the others: with a hundred shapes, and with the number that this book takes
+# at that resolution (50 at 32 pixels, 30 below).
 
 # %% tags=["hide-input"]
 page.table(

@@ -225,7 +225,7 @@ if recipe.r1:
     L_D = L_D + recipe.r1 / 2 * r1_penalty(real_logits, x)
 print(f"L_D {L_D.item():.2f}, L_G {L_G.item():.2f} of untrained networks")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the discriminator sees of a target: its images (top row) and three draws of DiffAugment for each. Grey is zero, the value of what is cut out or shifted in.", "name": "fig-52-augment"}, "image": {"alt": "Eight small images in a row, and below each three versions with other colours, shifted, and with a grey square."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the discriminator sees of a target: its images (top row) and three draws of DiffAugment for each. Grey is zero, the value of what is cut out or shifted in.", "name": "fig-52-augment"}, "image": {"alt": "Five small images in a row, and below each three versions, shifted and with a grey square."}}
 rows_of = {"as they are": x.detach()} | {f"draw {k}": T(x.detach(), draw) for k in (1, 2, 3)}
 to_bytes = {
     name: ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -362,8 +362,6 @@ plt.show()
 # that model needs for it.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to the training images over the steps of finetuning, means over seeds in bands of one standard deviation. Stars: the first measured step within 95 % of the best distance of the model from scratch, the median over seeds; no star where it is never reached. Look at where the curves start, where they cross, and whether they still fall at the end: then the budget, not the start, may decide.", "name": "fig-52-curves"}, "image": {"alt": "Line charts, a column for each target: falling distances over training steps on a logarithmic axis, one line for each start, with stars; synthesizers above, real sources below where they were run."}}
-from matplotlib.ticker import LogFormatter
-
 FD = "FID" if p.extractor == "inception" else f"FD ({study.extractor.name})"
 TABLES = {  # what is compared with what in the paper's two tables
     "synthesizers": ("scratch", *VARIANTS),
@@ -383,8 +381,7 @@ def curves(ax, table, stars, models):
             star = {"color": look["color"], "markersize": 13, "markeredgecolor": "white"}
             ax.plot(step, np.interp(step, wide.columns, wide.mean()), "*", zorder=3, **star)
     ax.set(yscale="log")
-    ax.yaxis.set_major_formatter(LogFormatter())
-    ax.yaxis.set_minor_formatter(LogFormatter())
+    figures.numbers_along(ax)
 
 
 table, whose = page.shown("fd", against="train")
@@ -559,7 +556,7 @@ page.claims()
 #   for `worker_streams`: no worker processes draw here.
 # - **Objects** are regions that stand out from the ground of a motorbike's picture, not faces. For other photographs that
 #   takes a detector, which is not in here: at the paper's scale Figure 3 is to be looked at, and prim-21 has no rows.
-# - **Your own images.** Of a folder in `targets` so many as `target_images` says are learned, and up to 400 others are held
+# - **Your own images.** Of a folder in `targets` as many as `target_images` says are learned, and up to 400 others are held
 #   out; leave a quarter for that. They choose nothing. Without any there are only distances to the images trained on, where
 #   copies win.
 #

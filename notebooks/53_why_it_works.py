@@ -627,7 +627,7 @@ page.claims()
 # - **Data.** Three kinds of things out of Caltech-101 stand in for CIFAR's ten or hundred, with a thirtieth of its images: a
 #   tenth of them is 53 a kind, one percent is five. Of the photographs that are there to train on 304 are held out, as the set
 #   has 96 to test on. 97 of the classes stand in for the faces of the real source.
-# - **Your own images.** Of a folder in `targets` so many as `target_images` says are learned, and up to 400 others are held
+# - **Your own images.** Of a folder in `targets` as many as `target_images` says are learned, and up to 400 others are held
 #   out; leave a quarter for that. They choose nothing in the ablation; without any there are only distances to the images
 #   trained on.
 # - **Settings of the SNGAN** are those of {doc}`52_transfer_to_few_images`, and its pretrained pairs, which come with the book

@@ -101,6 +101,7 @@ verdict
 # - *undecided*: the seeds do not tell. Accuracy takes five of them or more, and of all the differences those are called
 #   decided that pass Holm's correction: the chance that one or more of them are none is 5 %
 #   then. Copies are counted without that correction, since it is worse to miss them than to look once more.
+# - *Aug* mixes both sets, *RG* is Real Guidance: [What do they teach?](#what-do-they-teach)
 #
 # The rules are a table in `synthbook.studies.audit.rules`. The severities of those that depend least on the machine:
 
@@ -310,7 +311,7 @@ plt.show()
 # ({doc}`14_what_an_image_teaches`). A generated image of near-zero loss repeats what the real images have taught. One
 # of high loss is either new, or wrong: only a look at it tells.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of generated images under classifiers trained on real images, of unseen real images under the same ones, and of unseen real images under classifiers trained on generated images (means over seeds, the shares of images up to each loss). A curve that starts high has many images that teach nothing; one that ends late has many that are contradicted.", "name": "fig-61-losses"}, "image": {"alt": "Three cumulative curves of the loss on a logarithmic axis."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of generated images under classifiers trained on real images, of unseen real images under the same ones, and of unseen real images under classifiers trained on generated images (an image's loss is its mean over seeds, so that fewer lie at either end than in the shares of the box, which are counted seed by seed). A curve that starts high has many images that teach nothing; one that ends late has many that are contradicted.", "name": "fig-61-losses"}, "image": {"alt": "Three cumulative curves of the loss on a logarithmic axis."}}
 fig, ax = plt.subplots(figsize=(8, 3.0))
 blue, orange = figures.PALETTE[:2]
 for losses, name, color, line in (
@@ -331,7 +332,7 @@ plt.show()
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The generated images with the highest loss, with the label they came with. Is it the wrong label, a broken image, or a rare but right one?", "name": "fig-61-highest"}, "image": {"alt": "The twelve generated images with the highest loss and their labels."}}
 highest = np.argsort(-lessons.losses, kind="stable")[:12]
 fig, ax = plt.subplots(figsize=(8, 1.4))
-titles = [str(splits.classes[k])[:9] for k in lessons.sample.labels[highest]]
+titles = [str(splits.classes[k])[:12] for k in lessons.sample.labels[highest]]
 figures.image_grid(figures.light(lessons.sample.images[highest]), 1, len(highest), titles, ax)
 if max(map(len, titles)) > 3:
     ax.tick_params(axis="x", labelrotation=40)

@@ -116,7 +116,7 @@ def test_fewer_than_five_seeds_decide_nothing():
     for n in (1, 2, 4):
         found = judge(PLAIN, rows({"a": [9.0] * n, "b": [1.0] * n}))
         assert (found.verdict, found.effect, found.seeds) == ("undecided", 8, n)
-        assert found.reason == f"{n} seed(s); a verdict needs 5"
+        assert found.reason == f"{n} seed{'s' * (n > 1)}; a verdict needs 5"
     assert judge(PLAIN, rows({"a": [9.0], "b": [1.0]})).low is None
 
 

@@ -157,6 +157,27 @@ def test_dots_and_interval_show_every_seed_and_the_interval_of_their_mean(axes):
     assert np.isnan(axes.lines[4].get_xdata()).all()  # one seed has no interval
 
 
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        ([2050, 4300], ["2100", "2400", "2700", "3000", "3300", "3600", "3900", "4200"]),
+        ([980, 4800], ["1000", "1500", "2000", "3000", "5000"]),
+        ([0.9, 1200], ["1", "2", "5", "10", "20", "50", "100", "200", "500", "1000"]),
+        ([0.001, 0.01], ["0.001", "0.0015", "0.002", "0.003", "0.005", "0.007", "0.01"]),
+    ],
+)
+def test_a_logarithmic_axis_has_numbers_within_a_decade_too(axes, values, numbers):
+    axes.set_yscale("log")
+    axes.plot(values)
+    figures.numbers_along(axes)
+    low, high = axes.get_ylim()
+    axes.figure.canvas.draw()
+    axis = axes.yaxis
+    told = zip(axis.get_ticklocs(), axis.get_majorticklabels(), strict=True)
+    assert [text.get_text() for at, text in told if low <= at <= high] == numbers
+    assert not axis.get_ticklocs(minor=True).size
+
+
 def test_differences_have_a_panel_a_source_and_a_line_a_comparison():
     panels = {
         "diffusion": {"a − b": [1.0, 4.0, 2.5], "c − b": [0.0]},

@@ -212,6 +212,20 @@ def test_an_answer_tells_each_main_claim_that_was_run_and_of_the_others_those_de
     )
 
 
+def test_an_answer_with_effects_says_in_the_page_what_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [verdict("gap-09", "holds", effect=1.0, low=0.5, high=1.5, seeds=5)]
+    monkeypatch.setattr(decide, "verdicts", lambda scale, ids: found)
+    assert answer(CHAPTER, "gap-09").html.endswith(
+        "<br><small>Behind the name of a claim: the effect of the weakest thing that it needs "
+        "[95 % interval over seeds]; above 0 supports the claim.</small></p>"
+    )
+    assert "Behind the name" not in str(answer(CHAPTER, "gap-09"))
+    found[:] = [verdict("gap-09", "not run", effect=None)]
+    assert "Behind the name" not in answer(CHAPTER, "gap-09").html
+
+
 def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:
     recorded = [row for row in recorded_rows(CHAPTER, "mini") if row.seed == 0]
     count = len(recorded)

@@ -81,6 +81,7 @@ def test_parts_that_decide_nothing_are_grey_and_say_why() -> None:
     shown = parts([verdict("holds", parts=(Part(**named),))])
     assert "-1 FD" in shown
     assert "A &lt; B" in shown
+    assert "the side that the claim says is larger, less the other" in shown
     assert "book-beside" not in shown
     shown = parts([verdict("holds", parts=(Part(**named, decides=False, because="as <i>"),))])
     assert shown.count('<span class="book-beside">') == 5

@@ -244,6 +244,16 @@ def test_chapter_31_rates_clones_and_their_images(painter: Painter) -> None:
         "parts": ["prompts", "crops", "filter"]}))  # fmt: skip
 
 
+def test_plans_count_in_words() -> None:
+    one = check_values("31_prompts", {"guidance_scales": [2.0]})
+    assert fake.plan_prompts(one).endswith("2 classifiers x 1 seed (of real images, 1 clone).")
+    two = {"sizes": [0.1, 1.0], "seeds": 2, "parts": ["sizes"]}
+    assert fake.plan_sizes(check_values("32_scale_and_shift", two)) == (
+        "To train, unless kept: 3 classifiers (of real images, of clones 0.1, 1 times as large) "
+        "x 2 seeds."
+    )
+
+
 def test_measures_are_called_by_their_extractor() -> None:
     study = fake.Prompts(check_values("31_prompts", OF_PROMPTS | {"extractor": "inception"}), "cpu")
     rows = list(study.image_rows(study.clone(0, *study.first), method="clone", part="prompts"))

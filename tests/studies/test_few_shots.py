@@ -302,7 +302,10 @@ def test_a_plan_counts_what_is_trained() -> None:
     p = check_values("22_few_shot", {"parts": ["methods", "strategies", "phases", "norms"]})
     told = plan_few_shots(p)
     assert f"{1 + 6 * 5 + 4 + 3 * 5} classifiers on kept features and 6 with" in told
-    assert "40 images of each class from 1, 2, 4, 8, 16 shots, 100 from noise" in told
+    assert "40 images of each class from 1, 2, 4, 8, 16 shots, 100 from noise x " in told
+    assert plan_few_shots({**p, "targets": ["one"]}).endswith(" x 1 data set x 1 seed.")
+    two = {**p, "targets": ["one", "other"], "seeds": 2}
+    assert plan_few_shots(two).endswith(" x 2 data sets x 2 seeds.")
 
 
 def test_validation_photographs_choose_and_test_photographs_are_measured(

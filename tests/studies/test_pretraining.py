@@ -297,3 +297,4 @@ def test_recipes_are_those_of_the_parameters_and_of_the_paper() -> None:
     said = pretraining.plan_pretraining(check_values("23_pretraining", whole))
     # 1 + 3 + 3 of the task's names, 4 + 3 of others, and 1 + 4 + 1 without labels
     assert "20 pretrainings" in said
+    assert said.endswith("finetunings of them x 1 seed.")

@@ -219,7 +219,7 @@ def _part(
         found = inference.estimate(np.mean(effects, axis=0), strict=value.strict)
         faults += [] if found.effect is not None else [f"{value.text}: an effect is not finite"]
         if len(seeds) < MIN_SEEDS:
-            faults.append(f"{len(seeds)} seed(s); a verdict needs {MIN_SEEDS}")
+            faults.append(f"{len(seeds)} seed{'s' * (len(seeds) > 1)}; a verdict needs {MIN_SEEDS}")
         faults = [text for cell in cells for text in _unmet(conditions, cell)] or faults
     margin = item.margin or (check.margin if isinstance(item, Requirement) else None)
     if missing := [quantity.text for quantity in quantities if not quantity.rows]:

@@ -275,6 +275,22 @@ def means_and_intervals(
     ax.errorbar(x, mean, reach if reach.any() else None, elinewidth=1, **look)
 
 
+def numbers_along(ax: Axes) -> None:
+    """Write numbers along a logarithmic y axis on which all is drawn: up to ten, as they are.
+
+    Matplotlib's own are powers of ten. Where the axis ends below three times its beginning, these
+    go in even steps, and else by round numbers that lie about as far from each other.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    low, high = ax.get_ylim()
+    subs = (1, 1.5, 2, 3, 5, 7) if high < 30 * low else (1, 2, 5)
+    even = high < 3 * low
+    ax.yaxis.set_major_locator(MaxNLocator(9) if even else LogLocator(subs=subs, numticks=9))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(lambda number, _: f"{number:g}")
+
+
 def heatmap(
     matrix: pd.DataFrame, ax: Axes, *, low: float | None = None, high: float | None = None
 ) -> Axes:

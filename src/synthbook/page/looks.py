@@ -8,7 +8,8 @@ from functools import cache
 from typing import NamedTuple
 
 # Okabe and Ito (2008), told apart with the common kinds of colour blindness. Their yellow is left
-# out: a yellow line on white is invisible to everybody. Grey stands in for it.
+# out: a yellow line on white is invisible to everybody. Grey stands in for it. To
+# some it is near green and purple: where it stands beside them, let marks differ.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, RED, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 PALETTE = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)

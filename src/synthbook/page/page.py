@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from synthbook.record.rows import Run
 
 DECIDED = ("holds", "fails", "no effect")
+KEY = (  # to what stands behind a claim in an answer
+    "Behind the name of a claim: the effect of the weakest thing that it needs "
+    "[95 % interval over seeds]; above 0 supports the claim."
+)
 VERBS = {  # of one claim, of several
     "holds": ("holds", "hold"),
     "fails": ("fails", "fail"),
@@ -258,5 +262,7 @@ def answer(chapter: str, *ids: str) -> Answer:
         small = ("<small>", "</small>") if word == "undecided" else ("", "")
         lines.append(f"{verdict_html(word)} {html.escape(text).join(small)}")
         texts.append(f"{word}: {text}")
+    if any(found[claim.id].effect_text for _, claim in told):
+        lines.append(f"<small>{KEY}</small>")
     text = "\n".join(texts)
     return Answer(f"<p>{'<br>'.join(lines)}</p>", text)

@@ -76,7 +76,8 @@ def parts(verdicts: Sequence[Verdict]) -> str:
 
     lines = [line(part, verdict.scale) for verdict in verdicts for part in verdict.parts]
     notes = [
-        "Effect: left side minus right side of the means over seeds [95 % interval].",
+        "Effect: the side that the claim says is larger, less the other; means over seeds "
+        "[95 % interval]. Above 0 supports it.",
         "Each part is judged alone here; the verdict also corrects for their number.",
     ]
     return plain(pd.DataFrame(lines), notes=notes, markup=True).html

@@ -76,8 +76,9 @@ def plan_prompts(p: Mapping[str, Any]) -> str:
     clones = len(p["forms"]) * len(p["guidance_scales"])
     more = 2 * ("crops" in p["parts"]) + 2 * ("filter" in p["parts"])
     return (
-        f"To train, unless kept: {1 + clones + more} classifiers x {p['seeds']} seeds (of real "
-        f"images, {clones} clones{f', {more} controls' if more else ''})."
+        f"To train, unless kept: {1 + clones + more} classifiers x {p['seeds']} "
+        f"seed{'s' * (p['seeds'] > 1)} (of real images, {clones} clone{'s' * (clones > 1)}"
+        f"{f', {more} controls' if more else ''})."
     )
 
 
@@ -250,10 +251,13 @@ def plan_sizes(p: Mapping[str, Any]) -> str:
     parts = []
     if "sizes" in p["parts"]:
         told = ", ".join(f"{size:g}" for size in p["sizes"])
-        parts.append(f"{1 + len(p['sizes'])} classifiers (of real images, clones {told} times)")
+        parts.append(
+            f"{1 + len(p['sizes'])} classifiers (of real images, of clones {told} times as large)"
+        )
     if "classes" in p["parts"]:
         parts.append(f"{1 + len(FINE)} of '{p['fine_data']}'")
-    return f"To train, unless kept: {' and '.join(parts)} x {p['seeds']} seeds."
+    seeds = f"{p['seeds']} seed{'s' * (p['seeds'] > 1)}"
+    return f"To train, unless kept: {' and '.join(parts)} x {seeds}."
 
 
 class Sizes:

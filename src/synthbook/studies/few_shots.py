@@ -133,7 +133,8 @@ def plan_few_shots(p: Mapping[str, Any]) -> str:
         "phases" in p["parts"]
     )
     live = 2 * len(NORMS) * ("norms" in p["parts"])
-    times = f"x {len(p['targets'])} data sets x {p['seeds']} seeds"
+    sets, seeds = len(p["targets"]), p["seeds"]
+    times = f"x {sets} data set{'s' * (sets > 1)} x {seeds} seed{'s' * (seeds > 1)}"
     more = f" and {live} with a live encoder" if live else ""
     return (
         f"To make, unless they are kept: {kept_of(p)} images of each class from "

@@ -260,7 +260,7 @@ def plan_pretraining(p: Mapping[str, Any]) -> str:
             }
     return (
         f"To train, unless kept: {len(trainings)} pretrainings and {len(learned)} finetunings of "
-        f"them x {p['seeds']} seeds."
+        f"them x {p['seeds']} seed{'s' * (p['seeds'] > 1)}."
     )
 
 

@@ -116,7 +116,7 @@ def plan_zero_shot(p: Mapping[str, Any]) -> str:
         said.append(f"{len(LEARNED) * len(p['shares'])} encoders in part")
     if "scratch" in parts:
         said.append(f"{len(p['real_counts']) + len(p['sizes'])} networks from random weights")
-    return f"To train: {', '.join(said)}; x {p['seeds']} seeds."
+    return f"To train: {', '.join(said)}; x {p['seeds']} seed{'s' * (p['seeds'] > 1)}."
 
 
 # ---- the study -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from synthbook.data import ImageSet, Splits
 from synthbook.store import root
-from synthbook.studies.audit import AuditSettings, Report, advise, lessons_table
+from synthbook.studies.audit import AuditSettings, Report, advise, lessons_table, spread
 from synthbook.studies.audit.advice import Advice, Answer, judge
 from synthbook.studies.audit.images import Pool
 from synthbook.studies.audit.lessons import BOTH, Lessons
@@ -153,7 +153,7 @@ def test_a_remedy_without_real_images_is_no_training_on_both(gains, use):
     assert "PG-L1" not in both.measured
     assert "; by PG-L1 " in alone.measured
     assert advise(found).conclusion.sentences[0].startswith(use)
-    assert lessons_table(found).loc["PG-L1", "less Aug"] == ""
+    assert lessons_table(found).loc["PG-L1", "gain over Aug"] == ""
 
 
 def test_green_takes_more_than_a_correction():
@@ -268,11 +268,19 @@ def test_a_generator_that_saw_the_test_images_gets_no_green_line_about_accuracy(
     greens = {one.topic for one in verdict.lines if one.severity == "ok"}
     assert not greens & {"beside real images", "in place of real images", "direction of the gap"}
     assert "train with" not in str(verdict)
-    assert set(lessons_table(found)["on real images it"]) == {"", "void"}
-    assert set(lessons_table(report({"Aug": UP}))["on real images it"]) >= {"helps"}
+    assert set(lessons_table(found)["verdict"]) == {"", "void"}
+    assert set(lessons_table(report({"Aug": UP}))["verdict"]) >= {"helps"}
 
 
 # ---- the page ------------------------------------------------------------------------------------
+
+
+def test_means_have_no_more_digits_than_their_interval_tells():
+    assert spread([0.53, 0.55, 0.57]) == "0.55 [0.50, 0.60]"
+    assert spread([2100.0, 2106.5, 2113.0]) == "2106 [2090, 2123]"
+    assert spread([44.0, 45.0, 47.0], 1) == "45.3 [41.5, 49.1]"
+    assert spread([2106.87]) == "2106.87"
+    assert spread([5.0, 5.0]) == "5.00 [5.00, 5.00]"
 
 
 def test_the_verdict_is_complete_and_the_gravest_comes_first():

@@ -55,8 +55,13 @@ def _block(line: Advice) -> str:
 
 
 def spread(values: Iterable[float], decimals: int = 2) -> str:
-    """Return "0.55 [0.53, 0.57]" of one value a seed, the mean alone of a single seed."""
+    """Return "0.55 [0.53, 0.57]" of one value a seed, the mean alone of a single seed.
+
+    There are fewer decimals where the half-width of the interval has two digits before them.
+    """
     mean, low, high = interval(values)
+    if (half := (high - low) / 2) > 0:
+        decimals = min(decimals, max(0, 1 - math.floor(math.log10(half))))
     ends = "" if math.isnan(low) else f" [{low:.{decimals}f}, {high:.{decimals}f}]"
     return f"{mean:.{decimals}f}{ends}"
 
@@ -98,8 +103,8 @@ def lessons_table(report: Report) -> pd.DataFrame:
         aug = found.get((name, AUG))
         lines[title] += [found[name, REAL].gap.text(1), aug.gap.text(1) if aug else ""]
         lines[title] += [VOID if void else EFFECTS[found[name, REAL].sign]]
-    columns = ["unseen real images", "kept-back generated ones", "less real alone", "less Aug",
-               "on real images it"]  # fmt: skip
+    columns = ["unseen real images", "kept-back generated ones", "gain over real alone",
+               "gain over Aug", "verdict"]  # fmt: skip
     return pd.DataFrame.from_dict(lines, "index", columns=columns)
 
 
