@@ -478,8 +478,9 @@ def judged(table):
 
 
 references = ["replayed", "ten replayed"]
-how = {"headings": {"dataset": "target"}, "order": [*ORDER, *references], "decimals": 2}
-page.table(["model", "dataset"], "measure", select=judged, **how)
+how = {"headings": {"dataset": "target"}, "order": [*ORDER, *references]}
+digits = {"": 2, MEASURES["interpolated_fd"]: 0}
+page.table(["model", "dataset"], "measure", select=judged, decimals=digits, **how)
 
 # %% [markdown]
 # **StyleGAN2.** Table 6 of the paper, whose distances are to the images that were trained on: a copy of them would have the best.
@@ -542,7 +543,8 @@ def alike(table):
     return table.assign(measure=measure, model=model)
 
 
-how = {"headings": {"chosen": "images"}, "decimals": 2}
+digits = {"": 2} | {f"{ALIKE['best_fd']}{to}": 0 for to in ("trained on", "held out")}
+how = {"headings": {"chosen": "images"}, "decimals": digits}
 page.table(["chosen", "model"], "measure", select=alike, **how)
 
 # %% [markdown]
