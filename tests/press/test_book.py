@@ -58,6 +58,30 @@ def test_outputs_that_must_not_be_published_are_found(fields: dict, words: str) 
     assert any(words in fault for fault in execute.faults(_output(**fields)))
 
 
+@pytest.mark.parametrize(
+    ("top", "home", "text", "shown"),
+    [
+        ("/book", "/", '<a href="../book/how_to_read.html">', False),
+        ("/notebooks", "/", '<a href="../notebooks/x.html">', False),
+        ("/book", "/root", "https://host/book, /bookshelf, /book-2, /rooted", False),
+        ("/book", "/root", "see /root/x", True),
+        ("/book", "/root", "in:\n/book", True),
+        ("/book", "/root", "\x1b[34m/book/x\x1b[0m", True),
+        ("/book", "/root", "file:///book/x", True),
+        ("/home/j\u00fcrgen/book", "/", "/home/j\u00fcrgen/book/x", True),
+        ('/home/a "b"', "/", '/home/a "b"/x', True),
+    ],
+)
+def test_a_path_of_the_machine_is_a_whole_one(
+    top: str, home: str, text: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "root", lambda: Path(top))
+    monkeypatch.setattr(Path, "home", lambda: Path(home))
+    for field in ({"output_type": "stream", "name": "stdout", "text": text},
+                  {"output_type": "display_data", "data": {"text/html": text}}):  # fmt: skip
+        assert bool(execute.faults(_output(**field))) is shown
+
+
 def test_a_clean_notebook_has_no_faults_and_loses_only_times() -> None:
     notebook = _output(output_type="stream", name="stdout", text="fine")
     notebook.metadata["papermill"] = {"duration": 1.0}

@@ -175,11 +175,10 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def faults(notebook: nbformat.NotebookNode) -> list[str]:
     """Return what must not be published: tracebacks, warnings, the machine's paths, sheer size."""
-    found = []
-    paths = re.compile("|".join(re.escape(p) for p in {str(root()), str(Path.home()), sys.prefix}))
+    found, paths = [], _places()
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
-            text = json.dumps(output)
+            text = json.dumps(output, ensure_ascii=False)
             if output.output_type == "error":
                 found.append(f"cell {number} raised {output.ename}: {output.evalue}")
             elif output.output_type == "stream" and output.name == "stderr":
@@ -190,3 +189,14 @@ def faults(notebook: nbformat.NotebookNode) -> list[str]:
     if size > SIZE_LIMIT:
         found.append(f"the notebook has {size:,} bytes, more than {SIZE_LIMIT:,}")
     return found
+
+
+def _places() -> re.Pattern[str]:
+    """Return the pattern of this machine's paths in an output as JSON; "/" is one everywhere.
+
+    A path begins where no other does, as in ``../book`` or an address: the letter before it may
+    only end an escape, "\\n", or a colour. It ends with a whole name.
+    """
+    places = {str(root()), str(Path.home()), sys.prefix} - {"/"}
+    names = "|".join(re.escape(json.dumps(p, ensure_ascii=False)[1:-1]) for p in places)
+    return re.compile(rf"(?:(?<![\w.])|(?<=\\[nrt])|(?<=[\d\[]m))(?:{names})(?![\w-])")
