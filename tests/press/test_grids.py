@@ -13,7 +13,7 @@ from synthbook.errors import InputError
 from synthbook.press import grids
 from synthbook.record.chapters import chapters, scale_of
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import recorded_rows
+from synthbook.record.rows import Row, provenance, recorded_rows
 from synthbook.store import root
 
 
@@ -22,6 +22,16 @@ def _grids(new_book, entry: dict, *parameters: str) -> None:
     script = '# %% tags=["parameters"]\nfirst_seed: int = 0  # first\n'
     script += "".join(f"{line}  # of it\n" for line in parameters)
     new_book({"notebooks/12_thing.py": script, "workflow/grids.yaml": text})
+
+
+def _row(seed: int, parameters: str = "", value: float = 1.0, **changes: object) -> Row:
+    """A row of 12_thing with a setting of ``changes`` that are none of its provenance."""
+    source = provenance().model_dump() | {"parameters": parameters}
+    source |= {name: changes.pop(name) for name in source.keys() & changes.keys()}
+    return Row(
+        chapter="12_thing", method="m", train="real", test="real", dataset="d", backbone="",
+        metric="x", value=value, seed=seed, scale="mini", setting=changes, provenance=source,
+    )  # fmt: skip
 
 
 def test_cells_are_the_product_of_the_axes(new_book) -> None:
@@ -114,7 +124,9 @@ def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> No
                 check_values(name, cell.parameters, scale)
 
 
-@pytest.mark.parametrize("chapter", ["12_not_mutual", "33_transfer", "53_why_it_works"])
+@pytest.mark.parametrize(
+    "chapter", ["12_not_mutual", "22_few_shot", "33_transfer", "53_why_it_works"]
+)
 def test_recorded_rows_are_counted_by_the_cell_that_made_them(
     chapter: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +139,21 @@ def test_recorded_rows_are_counted_by_the_cell_that_made_them(
     grids.results(chapter, "mini", dry_run=True)
     told = f"{len(held)} on record with {len(rows)} rows" if rows else "none on record"
     assert f"{told}; " in capsys.readouterr().out
+
+
+def test_a_row_of_other_parameters_is_of_the_cell_with_its_seed_and_part(new_book) -> None:
+    axes = {"first_seed": [0, 1], "parts": [["a"], ["b", "c"]]}
+    entry = {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 1}}
+    _grids(new_book, entry, "parts: list[str] = []", "seeds: int = 1", "epochs: int = 3")
+    first, *_ = grids.cells("12", "mini")
+    now = check_values("12", first.parameters).hash
+    rows = [_row(0, now), _row(1, "gone", part="c"), _row(1, "gone", part="d"), _row(1, "gone")]
+    assert grids.makers("12", "mini", rows) == [
+        ["first_seed-0_parts-a"], ["first_seed-1_parts-b+c"], [], []
+    ]  # fmt: skip
+    entry["mini"]["axes"]["epochs"] = [3]
+    (root() / "workflow/grids.yaml").write_text(yaml.safe_dump({"12_thing": entry}))
+    assert grids.makers("12", "mini", rows)[1:] == [[], [], []]
 
 
 def test_every_chapter_with_a_paper_scale_has_its_grid_priced_in_gpu_hours() -> None:

@@ -105,25 +105,32 @@ def estimate(chapter: str, scale: str, jobs: int = 1) -> str:
 
 
 def on_record(chapter: str, scale: str) -> dict[str, int]:
-    """Return cell -> number of its recorded rows, for the cells of a grid that have any.
+    """Return cell -> number of its recorded rows, for the cells of a grid that have any."""
+    made = makers(chapter, scale, recorded_rows(find(chapter).name, scale))
+    counts = Counter(name for names in made for name in names)
+    return {c.name: counts[c.name] for c in cells(chapter, scale) if counts[c.name]}
 
-    A row is of a cell whose parameters it was recorded with. Where a chapter has other parameters
+
+def makers(chapter: str, scale: str, rows: Iterable[Row]) -> list[list[str]]:
+    """Return for each row the names of the cells of a grid that made it, [] if that is not known.
+
+    A row is of the cell whose parameters it was recorded with. Where a cell has other parameters
     by now, it is of the cell with its seed, and its part, if these are all that the cells differ
     in.
     """
-    rows, every = recorded_rows(find(chapter).name, scale), cells(chapter, scale)
-    hashes = {check_values(chapter, cell.parameters, scale).hash: cell.name for cell in every}
-    counts = Counter(hashes.get(row.provenance.parameters) for row in rows)
-    axes = {*grid(chapter, scale).axes}
-    if not any(counts[name] for name in hashes.values()) and axes <= {"first_seed", "parts"}:
-        held = {seed: cells_of_seed(chapter, scale, seed) for seed in {row.seed for row in rows}}
-        counts = Counter(
-            cell.name
-            for row in rows
-            for cell in held[row.seed]
-            if "parts" not in axes or row.setting.get("part") in cell.parameters["parts"]
-        )
-    return {cell.name: counts[cell.name] for cell in every if counts[cell.name]}
+    every, axes = cells(chapter, scale), {*grid(chapter, scale).axes}
+    checked = {cell.name: check_values(chapter, cell.parameters, scale) for cell in every}
+    hashes = {values.hash: name for name, values in checked.items()}
+
+    def alike(row: Row) -> list[str]:
+        if not axes <= {"first_seed", "parts"}:
+            return []
+        own = [name for name, values in checked.items() if row.seed in values.seeds_list]
+        part = row.setting.get("part")
+        return [name for name in own if "parts" not in axes or part in checked[name].parts]
+
+    known = ((row, hashes.get(row.provenance.parameters)) for row in rows)
+    return [[name] if name else alike(row) for row, name in known]
 
 
 def _slug(value: Any) -> str:
