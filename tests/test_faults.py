@@ -570,5 +570,5 @@ def test_a_second_recording_counts_what_it_drops(
     assert "dropped" not in capsys.readouterr().out
     shutil.rmtree(grid / "_build")
     grids.results("90", "mini")
-    assert "12 older ones of the same numbers were dropped" in capsys.readouterr().out
+    assert "12 others of the same numbers were dropped" in capsys.readouterr().out
     assert _recorded(grid) == RECORDED

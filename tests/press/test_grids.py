@@ -9,11 +9,12 @@ from unittest.mock import Mock
 import pytest
 import yaml
 
+from synthbook import sums
 from synthbook.errors import InputError
 from synthbook.press import grids
 from synthbook.record.chapters import chapters, scale_of
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import Row, provenance, recorded_rows
+from synthbook.record.rows import Row, append, provenance, read, recorded_rows
 from synthbook.store import root
 
 
@@ -114,6 +115,58 @@ def test_workers_make_no_cell_another(new_book) -> None:
     _grids(new_book, {"mini": {"axes": axes, "minutes": 1}}, "workers: int = 1")
     one, nine = (grids.target("12", "mini", cell) for cell in grids.cells("12", "mini"))
     assert one.name.split(".")[1] == nine.name.split(".")[1]
+
+
+def test_a_cell_is_another_with_other_packages_or_another_model_of_the_book(
+    new_book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}})
+    (cell,) = grids.cells("12", "mini")
+    found = [grids.target("12", "mini", cell)]
+    monkeypatch.setattr(grids, "versions", lambda: {"torch": "99"})
+    found.append(grids.target("12", "mini", cell))
+    card = root() / "models/gan-0/card.json"
+    card.parent.mkdir(parents=True)
+    for text in ("{}", '{"seed": 0}'):
+        card.write_text(text)
+        found.append(grids.target("12", "mini", cell))
+    assert len({*found}) == 4
+    assert grids.target("12", "mini", cell) == found[-1]
+
+
+LATER, BEFORE = "2025-02-01T00:00:00Z", "2024-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "stays"),
+    [
+        ({"time": LATER}, False),  # of code that was taken back
+        ({"time": LATER, "parameters": "gone"}, False),
+        ({"time": LATER, "processor": ""}, False),  # nobody knows where
+        ({"time": LATER, "processor": "another"}, True),
+        ({"time": LATER, "device": "cuda (H200)"}, True),
+        ({"time": BEFORE, "device": "cuda (H200)"}, False),
+    ],
+)
+def test_rows_of_a_finished_cell_replace_those_of_its_numbers(
+    new_book, recorded: dict[str, str], stays: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever their time, but for newer ones of another machine; all others stay."""
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0, 1]}, "minutes": 1}})
+    here = {"processor": "this", "device": "cpu", "time": "2025-01-01T00:00:00Z"}
+    held = root() / "results/mini/12_thing.jsonl"
+    append(held, [_row(0, **here | recorded), _row(0, k=3, **here), _row(1, **here)])
+    (first, _) = grids.cells("12", "mini")
+    path = root() / grids.target("12", "mini", first)
+    part = path.with_suffix(".part")
+    append(part, [_row(0, value=5.0, **here), _row(0, value=5.0, k=4, **here)])
+    sums.publish(part, path)
+    grids.collect("12", "mini", "seed-0")
+    got = {(row.seed, row.setting.get("k")): row.value for row in read(held)}
+    assert got == {(0, None): 1.0 if stays else 5.0, (0, 3): 1.0, (0, 4): 5.0, (1, None): 1.0}
+    told = capsys.readouterr().out
+    assert "; 1 others of the same numbers were dropped" in told
+    assert ("; 1 of another machine, which are newer, stay" in told) is stays
 
 
 def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:

@@ -29,11 +29,11 @@ from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.machine import say
 from synthbook.press.execute import code_cells, run
-from synthbook.record.agreement import Agreement, compare
+from synthbook.record.agreement import Agreement, compare, place_of
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import Row, check_times, merge, read, recorded_rows
-from synthbook.store import check_writable, root
+from synthbook.record.rows import Row, check_times, identity, latest, merge, read, recorded_rows
+from synthbook.store import check_writable, root, versions
 
 
 class Grid(BaseModel):
@@ -141,13 +141,19 @@ def _slug(value: Any) -> str:
 def target(chapter: str, scale: str, cell: Cell) -> Path:
     """Return the file of a cell's rows, relative to the book's top folder.
 
-    Its name holds a hash of the parameters and of the code behind the experiment: a cell is run
-    anew when either changed.
+    Its name holds a hash of the parameters, of the code behind the experiment, of the versions of
+    packages, and of the cards of the models that come with the book: a cell is run anew when any
+    of these changed.
     """
-    home = find(chapter)
+    home, top = find(chapter), root()
     values = check_values(home.name, cell.parameters, scale)
-    key = key_hash({"parameters": values.hash, "code": _experiment(home.name)})
-    return Path("_build", "grid", scale, home.name, f"{cell.name}.{key}.jsonl")
+    cards = {
+        str(path.relative_to(top)): path.read_text(encoding="utf-8")
+        for path in top.glob("models/**/card.json")
+    }
+    key = {"parameters": values.hash, "code": _experiment(home.name)}
+    key |= {"versions": versions(), "cards": cards}
+    return Path("_build", "grid", scale, home.name, f"{cell.name}.{key_hash(key)}.jsonl")
 
 
 @cache
@@ -221,10 +227,9 @@ def results(
     not decided then. There are so many ``jobs`` at a time, and each run trains in so many
     ``workers`` (`studies.ahead`), where its chapter has that parameter.
 
-    A finished cell is not run again unless its parameters, or the code behind the experiment,
-    changed; after a kill the same call goes on where it was. Two calls for the same file wait for
-    each other. A dry run writes nothing. If a run fails, all others are tried before the program
-    ends.
+    A finished cell is not run again unless what its `target` depends on changed; after a kill the
+    same call goes on where it was. Two calls for the same file wait for each other. A dry run
+    writes nothing. If a run fails, all others are tried before the program ends.
     """
     check_jobs(jobs)
     name = find(chapter).name
@@ -302,7 +307,9 @@ def _last_word(path: Path) -> str:
 def collect(chapter: str, scale: str, only: str = "") -> None:
     """Merge the rows of a grid's cells, or of some, into ``results/<scale>/<chapter>.jsonl``.
 
-    Rows of other grids (a GPU's, more seeds) stay; of two alike the newer one does.
+    What is on record stays (other cells, more seeds) but for the numbers that the cells measure:
+    theirs replace also newer ones, which code made that is no longer there. Only newer ones of
+    another machine, such as a GPU, stay, and that is told.
     """
     name = find(chapter).name
     path = root() / "results" / scale / f"{name}.jsonl"
@@ -313,9 +320,19 @@ def collect(chapter: str, scale: str, only: str = "") -> None:
                 f"'{file}' is missing, or not as it was written; make its rows anew: make results "
                 f"SCALE={scale} CHAPTER={name}"
             )
-    dropped = merge([*([path] if path.is_file() else []), *files], path)
-    older = f"; {dropped} older ones of the same numbers were dropped" if dropped else ""
-    print(f"the rows are in {path.relative_to(root())}{older}")
+    made = {identity(row): row for row in latest(row for file in files for row in read(file))}
+
+    def elsewhere(row: Row) -> bool:
+        """Return whether a row is newer than what the cells have of it, and of another machine."""
+        new = made[identity(row)]
+        newer = row.provenance.time > new.provenance.time
+        return newer and place_of(row) not in ("", place_of(new))
+
+    dropped = merge(files, path, lambda row: identity(row) not in made or elsewhere(row))
+    stay = sum(identity(row) in made and elsewhere(row) for row in read(path))
+    text = f"; {dropped} others of the same numbers were dropped" if dropped else ""
+    text += f"; {stay} of another machine, which are newer, stay" if stay else ""
+    print(f"the rows are in {path.relative_to(root())}{text}")
 
 
 def to_verify(chapter: str, scale: str, name: str = "") -> Cell:

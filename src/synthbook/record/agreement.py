@@ -108,7 +108,7 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
         seeds = known[_any_seed(row)]
         if row.seed not in seeds:
             continue
-        before, there, here = seeds[row.seed].value, _place(seeds[row.seed]), _place(row)
+        before, there, here = seeds[row.seed].value, place_of(seeds[row.seed]), place_of(row)
         compared += 1
         equal += row.value == before
         if row.value != before and there and here not in ("", there):
@@ -137,7 +137,7 @@ def _on_gpu(row: Row) -> bool:
     return row.provenance.device.startswith("cuda")
 
 
-def _place(row: Row) -> str:
+def place_of(row: Row) -> str:
     """Return what made a row: a GPU as its device says, else the processor, "" if not known."""
     source = row.provenance
     return source.device if _on_gpu(row) else source.processor
