@@ -273,15 +273,19 @@ def cell(chapter: str, scale: str, name: str, output: Path, workers: int = 1) ->
     """Run a cell of a grid; its rows appear as ``output`` when the run is whole.
 
     ``workers`` is as for `results`. Two calls for the same file, or one beside what a kill left
-    running, wait for each other, and the second finds it done. Each writes rows to a file of its
-    own.
+    running, wait for each other, and the second finds it done, or whole and not published yet.
+    Each writes rows to a file of its own.
     """
     (given,) = (cell for cell in cells(chapter, scale) if cell.name == name)
     with alone(output.with_suffix(".lock"), f"running {name} of {chapter} at {scale}") as lock:
         if sums.whole(output):
             return
-        for older in output.parent.glob(f"{output.stem}.*.part.jsonl"):
+        parts = {path.name: path for path in output.parent.glob(f"{output.stem}.*.part.jsonl")}
+        whole = parts.pop(_left_whole(output), None)
+        for older in parts.values():
             older.unlink()  # of runs that were killed
+        if whole:
+            return sums.publish(whole, output)
         part = output.with_suffix(f".{uuid.uuid4().hex[:8]}.part.jsonl")
         command = shlex.split(as_command(chapter, scale, given))[1:]
         command += ["-p", f"workers={workers}"] * (workers > 1)
@@ -294,6 +298,18 @@ def cell(chapter: str, scale: str, name: str, output: Path, workers: int = 1) ->
         if done.returncode:
             sys.exit(f"{name} failed: {_last_word(output)}")
         sums.publish(part, output)
+
+
+def _left_whole(output: Path) -> str:
+    """Return the name of the rows that the last run of a cell wrote, "" if it did not end whole.
+
+    When whoever started it is killed, it runs on, and nobody gives its rows their name.
+    """
+    try:
+        record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+        return Path(record["parameters"]["rows"]).name if record["completed"] else ""
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _last_word(path: Path) -> str:
