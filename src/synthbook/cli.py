@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
     text = "of the chapter's grid; the first one on record if not given"
     verifying.add_argument("--cell", default="", help=text)
+    text = "train anew what _build/cache holds (not models), in a folder that is removed afterwards"
+    verifying.add_argument("--afresh", action="store_true", help=text)
     text = "show which cells and how long one was seen to take; run nothing"
     verifying.add_argument("--dry-run", action="store_true", help=text)
 
@@ -311,7 +313,7 @@ def verify_chapters(given: argparse.Namespace) -> int:
             print(f"{what}: {grid(name, scale).time(1)}")
             continue
         try:
-            agreement = verify(name, scale, cell)[1]
+            agreement = verify(name, scale, cell, afresh=given.afresh)[1]
         except InputError as error:
             if len(todo) == 1:
                 raise

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from synthbook import sums
+from synthbook.cli import main
 from synthbook.errors import InputError
 from synthbook.press import grids
 from synthbook.record.chapters import chapters, scale_of
@@ -167,6 +169,42 @@ def test_rows_of_a_finished_cell_replace_those_of_its_numbers(
     told = capsys.readouterr().out
     assert "; 1 others of the same numbers were dropped" in told
     assert ("; 1 of another machine, which are newer, stay" in told) is stays
+
+
+@pytest.fixture
+def runs(new_book, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record two rows of a cell, and a clock; a run makes the first. The caches of all runs."""
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0, 1]}, "minutes": 1}})
+    monkeypatch.setenv("SYNTHBOOK_CACHE", "the reader's")
+    cell, other = (check_values("12", c.parameters).hash for c in grids.cells("12", "mini"))
+    clock = _row(0, cell).model_copy(update={"metric": "relative_cost"})
+    recorded = [_row(0, cell), _row(0, cell, k=1), clock, _row(1, other), _row(0, "gone", k=2)]
+    append(root() / "results/mini/12_thing.jsonl", recorded)
+    caches = []
+
+    def run(_: object, values: dict, __: Path, **___: object) -> str:
+        caches.append(os.environ["SYNTHBOOK_CACHE"])
+        append(values["rows"], [_row(0, cell)])
+        return ""
+
+    monkeypatch.setattr(grids, "run", run)
+    return caches
+
+
+def test_recorded_rows_of_a_cell_that_its_run_no_longer_makes_are_told(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "12"]) == 1
+    told = "first_seed-0: 1 rows, 1 on record for the same seed, 1 equal; 1 recorded row that it"
+    assert told in capsys.readouterr().out
+    assert runs == ["the reader's"]
+
+
+def test_a_cell_is_verified_afresh_in_a_cache_that_is_removed(runs: list[str]) -> None:
+    main(["verify", "12", "--afresh"])
+    (cache,) = runs
+    assert cache != os.environ["SYNTHBOOK_CACHE"] == "the reader's"
+    assert not Path(cache).parent.exists()
 
 
 def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:

@@ -40,7 +40,9 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
     try:
         with atomic_write(output) as stream:
             nbformat.write(convert(chapter), stream)
-        with _safe_path(), _quiet_interrupt():
+        # No import from the working folder: there lie the reader's images, and a ``torch.py``
+        # beside them is none of ours.
+        with environment(SAFE_PATH, "1"), _quiet_interrupt():
             papermill.execute_notebook(
                 str(output), str(output), parameters=dict(values), kernel_name="python3",
                 progress_bar=bar,
@@ -78,20 +80,17 @@ def _quiet_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Have the kernels that are started import nothing from their working folder.
-
-    There lie the reader's images, and a ``torch.py`` beside them is none of ours.
-    """
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a block, as for the kernels that it starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ[SAFE_PATH]
+            del os.environ[name]
         else:
-            os.environ[SAFE_PATH] = before
+            os.environ[name] = before
 
 
 # ---- for the book --------------------------------------------------------------------------------

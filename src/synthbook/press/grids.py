@@ -16,6 +16,8 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +30,8 @@ from synthbook.errors import InputError, did_you_mean
 from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.machine import say
-from synthbook.press.execute import code_cells, run
-from synthbook.record.agreement import Agreement, compare, place_of
+from synthbook.press.execute import code_cells, environment, run
+from synthbook.record.agreement import Agreement, compare, place_of, unmade
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
 from synthbook.record.rows import Row, check_times, identity, latest, merge, read, recorded_rows
@@ -368,20 +370,33 @@ def to_verify(chapter: str, scale: str, name: str = "") -> Cell:
     return every[name or next(iter(on_record(home.name, scale) or every))]
 
 
-def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
+def verify(
+    chapter: str, scale: str, name: str = "", *, afresh: bool = False
+) -> tuple[str, Agreement]:
     """Run a recorded cell again; return its name, and how far its rows agree with the recorded.
 
-    ``name`` and errors are as for `to_verify`; a run that fails is an InputError too.
+    Those that were recorded with its parameters, and that it does not make, are counted too.
+    ``name`` and errors are as for `to_verify`, ``afresh`` is as for `rows_anew`; a run that fails
+    is an InputError too.
     """
     cell = to_verify(chapter, scale, name)
     recorded = recorded_rows(find(chapter).name, scale)
-    return cell.name, compare(rows_anew(chapter, scale, cell), recorded)
+    parameters = check_values(chapter, cell.parameters, scale).hash
+    rows = rows_anew(chapter, scale, cell, afresh=afresh)
+    lacks = unmade(rows, (row for row in recorded if row.provenance.parameters == parameters))
+    return cell.name, replace(compare(rows, recorded), unmade=len(lacks))
 
 
-def rows_anew(chapter: str, scale: str, cell: Cell) -> list[Row]:
-    """Return the rows of a cell that is run now; nothing of the run is kept."""
+def rows_anew(chapter: str, scale: str, cell: Cell, *, afresh: bool = False) -> list[Row]:
+    """Return the rows of a cell that is run now; nothing of the run is kept.
+
+    What the cache holds is taken from there; ``afresh`` all of it is made anew, but not the
+    models, which are no part of the cache.
+    """
     home = find(chapter)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if afresh:
+            stack.enter_context(environment("SYNTHBOOK_CACHE", str(Path(folder, "cache"))))
         rows = Path(folder, "rows.jsonl")
         values = {**scale_values(home.name, scale), **cell.parameters, "rows": str(rows)}
         if fault := run(home, values, Path(folder, "out.ipynb"), bar=sys.stderr.isatty()):
