@@ -11,6 +11,7 @@ from synthbook.page.tables import Display
 from synthbook.press import book as press
 from synthbook.press import execute
 from synthbook.record.chapters import chapters, convert, find
+from synthbook.record.parameters import check_values
 from synthbook.record.rows import Row, append, provenance
 from synthbook.store import root
 
@@ -226,6 +227,15 @@ def test_the_first_page_is_staged_with_what_came_out(
         press.stage({})
 
 
+def _row(seed: int = 0, value: float = 0, values: dict | None = None, **setting: object) -> Row:
+    """Return a row of a run of 12_thing with parameters that are not its defaults, if any."""
+    return Row(
+        chapter="12_thing", method="plain", train="real", test="real", dataset="d", backbone="",
+        setting=setting, metric="top1_accuracy", value=value or 50.0 + seed, seed=seed,
+        scale="mini", provenance=provenance(check_values("12_thing", values or {})),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("made", "found"),
     [
@@ -238,17 +248,20 @@ def test_the_first_page_is_staged_with_what_came_out(
     ],
 )
 def test_a_run_must_have_rows_of_those_parts_that_are_on_record(book, made, found) -> None:
-    def row(seed: int = 0, **setting: object) -> Row:
-        return Row(
-            chapter="12_thing", method="plain", train="real", test="real", dataset="d", backbone="",
-            setting=setting, metric="top1_accuracy", value=50.0 + seed, seed=seed, scale="mini",
-            provenance=provenance(),
-        )  # fmt: skip
-
-    append(book / "results" / "mini" / "12_thing.jsonl", [row(s, part="a") for s in range(5)])
-    append(book / "_build" / "rows" / "12_thing.jsonl", [row(**setting) for setting in made])
+    append(book / "results" / "mini" / "12_thing.jsonl", [_row(s, part="a") for s in range(5)])
+    append(book / "_build" / "rows" / "12_thing.jsonl", [_row(**setting) for setting in made])
     if found:
         with pytest.raises(SystemExit, match=found):
             press.agreement()
     else:
         press.agreement()
+
+
+def test_rows_of_other_runs_of_a_reader_are_not_compared(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append(book / "results/mini/12_thing.jsonl", [_row(seed, k=1) for seed in range(5)])
+    older = {"value": 99.0, "values": {"seeds": 5}}
+    append(book / "_build/rows/12_thing.jsonl", [_row(0, k=1), _row(3, k=1, **older)])
+    press.agreement()
+    assert "1 rows, 1 on record for the same seed, 1 equal." in capsys.readouterr().out
