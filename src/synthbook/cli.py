@@ -272,9 +272,10 @@ def _own_images(parameters: Parameters) -> int:
     """
     from synthbook.data import available, check
     from synthbook.generate.cards import FAMILIES
+    from synthbook.store import path_of
 
     data = parameters.get("data")
-    if not data or data in {e["name"] for e in available()} or not Path(data).exists():
+    if not data or data in {e["name"] for e in available()} or not path_of(data).exists():
         return 0
     how = {
         name: parameters[name] for name in ("image_size", "skip_unreadable") if name in parameters

@@ -388,6 +388,14 @@ def test_a_run_shows_only_its_own_rows_and_the_parameter_rows_says_where(book, t
     assert not (book / "_build").exists()
 
 
+def test_rows_below_the_home_folder_go_there(book, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    run_of(rows="~/mine.jsonl").add(**WHAT, value=1.0, seed=0)
+    assert len(read(tmp_path / "home/mine.jsonl")) == 1
+    assert not (tmp_path / "~").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [

@@ -21,7 +21,7 @@ from synthbook.locks import alone
 from synthbook.machine import processor
 from synthbook.record.chapters import scale_of
 from synthbook.settings import STRICT
-from synthbook.store import atomic_write, check_writable, commit, root, versions
+from synthbook.store import atomic_write, check_writable, commit, path_of, root, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -349,7 +349,7 @@ class Run:
         """Start a run; its rows go to the parameter ``rows``, a path, else to ``_build/rows``."""
         self.chapter, self.parameters = parameters.chapter, parameters
         default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
-        self.path = Path(parameters.get("rows") or default)
+        self.path = path_of(parameters.get("rows") or default)
         check_rows_file(self.path)
         self.scale = scale_of(self.chapter, parameters)
         self._rows: dict[tuple[str | int, ...], Row] = {}
