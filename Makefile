@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
+# Whatever -j says, one target waits for another, for `agreement` compares what `nbval` ran; JOBS is for what they run.
+.NOTPARALLEL:
 
 PYTHON  ?= python3
 VENV    := .venv
@@ -82,5 +84,6 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 	@.uv/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-header \
 	  --no-emit-index-url --no-annotate --upgrade pyproject.toml -o requirements.lock
 
-clean: ## remove what was built (not the recorded rows)
-	rm -rf _build .snakemake .pytest_cache .ruff_cache .hypothesis
+clean: ## remove what was built (not the recorded rows, nor trained models)
+	if [ -d _build ]; then find _build -mindepth 1 -maxdepth 1 ! -name models -exec rm -rf {} +; fi
+	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis

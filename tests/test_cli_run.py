@@ -215,6 +215,16 @@ def test_what_fits_an_audit_goes_by_the_images_that_classifiers_are_trained_on(
     assert f"to fit {images} training images" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("all_kept")
+def test_own_images_below_the_home_folder_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _folder(tmp_path / "mine", (40, 40))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    main(["run", "12", "-pdata=~/mine", "-pimage_size=16", "--dry-run"])
+    assert "to fit 4 training images" in capsys.readouterr().err
+
+
 def test_the_books_own_data_keep_a_chapters_defaults(
     no_kernel: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

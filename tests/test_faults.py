@@ -6,6 +6,7 @@ and longer, with the numbers printed: ``make faults``.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -311,6 +312,38 @@ def test_a_cell_that_another_has_made_meanwhile_is_not_run_again(
     run()
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_run_that_ends_whole_after_its_caller_was_killed_is_not_run_again(
+    grid: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    (first, *_) = grids.cells("90", "mini")
+    output = grid / grids.target("90", "mini", first)
+    run = partial(grids.cell, "90_tiny", "mini", first.name, output)
+
+    def work(command: list[str]) -> None:
+        (given,) = (text.partition("=")[2] for text in command if text.startswith("rows="))
+        append(given, [row(0, setting={"k": 0})])
+        time.sleep(0.3)
+        append(given, [row(0, setting={"k": 1})])
+        record = {"parameters": {"rows": given}, "completed": whole}
+        output.with_suffix(".json").write_text(json.dumps(record))
+
+    output.parent.mkdir(parents=True)
+    output.with_name(f"{output.stem}.0.part.jsonl").touch()  # of an older one
+    with _stand_in(grids, monkeypatch, work):
+        caller = forked(run)
+        while not any(part.stat().st_size for part in output.parent.glob("*.part.jsonl")):
+            time.sleep(0.01)
+        os.kill(caller, signal.SIGKILL)
+        assert ended(caller) == -signal.SIGKILL
+    monkeypatch.setattr(grids, "subprocess", SimpleNamespace(run=lambda *_, **__: 1 / 0, STDOUT=0))
+    with nullcontext() if whole else pytest.raises(ZeroDivisionError):
+        run()
+    assert not list(output.parent.glob("*.part.jsonl"))
+    if whole:
+        assert [one.setting["k"] for one in read(output)] == [0, 1]
+
+
 def test_a_finished_cell_whose_bytes_changed_is_named_and_run_anew(
     grid: Path, said: list[str]
 ) -> None:
@@ -570,5 +603,5 @@ def test_a_second_recording_counts_what_it_drops(
     assert "dropped" not in capsys.readouterr().out
     shutil.rmtree(grid / "_build")
     grids.results("90", "mini")
-    assert "12 older ones of the same numbers were dropped" in capsys.readouterr().out
+    assert "12 others of the same numbers were dropped" in capsys.readouterr().out
     assert _recorded(grid) == RECORDED

@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("--scale", default="mini", help="a scale with recorded rows")
     text = "of the chapter's grid; the first one on record if not given"
     verifying.add_argument("--cell", default="", help=text)
+    text = "train anew what _build/cache holds (not models), in a folder that is removed afterwards"
+    verifying.add_argument("--afresh", action="store_true", help=text)
     text = "show which cells and how long one was seen to take; run nothing"
     verifying.add_argument("--dry-run", action="store_true", help=text)
 
@@ -270,9 +272,10 @@ def _own_images(parameters: Parameters) -> int:
     """
     from synthbook.data import available, check
     from synthbook.generate.cards import FAMILIES
+    from synthbook.store import path_of
 
     data = parameters.get("data")
-    if not data or data in {e["name"] for e in available()} or not Path(data).exists():
+    if not data or data in {e["name"] for e in available()} or not path_of(data).exists():
         return 0
     how = {
         name: parameters[name] for name in ("image_size", "skip_unreadable") if name in parameters
@@ -311,7 +314,7 @@ def verify_chapters(given: argparse.Namespace) -> int:
             print(f"{what}: {grid(name, scale).time(1)}")
             continue
         try:
-            agreement = verify(name, scale, cell)[1]
+            agreement = verify(name, scale, cell, afresh=given.afresh)[1]
         except InputError as error:
             if len(todo) == 1:
                 raise

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from synthbook.errors import InputError
@@ -11,6 +12,7 @@ from synthbook.page.tables import Display
 from synthbook.press import book as press
 from synthbook.press import execute
 from synthbook.record.chapters import chapters, convert, find
+from synthbook.record.parameters import check_values
 from synthbook.record.rows import Row, append, provenance
 from synthbook.store import root
 
@@ -56,6 +58,30 @@ def _output(**fields: object) -> nbformat.NotebookNode:
 )
 def test_outputs_that_must_not_be_published_are_found(fields: dict, words: str) -> None:
     assert any(words in fault for fault in execute.faults(_output(**fields)))
+
+
+@pytest.mark.parametrize(
+    ("top", "home", "text", "shown"),
+    [
+        ("/book", "/", '<a href="../book/how_to_read.html">', False),
+        ("/notebooks", "/", '<a href="../notebooks/x.html">', False),
+        ("/book", "/root", "https://host/book, /bookshelf, /book-2, /rooted", False),
+        ("/book", "/root", "see /root/x", True),
+        ("/book", "/root", "in:\n/book", True),
+        ("/book", "/root", "\x1b[34m/book/x\x1b[0m", True),
+        ("/book", "/root", "file:///book/x", True),
+        ("/home/j\u00fcrgen/book", "/", "/home/j\u00fcrgen/book/x", True),
+        ('/home/a "b"', "/", '/home/a "b"/x', True),
+    ],
+)
+def test_a_path_of_the_machine_is_a_whole_one(
+    top: str, home: str, text: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "root", lambda: Path(top))
+    monkeypatch.setattr(Path, "home", lambda: Path(home))
+    for field in ({"output_type": "stream", "name": "stdout", "text": text},
+                  {"output_type": "display_data", "data": {"text/html": text}}):  # fmt: skip
+        assert bool(execute.faults(_output(**field))) is shown
 
 
 def test_a_clean_notebook_has_no_faults_and_loses_only_times() -> None:
@@ -123,6 +149,21 @@ def test_a_notebook_that_a_full_disk_cut_is_a_failure_in_a_sentence(
         execute.execute("12")
     assert str(ended.value).strip().count("\n") == 0
     assert list((book / "_build/executed").glob("*.ipynb")) == []
+
+
+def test_a_run_that_cannot_make_the_cache_tells_the_remedy(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        said = f"[Errno 13] Permission denied: '{book}/_build'"
+        raise papermill.PapermillExecutionError(1, 1, "x", "PermissionError", said, [])
+
+    monkeypatch.delenv("SYNTHBOOK_CACHE", raising=False)
+    monkeypatch.setattr(papermill, "execute_notebook", fail)
+    told = f"; results are kept in {book}/_build/cache: set SYNTHBOOK_CACHE to another folder"
+    assert execute.run(find("12"), {}, book / "out.ipynb").endswith(f"/_build'{told}")
+    (book / "_build/cache").mkdir(parents=True)  # the fault is another
+    assert execute.run(find("12"), {}, book / "out.ipynb").endswith("/_build'")
 
 
 def test_pairs_that_differ_are_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,6 +243,15 @@ def test_the_first_page_is_staged_with_what_came_out(
         press.stage({})
 
 
+def _row(seed: int = 0, value: float = 0, values: dict | None = None, **setting: object) -> Row:
+    """Return a row of a run of 12_thing with parameters that are not its defaults, if any."""
+    return Row(
+        chapter="12_thing", method="plain", train="real", test="real", dataset="d", backbone="",
+        setting=setting, metric="top1_accuracy", value=value or 50.0 + seed, seed=seed,
+        scale="mini", provenance=provenance(check_values("12_thing", values or {})),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("made", "found"),
     [
@@ -214,17 +264,20 @@ def test_the_first_page_is_staged_with_what_came_out(
     ],
 )
 def test_a_run_must_have_rows_of_those_parts_that_are_on_record(book, made, found) -> None:
-    def row(seed: int = 0, **setting: object) -> Row:
-        return Row(
-            chapter="12_thing", method="plain", train="real", test="real", dataset="d", backbone="",
-            setting=setting, metric="top1_accuracy", value=50.0 + seed, seed=seed, scale="mini",
-            provenance=provenance(),
-        )  # fmt: skip
-
-    append(book / "results" / "mini" / "12_thing.jsonl", [row(s, part="a") for s in range(5)])
-    append(book / "_build" / "rows" / "12_thing.jsonl", [row(**setting) for setting in made])
+    append(book / "results" / "mini" / "12_thing.jsonl", [_row(s, part="a") for s in range(5)])
+    append(book / "_build" / "rows" / "12_thing.jsonl", [_row(**setting) for setting in made])
     if found:
         with pytest.raises(SystemExit, match=found):
             press.agreement()
     else:
         press.agreement()
+
+
+def test_rows_of_other_runs_of_a_reader_are_not_compared(
+    book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append(book / "results/mini/12_thing.jsonl", [_row(seed, k=1) for seed in range(5)])
+    older = {"value": 99.0, "values": {"seeds": 5}}
+    append(book / "_build/rows/12_thing.jsonl", [_row(0, k=1), _row(3, k=1, **older)])
+    press.agreement()
+    assert "1 rows, 1 on record for the same seed, 1 equal." in capsys.readouterr().out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,11 +10,13 @@ from unittest.mock import Mock
 import pytest
 import yaml
 
+from synthbook import sums
+from synthbook.cli import main
 from synthbook.errors import InputError
 from synthbook.press import grids
 from synthbook.record.chapters import chapters, scale_of
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import recorded_rows
+from synthbook.record.rows import Row, append, provenance, read, recorded_rows
 from synthbook.store import root
 
 
@@ -22,6 +25,16 @@ def _grids(new_book, entry: dict, *parameters: str) -> None:
     script = '# %% tags=["parameters"]\nfirst_seed: int = 0  # first\n'
     script += "".join(f"{line}  # of it\n" for line in parameters)
     new_book({"notebooks/12_thing.py": script, "workflow/grids.yaml": text})
+
+
+def _row(seed: int, parameters: str = "", value: float = 1.0, **changes: object) -> Row:
+    """A row of 12_thing with a setting of ``changes`` that are none of its provenance."""
+    source = provenance().model_dump() | {"parameters": parameters}
+    source |= {name: changes.pop(name) for name in source.keys() & changes.keys()}
+    return Row(
+        chapter="12_thing", method="m", train="real", test="real", dataset="d", backbone="",
+        metric="x", value=value, seed=seed, scale="mini", setting=changes, provenance=source,
+    )  # fmt: skip
 
 
 def test_cells_are_the_product_of_the_axes(new_book) -> None:
@@ -106,6 +119,94 @@ def test_workers_make_no_cell_another(new_book) -> None:
     assert one.name.split(".")[1] == nine.name.split(".")[1]
 
 
+def test_a_cell_is_another_with_other_packages_or_another_model_of_the_book(
+    new_book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0]}, "minutes": 1}})
+    (cell,) = grids.cells("12", "mini")
+    found = [grids.target("12", "mini", cell)]
+    monkeypatch.setattr(grids, "versions", lambda: {"torch": "99"})
+    found.append(grids.target("12", "mini", cell))
+    card = root() / "models/gan-0/card.json"
+    card.parent.mkdir(parents=True)
+    for text in ("{}", '{"seed": 0}'):
+        card.write_text(text)
+        found.append(grids.target("12", "mini", cell))
+    assert len({*found}) == 4
+    assert grids.target("12", "mini", cell) == found[-1]
+
+
+LATER, BEFORE = "2025-02-01T00:00:00Z", "2024-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "stays"),
+    [
+        ({"time": LATER}, False),  # of code that was taken back
+        ({"time": LATER, "parameters": "gone"}, False),
+        ({"time": LATER, "processor": ""}, False),  # nobody knows where
+        ({"time": LATER, "processor": "another"}, True),
+        ({"time": LATER, "device": "cuda (H200)"}, True),
+        ({"time": BEFORE, "device": "cuda (H200)"}, False),
+    ],
+)
+def test_rows_of_a_finished_cell_replace_those_of_its_numbers(
+    new_book, recorded: dict[str, str], stays: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever their time, but for newer ones of another machine; all others stay."""
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0, 1]}, "minutes": 1}})
+    here = {"processor": "this", "device": "cpu", "time": "2025-01-01T00:00:00Z"}
+    held = root() / "results/mini/12_thing.jsonl"
+    append(held, [_row(0, **here | recorded), _row(0, k=3, **here), _row(1, **here)])
+    (first, _) = grids.cells("12", "mini")
+    path = root() / grids.target("12", "mini", first)
+    part = path.with_suffix(".part")
+    append(part, [_row(0, value=5.0, **here), _row(0, value=5.0, k=4, **here)])
+    sums.publish(part, path)
+    grids.collect("12", "mini", "seed-0")
+    got = {(row.seed, row.setting.get("k")): row.value for row in read(held)}
+    assert got == {(0, None): 1.0 if stays else 5.0, (0, 3): 1.0, (0, 4): 5.0, (1, None): 1.0}
+    told = capsys.readouterr().out
+    assert "; 1 others of the same numbers were dropped" in told
+    assert ("; 1 of another machine, which are newer, stay" in told) is stays
+
+
+@pytest.fixture
+def runs(new_book, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record two rows of a cell, and a clock; a run makes the first. The caches of all runs."""
+    _grids(new_book, {"mini": {"axes": {"first_seed": [0, 1]}, "minutes": 1}})
+    monkeypatch.setenv("SYNTHBOOK_CACHE", "the reader's")
+    cell, other = (check_values("12", c.parameters).hash for c in grids.cells("12", "mini"))
+    clock = _row(0, cell).model_copy(update={"metric": "relative_cost"})
+    recorded = [_row(0, cell), _row(0, cell, k=1), clock, _row(1, other), _row(0, "gone", k=2)]
+    append(root() / "results/mini/12_thing.jsonl", recorded)
+    caches = []
+
+    def run(_: object, values: dict, __: Path, **___: object) -> str:
+        caches.append(os.environ["SYNTHBOOK_CACHE"])
+        append(values["rows"], [_row(0, cell)])
+        return ""
+
+    monkeypatch.setattr(grids, "run", run)
+    return caches
+
+
+def test_recorded_rows_of_a_cell_that_its_run_no_longer_makes_are_told(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "12"]) == 1
+    told = "first_seed-0: 1 rows, 1 on record for the same seed, 1 equal; 1 recorded row that it"
+    assert told in capsys.readouterr().out
+    assert runs == ["the reader's"]
+
+
+def test_a_cell_is_verified_afresh_in_a_cache_that_is_removed(runs: list[str]) -> None:
+    main(["verify", "12", "--afresh"])
+    (cache,) = runs
+    assert cache != os.environ["SYNTHBOOK_CACHE"] == "the reader's"
+    assert not Path(cache).parent.exists()
+
+
 def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> None:
     entries = yaml.safe_load((root() / "workflow" / "grids.yaml").read_text())
     for name, scales in entries.items():
@@ -114,7 +215,9 @@ def test_every_grid_of_the_book_asks_for_parameters_that_its_chapter_has() -> No
                 check_values(name, cell.parameters, scale)
 
 
-@pytest.mark.parametrize("chapter", ["12_not_mutual", "33_transfer", "53_why_it_works"])
+@pytest.mark.parametrize(
+    "chapter", ["12_not_mutual", "22_few_shot", "33_transfer", "53_why_it_works"]
+)
 def test_recorded_rows_are_counted_by_the_cell_that_made_them(
     chapter: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +230,21 @@ def test_recorded_rows_are_counted_by_the_cell_that_made_them(
     grids.results(chapter, "mini", dry_run=True)
     told = f"{len(held)} on record with {len(rows)} rows" if rows else "none on record"
     assert f"{told}; " in capsys.readouterr().out
+
+
+def test_a_row_of_other_parameters_is_of_the_cell_with_its_seed_and_part(new_book) -> None:
+    axes = {"first_seed": [0, 1], "parts": [["a"], ["b", "c"]]}
+    entry = {"mini": {"axes": axes, "fixed": {"seeds": 1}, "minutes": 1}}
+    _grids(new_book, entry, "parts: list[str] = []", "seeds: int = 1", "epochs: int = 3")
+    first, *_ = grids.cells("12", "mini")
+    now = check_values("12", first.parameters).hash
+    rows = [_row(0, now), _row(1, "gone", part="c"), _row(1, "gone", part="d"), _row(1, "gone")]
+    assert grids.makers("12", "mini", rows) == [
+        ["first_seed-0_parts-a"], ["first_seed-1_parts-b+c"], [], []
+    ]  # fmt: skip
+    entry["mini"]["axes"]["epochs"] = [3]
+    (root() / "workflow/grids.yaml").write_text(yaml.safe_dump({"12_thing": entry}))
+    assert grids.makers("12", "mini", rows)[1:] == [[], [], []]
 
 
 def test_every_chapter_with_a_paper_scale_has_its_grid_priced_in_gpu_hours() -> None:

@@ -17,7 +17,10 @@ from synthbook.press.rehearsal import (
     rehearse,
     value_of,
 )
+from synthbook.record.chapters import chapters, declared
 from synthbook.record.parameters import check_values
+from synthbook.record.vocabulary import kind_of
+from synthbook.settings import schema_of
 
 CHAPTER = """\
 # %% tags=["parameters"]
@@ -61,6 +64,12 @@ def script(new_book) -> Path:
         ("true", "bool", True),
         ("[real, gan]", "list[str]", ["real", "gan"]),
         ("real,gan", "list[str]", "real,gan"),
+        ("real,mine=photos #2", "list[str]", "real,mine=photos #2"),
+        ("channels: 32", "list[str]", "channels: 32"),
+        ("2024", "list[str]", "2024"),
+        ("yes", "list[str]", "yes"),
+        ("#a", "list[str]", "#a"),
+        ("", "list[str]", ""),
         ("16,32", "list[int]", "16,32"),
     ],
 )
@@ -70,6 +79,19 @@ def test_a_text_on_the_command_line_is_read_by_the_type_of_its_parameter(
     read = value_of(text, kind)
     assert read == value
     assert type(read) is type(value)
+
+
+def test_every_list_that_an_error_gives_as_an_example_is_taken_as_it_is_typed() -> None:
+    seen = 0
+    for chapter in chapters():
+        for field in declared(chapter.name):
+            schema = schema_of(kind_of(chapter.name, field.name, field.type))
+            for example in schema.get("examples", []):
+                if isinstance(example, list):
+                    value = value_of(",".join(map(str, example)), field.type)
+                    assert check_values(chapter.name, {field.name: value})[field.name]
+                    seen += 1
+    assert seen > 100
 
 
 @given(st.integers(2, 100_000))

@@ -9,7 +9,8 @@ import pytest
 
 from synthbook.claims import decide
 from synthbook.cli import main
-from synthbook.press import grids
+from synthbook.press import grids, rerun
+from synthbook.record.parameters import check_values
 from synthbook.record.rows import Row, recorded_rows
 from synthbook.store import root
 
@@ -54,6 +55,29 @@ def test_a_dry_run_shows_the_rows_of_the_seed_and_the_command_and_runs_nothing(
     )
     assert command.startswith(f"synthbook run {CHAPTER} --scale mini ")
     assert "-p first_seed=2" in command
+    assert out.splitlines()[-1].startswith("That takes about ")
+
+
+@pytest.mark.parametrize(("name", "part"), [("dip-01", "methods"), ("ready-04", "strategies")])
+def test_only_cells_that_made_a_row_of_the_claim_are_run(name: str, part: str) -> None:
+    found = rerun.find(name, "mini", 1)
+    chapter = found.cells[0][0]
+    assert len(found.cells) < len(grids.cells_of_seed(chapter, "mini", 1))
+    made = {
+        check_values(chapter, cell.parameters, "mini").hash: cell.parameters["parts"]
+        for _, cell in found.cells
+    }
+    rows = [line.row for lines in found.rows.values() for line in lines]
+    assert {row.provenance.parameters for row in rows} == made.keys()
+    assert all(part in parts for parts in made.values())
+
+
+def test_all_cells_of_a_seed_are_run_where_nobody_knows_which_made_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grids, "makers", lambda _, __, rows: [[]] * len(rows))
+    found = rerun.find("dip-01", "mini", 1)
+    assert [c for _, c in found.cells] == grids.cells_of_seed("41_dip_few_shot", "mini", 1)
 
 
 def test_rows_and_effects_stand_beside_the_recorded_ones(

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import t
 
-from synthbook.record.agreement import compare
+from synthbook.record.agreement import compare, unmade
 from synthbook.record.rows import Row, provenance
 
 PROVENANCE = provenance()
@@ -34,6 +35,16 @@ def test_equal_rows_agree_and_clocks_do_not_count() -> None:
     assert (agreement.rows, agreement.compared, agreement.equal) == (2, 1, 1)
     assert agreement.ok
     assert agreement.text == "2 rows, 1 on record for the same seed, 1 equal."
+
+
+def test_recorded_rows_that_a_whole_run_does_not_make_are_no_agreement() -> None:
+    made = [row(1.0), row(2.0, k=1)]
+    recorded = [row(9.0), row(2.0, k=2), row(3.0, name="relative_cost")]
+    assert unmade(made, recorded) == recorded[1:2]
+    agreement = replace(compare(made, made), unmade=1)
+    assert not agreement.ok
+    assert "2 equal; 1 recorded row that it did not make" in agreement.text
+    assert "; 3 recorded rows that it" in replace(agreement, unmade=3).text
 
 
 def test_a_run_that_is_like_another_seed_agrees() -> None:

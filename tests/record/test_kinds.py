@@ -50,11 +50,15 @@ def test_a_place_is_text_that_can_be_a_path() -> None:
         read(Place, "a\0b")
 
 
-def test_rows_go_to_a_file_or_to_none(tmp_path: Path) -> None:
+def test_rows_go_to_a_file_or_to_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(RowsFile, "") == ""
     assert read(RowsFile, str(tmp_path / "rows.jsonl")) == str(tmp_path / "rows.jsonl")
     with pytest.raises(ValidationError, match="cannot be written"):
         read(RowsFile, str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read(RowsFile, "~/rows.jsonl") == "~/rows.jsonl"
+    with pytest.raises(ValidationError, match="it is a folder"):
+        read(RowsFile, "~")
 
 
 @pytest.mark.parametrize(

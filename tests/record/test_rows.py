@@ -305,6 +305,15 @@ def test_merge_keeps_the_newest_sorted_and_is_stable(tmp_path):
     assert target.read_bytes() == first
 
 
+def test_a_merge_asks_which_rows_of_its_target_stay(tmp_path):
+    other, target = tmp_path / "1.jsonl", tmp_path / "t.jsonl"
+    append(other, [row(seed=1, value=1.0)])
+    assert merge([other], target, lambda r: True) == 0  # there is none yet
+    append(target, [row(seed=s, value=2.0, time="2025-06-01T00:00:00Z") for s in (0, 1, 2)])
+    assert merge([other], target, lambda r: r.seed == 2) == 3
+    assert [(r.seed, r.value) for r in read(target)] == [(1, 1.0), (2, 2.0)]
+
+
 def test_a_merge_that_fails_changes_nothing(tmp_path):
     append(tmp_path / "t.jsonl", [row()])
     with pytest.raises(InputError):
@@ -377,6 +386,14 @@ def test_a_run_shows_only_its_own_rows_and_the_parameter_rows_says_where(book, t
         assert run.frame()["value"].tolist() == [value]
     assert len(read(path)) == 2
     assert not (book / "_build").exists()
+
+
+def test_rows_below_the_home_folder_go_there(book, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    run_of(rows="~/mine.jsonl").add(**WHAT, value=1.0, seed=0)
+    assert len(read(tmp_path / "home/mine.jsonl")) == 1
+    assert not (tmp_path / "~").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from synthbook.claims.catalogue import claims_of, deciding_chapters
 from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.record.chapters import Chapter, convert, find
-from synthbook.store import atomic_write, root
+from synthbook.store import atomic_write, cache, root
 
 SAFE_PATH = "PYTHONSAFEPATH"  # asks Python to keep the working folder out of sys.path
 SIZE_LIMIT = 480_000  # bytes that an executed notebook may have
@@ -40,7 +40,9 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
     try:
         with atomic_write(output) as stream:
             nbformat.write(convert(chapter), stream)
-        with _safe_path(), _quiet_interrupt():
+        # No import from the working folder: there lie the reader's images, and a ``torch.py``
+        # beside them is none of ours.
+        with environment(SAFE_PATH, "1"), _quiet_interrupt():
             papermill.execute_notebook(
                 str(output), str(output), parameters=dict(values), kernel_name="python3",
                 progress_bar=bar,
@@ -49,12 +51,24 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
                 extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}"
+        return f"{error.ename}: {error.evalue}{_remedy(error.evalue)}"
     except DeadKernelError:
         return "its kernel died, perhaps for want of memory"
     except OSError as error:
         place = error.filename or output
         return f"'{place}' cannot be written ({error.strerror or error}); is the disk full?"
+    return ""
+
+
+def _remedy(said: str) -> str:
+    """Return what to do where the folder of what is kept cannot be made, "" of other faults.
+
+    `store.cached`, whose code is in every key, says so itself of all folders below that one.
+    """
+    home = cache()
+    lacking = [place for place in (home, *home.parents) if not os.path.exists(place)]
+    if lacking and repr(str(lacking[-1])) in said:
+        return f"; results are kept in {home}: set SYNTHBOOK_CACHE to another folder"
     return ""
 
 
@@ -78,20 +92,17 @@ def _quiet_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Have the kernels that are started import nothing from their working folder.
-
-    There lie the reader's images, and a ``torch.py`` beside them is none of ours.
-    """
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment for a block, as for the kernels that it starts."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ[SAFE_PATH]
+            del os.environ[name]
         else:
-            os.environ[SAFE_PATH] = before
+            os.environ[name] = before
 
 
 # ---- for the book --------------------------------------------------------------------------------
@@ -175,11 +186,10 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def faults(notebook: nbformat.NotebookNode) -> list[str]:
     """Return what must not be published: tracebacks, warnings, the machine's paths, sheer size."""
-    found = []
-    paths = re.compile("|".join(re.escape(p) for p in {str(root()), str(Path.home()), sys.prefix}))
+    found, paths = [], _places()
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
-            text = json.dumps(output)
+            text = json.dumps(output, ensure_ascii=False)
             if output.output_type == "error":
                 found.append(f"cell {number} raised {output.ename}: {output.evalue}")
             elif output.output_type == "stream" and output.name == "stderr":
@@ -190,3 +200,14 @@ def faults(notebook: nbformat.NotebookNode) -> list[str]:
     if size > SIZE_LIMIT:
         found.append(f"the notebook has {size:,} bytes, more than {SIZE_LIMIT:,}")
     return found
+
+
+def _places() -> re.Pattern[str]:
+    """Return the pattern of this machine's paths in an output as JSON; "/" is one everywhere.
+
+    A path begins where no other does, as in ``../book`` or an address: the letter before it may
+    only end an escape, "\\n", or a colour. It ends with a whole name.
+    """
+    places = {str(root()), str(Path.home()), sys.prefix} - {"/"}
+    names = "|".join(re.escape(json.dumps(p, ensure_ascii=False)[1:-1]) for p in places)
+    return re.compile(rf"(?:(?<![\w.])|(?<=\\[nrt])|(?<=[\d\[]m))(?:{names})(?![\w-])")

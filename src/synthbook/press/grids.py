@@ -16,6 +16,8 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,12 +30,12 @@ from synthbook.errors import InputError, did_you_mean
 from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.machine import say
-from synthbook.press.execute import code_cells, run
-from synthbook.record.agreement import Agreement, compare
+from synthbook.press.execute import code_cells, environment, run
+from synthbook.record.agreement import Agreement, compare, place_of, unmade
 from synthbook.record.chapters import convert, find, scale_values
 from synthbook.record.parameters import check_values
-from synthbook.record.rows import Row, check_times, merge, read, recorded_rows
-from synthbook.store import check_writable, root
+from synthbook.record.rows import Row, check_times, identity, latest, merge, read, recorded_rows
+from synthbook.store import check_writable, root, versions
 
 
 class Grid(BaseModel):
@@ -105,25 +107,32 @@ def estimate(chapter: str, scale: str, jobs: int = 1) -> str:
 
 
 def on_record(chapter: str, scale: str) -> dict[str, int]:
-    """Return cell -> number of its recorded rows, for the cells of a grid that have any.
+    """Return cell -> number of its recorded rows, for the cells of a grid that have any."""
+    made = makers(chapter, scale, recorded_rows(find(chapter).name, scale))
+    counts = Counter(name for names in made for name in names)
+    return {c.name: counts[c.name] for c in cells(chapter, scale) if counts[c.name]}
 
-    A row is of a cell whose parameters it was recorded with. Where a chapter has other parameters
+
+def makers(chapter: str, scale: str, rows: Iterable[Row]) -> list[list[str]]:
+    """Return for each row the names of the cells of a grid that made it, [] if that is not known.
+
+    A row is of the cell whose parameters it was recorded with. Where a cell has other parameters
     by now, it is of the cell with its seed, and its part, if these are all that the cells differ
     in.
     """
-    rows, every = recorded_rows(find(chapter).name, scale), cells(chapter, scale)
-    hashes = {check_values(chapter, cell.parameters, scale).hash: cell.name for cell in every}
-    counts = Counter(hashes.get(row.provenance.parameters) for row in rows)
-    axes = {*grid(chapter, scale).axes}
-    if not any(counts[name] for name in hashes.values()) and axes <= {"first_seed", "parts"}:
-        held = {seed: cells_of_seed(chapter, scale, seed) for seed in {row.seed for row in rows}}
-        counts = Counter(
-            cell.name
-            for row in rows
-            for cell in held[row.seed]
-            if "parts" not in axes or row.setting.get("part") in cell.parameters["parts"]
-        )
-    return {cell.name: counts[cell.name] for cell in every if counts[cell.name]}
+    every, axes = cells(chapter, scale), {*grid(chapter, scale).axes}
+    checked = {cell.name: check_values(chapter, cell.parameters, scale) for cell in every}
+    hashes = {values.hash: name for name, values in checked.items()}
+
+    def alike(row: Row) -> list[str]:
+        if not axes <= {"first_seed", "parts"}:
+            return []
+        own = [name for name, values in checked.items() if row.seed in values.seeds_list]
+        part = row.setting.get("part")
+        return [name for name in own if "parts" not in axes or part in checked[name].parts]
+
+    known = ((row, hashes.get(row.provenance.parameters)) for row in rows)
+    return [[name] if name else alike(row) for row, name in known]
 
 
 def _slug(value: Any) -> str:
@@ -134,13 +143,19 @@ def _slug(value: Any) -> str:
 def target(chapter: str, scale: str, cell: Cell) -> Path:
     """Return the file of a cell's rows, relative to the book's top folder.
 
-    Its name holds a hash of the parameters and of the code behind the experiment: a cell is run
-    anew when either changed.
+    Its name holds a hash of the parameters, of the code behind the experiment, of the versions of
+    packages, and of the cards of the models that come with the book: a cell is run anew when any
+    of these changed.
     """
-    home = find(chapter)
+    home, top = find(chapter), root()
     values = check_values(home.name, cell.parameters, scale)
-    key = key_hash({"parameters": values.hash, "code": _experiment(home.name)})
-    return Path("_build", "grid", scale, home.name, f"{cell.name}.{key}.jsonl")
+    cards = {
+        str(path.relative_to(top)): path.read_text(encoding="utf-8")
+        for path in top.glob("models/**/card.json")
+    }
+    key = {"parameters": values.hash, "code": _experiment(home.name)}
+    key |= {"versions": versions(), "cards": cards}
+    return Path("_build", "grid", scale, home.name, f"{cell.name}.{key_hash(key)}.jsonl")
 
 
 @cache
@@ -214,10 +229,9 @@ def results(
     not decided then. There are so many ``jobs`` at a time, and each run trains in so many
     ``workers`` (`studies.ahead`), where its chapter has that parameter.
 
-    A finished cell is not run again unless its parameters, or the code behind the experiment,
-    changed; after a kill the same call goes on where it was. Two calls for the same file wait for
-    each other. A dry run writes nothing. If a run fails, all others are tried before the program
-    ends.
+    A finished cell is not run again unless what its `target` depends on changed; after a kill the
+    same call goes on where it was. Two calls for the same file wait for each other. A dry run
+    writes nothing. If a run fails, all others are tried before the program ends.
     """
     check_jobs(jobs)
     name = find(chapter).name
@@ -261,15 +275,19 @@ def cell(chapter: str, scale: str, name: str, output: Path, workers: int = 1) ->
     """Run a cell of a grid; its rows appear as ``output`` when the run is whole.
 
     ``workers`` is as for `results`. Two calls for the same file, or one beside what a kill left
-    running, wait for each other, and the second finds it done. Each writes rows to a file of its
-    own.
+    running, wait for each other, and the second finds it done, or whole and not published yet.
+    Each writes rows to a file of its own.
     """
     (given,) = (cell for cell in cells(chapter, scale) if cell.name == name)
     with alone(output.with_suffix(".lock"), f"running {name} of {chapter} at {scale}") as lock:
         if sums.whole(output):
             return
-        for older in output.parent.glob(f"{output.stem}.*.part.jsonl"):
+        parts = {path.name: path for path in output.parent.glob(f"{output.stem}.*.part.jsonl")}
+        whole = parts.pop(_left_whole(output), None)
+        for older in parts.values():
             older.unlink()  # of runs that were killed
+        if whole:
+            return sums.publish(whole, output)
         part = output.with_suffix(f".{uuid.uuid4().hex[:8]}.part.jsonl")
         command = shlex.split(as_command(chapter, scale, given))[1:]
         command += ["-p", f"workers={workers}"] * (workers > 1)
@@ -284,6 +302,18 @@ def cell(chapter: str, scale: str, name: str, output: Path, workers: int = 1) ->
         sums.publish(part, output)
 
 
+def _left_whole(output: Path) -> str:
+    """Return the name of the rows that the last run of a cell wrote, "" if it did not end whole.
+
+    When whoever started it is killed, it runs on, and nobody gives its rows their name.
+    """
+    try:
+        record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+        return Path(record["parameters"]["rows"]).name if record["completed"] else ""
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
 def _last_word(path: Path) -> str:
     """Return what a cell's run ended with: the error that its log names, or the last line."""
     log = path.with_suffix(".log")
@@ -295,7 +325,9 @@ def _last_word(path: Path) -> str:
 def collect(chapter: str, scale: str, only: str = "") -> None:
     """Merge the rows of a grid's cells, or of some, into ``results/<scale>/<chapter>.jsonl``.
 
-    Rows of other grids (a GPU's, more seeds) stay; of two alike the newer one does.
+    What is on record stays (other cells, more seeds) but for the numbers that the cells measure:
+    theirs replace also newer ones, which code made that is no longer there. Only newer ones of
+    another machine, such as a GPU, stay, and that is told.
     """
     name = find(chapter).name
     path = root() / "results" / scale / f"{name}.jsonl"
@@ -306,9 +338,19 @@ def collect(chapter: str, scale: str, only: str = "") -> None:
                 f"'{file}' is missing, or not as it was written; make its rows anew: make results "
                 f"SCALE={scale} CHAPTER={name}"
             )
-    dropped = merge([*([path] if path.is_file() else []), *files], path)
-    older = f"; {dropped} older ones of the same numbers were dropped" if dropped else ""
-    print(f"the rows are in {path.relative_to(root())}{older}")
+    made = {identity(row): row for row in latest(row for file in files for row in read(file))}
+
+    def elsewhere(row: Row) -> bool:
+        """Return whether a row is newer than what the cells have of it, and of another machine."""
+        new = made[identity(row)]
+        newer = row.provenance.time > new.provenance.time
+        return newer and place_of(row) not in ("", place_of(new))
+
+    dropped = merge(files, path, lambda row: identity(row) not in made or elsewhere(row))
+    stay = sum(identity(row) in made and elsewhere(row) for row in read(path))
+    text = f"; {dropped} others of the same numbers were dropped" if dropped else ""
+    text += f"; {stay} of another machine, which are newer, stay" if stay else ""
+    print(f"the rows are in {path.relative_to(root())}{text}")
 
 
 def to_verify(chapter: str, scale: str, name: str = "") -> Cell:
@@ -328,20 +370,33 @@ def to_verify(chapter: str, scale: str, name: str = "") -> Cell:
     return every[name or next(iter(on_record(home.name, scale) or every))]
 
 
-def verify(chapter: str, scale: str, name: str = "") -> tuple[str, Agreement]:
+def verify(
+    chapter: str, scale: str, name: str = "", *, afresh: bool = False
+) -> tuple[str, Agreement]:
     """Run a recorded cell again; return its name, and how far its rows agree with the recorded.
 
-    ``name`` and errors are as for `to_verify`; a run that fails is an InputError too.
+    Those that were recorded with its parameters, and that it does not make, are counted too.
+    ``name`` and errors are as for `to_verify`, ``afresh`` is as for `rows_anew`; a run that fails
+    is an InputError too.
     """
     cell = to_verify(chapter, scale, name)
     recorded = recorded_rows(find(chapter).name, scale)
-    return cell.name, compare(rows_anew(chapter, scale, cell), recorded)
+    parameters = check_values(chapter, cell.parameters, scale).hash
+    rows = rows_anew(chapter, scale, cell, afresh=afresh)
+    lacks = unmade(rows, (row for row in recorded if row.provenance.parameters == parameters))
+    return cell.name, replace(compare(rows, recorded), unmade=len(lacks))
 
 
-def rows_anew(chapter: str, scale: str, cell: Cell) -> list[Row]:
-    """Return the rows of a cell that is run now; nothing of the run is kept."""
+def rows_anew(chapter: str, scale: str, cell: Cell, *, afresh: bool = False) -> list[Row]:
+    """Return the rows of a cell that is run now; nothing of the run is kept.
+
+    What the cache holds is taken from there; ``afresh`` all of it is made anew, but not the
+    models, which are no part of the cache.
+    """
     home = find(chapter)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        if afresh:
+            stack.enter_context(environment("SYNTHBOOK_CACHE", str(Path(folder, "cache"))))
         rows = Path(folder, "rows.jsonl")
         values = {**scale_values(home.name, scale), **cell.parameters, "rows": str(rows)}
         if fault := run(home, values, Path(folder, "out.ipynb"), bar=sys.stderr.isatty()):

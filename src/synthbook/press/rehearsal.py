@@ -18,6 +18,8 @@ def value_of(text: str, kind: str) -> Any:
     """Return the value that a text on the command line means for a parameter of a type."""
     if kind == "str" and not text.startswith(("'", '"')):
         return text  # a folder may be called 2024, or 2024-13-45
+    if kind == "list[str]" and not text.startswith(("[", "'", '"')):
+        return text  # to YAML "photos #2" is "photos", and "steps: 500" no text
     try:
         value = read_yaml(text) if text else ""
         if kind == "float" and isinstance(value, str) and value.isascii():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -47,9 +48,19 @@ def find(name: str, scale: str, seed: int | None = None) -> Evidence:
         known = ", ".join(map(str, seeds))
         raise InputError(f"seed = {seed} of '{name}' is not on record at {scale}; it has {known}")
     rows = {name: [x for x in lines if x.row.seed == seed] for name, lines in held.items()}
-    chapters = sorted({line.row.chapter for lines in rows.values() for line in lines})
-    cells = [(c, cell) for c in chapters for cell in grids.cells_of_seed(c, scale, seed)]
-    return Evidence(claim, verdict, seed, rows, cells)
+    return Evidence(claim, verdict, seed, rows, _cells(rows, scale, seed))
+
+
+def _cells(rows: Mapping[str, list[Line]], scale: str, seed: int) -> list[tuple[str, grids.Cell]]:
+    """Return (chapter, cell) of the cells that made rows of a seed; all of it if one is unknown."""
+    found = []
+    every = [line.row for lines in rows.values() for line in lines]
+    for chapter in sorted({row.chapter for row in every}):
+        cells = grids.cells_of_seed(chapter, scale, seed)
+        made = grids.makers(chapter, scale, [row for row in every if row.chapter == chapter])
+        names = {name for names in made for name in names}
+        found += [(chapter, c) for c in cells if c.name in names or not all(made)]
+    return found
 
 
 def before(found: Evidence) -> str:
@@ -64,6 +75,9 @@ def before(found: Evidence) -> str:
     lines += _table(found, {})
     lines.append("They are made by:")
     lines += [f"    {grids.as_command(c, verdict.scale, cell)}" for c, cell in found.cells]
+    runs = Counter(chapter for chapter, _ in found.cells)
+    times = [grids.grid(c, verdict.scale).time(count) for c, count in runs.items()]
+    lines.append(f"That takes {' and '.join(times)}.")
     return "\n".join(lines)
 
 

@@ -51,6 +51,7 @@ class Agreement:
             processor or on a GPU.
         rounded: relative differences of what no seed changes, which a GPU's rounding explains.
         unmeasured: rows that differ where a single seed is on record.
+        unmade: recorded rows of the same run, clocks aside, that it did not make (`unmade`).
     """
 
     rows: int
@@ -62,11 +63,12 @@ class Agreement:
     moved: str = ""
     rounded: tuple[float, ...] = ()
     unmeasured: int = 0
+    unmade: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether another processor explains the differences: few lie outside."""
-        return self.outside <= OUTSIDE * self.compared
+        """Whether another processor explains the differences: few lie outside, and none lacks."""
+        return self.outside <= OUTSIDE * self.compared and not self.unmade
 
     @property
     def text(self) -> str:
@@ -74,6 +76,8 @@ class Agreement:
         if not self.compared:
             return f"{self.rows} rows, none of them on record for these seeds and settings."
         text = f"{self.rows} rows, {self.compared} on record for the same seed, {self.equal} equal"
+        if self.unmade:
+            text += f"; {self.unmade} recorded row{'s' * (self.unmade > 1)} that it did not make"
         if self.equal < self.compared:
             times = f"{self.largest:.1f} standard deviations between two seeds"
             if math.isinf(self.largest):
@@ -111,7 +115,7 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
         seeds = known[_any_seed(row)]
         if row.seed not in seeds:
             continue
-        before, there, here = seeds[row.seed].value, _place(seeds[row.seed]), _place(row)
+        before, there, here = seeds[row.seed].value, place_of(seeds[row.seed]), place_of(row)
         compared += 1
         equal += row.value == before
         if row.value != before and there and here not in ("", there):
@@ -136,11 +140,20 @@ def compare(rows: Iterable[Row], recorded: Iterable[Row]) -> Agreement:
     return Agreement(len(rows), compared, equal, largest, worst, outside, moved, *differ)
 
 
+def unmade(rows: Iterable[Row], recorded: Iterable[Row]) -> list[Row]:
+    """Return the recorded rows of a whole run, clocks aside, that are not among its ``rows`` now.
+
+    The run yields them no more, or calls them otherwise: what is on record of them is stale.
+    """
+    made = {identity(row) for row in rows}
+    return [row for row in recorded if row.metric not in CLOCKS and identity(row) not in made]
+
+
 def _on_gpu(row: Row) -> bool:
     return row.provenance.device.startswith("cuda")
 
 
-def _place(row: Row) -> str:
+def place_of(row: Row) -> str:
     """Return what made a row: a GPU as its device says, else the processor, "" if not known."""
     source = row.provenance
     return source.device if _on_gpu(row) else source.processor

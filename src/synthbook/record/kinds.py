@@ -52,7 +52,7 @@ def _rows_file(path: str) -> str:
     if path:
         from synthbook.record.rows import check_rows_file  # which itself needs parameters
 
-        check_rows_file(path)
+        check_rows_file(path_of(path))
     return path
 
 

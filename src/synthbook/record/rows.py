@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from synthbook.locks import alone
 from synthbook.machine import processor
 from synthbook.record.chapters import scale_of
 from synthbook.settings import STRICT
-from synthbook.store import atomic_write, check_writable, commit, root, versions
+from synthbook.store import atomic_write, check_writable, commit, path_of, root, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,11 +252,14 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     return table
 
 
-def merge(paths: Sequence[str | Path], target: str | Path) -> int:
+def merge(
+    paths: Sequence[str | Path], target: str | Path, keep: Callable[[Row], bool] | None = None
+) -> int:
     """Write the newest row of each identity in ``paths`` to ``target``, sorted.
 
-    ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too.
-    Returns how many rows were dropped, because a newer one measures the same.
+    ``target`` is replaced in one step; to keep what it holds, name it among ``paths`` too, or give
+    ``keep``, which is asked of each of its rows. Returns how many rows were dropped, because
+    another measures the same.
 
     Raises:
         InputError: if rows are dated ahead (`check_times`): which is newer cannot be told.
@@ -264,14 +267,16 @@ def merge(paths: Sequence[str | Path], target: str | Path) -> int:
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target):
+        own = read(target) if keep and target.is_file() else []
+        check_times(own, target)
         held = []
         for path in paths:
             held += read(path)
             check_times(held, path)
-        rows = latest(held)
+        rows = latest([*filter(keep, own), *held])
         with atomic_write(target, "wb") as stream:
             stream.write(_lines(rows))
-    return len(held) - len(rows)
+    return len(own) + len(held) - len(rows)
 
 
 def check_times(rows: Iterable[Row], path: str | Path) -> None:
@@ -344,7 +349,7 @@ class Run:
         """Start a run; its rows go to the parameter ``rows``, a path, else to ``_build/rows``."""
         self.chapter, self.parameters = parameters.chapter, parameters
         default = root() / "_build" / "rows" / f"{self.chapter}.jsonl"
-        self.path = Path(parameters.get("rows") or default)
+        self.path = path_of(parameters.get("rows") or default)
         check_rows_file(self.path)
         self.scale = scale_of(self.chapter, parameters)
         self._rows: dict[tuple[str | int, ...], Row] = {}
