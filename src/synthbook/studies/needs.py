@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from synthbook import machine
 from synthbook.data import Summary
 from synthbook.errors import InputError
-from synthbook.generate.cards import cards
+from synthbook.generate.cards import cards, places
 from synthbook.machine import check_memory
 from synthbook.recognize.backbones import BUNDLED, check_backbone
 
@@ -140,19 +141,28 @@ def check_kept(
     Raises:
         InputError: if none that is kept can be the one that is asked for.
     """
-    known = [card for _, card in cards() if _fits(card, p, summary)]
+    known = [(folder, card) for folder, card in cards() if _fits(card, p, summary)]
     said = {}
     for family in families:
-        of_number: dict[int, Mapping[str, Any]] = {}
-        for card in known:
-            if card["family"] == family:
-                of_number.setdefault(card["seed"], card)  # the first is the one that is found
+        of_number: dict[int, tuple[Path, Mapping[str, Any]]] = {}
+        for folder, card in known:
+            if card["family"] == family:  # the first is the one that is found
+                of_number.setdefault(card["seed"], (folder, card))
         for missing in (number for number in numbers if number not in of_number):
             raise not_kept(family, missing, p)
-        names = ", ".join(of_number[number]["name"] for number in numbers)
-        count = of_number[numbers[0]]["data"]["images"]
-        said[family] = f"{names}, trained on {count:,} images"
+        names = ", ".join(of_number[number][1]["name"] for number in numbers)
+        count = of_number[numbers[0]][1]["data"]["images"]
+        how = dict.fromkeys(_how_trained(*of_number[number]) for number in numbers)
+        said[family] = f"{names}, trained on {count:,} images{' and'.join(how)}"
     return said
+
+
+def _how_trained(folder: Path, card: Mapping[str, Any]) -> str:
+    """Return how long and how large a model was trained, "" for one that comes with the book."""
+    if folder.parent == places()[0] or "budget" not in card:
+        return ""
+    channels = str(card["recipe"]["channels"]).strip("[]")
+    return f" for {card['budget']['minutes']:g} minutes at most ({channels} channels)"
 
 
 def _fits(card: Mapping[str, Any], p: Mapping[str, Any], summary: Summary) -> bool:
