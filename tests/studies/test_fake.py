@@ -347,6 +347,9 @@ def test_chapter_33_probes_each_encoder_and_random_weights() -> None:
     by_model = {(row["method"], row["on"]): row["value"] for row in probes}
     for method in ("random weights", "real", "clone"):
         assert by_model[method, "mean"] == by_model[method, "digits"] > 20  # of ten digits
+    study.p = check_values("33_transfer", {"transfer_sets": ["digits"]})  # a part of mini's
+    told = {row["on"] for row in study.rows(*study.jobs[0]) if row["test"] == "transfer"}
+    assert told == {"digits"}
     with pytest.raises(InputError, match="no transfer set is called 'digit'"):
         fake.check_transfer(check_values("33_transfer", {"transfer_sets": ["digit"]}))
 

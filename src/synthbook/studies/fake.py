@@ -350,7 +350,8 @@ class Transfers(Sizes):
         for name, given in self.sets.items():
             told = probe(encode, given.train, given.test, metric=given.metric, **how)
             values[name] = told.measures[given.metric]
-        values[MEAN] = mean_of(values)
+        if self.p.whole("transfer_sets"):  # its rows do not say over which sets
+            values[MEAN] = mean_of(values)
         for name, value in values.items():
             yield {**about, "test": TRANSFER, "on": name, "metric": "probe_accuracy",
                    "value": value}  # fmt: skip
