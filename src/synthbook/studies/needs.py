@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,33 @@ def _fits(card: Mapping[str, Any], p: Mapping[str, Any], summary: Summary) -> bo
         same
         and (p.get("image_size") or summary.side) in (0, learned["image_size"])
         and summary.counts.get("train") in (None, learned["images"])
+    )
+
+
+def check_kept_of_few(families: Sequence[str], p: Mapping[str, Any], summary: Summary) -> None:
+    """Raise InputError if a seed's models of ``p["shots"]`` images a class cannot be there.
+
+    Of these, model number s is seed s's. It goes by what else than pixels stands on the cards.
+    """
+    count = p["shots"] * summary.num_classes
+    there = {
+        (card["family"], card["seed"])
+        for _, card in cards()
+        if card["data"]["images"] == count
+        and (not summary.classes or [*card["classes"]] == [*summary.classes])
+    }
+    first = p.get("first_seed", 0)
+    for seed, family in product(range(first, first + p.get("seeds", 1)), families):
+        if (family, seed) not in there:
+            raise not_kept_of_few(family, seed, count, p)
+
+
+def not_kept_of_few(family: str, seed: int, count: int, p: Mapping[str, Any]) -> InputError:
+    """Return the error for a model of few images that is not kept."""
+    return InputError(
+        f"no {family} model number {seed} of these {count} images of '{p['data']}' is kept; the "
+        f"book has those of {BOOK} with shots = 10 (make models): set that, or leave same_images "
+        "out"
     )
 
 
