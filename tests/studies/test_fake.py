@@ -171,6 +171,7 @@ def test_columns_show_classes_and_white_where_there_are_too_few() -> None:
         ({"other_tests": ["v2=./nowhere"]}, "'./nowhere' is no folder"),
         ({"view_settings": ["global_sise: 8"]}, "did you mean 'global_size'"),
         ({"training_settings": ["updates: 5"]}, "updates is a parameter of its own"),
+        ({"parts": ["crops"]}, "lacks prompts, whose photographs and clones the controls are"),
         ({"measured": 10, "neighbours": 50}, "measured = 10 of 1114 test images are too few"),
     ],
 )
