@@ -209,6 +209,8 @@ def test_means_have_their_intervals_as_error_bars(axes):
     assert np.ptp(second[:, 1]) == 0
     figures.means_and_intervals(axes, [10], [[4.0]])
     assert not axes.containers[1].lines[2]
+    figures.means_and_intervals(axes, [], [])
+    assert len(axes.containers) == 2
 
 
 def test_an_interval_in_words():

@@ -101,6 +101,24 @@ def test_every_scale_is_its_own_under_any_free_values(book):
         assert scale(book, **scale_values("90_tiny", name)) == name
 
 
+@pytest.mark.parametrize(
+    ("chapter", "values", "at", "scale"),
+    [
+        ("41", {"priors": ["supervised", "self-supervised"]}, "mini", "mini"),
+        ("41", {"priors": []}, "paper", "paper"),
+        ("41", {"priors": ["supervised=timm:vgg16.tv_in1k"]}, "mini", "custom"),
+        ("41", {"priors": ["supervised=timm:vgg16.tv_in1k"]}, "paper", "paper"),
+        ("41", {"priors": ["supervised"]}, "paper", "custom"),
+        ("43", {"study_priors": ["own"]}, "paper", "paper"),
+        ("43", {"study_priors": ["own", "supervised=timm:vgg16.tv_in1k"]}, "mini", "custom"),
+        ("44", {"priors": ["places=timm:resnet50=mine"]}, "mini", "custom"),
+    ],
+)
+def test_a_prior_with_another_network_is_of_no_scale(chapter, values, at, scale):
+    """Rows hold its name alone, and would pass for the recorded ones."""
+    assert check_values(chapter, values, at).scale == scale
+
+
 def test_a_chapter_that_is_not_in_the_book_has_only_custom_runs(book):
     assert scale_of("99_copy", check_values("90_tiny", {})) == "custom"
 

@@ -88,6 +88,22 @@ def test_a_list_is_whole_where_it_is_that_of_the_scale(given, whole):
     assert check_values("21_zero_shot", given).whole("real_counts") == whole
 
 
+@pytest.mark.parametrize(
+    ("targets", "scale", "holds"),
+    [
+        ([], "mini", True),
+        (["china"], "mini", True),  # one more, as its grid has more
+        (["china"], "small", False),
+        (["caltech101_original:Faces_easy"], "small", False),
+        (["caltech101_original:Faces_easy"], "paper", True),  # of no scale: image_size
+    ],
+)
+def test_a_list_holds_its_scales_where_nothing_of_that_is_left_out(targets, scale, holds):
+    usual = ["caltech3:Faces_easy"] if scale == "mini" else []
+    given = {"targets": usual + targets} | ({"image_size": 64} if scale == "paper" else {})
+    assert check_values("52_transfer_to_few_images", given, scale).holds("targets") == holds
+
+
 @pytest.mark.parametrize("name", ["__class__", "In", "Out", "_ih", "_1", "open", "__name__"])
 def test_names_of_the_kernel_that_papermill_gives_values_are_unknown_too(name):
     namespace = kernel_namespace(**{name: 5})

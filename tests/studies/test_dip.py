@@ -363,6 +363,9 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
         ({"target_images": 500}, "target_images = 500 and 'digits:3' has"),
         ({"stop_after": 3}, "measured every 2 steps"),
         ({"targets": ["chima"]}, "no target 'chima'"),
+        ({"priors": [], "parts": ["labels"]}, "priors is empty, and the part labels takes"),
+        ({"priors": [], "parts": ["methods", "alike"]}, "the part alike takes features"),
+        ({"architecture": "biggan", "parts": ["controls"]}, "the part controls .* give sngan, or"),
         ({"priors": [], "methods": ["BSA"], "real_source": "digit"}, "digits"),
     ],
 )

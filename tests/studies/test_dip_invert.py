@@ -351,6 +351,7 @@ def test_what_is_drawn_of_an_edit_depends_on_the_edit_alone(study) -> None:
         ({"noises": 1}, "noises = 1 and edited_images = 5; give 2 or more"),
         ({"photographs": "no_such_folder/"}, "no target 'no_such_folder/'"),
         ({"targets": ["digit"]}, "digits"),
+        ({"targets": ["digits", "mnist5k"], "photographs": "mine"}, "one data set .*=digits$"),
         ({"image_size": 9}, "image_size = 9"),
     ],
 )

@@ -249,7 +249,7 @@ def test_the_own_prior_has_learned_the_training_images_once(study, monkeypatch) 
 
 
 def test_a_data_set_may_have_a_bed_of_its_own(study) -> None:
-    texts = ["digits.finetune_steps=6", "digits.channels=8", "digits.measured=10"]
+    texts = ["digits.finetune_steps: 6", "digits.channels=8", "digits.measured:10"]
     made = study(target_settings=texts)
     (_, _, recipe, network, _), _ = made.arguments(*made.jobs[0])
     assert recipe.steps == 6
@@ -265,6 +265,7 @@ def test_a_data_set_may_have_a_bed_of_its_own(study) -> None:
         ({"targets": ["digitz"]}, "digitz"),
         ({"target_settings": ["digit.measured=9"]}, "no data set of this run; did you mean"),
         ({"target_settings": ["digits.latent=9"]}, "holds 'latent=9', and there is none such"),
+        ({"target_settings": ["measured=9"]}, "'' is no data set of this run; write TARGET.name"),
     ],
 )
 def test_what_chapter_43_cannot_run_is_refused(values, says, study) -> None:

@@ -171,6 +171,7 @@ def test_columns_show_classes_and_white_where_there_are_too_few() -> None:
         ({"other_tests": ["v2=./nowhere"]}, "'./nowhere' is no folder"),
         ({"view_settings": ["global_sise: 8"]}, "did you mean 'global_size'"),
         ({"training_settings": ["updates: 5"]}, "updates is a parameter of its own"),
+        ({"parts": ["crops"]}, "lacks prompts, whose photographs and clones the controls are"),
         ({"measured": 10, "neighbours": 50}, "measured = 10 of 1114 test images are too few"),
     ],
 )
@@ -347,6 +348,9 @@ def test_chapter_33_probes_each_encoder_and_random_weights() -> None:
     by_model = {(row["method"], row["on"]): row["value"] for row in probes}
     for method in ("random weights", "real", "clone"):
         assert by_model[method, "mean"] == by_model[method, "digits"] > 20  # of ten digits
+    study.p = check_values("33_transfer", {"transfer_sets": ["digits"]})  # a part of mini's
+    told = {row["on"] for row in study.rows(*study.jobs[0]) if row["test"] == "transfer"}
+    assert told == {"digits"}
     with pytest.raises(InputError, match="no transfer set is called 'digit'"):
         fake.check_transfer(check_values("33_transfer", {"transfer_sets": ["digit"]}))
 

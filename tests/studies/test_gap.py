@@ -208,7 +208,7 @@ def test_test_images_make_two_samples_large_enough(
         ("14_what_an_image_teaches", image_sources.check_what_an_image_teaches),
     ):
         for count, enough in ((least, True), (least - 1, False)):
-            train, test, path = numbered(30), numbered(count), tmp_path / f"{count}.npz"
+            train, test, path = numbered(60), numbered(count), tmp_path / f"{count}.npz"
             arrays = {"x_train": train.images, "x_test": test.images}
             np.savez(path, y_train=train.labels, y_test=test.labels, **arrays)
             values = {"shots": 1} if chapter[:2] == "14" else {}
@@ -218,6 +218,43 @@ def test_test_images_make_two_samples_large_enough(
             else:
                 with pytest.raises(InputError, match=f"give {least} at least"):
                     check(p)
+
+
+@pytest.mark.usefixtures("all_kept")
+@pytest.mark.parametrize(
+    ("chapter", "values", "message"),
+    [
+        ("11", {"measured": 10}, "measured = 10: halves of 10 images .* neighbours = 5; 12 would"),
+        ("11", {"measured": 40, "neighbours": 30}, "neighbours = 30; 62 would do"),
+        ("14", {"measured": 20, "neighbours": 30, "shots": 1}, "20 images .*; 31 would do"),
+        ("14", {"set_size": 100, "share": 0.05, "shots": 1}, "share = 0.05 of 10 images a class"),
+    ],
+)
+def test_what_is_measured_and_left_out_is_enough(chapter: str, values, message: str) -> None:
+    check = {
+        "11": image_sources.check_generators, "14": image_sources.check_what_an_image_teaches
+    }[chapter]  # fmt: skip
+    name = {"11": "11_generators", "14": "14_what_an_image_teaches"}[chapter]
+    with pytest.raises(InputError, match=message):
+        check(parameters(name, **values))
+    if chapter == "11":
+        check(parameters(name, **values | {"measured": 62}))
+    else:  # asked only where the part runs
+        check(parameters(name, **values, parts=["costs" if "share" in values else "adding"]))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"), [({"shots": 11}, "class"), ({"shots": 1, "share": 0.05}, "of 10 images")]
+)
+def test_the_smallest_class_is_enough_for_chapter_14_before_anything_is_made(
+    values, message: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(training_sets, "training_sets", None)
+    held = np.concatenate([np.arange(0, 60, 3), np.arange(1, 60, 3), np.arange(2, 30, 3)])
+    real = Splits(REAL.train.subset(np.sort(held)), REAL.val, REAL.test)
+    assert real.train.counts().tolist() == [20, 20, 10]
+    with pytest.raises(InputError, match=message):
+        teaching.WhatAnImageTeaches(parameters("14_what_an_image_teaches", **values), real, seed=0)
 
 
 def test_a_check_imports_no_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,17 @@ def test_a_folder_that_no_memory_holds_is_read_and_has_the_same_images(
     in_parts(tmp_path)
     p = check_values("31_prompts", {"image_size": 8})
     held, told = sets_of(p, str(tmp_path)), summary_of(p, str(tmp_path))
+    given.check_validated(p, str(tmp_path))
     monkeypatch.setattr(given, "held_in_memory", lambda *_: False)
     read, other = sets_of(p, str(tmp_path)), summary_of(p, str(tmp_path))
     assert isinstance(read.train, Deferred)
     np.testing.assert_array_equal(read.test.held().images, held.test.images)
     np.testing.assert_array_equal(read.test.labels, held.test.labels)
     assert read.val is read.test  # nothing is chosen on it
+    with pytest.raises(InputError, match=r"has no validation part.*; add a folder val, or else$"):
+        given.check_validated(p, str(tmp_path), ", or else")
+    shutil.copytree(tmp_path / "test", tmp_path / "val")
+    given.check_validated(p, str(tmp_path))
     assert other.classes == told.classes == ("a", "b")
     assert other.counts == {"train": 6, "test": 6}
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from synthbook.data import load
+from synthbook.errors import InputError
 from synthbook.gans.networks import create_generator
 from synthbook.measure.features import Extractor
-from synthbook.studies import models
+from synthbook.record.parameters import check_values
+from synthbook.studies import gap, models
 from synthbook.studies.models import Learned, linear_accuracy
 from synthbook.training import Budget
 
@@ -111,3 +115,36 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
     assert all((weight == 3).all() for weight in kept.parameters())
     assert made.card["training"]["steps"] == 3
     assert [point["probe"] for point in made.card["curve"]] == levels
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_kept_model_of_fewer_minutes_or_another_recipe_is_refused_before_any_training(
+    monkeypatch, tmp_path: Path, device: str
+) -> None:
+    real, trained = load("digits"), []
+    recipe = models.described(models._settings("gan", "book", 8, device))
+    card = {"name": "it-0", "budget": {"minutes": 5.0}, "curve": [{"minutes": 4.0}]}
+    card |= {"recipe": json.loads(json.dumps(recipe))}
+    found = {"gan": SimpleNamespace(folder=tmp_path / "models/it-0", card=card)}
+    monkeypatch.setattr(models.models, "find", lambda family, *_, **__: found.get(family))
+    monkeypatch.setattr(
+        models, "train", lambda family, *_, **__: trained.append(family) or found["gan"]
+    )
+
+    def made(**values) -> list[str]:
+        sources = ["real", "diffusion", "gan"]
+        p = check_values("11", {"data": "digits", "sources": sources, **values})
+        return list(gap.make_models(p, real))
+
+    assert made(minutes=0) == trained == []
+    remedy = f"delete {tmp_path}/models/it-0, set SYNTHBOOK_MODELS .*, or give minutes=0 to take it"
+    with pytest.raises(InputError, match=f"minutes = 30.*it-0 .*, in 5 minutes at most; {remedy}"):
+        made(minutes=30)
+    with pytest.raises(InputError, match=r"recipe = large: .* and by another recipe; delete"):
+        made(minutes=5, recipe="large")
+    monkeypatch.setattr(models, "places", lambda: (tmp_path / "models", tmp_path))
+    with pytest.raises(InputError, match="comes with the book"):
+        made(minutes=30)
+    assert trained == []  # also of the family that is not kept
+    assert len(made(minutes=5)) == 3
+    assert trained == ["diffusion", "gan"]

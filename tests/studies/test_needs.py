@@ -136,6 +136,21 @@ def test_kept_models_are_found_by_their_cards_before_anything_is_read(keep_model
             image_sources.check_data(p | other)
 
 
+def test_of_a_model_that_is_no_part_of_the_book_the_check_says_how_long_it_was_trained(
+    keep_models, monkeypatch
+):
+    train = data.load("digits", image_size=16).train
+    p = {"data": "digits", "image_size": 16, "data_root": "", "sources": ["real", "diffusion"]}
+    (model,) = keep_models(train, families=["diffusion"])
+    card = {**model.card, "budget": {"minutes": 2.5}}
+    monkeypatch.setattr(needs, "cards", lambda: [(model.folder, card)])
+    monkeypatch.setattr(needs, "places", lambda: (model.folder, model.folder.parent))
+    said = f"diffusion: {card['name']}, trained on {len(train)} images"
+    assert f"{said} for 2.5 minutes at most (8, 8 channels)" in str(image_sources.check_data(p))
+    monkeypatch.setattr(needs, "places", lambda: (model.folder.parent, None))
+    assert str(image_sources.check_data(p)).endswith(said)
+
+
 @pytest.mark.parametrize(
     ("p", "number", "command"),
     [

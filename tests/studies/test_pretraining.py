@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -269,6 +270,19 @@ def test_what_cannot_be_is_said_before_anything_is_made(
     with pytest.raises(InputError, match=says):
         pretraining.check_pretraining(check_values("23_pretraining", SMALL | given))
     assert not painter.made
+
+
+def test_test_photographs_choose_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(pretraining, "check_validated", lambda p, data, _: looked.append(data))
+    p = check_values("23_pretraining", SMALL)
+    pretraining.check_pretraining(p)
+    assert not looked
+    tasks = pretraining.task_recipes(p)
+    naming = dataclasses.replace(tasks.naming, rates=(0.01, 0.1))
+    monkeypatch.setattr(pretraining, "task_recipes", lambda _: tasks._replace(naming=naming))
+    pretraining.check_pretraining(p)
+    assert looked == [p.data]
 
 
 def test_unknown_names_are_told_of_the_label_spaces_that_images_are_asked_for() -> None:

@@ -108,6 +108,17 @@ def test_a_median_takes_two_targets_outside(trainings, rows_of, transfer) -> Non
     assert {row["dataset"] for row in rows} == {"china", "digits:3", "drawn"}
 
 
+def test_no_median_is_taken_over_other_targets_than_the_scales(
+    trainings, rows_of, transfer
+) -> None:
+    some = {"targets": ["caltech101_original:Faces_easy", "china", "flower"]}
+    p = check_values("52_transfer_to_few_images", some, "small")
+    study = transfer()
+    study.over_targets = prim.Transfer(p, "cpu").over_targets
+    assert not study.over_targets
+    assert "all outside" not in {row["dataset"] for row in rows_of(study)}
+
+
 def test_steps_to_95_percent_are_those_of_the_curve(trainings, rows_of, transfer) -> None:
     rows = rows_of(transfer(targets=["china"]))
     curves: dict[str, dict[int, float]] = {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from synthbook.data import Splits
+from synthbook.data import Splits, few_shot, load
 from synthbook.errors import InputError
+from synthbook.record.parameters import check_values
+from synthbook.studies.image_sources import SAME_IMAGES, check_what_an_image_teaches
 from synthbook.studies.real_guidance import (
     ALL_OURS,
     RealGuidance,
@@ -47,6 +49,27 @@ def test_parameters_of_chapter_16_that_do_not_fit_are_refused(p16: dict, values,
         check_real_guidance(p16 | values)
     unused = p16 | {"parts": ("methods",), "n_real": (2, 40), "methods": ("plain",)}
     check_real_guidance(unused)  # what a part needs is asked only where it runs
+
+
+def test_models_of_few_images_are_asked_for_before_anything_is_trained(
+    p16: dict, keep_models
+) -> None:
+    real = load("digits").train
+    keep_models(real)
+    asked = {"data": "digits", "set_size": 0, "shots": 2, "controls": [SAME_IMAGES]}
+    p14 = check_values("14", asked | {"parts": ["costs", "adding"]})
+    for check, p, other in (
+        (check_real_guidance, p16, {"parts": ("methods",)}),
+        (check_what_an_image_teaches, {**p14}, {"parts": ("costs",)}),
+    ):
+        check(p | other)
+        with pytest.raises(InputError, match=r"no diffusion model number 0 .*20 .*same_images out"):
+            check(p)
+    keep_models(few_shot(real, 2, seed=0))
+    check_real_guidance(p16)
+    check_what_an_image_teaches(p14)
+    with pytest.raises(InputError, match="no diffusion model number 1 of these 20 images"):
+        check_real_guidance(p16 | {"seeds": 2, "generators": 1})
 
 
 def test_rows_of_chapter_16(p16: dict, real: Splits, trained: list[dict], distinct) -> None:

@@ -221,6 +221,23 @@ def test_shares_are_nested_and_whole_at_one(study_of) -> None:
     assert reasons.per_class(0.1, len(train), 10) * 10 == len(study.share(0, "digits", 0.1))
 
 
+def test_a_share_that_the_smallest_class_cannot_fill_is_refused_before_any_training(
+    tmp_path: Path, study_of, checked
+) -> None:
+    rng, sets = np.random.default_rng(0), {}
+    for part, counts in (("train", (4, 16)), ("test", (4, 4))):
+        number = sum(counts)
+        sets[f"x_{part}"] = rng.integers(0, 256, (number, 16, 16, 3), dtype=np.uint8)
+        sets[f"y_{part}"] = np.repeat([0, 1], counts)
+    np.savez(tmp_path / "uneven.npz", **sets)
+    uneven = {"parts": ["shares"], "data": str(tmp_path / "uneven.npz"), "shares": [0.2, 0.9]}
+    reasons.check_reasons(checked(**uneven))
+    with pytest.raises(InputError, match="cannot be drawn"):
+        study_of(**uneven)
+    study_of(**uneven | {"shares": [0.2, 1.0]})
+    study_of(**uneven | {"parts": ["filters"]})
+
+
 def test_filters_are_compared_layer_by_layer(trainings, rows_of, study_of) -> None:
     rows = rows_of(study_of(parts=["filters"]))
     signed: dict[tuple[str, str], list[float]] = {}

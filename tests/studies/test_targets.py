@@ -9,8 +9,15 @@ from PIL import Image
 
 from synthbook.errors import InputError
 from synthbook.generate.primitives import Primitives, synthesize
-from synthbook.studies.targets import check_target, real_source, stream, target
+from synthbook.studies.targets import (
+    check_target,
+    labelled_source,
+    real_source,
+    stream,
+    target,
+)
 
+ALL = {"without": [], "image_size": 8}
 HOW = {"count": 20, "image_size": 16, "seed": 0}
 
 
@@ -59,6 +66,38 @@ def test_the_real_source_leaves_the_targets_classes_out() -> None:
     assert whole.channels == 3
     threes = {image.tobytes() for image in only.images}
     assert not threes & {image.tobytes() for image in fewer.images}
+
+
+def test_pictures_of_the_same_archive_are_left_out_under_any_of_its_names() -> None:
+    faces = "caltech3:Faces_easy"
+    few = target(faces, count=100, image_size=8, seed=0)
+    known = {image.tobytes() for image in (*few.train.images, *few.held_out.images)}
+    classes = {}
+    for name in ("caltech101", "caltech97"):
+        found = labelled_source(name, without=[faces], image_size=8)
+        whole = labelled_source(name, without=[], image_size=8)
+        assert not known & {image.tobytes() for image in found.images}
+        classes[name] = {*whole.classes} - {*found.classes}
+    assert classes == {"caltech101": {"Faces_easy"}, "caltech97": set()}
+    assert known & {image.tobytes() for image in real_source("caltech101", **ALL).images}
+
+
+def test_of_any_other_source_the_targets_own_images_are_left_out(tmp_path) -> None:
+    rng, pixels = np.random.default_rng(0), {}
+    for kind, number in (("a", 4), ("b", 3)):
+        (tmp_path / kind).mkdir()
+        for k in range(number):
+            pixels[kind, k] = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels[kind, k]).save(tmp_path / kind / f"{k}.png")
+    (tmp_path / "few").mkdir()
+    Image.fromarray(pixels["a", 1]).save(tmp_path / "few/x.png")
+    few = [str(tmp_path / "few"), str(tmp_path / "not there")]
+    held = {
+        image.tobytes() for image in real_source(str(tmp_path), without=few, image_size=8).images
+    }
+    assert held == {x.tobytes() for x in pixels.values()} - {pixels["a", 1].tobytes()}
+    with pytest.raises(InputError, match="is a target; choose another source"):
+        real_source(str(tmp_path / "b"), without=[str(tmp_path)], image_size=8)
 
 
 def test_a_stream_draws_what_the_synthesizer_draws() -> None:

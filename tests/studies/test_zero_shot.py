@@ -345,6 +345,32 @@ def test_what_cannot_be_is_said_before_anything_is_made(given: dict[str, Any], s
         zero_shot.check_zero_shot(check_values("21_zero_shot", given))
 
 
+def test_of_two_encoders_all_targets_are_asked_for_wherever_one_is_called_the_weaker() -> None:
+    two = {"encoders": ["web-clip-narrow", "web-clip"], "targets": ["caltech10", "data/nowhere"]}
+    p = check_values("21_zero_shot", two | {"parts": ["encoder"]})
+    with pytest.raises(InputError, match="data/nowhere"):
+        zero_shot.check_zero_shot(p)
+    for other in ({"parts": ["scratch"]}, {"encoders": ["web-clip"]}):
+        zero_shot.check_zero_shot(check_values("21_zero_shot", {**p.as_dict(), **other}))
+
+
+def test_validation_photographs_are_asked_for_where_they_judge(monkeypatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(zero_shot, "check_validated", lambda p, data: looked.append(data))
+    two = {"encoders": ["web-clip-narrow", "web-clip"], "targets": ["caltech10:sketch", "cifar10"]}
+    one = {**two, "encoders": ["web-clip"]}
+    monkeypatch.setattr(zero_shot, "described", lambda p, name: name)
+    for given, names in (
+        ({"parts": ["strategies"], **two}, ["caltech10", "cifar10"]),
+        ({"parts": ["strategies"], **one}, []),
+        ({"parts": ["faults"], **one}, ["caltech10"]),
+        ({"parts": ["scratch"], **two}, []),
+    ):
+        looked.clear()
+        zero_shot.check_zero_shot(check_values("21_zero_shot", given))
+        assert looked == names
+
+
 def test_more_photographs_than_there_are_and_unknown_encoders_are_refused(study: Any) -> None:
     with pytest.raises(InputError, match="which shots=1000 cannot be drawn from"):
         study(parts=["scratch"], real_counts=[1, 1000])

@@ -268,8 +268,11 @@ def means_and_intervals(
 ) -> None:
     """Draw a line of means over seeds with their intervals, where there is more than one seed.
 
-    ``groups`` holds the values at each point of ``x``; ``look`` is for ``Axes.errorbar``.
+    ``groups`` holds the values at each point of ``x``, none of which draws nothing; ``look`` is for
+    ``Axes.errorbar``.
     """
+    if not len(groups):
+        return
     mean, low, high = np.array([interval(values) for values in groups]).T
     reach = np.nan_to_num([mean - low, high - mean])
     ax.errorbar(x, mean, reach if reach.any() else None, elinewidth=1, **look)

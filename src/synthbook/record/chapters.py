@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +41,7 @@ FREE_NAMES = frozenset({
     "stylegan2_targets", "study_priors", "train_missing", "forms", "guidance_scales", "sizes",
     "transfer_sets", "encoders", "real_counts", "starts", "agnostic_sizes",
 })  # fmt: skip
+PRIORS = ("priors", "study_priors")  # of these rows have the name, and not the network
 
 CHECKS = re.compile(r"""\bparameters\(\s*["']([^"']+)["'],\s*globals\(\)""")
 """What a chapter's checking cell calls; the group is the chapter that it says it is."""
@@ -179,6 +181,7 @@ def scale_values(chapter: str, scale: str) -> dict[str, Any]:
 def scale_of(chapter: str, parameters: Parameters) -> str:
     """Return the first scale whose values, but for `FREE_NAMES`, are those of the run.
 
+    A prior ("NAME=NETWORK", or a name that stands for one) has the network of its name there.
     Where there is none, the chapter is not in the book, or a source of images is the reader's own,
     the run is ``custom``.
     """
@@ -195,9 +198,18 @@ def scale_of(chapter: str, parameters: Parameters) -> str:
     run = defining(parameters.as_dict())
     defaults = {field.name: field.default for field in declared(home.name)}
     for scale in home.scales:
-        if defining(defaults | scale_values(home.name, scale)) == run:
+        values = defaults | scale_values(home.name, scale)
+        usual = dict(_networks(values))
+        same = all(usual.get(name, "") == network for name, network in _networks(parameters))
+        if same and defining(values) == run:
             return scale
     return CUSTOM
+
+
+def _networks(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the name and network of each prior; "" where the name stands for one."""
+    entries = (str(entry) for parameter in PRIORS for entry in values.get(parameter, ()))
+    return [(name, network) for name, _, network in (entry.partition("=") for entry in entries)]
 
 
 def convert(chapter: Chapter) -> NotebookNode:

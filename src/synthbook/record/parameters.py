@@ -99,9 +99,16 @@ class Parameters(Mapping[str, Any]):
 
         What a row says over such a list without naming it, it says of the whole one.
         """
-        if (scale := self.scale) == CUSTOM:
-            return True
-        return set(self[name]) == set(check_values(self.chapter, {}, scale)[name])
+        return set(self[name]) == set(self._of_scale(name))
+
+    def holds(self, name: str) -> bool:
+        """Return whether a list has all that its scale's has, as a grid's may have more."""
+        return set(self[name]) >= set(self._of_scale(name))
+
+    def _of_scale(self, name: str) -> Any:
+        """Return the value that a parameter has in the run's scale; in none, its own."""
+        scale = self.scale
+        return self[name] if scale == CUSTOM else check_values(self.chapter, {}, scale)[name]
 
     def as_dict(self) -> dict[str, Any]:
         """Return name -> value, lists as lists, ready for JSON, YAML or papermill."""

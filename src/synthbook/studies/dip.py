@@ -30,6 +30,7 @@ from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distan
 from synthbook.measure.neighbours import nearest, pairwise, radii
 from synthbook.randomness import derive
 from synthbook.studies import few_images, frozen
+from synthbook.studies.dip_limited_models import MODULATED
 from synthbook.studies.dip_models import (
     CLUSTERS,
     FIRST,
@@ -78,6 +79,16 @@ def of_bed(p: Parameters, part: str) -> Any:
 
 def check_few_shot(p: Parameters) -> str:
     """Check what the parameters of chapter 41 mean together; return its images in words."""
+    if "controls" in p.parts and p.architecture not in MODULATED:
+        raise InputError(
+            f"architecture = {p.architecture} takes z in every block anyway, and the part controls "
+            "compares with and without that; give sngan, or leave the part out"
+        )
+    if not p.priors and (asked := [part for part in ("labels", "alike") if part in p.parts]):
+        raise InputError(
+            f"priors is empty, and the part {asked[0]} takes features of the first; give "
+            f"{FIRST}, or leave the part out"
+        )
     lines = []
     for part, compared in models(p).items():
         blocks = check_gan(of_bed(p, part))
@@ -206,7 +217,7 @@ class FewShot:
             network |= {"condition_size": vectors.shape[1]}
             return few, network, Asked(vectors, Interpolations(vectors).sample(count, seed))
         if model.labels in (NONE, "self-modulated"):
-            network |= {"name": "sngan_self_modulated"} if model.labels != NONE else {}
+            network |= {"name": MODULATED[network["name"]]} if model.labels != NONE else {}
             return few, network, Asked(None, [None] * count)
         train = instances(few.train)
         if model.labels != "instances":

@@ -72,6 +72,11 @@ EDIT_NAMES = {edit: edit for edit in EDITS} | {"none": "no edit"}  # as they sta
 def check_inversion(p: Parameters) -> str:
     """Check what the parameters of chapter 44 mean together; return its images in words."""
     check_gan(bed_of(p))
+    if p.photographs and len(p.targets) > 1:  # rows have the name of one of them
+        raise InputError(
+            f"photographs = '{p.photographs}' are inverted by generators of one data set and "
+            f"targets = {list(p.targets)}; give one, as in targets={p.targets[0]}"
+        )
     lines = []
     for data in p.targets:
         summary = check(data, data_root=p.data_root, image_size=p.image_size)

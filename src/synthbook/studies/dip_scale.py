@@ -116,11 +116,11 @@ def of_target(p: Parameters, name: str) -> SimpleNamespace:
 
     Nothing is augmented.
     """
-    pairs = [text.partition("=") for text in p.target_settings]
     texts = [
-        f"{left.rpartition('.')[2]}={value}" for left, _, value in pairs
-        if left.rpartition(".")[0].rstrip("/") == name.rstrip("/")
-    ]  # fmt: skip
+        setting
+        for target, setting in map(_of_one, p.target_settings)
+        if target.rstrip("/") == name.rstrip("/")
+    ]
     own = from_texts(OfTarget, texts, "target_settings")
     widths = {key: own.pop(key) for key in WIDTHS if key in own}
     network = [
@@ -130,11 +130,17 @@ def of_target(p: Parameters, name: str) -> SimpleNamespace:
     return SimpleNamespace(**{**p, "augment": "", **own, "network_settings": network})
 
 
+def _of_one(text: str) -> tuple[str, str]:
+    """Return target and setting of "TARGET.name=value"; a colon will do, as in other settings."""
+    found = re.fullmatch(r"(.*)\.(\w+)\s*[:=]\s*(.*)", text)
+    return (found[1], f"{found[2]}={found[3]}") if found else ("", text)
+
+
 def check_large_scale(p: Parameters) -> str:
     """Check what the parameters of chapter 43 mean together; return its images in words."""
     lines, every = [], {name for part in p.parts for name in targets(p, part)}
     for text in p.target_settings:
-        name = text.partition("=")[0].rpartition(".")[0]
+        name = _of_one(text)[0]
         if name not in every:
             raise InputError(
                 f"target_settings holds '{text}', and '{name}' is no data set of this run"

@@ -59,6 +59,11 @@ def described(p: Mapping[str, Any], summary: Summary) -> str:
 
 def check_prompts(p: Mapping[str, Any]) -> Summary:
     """Check what the parameters of chapter 31 mean together; return its data in words."""
+    if "prompts" not in p["parts"]:
+        raise InputError(
+            f"parts = {list(p['parts'])} lacks prompts, whose photographs and clones the controls "
+            "are compared with; add it"
+        )
     summary = check_clones(p, list(grid(p["forms"], p["guidance_scales"])))
     least, there = p["neighbours"] + 2, summary.counts["test"]
     if "val" not in summary.counts:  # then the control takes half of them (`Prompts.references`)
@@ -350,7 +355,8 @@ class Transfers(Sizes):
         for name, given in self.sets.items():
             told = probe(encode, given.train, given.test, metric=given.metric, **how)
             values[name] = told.measures[given.metric]
-        values[MEAN] = mean_of(values)
+        if self.p.whole("transfer_sets"):  # its rows do not say over which sets
+            values[MEAN] = mean_of(values)
         for name, value in values.items():
             yield {**about, "test": TRANSFER, "on": name, "metric": "probe_accuracy",
                    "value": value}  # fmt: skip

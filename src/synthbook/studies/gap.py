@@ -61,6 +61,9 @@ def make_models(p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> I
     """Train the models that are not kept yet, ``p["minutes"]`` each at most; yield a line each.
 
     With 0 minutes none is trained.
+
+    Raises:
+        InputError: if one is kept that was trained for fewer minutes, or by another recipe.
     """
     from synthbook.studies import models
     from synthbook.training import Budget
@@ -70,7 +73,11 @@ def make_models(p: Mapping[str, Any], real: Splits, *, device: str = "cpu") -> I
     learned, minutes = models.Learned.of(p["data"], real), p["minutes"]
     budget = Budget(minutes=minutes, measure_every=min(Budget.measure_every, minutes / 5))
     name = f"{_folder_name(p['data'])}-{real.train.fingerprint()[:6]}"
-    for number, family in product(numbers_of(p), trained_here(p)):
+    wanted = list(product(numbers_of(p), trained_here(p)))
+    for number, family in wanted:
+        how = {"seed": number, "minutes": minutes, "recipe": p["recipe"]}
+        models.check_taken(family, learned, **how)
+    for number, family in wanted:
         how = {"seed": number, "budget": budget, "recipe": p["recipe"], "device": device}
         card = models.train(family, learned, name=f"{name}-{family}", **how).card
         yield (

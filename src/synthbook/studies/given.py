@@ -255,6 +255,19 @@ def sets_of(p: Any, data: str) -> Splits | Parts:
     return load(data, data_root=p.data_root, image_size=p.image_size)
 
 
+def check_validated(p: Mapping[str, Any], data: str, remedy: str = "") -> None:
+    """Raise InputError if the validation part of a data set would be its test (`sets_of`)."""
+    folder = Path(data).expanduser()
+    places = layout(folder) if folder.is_dir() and p["image_size"] else {}
+    if "train" not in places or "val" in places:
+        return
+    if not held_in_memory(sum(map(len, files_of(places["train"]).values())), p["image_size"], 3):
+        raise InputError(
+            f"'{data}' has no validation part, and nothing is chosen on its test; add a folder "
+            f"val{remedy}"
+        )
+
+
 class Parts(NamedTuple):
     """The parts of a set whose images are read when they are asked for."""
 

@@ -116,13 +116,23 @@ def check_sources(p: Mapping[str, Any]) -> Summary:
 
 
 def check_generators(p: Mapping[str, Any]) -> Summary:
-    """Return what the data are; two samples of test images have ``neighbours`` each."""
+    """Return what the data are; two samples of test images have ``neighbours`` each.
+
+    So have the samples of ``measured`` training images: chapter 11 compares halves of them.
+    """
     summary = check_sources(p)
     count, least = summary.counts["test"], 2 * max(FOLDS, p["neighbours"] + 1)
     if count < least:
         raise InputError(
             f"{count} test images are too few to measure in two halves, the images to compare with"
             f" and their control, with neighbours = {p['neighbours']}; give {least} at least"
+        )
+    halves, least = ("halves of ", p["neighbours"] + 1) if "extractor" in p else ("", least // 2)
+    held, needed = min(training_images(p, summary), p["measured"]), least * (1 + bool(halves))
+    if held < needed and "costs" in p.get("parts", ("costs",)):
+        raise InputError(
+            f"measured = {p['measured']}: {halves}{held} images are too few to compare with "
+            f"neighbours = {p['neighbours']}; {needed} would do, or fewer neighbours"
         )
     if "extractor" in p:
         needs.check_extractor(p)
@@ -132,8 +142,20 @@ def check_generators(p: Mapping[str, Any]) -> Summary:
 def check_what_an_image_teaches(p: Mapping[str, Any]) -> Summary:
     """Return what the data are; each source has ``shots`` images a class and a generator."""
     summary = check_generators(p)
-    check_shots(p, summary, shots=p["shots"])
+    count = check_shots(p, summary, shots=p["shots"])
+    check_share(p, count // summary.num_classes)
+    if SAME_IMAGES in p["controls"] and "adding" in p["parts"]:
+        needs.check_kept_of_few(trained_here(p), p, summary)
     return summary
+
+
+def check_share(p: Mapping[str, Any], each: int) -> None:
+    """Raise InputError if a share of ``each`` images a class is to be left out, and is none."""
+    if "adding" in p["parts"] and int(p["share"] * each + 1e-9) < 1:
+        raise InputError(
+            f"share = {p['share']:g} of {each} images a class is no image; give a larger share or "
+            "set_size"
+        )
 
 
 def check_shots(p: Mapping[str, Any], summary: Summary, **shots: int) -> int:

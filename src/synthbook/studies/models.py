@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import platform
 import shutil
 import time
@@ -110,6 +111,40 @@ def train(
         return _trained(family, learned, samples=samples or {1.0: JUDGED}, **how)
 
 
+def check_taken(family: str, learned: Learned, *, seed: int, minutes: float, recipe: str) -> None:
+    """Raise InputError if the model that `train` would find had fewer minutes, or another recipe.
+
+    Models are found by their images alone. A recipe is the same on a CPU and on a GPU.
+    """
+    asked = learned.asked
+    if (found := models.find(family, asked.fingerprint(), asked.classes, seed=seed)) is None:
+        return
+    had = found.card.get("budget", {}).get("minutes", 0.0)
+    same = any(
+        json.loads(json.dumps(described(_settings(family, recipe, learned.own.image_size, device))))
+        == found.card["recipe"]
+        for device in ("cpu", "cuda")
+    )
+    if same and had >= minutes:
+        return
+    remedy = f"delete {found.folder}, set SYNTHBOOK_MODELS to another folder, or "
+    if found.folder.parent == places()[0]:
+        remedy = "it comes with the book; "
+    raise InputError(
+        f"minutes = {minutes:g}, recipe = {recipe}: {found.card['name']} learned these images "
+        f"before, in {had:g} minutes at most{'' if same else ' and by another recipe'}; {remedy}"
+        "give minutes=0 to take it"
+    )
+
+
+def _settings(family: str, recipe: str, image_size: int, device: str) -> Any:
+    """Return the recipe of a family by its name, as it is on a device."""
+    settings = RECIPE_OF[family](recipe, image_size)
+    if recipe == "book" and torch.device(device).type == "cuda":
+        return replace(settings, **ON_A_GPU[family])
+    return settings
+
+
 def _trained(
     family: str, learned: Learned, *, name: str, seed: int, budget: Budget, recipe: str,
     device: str, samples: Mapping[float, int],
@@ -117,9 +152,7 @@ def _trained(
     """Train the model ``name`` of a family, and keep it; see `train`."""
     place = places()[1]
     fingerprints = [learned.own.fingerprint(), learned.asked.fingerprint()]
-    settings = RECIPE_OF[family](recipe, learned.own.image_size)
-    if recipe == "book" and torch.device(device).type == "cuda":
-        settings = replace(settings, **ON_A_GPU[family])
+    settings = _settings(family, recipe, learned.own.image_size, device)
     measure = measuring(family, learned, settings, seed=seed, device=device)
     watch = Watch(budget, measure, device)
     shares = learned.own.counts() / len(learned.own)

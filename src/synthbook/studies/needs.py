@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from synthbook import machine
 from synthbook.data import Summary
 from synthbook.errors import InputError
-from synthbook.generate.cards import cards
+from synthbook.generate.cards import cards, places
 from synthbook.machine import check_memory
 from synthbook.recognize.backbones import BUNDLED, check_backbone
 
@@ -140,19 +142,28 @@ def check_kept(
     Raises:
         InputError: if none that is kept can be the one that is asked for.
     """
-    known = [card for _, card in cards() if _fits(card, p, summary)]
+    known = [(folder, card) for folder, card in cards() if _fits(card, p, summary)]
     said = {}
     for family in families:
-        of_number: dict[int, Mapping[str, Any]] = {}
-        for card in known:
-            if card["family"] == family:
-                of_number.setdefault(card["seed"], card)  # the first is the one that is found
+        of_number: dict[int, tuple[Path, Mapping[str, Any]]] = {}
+        for folder, card in known:
+            if card["family"] == family:  # the first is the one that is found
+                of_number.setdefault(card["seed"], (folder, card))
         for missing in (number for number in numbers if number not in of_number):
             raise not_kept(family, missing, p)
-        names = ", ".join(of_number[number]["name"] for number in numbers)
-        count = of_number[numbers[0]]["data"]["images"]
-        said[family] = f"{names}, trained on {count:,} images"
+        names = ", ".join(of_number[number][1]["name"] for number in numbers)
+        count = of_number[numbers[0]][1]["data"]["images"]
+        how = dict.fromkeys(_how_trained(*of_number[number]) for number in numbers)
+        said[family] = f"{names}, trained on {count:,} images{' and'.join(how)}"
     return said
+
+
+def _how_trained(folder: Path, card: Mapping[str, Any]) -> str:
+    """Return how long and how large a model was trained, "" for one that comes with the book."""
+    if folder.parent == places()[0] or "budget" not in card:
+        return ""
+    channels = str(card["recipe"]["channels"]).strip("[]")
+    return f" for {card['budget']['minutes']:g} minutes at most ({channels} channels)"
 
 
 def _fits(card: Mapping[str, Any], p: Mapping[str, Any], summary: Summary) -> bool:
@@ -164,6 +175,33 @@ def _fits(card: Mapping[str, Any], p: Mapping[str, Any], summary: Summary) -> bo
         same
         and (p.get("image_size") or summary.side) in (0, learned["image_size"])
         and summary.counts.get("train") in (None, learned["images"])
+    )
+
+
+def check_kept_of_few(families: Sequence[str], p: Mapping[str, Any], summary: Summary) -> None:
+    """Raise InputError if a seed's models of ``p["shots"]`` images a class cannot be there.
+
+    Of these, model number s is seed s's. It goes by what else than pixels stands on the cards.
+    """
+    count = p["shots"] * summary.num_classes
+    there = {
+        (card["family"], card["seed"])
+        for _, card in cards()
+        if card["data"]["images"] == count
+        and (not summary.classes or [*card["classes"]] == [*summary.classes])
+    }
+    first = p.get("first_seed", 0)
+    for seed, family in product(range(first, first + p.get("seeds", 1)), families):
+        if (family, seed) not in there:
+            raise not_kept_of_few(family, seed, count, p)
+
+
+def not_kept_of_few(family: str, seed: int, count: int, p: Mapping[str, Any]) -> InputError:
+    """Return the error for a model of few images that is not kept."""
+    return InputError(
+        f"no {family} model number {seed} of these {count} images of '{p['data']}' is kept; the "
+        f"book has those of {BOOK} with shots = 10 (make models): set that, or leave same_images "
+        "out"
     )
 
 

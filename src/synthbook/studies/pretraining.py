@@ -35,7 +35,14 @@ from synthbook.recognize.pretrain import PretrainRecipe, SupervisedRecipe, made
 from synthbook.settings import from_texts, source_paths
 from synthbook.studies import needs, tasks, web
 from synthbook.studies.clones_by_name import Images, made_of, some
-from synthbook.studies.given import check_model, sets_of, summary_of, unread, words_of
+from synthbook.studies.given import (
+    check_model,
+    check_validated,
+    sets_of,
+    summary_of,
+    unread,
+    words_of,
+)
 from synthbook.studies.ready import NONE, REAL, SYNTHETIC, generator_of
 from synthbook.studies.rows import Rows
 
@@ -192,7 +199,9 @@ def check_pretraining(p: Mapping[str, Any]) -> str:
         raise InputError(
             f"scene_counts = {p['scene_counts']}; give two, scenes to learn and to test"
         )
-    task_recipes(p)
+    rates = task_recipes(p).naming.rates if any(NAMING in TASKS[x] for x in p["parts"]) else ()
+    if len(rates) > 1:
+        check_validated(p, p["data"], ", or give one of rates in finetune_settings")
     if {REAL, BOTH} & {*p["starts"]} and {METHODS[part] for part in p["parts"]} - {*weights}:
         _real_source(p, summary.side, summary.channels)
     asked = {start.space for part in p["parts"] for start in starts_of(p, part)} & {*spaces}

@@ -280,6 +280,7 @@ class Transfer(FewImages):
         self.recipes = recipes(p, p.image_size)
         self.alone = {name.rstrip("/") for name in p.single_object}
         self.targets = list(p.targets)
+        self.over_targets = p.holds("targets")  # else they are others than recorded rows mean
         self.jobs = list(product(p.seeds_list, self.targets, self.models))
 
     def learned_before(self, seed: int, model: str) -> Path | None:
@@ -347,7 +348,7 @@ class Transfer(FewImages):
 
     def _over_targets(self, seed: int) -> Rows:
         outside = [name for name in self.targets if self.domain(name) == "outside"]
-        if len(outside) < 2:
+        if len(outside) < 2 or not self.over_targets:
             return
         gains = [self._gains(seed, name) for name in outside]
         for model, (method, source) in list(self.models.items())[1:]:

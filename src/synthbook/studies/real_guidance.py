@@ -75,6 +75,8 @@ def check_real_guidance(p: Mapping[str, Any]) -> object:
         )
     if any(GUIDE in METHODS[name].needs for name in p["methods"]):
         needs.check_guide(p)
+    if SAME_IMAGES in p["parts"]:
+        needs.check_kept_of_few(trained_here(p), p, summary)
     method_settings(p)
     return summary
 

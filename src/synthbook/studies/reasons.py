@@ -160,6 +160,9 @@ class Reasons(FewImages):
             return Labelled(train, at_most(held_out, 2 * wanted), network)
 
         self.sets = {data: labelled(data) for data in [p.data, *p.more_data]}
+        parts = [share for share in p.shares if share < 1] if "shares" in p.parts else []
+        for data, share in ((data, share) for data in self.sets for share in parts):
+            self.share(0, data, share)  # are there so many of each class?
         self.biggan_evaluate_every = p.biggan_evaluate_every
         self.biggan_stopped = 0 < p.stop_after < max(p.share_steps or [p.biggan_finetune_steps])
         self.biggan_recipes = {

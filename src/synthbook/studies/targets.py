@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,8 @@ from synthbook.randomness import derive, numpy_generator
 
 WINDOW = 128  # pixels of a photograph's side that a crop shows
 LARGE = 64  # pixels: above, images are drawn on the device that trains on them
+# Data sets of the same pictures, under the same names of classes.
+ARCHIVE = {"caltech3", "caltech97", "caltech101", "caltech101_original", "caltech10_fine"}
 SPARE = 400  # images of a target besides those to learn from, at most
 
 
@@ -71,16 +74,15 @@ def real_source(
     """Return the real images that a GAN is pretrained on, without labels, as RGB.
 
     ``text`` is a data set's name, "data:class", or a folder. Classes that a target in ``without``
-    names ("data:class") are left out of the data set.
+    names ("data:class") are left out of the data set, and of another one of the same pictures
+    (`ARCHIVE`). Of any other source the images are left out that are a target's, byte for byte.
     """
     if ":" in text or Path(text).expanduser().is_dir():
-        return _unlabelled(_pool(text, image_size, data_root), text.rstrip("/"))
-    pool = _everything(text, image_size, data_root)
-    taken = {one.partition(":")[2] for one in without if one.partition(":")[0] == text}
-    kept = [name for name in pool.classes if name not in taken]
-    if not kept:
-        raise InputError(f"every class of '{text}' is a target; choose another source")
-    return _unlabelled(pool.of_classes(kept).images, text)
+        found = _unlabelled(_pool(text, image_size, data_root), text.rstrip("/"))
+    else:
+        found = _everything(text, image_size, data_root)
+    kept = _without(found, text, without, image_size, data_root)
+    return _unlabelled(kept.images, found.name)
 
 
 def labelled_source(
@@ -94,12 +96,34 @@ def labelled_source(
     flat = folder.is_dir() and not any(one.is_dir() for one in folder.iterdir())
     if ":" in text or flat:
         return real_source(text, without=without, image_size=image_size, data_root=data_root)
-    pool = _everything(text, image_size, data_root)
-    taken = {one.partition(":")[2] for one in without if one.partition(":")[0] == text}
-    kept = [name for name in pool.classes if name not in taken]
+    found = _everything(text, image_size, data_root)
+    return _without(found, text, without, image_size, data_root)
+
+
+def _without(
+    source: ImageSet, text: str, without: Sequence[str], image_size: int, data_root: str
+) -> ImageSet:
+    """Return a source without the targets' classes, or their images (see `real_source`)."""
+    taken: set[str] = set()
+    images: set[bytes] = set()
+    for one in without:
+        data, colon, kind = one.partition(":")
+        if colon and (data == text or {data, text} <= ARCHIVE):
+            taken.add(kind)
+        elif one not in PHOTOGRAPHS:
+            with suppress(InputError):  # of a name that is no target, and has no images here
+                pool = _pool(one, image_size, data_root)
+                images |= {image.tobytes() for image in _unlabelled(pool, one).images}
+    others = np.array([not images or image.tobytes() not in images for image in source.images])
+    if not others.all():
+        source = source.subset(others)
+        taken |= {
+            name for name, left in zip(source.classes, source.counts(), strict=True) if not left
+        }
+    kept = [name for name in source.classes if name not in taken]
     if not kept:
         raise InputError(f"every class of '{text}' is a target; choose another source")
-    return pool.of_classes(kept)
+    return source.of_classes(kept)
 
 
 def check_target(

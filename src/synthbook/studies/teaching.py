@@ -15,6 +15,7 @@ from synthbook.studies.image_sources import (
     FOLDS,
     SAME_IMAGES,
     UNFILTERED,
+    check_share,
     families_of,
     trained_here,
 )
@@ -62,14 +63,15 @@ class WhatAnImageTeaches:
     def __init__(
         self, p: Mapping[str, Any], real: Splits, *, seed: int, device: str = "cpu"
     ) -> None:
-        """Make the sets, and train a classifier on each."""
-        from synthbook.studies.training_sets import network_of, training_sets
+        """See that classes are large enough; make the sets, and train a classifier on each."""
+        from synthbook.studies.training_sets import equal_a_class, network_of, training_sets
 
         self.p, self.real, self.how = p, real, {"seed": seed, "device": device}
         self.network, self.families = network_of(p), families_of(p)
         self.read = self.network.reading(device)
-        self.sets = training_sets(real, p, **self.how)
         self.few = few_shot(real.train, p["shots"], seed=seed)  # a part of those of the set
+        check_share(p, equal_a_class(real.train, p["set_size"], seed=seed).counts().min())
+        self.sets = training_sets(real, p, **self.how)
         self.models = {name: self._trained_on(images.train) for name, images in self.sets.items()}
         self.losses = self._losses(self.sets, self.models)
 

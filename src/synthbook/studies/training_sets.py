@@ -14,7 +14,6 @@ import numpy as np
 from safetensors.torch import load_model, save_model
 
 from synthbook.data import ImageSet, Splits, few_shot
-from synthbook.errors import InputError
 from synthbook.generate import models, own
 from synthbook.generate.banks import Bank
 from synthbook.generate.clones import Sampler, class_shares, clone, filtered_clone
@@ -214,11 +213,7 @@ def clone_of_few(
     """
     model = _kept(family, few, seed, device)
     if model is None:
-        raise InputError(
-            f"no {family} model number {seed} of these {len(few)} images of '{p['data']}' is kept; "
-            "the book has those of caltech10 with shots = 10 (make models): set that, or leave "
-            "same_images out of controls"
-        )
+        raise needs.not_kept_of_few(family, seed, len(few), p)
     images = clone(Bank(model), few, count=count, seed=derive(seed, "clone of few", family))
     return ImageSet(images.images, images.labels, few.classes, family)
 

@@ -30,7 +30,7 @@ from synthbook.recognize.unfreezing import tune_live
 from synthbook.settings import from_texts
 from synthbook.studies import clones_by_name, needs, web
 from synthbook.studies.clones_by_name import CHUNK, JUDGED, Bed, Images, some
-from synthbook.studies.given import check_model
+from synthbook.studies.given import check_model, check_validated
 from synthbook.studies.ready import (
     BASIC,
     ENHANCED,
@@ -41,6 +41,7 @@ from synthbook.studies.ready import (
     Target,
     described,
     look_of,
+    split_look,
 )
 from synthbook.studies.rows import Rows
 
@@ -74,9 +75,15 @@ def recipe_of(p: Mapping[str, Any], images: int) -> TuningRecipe:
 def sets_asked(p: Mapping[str, Any]) -> list[str]:
     """Return the data sets of a run, each once."""
     parts = {"encoder": "encoder_target", "scratch": "scratch_target"}
-    asked = list(p["targets"]) if {"strategies", "faults"} & set(p["parts"]) else []
+    some = {"strategies", "faults"} & set(p["parts"]) or _judging(p)
+    asked = list(p["targets"]) if some else []
     asked += [p[name] for part, name in parts.items() if part in p["parts"]]
     return list(dict.fromkeys(asked))
+
+
+def _judging(p: Mapping[str, Any]) -> list[str]:
+    """Return the data sets whose validation photographs say which of two encoders is weaker."""
+    return list(p["targets"]) if len(p["encoders"]) == 2 and {*p["parts"]} - {"scratch"} else []
 
 
 def check_zero_shot(p: Mapping[str, Any]) -> str:
@@ -86,6 +93,8 @@ def check_zero_shot(p: Mapping[str, Any]) -> str:
         InputError: that names what cannot be.
     """
     told = [described(p, name) for name in sets_asked(p)]
+    for name in [*_judging(p), *(p["targets"][:1] if "faults" in p["parts"] else ())]:
+        check_validated(p, split_look(name)[0])
     check_guidance(p["guidance_scale"])
     check_model(p)
     templates_of(p["template"])
