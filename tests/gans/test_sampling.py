@@ -8,7 +8,7 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import load, save
-from synthbook.gans.sampling import sample, set_standing_statistics
+from synthbook.gans.sampling import BATCH, even_parts, sample, set_standing_statistics
 
 
 @pytest.fixture
@@ -38,6 +38,25 @@ def test_standing_statistics_are_those_of_the_generators_images(made):
     norm = generator.norm
     assert ((norm.running_mean - mean).abs() < 0.15 * var.sqrt() + 1e-3).all()
     torch.testing.assert_close(norm.running_var, var, rtol=0.2, atol=1e-3)
+
+
+def test_no_image_weighs_more_than_others_where_the_last_batch_would_be_small(pair):
+    """With one image in a batch of its own, the mean over batches would be half that image's."""
+    for total in (1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH - 1):
+        parts = even_parts(total)
+        assert sum(parts) == total
+        assert max(parts) <= min(BATCH, min(parts) + 1)
+    assert even_parts(2 * BATCH) == [BATCH] * 2
+    assert even_parts(0) == []
+    generator, _ = pair("sngan")
+    found = []
+    for images in (BATCH, BATCH + 1):
+        set_standing_statistics(generator, lambda count, draw: None, seed=0, images=images)
+        norm = generator.norm
+        found.append((norm.running_mean.clone(), norm.running_var.clone()))
+    (mean, var), (other, another) = found
+    assert ((other - mean).abs() < 0.15 * var.sqrt() + 1e-3).all()
+    torch.testing.assert_close(another, var, rtol=0.2, atol=1e-3)
 
 
 def test_an_image_depends_on_its_own_stream_only(made):

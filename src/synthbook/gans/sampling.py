@@ -28,12 +28,20 @@ def set_standing_statistics(
     """
     device = next(generator.parameters()).device
     with taking_statistics(generator) as needed:
-        for k, start in enumerate(range(0, images if needed else 0, BATCH)):
-            count = min(BATCH, images - start)
+        for k, count in enumerate(even_parts(images) if needed else ()):
             draw = torch_generator(seed, "standing statistics", k)
             condition = conditions(count, draw)
             latents = torch.randn(count, generator.config.latent, generator=draw)
             generator(latents.to(device), condition)
+
+
+def even_parts(total: int) -> list[int]:
+    """Return the sizes of as few batches as hold at most ``BATCH`` each, as equal as can be.
+
+    In a mean over batches (`taking_statistics`) no image then weighs much more than another.
+    """
+    count = -(-total // BATCH)
+    return [total // count + (k < total % count) for k in range(count)]
 
 
 @contextmanager
