@@ -8,7 +8,13 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import load, save
-from synthbook.gans.sampling import BATCH, even_parts, sample, set_standing_statistics
+from synthbook.gans.sampling import (
+    BATCH,
+    embedded_classes,
+    even_parts,
+    sample,
+    set_standing_statistics,
+)
 
 
 @pytest.fixture
@@ -94,6 +100,18 @@ def test_embedded_conditions_make_the_images_of_the_conditions(name, pair):
     for given in (embedded, each):
         made = sample(generator, given, seed=0, embedded=True, batch_size=3)
         assert np.abs(made.astype(int) - images).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["sngan", "stylegan2", "stylegan2_mlp"])
+def test_embedded_classes_make_the_images_of_the_classes(name, pair):
+    generator, _ = pair(name, num_classes=3)
+    rows = embedded_classes(generator)
+    assert name == "stylegan2_mlp" or torch.equal(rows, generator.embed.weight)
+    images = sample(generator, [2, 0, 1], seed=0)
+    made = sample(generator, rows[[2, 0, 1]], seed=0, embedded=True)
+    assert np.abs(made.astype(int) - images).max() <= 1
+    with pytest.raises(InputError, match="no layer that embeds its condition"):
+        embedded_classes(pair(name)[0])
 
 
 @pytest.mark.parametrize(

@@ -350,6 +350,18 @@ def test_walks_begin_and_end_at_training_images_conditions(study) -> None:
         assert np.array_equal(there, back[::-1])
 
 
+def test_stylegan2_is_asked_and_walked_between_its_embeddings(study, asked) -> None:
+    """Its G_emb is no single layer whose weights would be the embeddings."""
+    made = study(parts=["stylegan2"])
+    jobs = [job for job in made.jobs if job[3].between and job[3].prior == "none"]
+    assert [job[3].method for job in jobs] == ["FreezeD", "DiffAugment"]
+    for job in jobs:
+        assert made.samples(*job, 3, between=True).shape == (3, 8, 8, 3)
+        there, back = made.walk(*job, (0, 5), 3), made.walk(*job, (5, 0), 3)
+        assert np.array_equal(there, back[::-1])
+        assert not np.array_equal(there[0], there[2])
+
+
 def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
     made = study()
     train = made.images(*made.jobs[0]).train.images
@@ -362,6 +374,7 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
         ({"frozen_blocks": 9}, "frozen_blocks = 9 and the discriminator of methods has"),
         ({"target_images": 500}, "target_images = 500 and 'digits:3' has"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"architecture": "stylegan2"}, "architecture = 'stylegan2'"),
         ({"targets": ["chima"]}, "no target 'chima'"),
         ({"priors": [], "methods": ["BSA"], "real_source": "digit"}, "digits"),
     ],

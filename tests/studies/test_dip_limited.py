@@ -302,6 +302,7 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curves(study) -> N
         ({"parts": ["scores"], "methods": ["DiffAugment"]}, "add one of scratch, or leave scores"),
         ({"shares": [0.001]}, "less than two"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"architecture": "stylegan2"}, "architecture = 'stylegan2'"),
         ({"share_steps": 1}, "1 share_steps"),
         ({"share_network_settings": ["chanels=4"]}, "share_network_settings holds 'chanels=4'"),
         ({"architecture": "biggan",

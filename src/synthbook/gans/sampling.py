@@ -132,6 +132,14 @@ def embedding_size(generator: nn.Module) -> int:
 
 
 @torch.no_grad()
+def embedded_classes(generator: nn.Module) -> Tensor:
+    """Return what G_emb makes of each class, [num_classes, E]; InputError if there is none."""
+    embedding_size(generator)  # there is a G_emb
+    labels = torch.arange(generator.config.num_classes, device=next(generator.parameters()).device)
+    return generator.embed(labels)
+
+
+@torch.no_grad()
 def mean_embedding(generator: nn.Module) -> Tensor:
     """Return the mean of G_emb over classes, or G_emb at a condition vector of zeros: [1, E].
 
@@ -141,8 +149,7 @@ def mean_embedding(generator: nn.Module) -> Tensor:
     if generator.embed is None:
         return like.new_zeros(1, 0)
     if config.num_classes:
-        labels = torch.arange(config.num_classes, device=like.device)
-        return generator.embed(labels).mean(0, keepdim=True)
+        return embedded_classes(generator).mean(0, keepdim=True)
     return generator.embed(like.new_zeros(1, config.condition_size))
 
 

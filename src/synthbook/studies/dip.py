@@ -23,7 +23,7 @@ from synthbook.gans.baselines.labels import instances, logo
 from synthbook.gans.invert import walk
 from synthbook.gans.prior import Interpolations, Prior, prior
 from synthbook.gans.recipes import Training
-from synthbook.gans.sampling import sample
+from synthbook.gans.sampling import embedded_classes, sample
 from synthbook.measure import features
 from synthbook.measure.copying import LEAST, data_copying, replayed
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
@@ -276,7 +276,7 @@ class FewShot:
             vectors = self.prior(seed, part, name, model).vectors
             return sample(generator, Interpolations(vectors).sample(count, seed + 1), **how)
         if between and model.between:
-            found = Interpolations(generator.embed.weight.detach().cpu()).sample(count, seed + 1)
+            found = Interpolations(embedded_classes(generator).cpu()).sample(count, seed + 1)
             return sample(generator, found, embedded=True, **how)
         labels = self.given(seed, part, name, model)[0].train.labels
         return sample(generator, [int(labels[k % len(labels)]) for k in range(count)], **how)
@@ -295,7 +295,7 @@ class FewShot:
         if model.prior != NONE:
             vectors = self.prior(seed, part, name, model).vectors
             return walk(generator, vectors[ends[0]], vectors[ends[1]], **how)
-        rows = generator.embed.weight.detach()
+        rows = embedded_classes(generator)
         return walk(generator, rows[ends[0]], rows[ends[1]], embedded=True, **how)
 
     def beside(self, images: np.ndarray, among: np.ndarray) -> np.ndarray:
