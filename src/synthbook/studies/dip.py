@@ -21,6 +21,7 @@ from synthbook.errors import InputError
 from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.baselines.labels import instances, logo
 from synthbook.gans.invert import walk
+from synthbook.gans.perceptual import check_maps
 from synthbook.gans.prior import Interpolations, Prior, prior
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import embedded_classes, sample
@@ -91,6 +92,8 @@ def check_few_shot(p: Parameters) -> str:
         why = "amounts" if part == "amount" else "target_images"
         if any(model.chosen == "alike" for model in compared):
             count, why = 2 * count, "twice target_images, for the part alike,"
+        if any(model.method in WITHOUT for model in compared):
+            check_maps(p.perceptual)
         if not compared:
             raise InputError(f"parts holds {part}, which compares nothing; give it methods")
         how = {"data_root": p.data_root, "count": count, "why": why}
