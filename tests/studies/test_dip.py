@@ -374,6 +374,7 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
         ({"frozen_blocks": 9}, "frozen_blocks = 9 and the discriminator of methods has"),
         ({"target_images": 500}, "target_images = 500 and 'digits:3' has"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"stop_after": 2, "training_settings": ["flip=true"]}, "schedule is 'linear'"),
         ({"architecture": "stylegan2"}, "architecture = 'stylegan2'"),
         ({"targets": ["chima"]}, "no target 'chima'"),
         ({"priors": [], "methods": ["BSA"], "real_source": "digit"}, "digits"),
@@ -382,6 +383,17 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
 def test_what_chapter_41_cannot_run_is_refused(values, says, study) -> None:
     with pytest.raises(InputError, match=says):
         study(**values)
+
+
+def test_missing_weights_of_the_distance_are_named_before_work(
+    study, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert check_values(CHAPTER, {}, "paper").perceptual == "vgg16"
+    for methods in (["GLANN"], ["BSA"]):
+        with pytest.raises(InputError, match="no weights of VGG16"):
+            study(methods=methods, perceptual="vgg16")
+    study(methods=["scratch"], perceptual="vgg16")
 
 
 def test_a_method_is_trained_as_no_other(study, monkeypatch) -> None:
