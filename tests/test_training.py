@@ -215,6 +215,15 @@ def _trained(steps: int, folder: Path | None = None, stop: int = 0) -> torch.Ten
     return network.weight.detach().clone()
 
 
+def test_a_checkpoint_of_a_gpu_goes_on_where_that_gpu_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:7")
+        _trained(6, tmp_path, stop=4)
+    assert torch.equal(_trained(6, tmp_path), _trained(6))
+
+
 @pytest.mark.parametrize("file", ["network.safetensors", "optimizers.pt", "run.json", "sums.json"])
 @pytest.mark.parametrize("harm", ["flipped", "cut", "missing"])
 def test_a_broken_checkpoint_is_named_and_left_out(

@@ -249,7 +249,8 @@ def load_checkpoint(
             )
     for name, module in modules.items():
         module.load_state_dict(load_file(newest / f"{name}.safetensors"))
-    state = torch.load(newest / "optimizers.pt", weights_only=True)
+    # `load_state_dict` brings states to where the weights are, also on another device than theirs.
+    state = torch.load(newest / "optimizers.pt", weights_only=True, map_location="cpu")
     for name, optimizer in optimizers.items():
         optimizer.load_state_dict(state[name])
     return int(newest.name.removeprefix("step-"))

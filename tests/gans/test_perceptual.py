@@ -12,6 +12,7 @@ from synthbook.gans.perceptual import (
     VGG_LAYERS,
     Perceptual,
     VGGMaps,
+    check_maps,
     distance,
     layers_of,
     network_maps,
@@ -71,6 +72,18 @@ def test_nothing_in_it_is_trained_and_images_get_a_gradient(lite0):
     assert nearer < loss
 
 
+def test_large_images_are_seen_whole():
+    """Each pixel has a gradient; up to twice the size plain bilinear does that, and stays."""
+    seen = []
+    perceptual = Perceptual(lambda x: seen.append(x) or [x], size=16)
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    perceptual(image)[-1].square().sum().backward()
+    assert (image.grad != 0).all()
+    small = torch.rand(1, 3, 32, 32)
+    perceptual(small)
+    assert torch.equal(seen[-1], (interpolate(small, size=16, mode="bilinear") + 1) / 2)
+
+
 def test_vgg16_gives_the_last_relu_of_each_size():
     whole = make_layers(cfgs["D"])
     state = {f"features.{name}": value for name, value in whole.state_dict().items()}
@@ -91,5 +104,8 @@ def test_missing_weights_and_other_names_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(InputError, match=r"no weights of VGG16 at .*vgg16-397923af\.pth"):
         network_maps("vgg16")
+    with pytest.raises(InputError, match=r"no weights of VGG16"):
+        check_maps("vgg16")
+    check_maps("efficientnet_lite0")
     with pytest.raises(InputError, match="did you mean 'vgg16'"):
         network_maps("vgg19")

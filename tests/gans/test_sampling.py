@@ -8,7 +8,13 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.gans.networks import load, save
-from synthbook.gans.sampling import sample, set_standing_statistics
+from synthbook.gans.sampling import (
+    BATCH,
+    embedded_classes,
+    even_parts,
+    sample,
+    set_standing_statistics,
+)
 
 
 @pytest.fixture
@@ -38,6 +44,25 @@ def test_standing_statistics_are_those_of_the_generators_images(made):
     norm = generator.norm
     assert ((norm.running_mean - mean).abs() < 0.15 * var.sqrt() + 1e-3).all()
     torch.testing.assert_close(norm.running_var, var, rtol=0.2, atol=1e-3)
+
+
+def test_no_image_weighs_more_than_others_where_the_last_batch_would_be_small(pair):
+    """With one image in a batch of its own, the mean over batches would be half that image's."""
+    for total in (1, BATCH, BATCH + 1, 2 * BATCH, 3 * BATCH - 1):
+        parts = even_parts(total)
+        assert sum(parts) == total
+        assert max(parts) <= min(BATCH, min(parts) + 1)
+    assert even_parts(2 * BATCH) == [BATCH] * 2
+    assert even_parts(0) == []
+    generator, _ = pair("sngan")
+    found = []
+    for images in (BATCH, BATCH + 1):
+        set_standing_statistics(generator, lambda count, draw: None, seed=0, images=images)
+        norm = generator.norm
+        found.append((norm.running_mean.clone(), norm.running_var.clone()))
+    (mean, var), (other, another) = found
+    assert ((other - mean).abs() < 0.15 * var.sqrt() + 1e-3).all()
+    torch.testing.assert_close(another, var, rtol=0.2, atol=1e-3)
 
 
 def test_an_image_depends_on_its_own_stream_only(made):
@@ -75,6 +100,18 @@ def test_embedded_conditions_make_the_images_of_the_conditions(name, pair):
     for given in (embedded, each):
         made = sample(generator, given, seed=0, embedded=True, batch_size=3)
         assert np.abs(made.astype(int) - images).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["sngan", "stylegan2", "stylegan2_mlp"])
+def test_embedded_classes_make_the_images_of_the_classes(name, pair):
+    generator, _ = pair(name, num_classes=3)
+    rows = embedded_classes(generator)
+    assert name == "stylegan2_mlp" or torch.equal(rows, generator.embed.weight)
+    images = sample(generator, [2, 0, 1], seed=0)
+    made = sample(generator, rows[[2, 0, 1]], seed=0, embedded=True)
+    assert np.abs(made.astype(int) - images).max() <= 1
+    with pytest.raises(InputError, match="no layer that embeds its condition"):
+        embedded_classes(pair(name)[0])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
 from synthbook.gans.sampling import sample
 from synthbook.gans.train import Trained, train, train_gan
-from synthbook.training import TrainingError
+from synthbook.training import Budget, TrainingError, Watch
 
 NAMES = ("resnet", "sngan", "biggan", "stylegan2")
 CONDITIONS = {"sngan": {"condition_size": 3}, "biggan": {"num_classes": 2}}
@@ -265,6 +265,21 @@ def test_not_finite_names_the_step_and_keeps_the_last_good_checkpoint(
         train(generator, discriminator, noise(), PLAIN, seed=0, on_step=poison, **how)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
     assert equal(run("stylegan2", PLAIN, **how).generator, run("stylegan2", PLAIN).generator)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_last_step_is_looked_at_where_others_are_not(watched, monkeypatch, pair, run):
+    """As on a GPU, where a training without a folder would return networks that are not finite."""
+    monkeypatch.setitem(module.LOOK_EVERY, "cpu", 50)
+    steps = []
+    run("stylegan2", PLAIN, on_step=lambda step, _: steps.append(step))
+    assert steps == [4]
+    generator, discriminator = pair("stylegan2")
+    generator.constant.data.fill_(float("nan"))
+    budget = Budget(minutes=1e-9, measure_every=1e-9)
+    watch = Watch(budget, lambda _: {"accuracy": 0.0}, "cpu") if watched else None
+    with pytest.raises(TrainingError, match="loss is nan at step"):
+        train(generator, discriminator, noise(), PLAIN, seed=0, watch=watch)
 
 
 def test_global_random_state_is_left_alone(run):

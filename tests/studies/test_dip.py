@@ -350,6 +350,18 @@ def test_walks_begin_and_end_at_training_images_conditions(study) -> None:
         assert np.array_equal(there, back[::-1])
 
 
+def test_stylegan2_is_asked_and_walked_between_its_embeddings(study, asked) -> None:
+    """Its G_emb is no single layer whose weights would be the embeddings."""
+    made = study(parts=["stylegan2"])
+    jobs = [job for job in made.jobs if job[3].between and job[3].prior == "none"]
+    assert [job[3].method for job in jobs] == ["FreezeD", "DiffAugment"]
+    for job in jobs:
+        assert made.samples(*job, 3, between=True).shape == (3, 8, 8, 3)
+        there, back = made.walk(*job, (0, 5), 3), made.walk(*job, (5, 0), 3)
+        assert np.array_equal(there, back[::-1])
+        assert not np.array_equal(there[0], there[2])
+
+
 def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
     made = study()
     train = made.images(*made.jobs[0]).train.images
@@ -362,6 +374,8 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
         ({"frozen_blocks": 9}, "frozen_blocks = 9 and the discriminator of methods has"),
         ({"target_images": 500}, "target_images = 500 and 'digits:3' has"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"stop_after": 2, "training_settings": ["flip=true"]}, "schedule is 'linear'"),
+        ({"architecture": "stylegan2"}, "architecture = 'stylegan2'"),
         ({"targets": ["chima"]}, "no target 'chima'"),
         ({"priors": [], "parts": ["labels"]}, "priors is empty, and the part labels takes"),
         ({"priors": [], "parts": ["methods", "alike"]}, "the part alike takes features"),
@@ -372,6 +386,17 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
 def test_what_chapter_41_cannot_run_is_refused(values, says, study) -> None:
     with pytest.raises(InputError, match=says):
         study(**values)
+
+
+def test_missing_weights_of_the_distance_are_named_before_work(
+    study, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert check_values(CHAPTER, {}, "paper").perceptual == "vgg16"
+    for methods in (["GLANN"], ["BSA"]):
+        with pytest.raises(InputError, match="no weights of VGG16"):
+            study(methods=methods, perceptual="vgg16")
+    study(methods=["scratch"], perceptual="vgg16")
 
 
 def test_a_method_is_trained_as_no_other(study, monkeypatch) -> None:

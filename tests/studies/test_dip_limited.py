@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
-from synthbook.studies import dip_limited, few_images
-from synthbook.studies.mined import mined
+from synthbook.studies import dip_limited, few_images, mined
 from synthbook.studies.targets import target
 
 CHAPTER = "42_dip_limited_data"
@@ -302,6 +302,12 @@ def test_a_training_that_is_stopped_has_the_first_part_of_the_curves(study) -> N
         ({"parts": ["scores"], "methods": ["DiffAugment"]}, "add one of scratch, or leave scores"),
         ({"shares": [0.001]}, "less than two"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"stop_after": 2, "share_training_settings": ["batch_size=4"]},
+         "share_training_settings: schedule is 'linear'"),
+        ({"stop_after": 2, "parts": ["finetuning"], "methods": ["FreezeD"],
+          "method_settings": ["FreezeD.schedule=linear"]},
+         "method_settings of FreezeD: schedule is 'linear'"),
+        ({"architecture": "stylegan2"}, "architecture = 'stylegan2'"),
         ({"share_steps": 1}, "1 share_steps"),
         ({"share_network_settings": ["chanels=4"]}, "share_network_settings holds 'chanels=4'"),
         ({"architecture": "biggan",
@@ -321,18 +327,27 @@ def test_what_chapter_42_cannot_run_is_refused(values, says, study) -> None:
 # -- MineGAN ---------------------------------------------------------------------------------------
 
 
-def test_mining_is_judged_in_both_phases_and_the_best_is_kept(tmp_path) -> None:
+@pytest.fixture
+def dug(tmp_path):
+    """Return a function that mines for four steps and finetunes for two, and the target."""
     few = target("digits:3", count=12, image_size=8, seed=0)
     network = {"name": "sngan", "image_size": 8, "channels": 4, "discriminator_channels": 4}
     network |= {"latent": 4, "embedding": 5, "num_classes": 3}
-    save(create_generator(**network), tmp_path, create_discriminator(**network))
+    save(create_generator(**network), tmp_path / "pair", create_discriminator(**network))
     recipe = Training(steps=4, batch_size=4, standing_images=8)
-    how = {"first": tmp_path, "extractor": squares(), "generated": 8, "evaluate_every": 2}
+    how = {"first": tmp_path / "pair", "extractor": squares(), "generated": 8, "seed": 0}
+
+    def made(**more: Any) -> Any:
+        given = few.train, few.held_out, recipe, replace(recipe, steps=2)
+        return mined.mined(*given, evaluate_every=2, **how, **more)
+
+    return made, few
+
+
+def test_mining_is_judged_in_both_phases_and_the_best_is_kept(dug) -> None:
+    made, few = dug
     for choosing in ("held_out", "train"):
-        found = mined(
-            few.train, few.held_out, recipe, replace(recipe, steps=2), seed=0,
-            choosing=choosing, **how,
-        )  # fmt: skip
+        found = made(choosing=choosing)
         assert sorted(found.history) == [0, 2, 4, 6]
         step = found.chosen(choosing)
         best = found.generator("best")
@@ -340,3 +355,40 @@ def test_mining_is_judged_in_both_phases_and_the_best_is_kept(tmp_path) -> None:
         assert np.array_equal(found.images(step), images)
         distance = frechet_distance(squares()(few.held_out.images), squares()(images))
         assert found.history[step]["held_out"] == pytest.approx(distance, rel=1e-4)
+
+
+def test_mining_that_is_killed_goes_on_with_what_it_had_measured(
+    dug, monkeypatch, tmp_path
+) -> None:
+    """Neither the steps of a phase that is done, nor the best of all, are lost."""
+    made, look = dug[0], mined.asked_images
+
+    def measured(kill: int) -> list[int]:
+        """Let the measurement of this number fail; return a list of those that were begun."""
+        begun: list[int] = []
+
+        def images(*given: Any, **how: Any) -> np.ndarray:
+            begun.append(len(begun))
+            if len(begun) == kill:
+                raise KeyboardInterrupt
+            return look(*given, **how)
+
+        monkeypatch.setattr(mined, "asked_images", images)
+        return begun
+
+    def whole(folder: Path) -> tuple[Any, ...]:
+        monkeypatch.setenv("SYNTHBOOK_CACHE", str(folder))
+        found = made()
+        files = {path.name for path in found.folder.iterdir()}
+        best = sorted((found.folder / "best").iterdir())
+        return found.history, files, {path.name: path.read_bytes() for path in best}
+
+    measured(0)
+    expected = whole(tmp_path / "at once")
+    measured(5)  # the last one: steps 0, 2, 4 of mining, then 4 and 6
+    with pytest.raises(KeyboardInterrupt):
+        whole(tmp_path / "killed")
+    begun = measured(0)
+    assert whole(tmp_path / "killed") == expected
+    assert len(begun) == 2  # those of finetuning alone
+    assert "checkpoints" not in expected[1]

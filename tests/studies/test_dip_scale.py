@@ -262,6 +262,7 @@ def test_a_data_set_may_have_a_bed_of_its_own(study) -> None:
     [
         ({"centres": 5000}, "centres = 5,000 and 'digits' has"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"stop_after": 2, "training_settings": ["flip=true"]}, "schedule is 'linear'"),
         ({"targets": ["digitz"]}, "digitz"),
         ({"target_settings": ["digit.measured=9"]}, "no data set of this run; did you mean"),
         ({"target_settings": ["digits.latent=9"]}, "holds 'latent=9', and there is none such"),

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
+from synthbook.gans.baselines.bsa import BSARecipe
 from synthbook.gans.networks import load, load_discriminator, load_unaveraged
 from synthbook.gans.recipes import published
 from synthbook.gans.residual import CIFAR
@@ -231,6 +232,27 @@ def test_a_killed_finetuning_goes_on_to_the_same_result(few, monkeypatch, tmp_pa
     assert resumed.history == whole.history
     for which in ("best", "last"):
         assert _equal(*(_weights(one.generator(which)) for one in (resumed, whole)))
+
+
+def test_vgg16_sees_images_at_their_own_size_and_weighs_as_much_as_pixels(
+    conditional, few, monkeypatch
+) -> None:
+    """As in GLANN's public code; other networks have the size and weight of their own."""
+    asked: list[tuple[int, float]] = []
+
+    def caught(generator, images, perceptual, recipe, **how):
+        asked.append((perceptual.size, perceptual.weight))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(few_images, "network_maps", lambda name: lambda x: [x])
+    monkeypatch.setattr(few_images.bsa, "train_bsa", caught)
+    for name in ("efficientnet_lite0", "vgg16"):
+        with pytest.raises(KeyboardInterrupt):
+            few_images.fitted(
+                "BSA", few.train, few.held_out, BSARecipe(steps=2), None, first=conditional[1],
+                perceptual=name, extractor=PIXELS, generated=4, seed=0, device="cpu",
+            )  # fmt: skip
+    assert asked == [(64, 0.1), (16, 1.0)]
 
 
 def test_classes_are_judged_in_turn() -> None:

@@ -53,19 +53,22 @@ LARGE = [
         "vectors of 65,536 numbers would take",
     ),
     (
-        {"training_settings": ["batch_size=1000000"]},
+        {"training_settings": ["batch_size=1000000", "schedule=constant"]},
         "52 53",
         "a batch of 1,000,000 images of 32 pixels in a GAN",
     ),
     ({"generated": 10**6}, "52", "generated = 1,000,000 images of 32 pixels"),
     ({"biggan_network_settings": ["channels: 4096"]}, "53", "up to 4,096 channels"),
     (
-        {"biggan_training_settings": ["batch_size: 1000000"]},
+        {"biggan_training_settings": ["batch_size: 1000000", "schedule: constant"]},
         "53",
         "a batch of 1,000,000 images of 32",
     ),
     (
-        {"biggan_training_settings": ["standing_images: 1000000"], "biggan_image_size": 64},
+        {
+            "biggan_training_settings": ["standing_images: 1000000", "schedule: constant"],
+            "biggan_image_size": 64,
+        },
         "53",
         "standing_images = 1,000,000",
     ),

@@ -143,6 +143,7 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, rows_of, transfer
         ({"image_size": 12}, "image size 12 is not possible"),
         ({"evaluate_every": 5}, "give at most 4"),
         ({"stop_after": 3}, "measured every 2 steps"),
+        ({"stop_after": 2, "training_settings": ["schedule=cosine"]}, "'cosine' .* of 4 the"),
         ({"variants": ["PinkNoise"]}, "compares with Primitives-PS"),
         ({"frozen_blocks": 3}, "the discriminator has 2 at 8 pixels"),
         ({"training_settings": ["batch_size=6"]}, "multiple of 4"),

@@ -20,6 +20,10 @@ REASONS = {
     "biggan_network_settings": SIZES,
     "biggan_generated": 4,
 }  # fmt: skip
+LONGER = {  # the training on a share is stopped, and would not be without `share_steps`
+    "stop_after": 2, "biggan_finetune_steps": 2, "shares": [0.1], "share_steps": [4],
+    "biggan_training_settings": ["schedule=linear"], "biggan_evaluate_every": 2,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -292,6 +296,7 @@ def test_leaks_are_found_in_images_with_grey_squares() -> None:
         ({"biggan_image_size": 12}, "image size 12"),
         ({"training_settings": ["batch_size=6"]}, "multiple of 4"),
         ({"biggan_augment": ""}, "leave DiffAug out"),
+        (LONGER, "biggan_training_settings: schedule is 'linear' .* of 4 the first 2"),
         ({"shares": [0.001]}, "classes without any"),
         ({"share_steps": [3, 4]}, "give a number of steps for each share"),
         ({"parts": ["filters"], "pretrain_on": "nowhere"}, "no pair of networks"),

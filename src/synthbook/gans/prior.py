@@ -146,7 +146,7 @@ class Elements:
 class Interpolations:
     """l p_1 + (1 - l) p_2 of two vectors of training images [n, d], l ~ U[0, 1] (Eq. 5).
 
-    Those of classes that have an embedding each are interpolated by ``generator.embed.weight``.
+    Classes have embeddings in the place of vectors (`sampling.embedded_classes`).
     """
 
     vectors: Tensor

@@ -28,12 +28,20 @@ def set_standing_statistics(
     """
     device = next(generator.parameters()).device
     with taking_statistics(generator) as needed:
-        for k, start in enumerate(range(0, images if needed else 0, BATCH)):
-            count = min(BATCH, images - start)
+        for k, count in enumerate(even_parts(images) if needed else ()):
             draw = torch_generator(seed, "standing statistics", k)
             condition = conditions(count, draw)
             latents = torch.randn(count, generator.config.latent, generator=draw)
             generator(latents.to(device), condition)
+
+
+def even_parts(total: int) -> list[int]:
+    """Return the sizes of as few batches as hold at most ``BATCH`` each, as equal as can be.
+
+    In a mean over batches (`taking_statistics`) no image then weighs much more than another.
+    """
+    count = -(-total // BATCH)
+    return [total // count + (k < total % count) for k in range(count)]
 
 
 @contextmanager
@@ -124,6 +132,14 @@ def embedding_size(generator: nn.Module) -> int:
 
 
 @torch.no_grad()
+def embedded_classes(generator: nn.Module) -> Tensor:
+    """Return what G_emb makes of each class, [num_classes, E]; InputError if there is none."""
+    embedding_size(generator)  # there is a G_emb
+    labels = torch.arange(generator.config.num_classes, device=next(generator.parameters()).device)
+    return generator.embed(labels)
+
+
+@torch.no_grad()
 def mean_embedding(generator: nn.Module) -> Tensor:
     """Return the mean of G_emb over classes, or G_emb at a condition vector of zeros: [1, E].
 
@@ -133,8 +149,7 @@ def mean_embedding(generator: nn.Module) -> Tensor:
     if generator.embed is None:
         return like.new_zeros(1, 0)
     if config.num_classes:
-        labels = torch.arange(config.num_classes, device=like.device)
-        return generator.embed(labels).mean(0, keepdim=True)
+        return embedded_classes(generator).mean(0, keepdim=True)
     return generator.embed(like.new_zeros(1, config.condition_size))
 
 

@@ -41,6 +41,8 @@ from synthbook.training import (
 if TYPE_CHECKING:
     from synthbook.data import ImageSet
 
+LOOK_EVERY = {"cuda": 50}  # steps between two looks at the losses: each makes a GPU wait
+
 # (averaged generator, steps done) -> numbers by name, such as distances
 Evaluate = Callable[[nn.Module, int], Mapping[str, float]]
 
@@ -98,12 +100,13 @@ def train(
 
     With a ``folder``, a checkpoint is kept there and training goes on from it: the weights are
     those of a run that was never stopped. ``on_step`` gets the number of steps done and what was
-    computed in the last one; on a GPU it is called every 50 steps. ``evaluate`` gets the averaged
-    generator before the first step, every ``evaluate_every`` steps (0: never between) and after the
-    last; the generator with the lowest of the *first* number that it returns, such as an FID, is
-    the best. ``conditions`` are a vector an image, for networks with ``condition_size``. An
-    ``extra`` adds to the losses or changes the conditions, such as `baselines.ssgan`. A ``watch``
-    measures in place of ``evaluate``; it may stop the training, and its best generator is the best.
+    computed in the last one; on a GPU it is called every 50 steps and after the last. ``evaluate``
+    gets the averaged generator before the first step, every ``evaluate_every`` steps (0: never
+    between) and after the last; the generator with the lowest of the *first* number that it
+    returns, such as an FID, is the best. ``conditions`` are a vector an image, for networks with
+    ``condition_size``. An ``extra`` adds to the losses or changes the conditions, such as
+    `baselines.ssgan`. A ``watch`` measures in place of ``evaluate``; it may stop the training, and
+    its best generator is the best.
 
     Raises:
         InputError: if images, networks and recipe do not fit, or the folder is of another run.
@@ -280,7 +283,7 @@ def train(
 
         # Look, evaluate, report, keep.
         done, last = step + 1, step + 1 == recipe.steps
-        look = kind != "cuda" or done % 50 == 0  # on a GPU every look makes it wait
+        look = last or done % LOOK_EVERY.get(kind, 1) == 0
         if look:
             check_finite(computed, done, folder)
         if evaluate and (last or (evaluate_every and done % evaluate_every == 0)):
@@ -293,6 +296,8 @@ def train(
             on_step(done, {name: float(value) for name, value in computed.items()})
         if watch:
             watch(done, snapshot)
+            if watch.over:
+                check_finite(computed, done, folder)
         due = watch.keep if watch else done % checkpoint_every == 0
         if folder and (last or due):
             save_checkpoint(folder, done, modules, states, run)

@@ -15,8 +15,9 @@ def realism(real: np.ndarray, fake: np.ndarray, neighbours: int = 5) -> np.ndarr
     over the real images r whose radius is at most the median.
 
     A score of 1 or more means that the image lies in a real image's ball, whose radius is the
-    distance to its ``neighbours``-th nearest real one; an image that is equal to a real one has an
-    infinite score. Features are [M, D] and [N, D].
+    distance to its ``neighbours``-th nearest real one. A copy of a real image with a small ball has
+    a very large or infinite score; one of an outlier may have less than 1. Features are
+    [M, D] and [N, D].
     """
     real, fake = checked(real=real, fake=fake)
     checked(neighbours + 1, real=real)

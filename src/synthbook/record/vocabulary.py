@@ -282,9 +282,7 @@ VOCABULARY: dict[str, Any] = {
     "device": _of(Device, "where to compute", "auto"),
     "threads": _of(int, "CPU threads; 0: torch's choice", 1, ge=0, le=4096),
     "workers": _of(s.Count, "processes that train side by side; they change no number", 4, le=256),
-    "rows": _of(
-RowsFile, "file that rows go to; '': _build/rows", "rows.jsonl"
-    ),
+    "rows": _of(RowsFile, "file that rows go to; '': _build/rows", "rows.jsonl"),
 }  # fmt: skip
 
 
@@ -381,6 +379,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "amount_methods": _of(
             s.Some[Adversarial], "methods to learn other numbers of images by", ["DiffAugment"]
         ),
+        "architecture": _of(Literal["sngan", "biggan"], "which GAN", "biggan"),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "42_dip_limited_data": {
@@ -398,6 +397,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
             ["DiffAugment.batch_size=32"],
         ),
         "share_steps": _of(s.Count, "training steps on a share", 1000),
+        "architecture": _of(Literal["sngan", "biggan"], "which GAN", "biggan"),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "43_dip_large_scale": {

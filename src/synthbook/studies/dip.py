@@ -21,9 +21,10 @@ from synthbook.errors import InputError
 from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.baselines.labels import instances, logo
 from synthbook.gans.invert import walk
+from synthbook.gans.perceptual import check_maps
 from synthbook.gans.prior import Interpolations, Prior, prior
 from synthbook.gans.recipes import Training
-from synthbook.gans.sampling import sample
+from synthbook.gans.sampling import embedded_classes, sample
 from synthbook.measure import features
 from synthbook.measure.copying import LEAST, data_copying, replayed
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
@@ -102,6 +103,8 @@ def check_few_shot(p: Parameters) -> str:
         why = "amounts" if part == "amount" else "target_images"
         if any(model.chosen == "alike" for model in compared):
             count, why = 2 * count, "twice target_images, for the part alike,"
+        if any(model.method in WITHOUT for model in compared):
+            check_maps(p.perceptual)
         if not compared:
             raise InputError(f"parts holds {part}, which compares nothing; give it methods")
         how = {"data_root": p.data_root, "count": count, "why": why}
@@ -287,7 +290,7 @@ class FewShot:
             vectors = self.prior(seed, part, name, model).vectors
             return sample(generator, Interpolations(vectors).sample(count, seed + 1), **how)
         if between and model.between:
-            found = Interpolations(generator.embed.weight.detach().cpu()).sample(count, seed + 1)
+            found = Interpolations(embedded_classes(generator).cpu()).sample(count, seed + 1)
             return sample(generator, found, embedded=True, **how)
         labels = self.given(seed, part, name, model)[0].train.labels
         return sample(generator, [int(labels[k % len(labels)]) for k in range(count)], **how)
@@ -306,7 +309,7 @@ class FewShot:
         if model.prior != NONE:
             vectors = self.prior(seed, part, name, model).vectors
             return walk(generator, vectors[ends[0]], vectors[ends[1]], **how)
-        rows = generator.embed.weight.detach()
+        rows = embedded_classes(generator)
         return walk(generator, rows[ends[0]], rows[ends[1]], embedded=True, **how)
 
     def beside(self, images: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -47,6 +47,7 @@ from synthbook.studies.others import gan_of_others, pretraining_of, told_of_othe
 from synthbook.studies.prim import (
     check_gan,
     check_source,
+    check_stop,
     curve_rows,
     distance_rows,
     network_of,
@@ -131,6 +132,9 @@ def _check_finetuning(p: Parameters, blocks: int, compared: list[Model]) -> None
         )
     for method in FINETUNED:
         own_settings(p, method)
+    for method in sorted(methods):
+        own = recipe(p, "finetuning", Model(method))
+        check_stop(p.stop_after, own, f"method_settings of {method}")
 
 
 class Limited:

@@ -384,7 +384,11 @@ def fitted(
     vectors: Tensor | None, *, first: Path,
     perceptual: str, extractor: Extractor, generated: int, seed: int, device: str,
 ) -> Fitted:  # fmt: skip
-    """Return GLANN, with the prior's ``vectors`` or free codes, or BSA: cached, or fitted now."""
+    """Return GLANN, with the prior's ``vectors`` or free codes, or BSA: cached, or fitted now.
+
+    The network "vgg16" sees images at their own size, and its maps weigh as much as pixels (public
+    code of GLANN, which above 64 pixels compares images of a quarter of the size besides).
+    """
     sets = {"train": images, "held_out": held_out}
     key = {
         "method": method, "recipe": dataclasses.asdict(recipe), "seed": seed, "first": first.name,
@@ -394,7 +398,9 @@ def fitted(
     }  # fmt: skip
 
     def build(folder: Path) -> None:
-        seen, start = Perceptual(network_maps(perceptual)), networks.load(first)
+        of_vgg = {"size": max(16, images.image_size), "weight": 1.0}  # it halves them four times
+        own = of_vgg if perceptual == "vgg16" else {}
+        seen, start = Perceptual(network_maps(perceptual), **own), networks.load(first)
         how = {"seed": seed, "device": device}
         if method == "BSA":
             model = bsa.train_bsa(start, images, seen, recipe, **how)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,7 +50,8 @@ def mined(
 
     def build(folder: Path) -> None:
         known = {name: gaussian(extractor.cached(some.images)) for name, some in given.items()}
-        history: dict[int, Mapping[str, float]] = {}
+        kept = folder / "history.json"  # of what a kill stopped, too
+        history = _history(kept) if kept.is_file() else {}
 
         def evaluate(generator: nn.Module, step: int) -> dict[str, float]:
             done = step + (0 if generator.mining else mining.steps)
@@ -58,6 +59,8 @@ def mined(
             np.save(folder / f"step-{done}.npy", made[:SEEN])
             of_made = gaussian(extractor(made))
             history[done] = {name: gaussian_distance(one, of_made) for name, one in known.items()}
+            with atomic_write(kept) as stream:
+                json.dump(history, stream)
             if history[done][choosing] == min(found[choosing] for found in history.values()):
                 generator.save(folder / "best")
             return dict(history[done])
@@ -66,11 +69,13 @@ def mined(
         discriminator = minegan.discriminator_of(networks.load_discriminator(first))
         minegan.train_minegan(
             generator, discriminator, images, mining, finetuning, seed=seed, device=device,
-            evaluate=evaluate, evaluate_every=evaluate_every,
+            folder=folder / "checkpoints", evaluate=evaluate, evaluate_every=evaluate_every,
         )  # fmt: skip
-        with atomic_write(folder / "history.json") as stream:
-            json.dump(history, stream)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
     folder = cached("mined_gans", key, build, device)
-    history = json.loads((folder / "history.json").read_text())
-    return Mined(folder, {int(step): numbers for step, numbers in history.items()})
+    return Mined(folder, _history(folder / "history.json"))
+
+
+def _history(file: Path) -> dict[int, dict[str, float]]:
+    return {int(step): numbers for step, numbers in json.loads(file.read_text()).items()}

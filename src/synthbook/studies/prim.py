@@ -108,10 +108,24 @@ def check_gan(p: Parameters) -> int:
     needs.check_generated(p.generated, p.image_size, _told(p, "generated"))
     needs.check_generated(recipe.standing_images, p.image_size, "standing_images")
     needs.check_device(p.device)
+    check_stop(p.stop_after, recipe, _told(p, "training_settings"))
     # Tells now whether its weights are there.
     features.extractor(p.extractor, size=p.extractor_size)
     with torch.device("meta"):  # shapes alone
         return len(networks.ARCHITECTURES[p.architecture].discriminator(config).stages())
+
+
+def check_stop(stop_after: int, recipe: Training, name: str) -> None:
+    """Raise InputError if a training that is stopped is not the first part of the whole one.
+
+    Only rates that stay the same do not depend on how many steps follow.
+    """
+    if 0 < stop_after < recipe.steps and recipe.schedule != "constant":
+        raise InputError(
+            f"stop_after = {stop_after} and {name}: schedule is '{recipe.schedule}' over as many "
+            f"steps as there are, and of {recipe.steps} the first {stop_after} would be trained by "
+            "other rates; give schedule=constant, or stop_after 0"
+        )
 
 
 def _widths(config: networks.NetworkConfig) -> list[int]:

@@ -31,6 +31,7 @@ from synthbook.studies.prim import (
     bed,
     check_gan,
     check_source,
+    check_stop,
     curve_rows,
     distance_rows,
     network_of,
@@ -90,6 +91,8 @@ def check_reasons(p: Parameters) -> str:
             f"share_steps = {list(p.share_steps)} and shares = {list(p.shares)}; give a number of "
             "steps for each share, or none for biggan_finetune_steps at all"
         )
+    longest = class_recipe(p, max(p.share_steps or [p.biggan_finetune_steps]), augmented=True)
+    check_stop(p.stop_after, longest, "biggan_training_settings")
     lines = []
     for data in [p.data, *p.more_data]:
         summary = check(data, data_root=p.data_root, image_size=p.biggan_image_size)

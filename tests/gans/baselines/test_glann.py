@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans.baselines.glann import (
     Glann,
@@ -110,6 +111,20 @@ def test_the_same_seed_gives_the_same_model_which_is_kept(
     assert np.abs(sample(first, [None] * 5, seed=0, batch_size=2).astype(int) - images).max() <= 1
     first.save(tmp_path)
     assert (sample(load(tmp_path), [None] * 5, seed=0) == images).all()
+
+
+def test_batch_norm_has_the_statistics_of_all_codes_alike(pretrained, perceptual):
+    """The last of 251 codes does not weigh as much as all others."""
+    pixels = np.random.default_rng(0).integers(0, 256, (251, 8, 8, 3), np.uint8)
+    noise = ImageSet(pixels, np.zeros(251, int), ("all",), "noise")
+    recipe = GlannRecipe(epochs=1, batch_size=251, noise=4, hidden=8, sampler_epochs=1)
+    fitted, seen = train_glann(pretrained(), noise, perceptual, recipe, seed=0), []
+    norm = next(m for m in fitted.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    norm.register_forward_hook(lambda module, inputs, _: seen.append(inputs[0]))
+    fitted.model.of_codes(fitted.codes)
+    mean, var = seen[0].mean((0, 2, 3)), seen[0].var((0, 2, 3))
+    assert ((norm.running_mean - mean).abs() < 0.02 * var.sqrt()).all()
+    torch.testing.assert_close(norm.running_var, var, rtol=0.05, atol=1e-3)
 
 
 def test_stylegan2_is_fitted_too(pretrained, photographs, perceptual):

@@ -18,7 +18,7 @@ from synthbook.errors import InputError
 from synthbook.gans import networks
 from synthbook.gans.baselines.wrapped import Wrapped, pixels_for, read_front
 from synthbook.gans.perceptual import Perceptual, distance, layers_of
-from synthbook.gans.sampling import BATCH, taking_statistics
+from synthbook.gans.sampling import even_parts, taking_statistics
 from synthbook.gans.stylegan2 import unit
 from synthbook.randomness import seeded, torch_generator
 from synthbook.settings import Batch, Count, Latent, Listed, Rate, Share, Width, settings
@@ -163,7 +163,7 @@ def fit_codes(
     with torch.no_grad():
         ends = model.normed(codes(torch.arange(len(pixels), device=device)))
         with taking_statistics(model.generator) as needed:
-            for part in ends.split(BATCH) if needed else ():
+            for part in ends.split(even_parts(len(ends))) if needed else ():
                 model.of_codes(part)
     model.generator.eval()
     return ends, curve
