@@ -36,8 +36,9 @@ from typing import Any
 
 from synthbook import machine, sums
 from synthbook.errors import InputError
-from synthbook.keys import PACKAGE, _canonical, code_of, key_hash
+from synthbook.keys import _canonical, code_of, key_hash
 from synthbook.locks import alone
+from synthbook.sources import PACKAGE
 
 # Packages whose version may change a number.
 PACKAGES = (
