@@ -266,6 +266,9 @@ def _plainly(value: Any, told: _Told) -> Any:
 
 
 def _apart(value: Any, told: _Told) -> Any:
+    fingerprint = getattr(value, "fingerprint", None)
+    if callable(fingerprint) and not isinstance(value, type):
+        return fingerprint()
     if isinstance(value, list | tuple):
         return [_plainly(one, told) for one in value]
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
@@ -281,9 +284,6 @@ def _apart(value: Any, told: _Told) -> Any:
         return value.__name__
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    fingerprint = getattr(value, "fingerprint", None)
-    if callable(fingerprint) and not isinstance(value, type):
-        return fingerprint()
     return {"code": key_hash({"code": sorted(_pieces(value, told))})}
 
 
