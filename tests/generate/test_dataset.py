@@ -529,8 +529,10 @@ def test_workers_of_several_divisions_share_a_folder(form: str, tmp_path: Path) 
 def test_a_unit_that_another_worker_makes_is_waited_for(tmp_path: Path) -> None:
     plan, second = quick_plan(unit=15), Quick()
     maker = forked(partial(make, plan, Quick(pause=0.3), tmp_path))
-    while not (tmp_path / PARTS / "000000.lock").exists():
+    end = time.monotonic() + 20
+    while not (tmp_path / PARTS / "000000.lock").exists() and time.monotonic() < end:
         time.sleep(0.01)
+    assert time.monotonic() < end
     assert make(plan, second, tmp_path, worker=(0, 2)) == (15, 15, 0)
     assert (ended(maker), second.made) == (0, [])
 
