@@ -1,5 +1,6 @@
 """A small book in a temporary folder."""
 
+import functools
 import importlib.util
 import re
 import sys
@@ -97,13 +98,13 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
 def no_builds(monkeypatch):
     """Return a function: from then on, modules may read what is kept and make nothing anew."""
 
+    class Refused(functools.partial):  # the key is that of what would have been called
+        def __call__(self, folder):
+            raise AssertionError("built again")
+
     def refuse(*modules):
         def cached(kind, key, build, device="cpu"):
-            def fail(folder):
-                raise AssertionError("built again")
-
-            fail.__wrapped__ = build  # the key is that of what would have been called
-            return store.cached(kind, key, fail, device)
+            return store.cached(kind, key, Refused(build), device)
 
         for module in modules:
             monkeypatch.setattr(module, "cached", cached)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from synthbook.keys import PACKAGE
+from synthbook.sources import PACKAGE
 from synthbook.store import root
 
 GROUND = {
-    "errors", "intervals", "keys", "locks", "machine", "randomness", "settings", "store", "sums",
-    "texts", "training", "weights",
+    "errors", "intervals", "keys", "locks", "machine", "randomness", "settings", "sources", "store",
+    "sums", "texts", "training", "weights",
 }  # fmt: skip
 IMAGES = {"data", "generate", "gans", "recognize", "measure", "studies"}
 MAY = {

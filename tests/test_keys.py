@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
+import re
+import subprocess
 import sys
 import textwrap
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbook import keys
+from synthbook import sources
+from synthbook.errors import InputError
 from synthbook.keys import code_behind, code_of, key_hash
 from synthbook.store import cached
 
@@ -78,7 +86,8 @@ class Package:
         for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
             del sys.modules[module]
         importlib.invalidate_caches()
-        keys._module.cache_clear()
+        sources.file_of.cache_clear()
+        sources._IMPORTED.clear()
 
     def change(self, name: str, old: str, new: str) -> None:
         text = (self.base / name).read_text()
@@ -92,7 +101,7 @@ class Package:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
     made = Package(tmp_path / "synthbook_t")
-    monkeypatch.setattr(keys, "PACKAGE", made.base)
+    monkeypatch.setattr(sources, "PACKAGE", made.base)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield made
     for module in [m for m in sys.modules if m.startswith("synthbook_t")]:
@@ -191,6 +200,157 @@ def test_what_a_function_caught_counts() -> None:
     partial = functools.partial(_twice, value=1.0)
     assert code_of(partial) != code_of(functools.partial(_twice, value=2.0))
     assert code_of(partial) != code_of(_twice) == code_of(functools.cache(_twice))
+
+
+def _made(text: str, name: str = "f", **names: Any) -> Any:
+    """Return what a cell of a reader's notebook makes."""
+    names |= {"__name__": "__main__"}
+    exec(textwrap.dedent(text), names)
+    return names[name]
+
+
+SCALED = """
+import functools
+def scaled(by):
+    def around(function):
+        @functools.wraps(function)
+        def scaled(x):
+            return by * function(x)
+        return scaled
+    return around
+
+@scaled(LEVEL)
+def f(x):
+    return x
+"""
+CLASS = """
+class Base:
+    LEVEL = {}
+class A(Base):
+    LIMIT = {}
+    def __init__(self, t):
+        self.t = t
+    @staticmethod
+    def more(x):
+        return x + {}
+    @property
+    def half(self):
+        return self.t / {}
+    def keep(self, x):
+        return self.more(x) > self.t
+def f(x):
+    return A({}).keep(x)
+"""
+IMPORTING = """
+def f(x):
+    from synthbook_helpers import scale
+    return scale(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        [_made(f"f = lambda x: any('{n}' in k for k in x)") for n in ("conv", "fc")],
+        [_made(f"f = lambda x: 'it is {n}'") for n in ("a", "b")],
+        [_made(CLASS.format(1, 1, 1, 1, 1), "A")(t).keep for t in (0.5, 0.9)],
+        *(
+            [_made(CLASS.format(*(n if k == at else 1 for k in range(5)))) for n in (1, 2)]
+            for at in range(5)
+        ),
+        [_made(SCALED, LEVEL=level) for level in (2, 3)],
+        [_made("f = lambda x: x @ w", w=np.array([1, last])) for last in (2, 3)],
+        [_made("f = lambda x: x @ w", w=torch.tensor([1, last])) for last in (2, 3)],
+        [_made("f = lambda x: w", w={"t": t, "m": np.zeros(3)}) for t in (0.5, 0.9)],
+        [_made("f = lambda x: w", w={(0, 1): t}) for t in (0.5, 0.9)],
+        [_made("f = lambda x: w.match(x)", w=re.compile(t)) for t in ("a", "b")],
+        [_made("f = lambda x: w(x)", w=w) for w in (np.add, np.subtract)],
+        [
+            _made("f = lambda x: a(x) - b(x)", a=one, b=two)
+            for one, two in ((_twice, _counter(1)), (_counter(1), _twice))
+        ],
+    ],
+)  # fmt: skip
+def test_readers_code_that_differs_has_another_code(pair: list[Any]) -> None:
+    first, second = map(code_of, pair)
+    assert first != second
+    assert [first, second] == [*map(code_of, pair)]
+
+
+def test_a_network_counts_by_its_weights() -> None:
+    networks = [torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout()) for _ in range(2)]
+    first, second = (_made("f = lambda x: w(x)", w=network) for network in networks)
+    assert code_of(first) != code_of(second)
+    networks[1].load_state_dict(networks[0].state_dict())
+    before = code_of(first)
+    assert before == code_of(second)
+    networks[1].eval()
+    assert code_of(second) != before
+
+
+def test_what_is_asked_of_a_readers_module_counts_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = []
+    for text in ("def scale(x):\n    return x\n", "def scale(x):\n    return 2 * x\n"):
+        for more in ("", "OTHER = 1\n"):
+            helpers = types.ModuleType("synthbook_helpers")
+            exec(text + more, vars(helpers))
+            monkeypatch.setitem(sys.modules, "synthbook_helpers", helpers)
+            asks = _made("f = lambda x: helpers.scale(x)", helpers=helpers)
+            codes.append((code_of(asks), code_of(_made(IMPORTING))))
+    assert codes[0] == codes[1] != codes[2] == codes[3]
+    assert codes[0][1] != codes[2][1]
+
+
+def test_a_readers_function_counts_with_what_it_imports_of_the_package(package: Package) -> None:
+    asks = "def f(x):\n    from synthbook_t import lazy\n    return lazy.f(x)"
+    before = code_of(_made(asks))
+    assert code_of(_made(asks)) == before
+    package.change("lazy.py", "3 * x", "4 * x")
+    assert code_of(_made(asks)) != before
+
+
+def test_functions_that_refer_to_themselves_and_each_other_have_a_code() -> None:
+    text = "def f(x):\n    return g(x)\ndef g(x):\n    return f(x) + {}\nSTEPS = [f, g]"
+    codes = [code_of(_made(text.format(n) + "\nf.steps = STEPS")) for n in (1, 2, 1)]
+    assert codes[0] == codes[2] != codes[1]
+
+
+def test_a_set_in_a_function_has_the_same_code_in_every_process() -> None:
+    told = "exec('f = lambda x: x in {\"cat\", \"dog\", \"owl\"}', n := {'__name__': '__main__'})"
+    program = f"from synthbook.keys import code_of; {told}; print(code_of(n['f']))"
+    codes = {
+        subprocess.check_output(
+            [sys.executable, "-c", program], text=True, env=os.environ | {"PYTHONHASHSEED": seed}
+        )
+        for seed in "12"
+    }
+    assert len(codes) == 1
+
+
+def test_what_cannot_be_told_is_refused_by_its_name(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as stream:
+        for held in (stream, {"in": [stream]}):
+            words = r"'f' cannot be told .* refers to 'log', a .*; hand it in as an argument, or"
+            with pytest.raises(InputError, match=words):
+                code_of(_made("def f(x):\n    print(x, file=log)", log=held))
+    log = types.SimpleNamespace(fingerprint=lambda: "one")
+    assert code_of(_made("def f(x):\n    print(x, file=log)", log=log))
+
+
+def test_code_that_runs_counts_as_it_was_imported(package: Package) -> None:
+    run = importlib.import_module("synthbook_t.top").run
+    before = code_of(run)
+    lazy, middle = package.base / "lazy.py", package.base / "sub/middle.py"
+    middle.write_text(middle.read_text().replace("FACTOR = 2", "FACTOR = 3"))
+    assert code_of(run) == before  # it is imported, and the old code runs
+    lazy.write_text("def f(x):\n    return 4 * x\n")
+    changed = code_of(run)
+    assert changed != before  # it is not: the new code will run
+    assert importlib.import_module("synthbook_t.lazy").f(1) == 4
+    lazy.write_text("def f(x):\n    return 5 * x\n")
+    assert code_of(run) == changed
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))

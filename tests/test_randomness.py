@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given
@@ -39,6 +41,32 @@ def test_the_value_is_the_same_on_every_machine_and_version() -> None:
 def test_generators_repeat_and_differ_by_purpose(draw) -> None:
     assert draw(3, "draw") == draw(3, "draw")
     assert draw(3, "draw") != draw(3, "other")
+
+
+def test_an_apple_gpu_is_seeded_and_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, there = [7], torch.mps
+    monkeypatch.setattr(there, "get_rng_state", lambda: list(state))
+    monkeypatch.setattr(there, "set_rng_state", lambda told: state.__setitem__(0, told[0]))
+    monkeypatch.setattr(there, "manual_seed", lambda seed: state.__setitem__(0, seed))
+    for _ in range(2):
+        with seeded(3, "x", device="mps"):
+            assert state == [derive(3, "x")]
+            state[0] += 1
+        assert state == [7]
+
+
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked, drawn = [], [torch.Generator() for _ in range(2)]
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "default_generators", drawn)
+    monkeypatch.setattr(
+        torch.random, "fork_rng", lambda devices: forked.append(devices) or nullcontext()
+    )
+    for device in ("cuda", "cuda:0"):
+        with seeded(3, "x", device=device):
+            pass
+    assert forked == [[1], [0]]
+    assert [draw.initial_seed() for draw in drawn] == [derive(3, "x")] * 2
 
 
 def test_seeded_layers_repeat_and_leave_the_global_generator() -> None:

@@ -145,6 +145,7 @@ def test_a_full_disk_is_told_with_the_remedy(number: int | None) -> None:
     [
         FileNotFoundError(errno.ENOENT, "no file"),
         ValueError("a bug"),
+        OSError("image file is truncated (3 bytes not processed)"),
         PermissionError(errno.EACCES, "closed", "/data/image.png"),
     ],
 )
@@ -152,7 +153,7 @@ def test_other_faults_of_a_build_are_its_own(error: Exception) -> None:
     def build(path: Path) -> None:
         raise error
 
-    with pytest.raises(type(error), match=r"no file|a bug|closed"):
+    with pytest.raises(type(error), match=r"no file|a bug|closed|truncated"):
         cached("thing", {"a": 1}, build)
 
 

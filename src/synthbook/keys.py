@@ -2,25 +2,30 @@
 
 The source is that of every definition which the code can reach, in this package or in a reader's
 notebook, without comments, docstrings and the names of modules: moving, splitting and merging
-modules changes no key, and changing a callback does.
+modules changes no key, and changing a callback does. What a reader's function refers to counts with
+its content: an object is its class and what a pickle of it would hold. What has no such content, as
+an open file, is refused, since two of them could not be told apart.
 """
 
 from __future__ import annotations
 
-import ast
+import copyreg
 import dataclasses
+import dis
 import functools
 import hashlib
 import json
 import os
-import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-PACKAGE = Path(__file__).resolve().parent
+from synthbook.errors import InputError
+from synthbook.sources import as_it_lies, file_of, indexed, module_of, reached
 
 
 def key_hash(key: Mapping[str, Any]) -> str:
@@ -53,38 +58,27 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot be part of a key; give what tells it from others")
 
 
-# ---- the source of what is called ----------------------------------------------------------------
-
-# Texts that name a module to be imported later: "synthbook.gans.train", "dann:train" (a neighbour).
-_LATER = re.compile(r"\w+(\.\w+)+|\w+:\w+")
-
-
-class _Statement(NamedTuple):
-    """A top-level statement without its docstrings and imports, and what it names."""
-
-    dump: str
-    names: set[tuple[str, str | None]]  # (name or `_LATER` text, attribute that is asked of it)
-
-
-class _Module(NamedTuple):
-    """A file of the package."""
-
-    room: str
-    statements: dict[str, list[_Statement]]  # name -> those that bind it; "": all
-    origins: dict[str, list[str]]  # name -> what is imported as it, at any depth: "module.member"
+# ---- code ---------------------------------------------------------------------------------------
 
 
 def code_of(function: Callable[..., Any], *, caught: bool = True) -> str:
     """Return 16 hex digits that change when the code of ``function``, or what it calls, does.
 
     Within the package that is every definition which its source names, at any depth; elsewhere
-    (in a notebook) the compiled code, with the functions and plain values that it refers to.
-    Comments, layout and docstrings do not count, nor in which module a definition stands.
+    (in a notebook) the compiled code, with the functions, values, arrays and networks that it
+    refers to, and what it asks of a reader's modules. Of other packages only names count, since
+    their versions are in the key. Comments, layout and docstrings do not count, nor in which module
+    a definition stands.
 
     ``caught`` adds what a function made inside another one has caught, as the threshold of a
     filter: the parts of a key need it, and what is built by a key must not depend on more.
+
+    Raises:
+        InputError: if a function outside the package refers to what has no content to tell, as an
+            open file or a lock.
     """
-    return key_hash({"code": sorted(_pieces(function, set(), caught))})
+    as_it_lies.cache_clear()
+    return key_hash({"code": sorted(_pieces(function, {id(function): (function, "")}, caught))})
 
 
 def code_behind(source: str, among: str = "") -> str:
@@ -92,47 +86,77 @@ def code_behind(source: str, among: str = "") -> str:
 
     ``among`` is more Python, which counts as far as the piece reaches it: a notebook's other cells.
     """
-    module, piece = _indexed(f"{among}\n{source}"), _indexed(source)
-    return key_hash({"code": sorted(_reached(module, piece.statements[""]))})
+    as_it_lies.cache_clear()
+    module, piece = indexed(f"{among}\n{source}"), indexed(source)
+    return key_hash({"code": sorted(reached(module, piece.statements[""]))})
 
 
-def _pieces(value: Any, seen: set[int], caught: bool = True) -> set[str]:
-    """Return the texts that stand for a callable and all that it reaches."""
-    if id(value) in seen:
-        return set()
-    seen.add(id(value))
-    inner, held = getattr(value, "__wrapped__", None), {}  # functools.cache, torch's decorators
+# ---- a reader's functions and objects ------------------------------------------------------------
+
+# What was told: id -> (the object, held so that its id stays its own; what it is in plain terms).
+_Told = dict[Any, tuple[Any, Any]]
+
+_OF_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")  # steps of compiled code
+
+
+class _Opaque(TypeError):
+    """An object that has no content to tell."""
+
+
+def _pieces(value: Any, told: _Told, caught: bool = True) -> set[str]:
+    """Return the texts that stand for a callable, or another object, and all that it reaches."""
     if isinstance(value, functools.partial):
-        inner, held = value.func, {"args": value.args, "keywords": value.keywords}
-    elif isinstance(value, types.MethodType):
-        owner, inner = value.__self__, value.__func__
-        held = {"self": owner} if dataclasses.is_dataclass(owner) else {}
-    if inner is not None:
-        return _pieces(inner, seen, caught) | ({_canonical(held)} if caught and held else set())
-    if not isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
-        return _pieces(type(value), seen) | _referred(getattr(value, "__dict__", {}), seen)
-    home, closure = value.__module__ or "", {}
-    if caught and getattr(value, "__closure__", None):
+        held = {"args": value.args, "keywords": value.keywords}
+        return _pieces(value.func, told, caught) | _with(held, told, caught)
+    if isinstance(value, types.MethodType):
+        return _pieces(value.__func__, told, caught) | _with({"self": value.__self__}, told, caught)
+    if isinstance(value, types.FunctionType):
+        return _function(value, told, caught)
+    if isinstance(value, type):
+        return _class(value, told)
+    if isinstance(value, types.BuiltinFunctionType) and (
+        value.__self__ is None or isinstance(value.__self__, types.ModuleType)
+    ):
+        return {f"{value.__module__ or ''}.{value.__qualname__}"}
+    if hasattr(value, "__wrapped__") and _library(type(value).__module__):  # functools.cache
+        return _pieces(value.__wrapped__, told, caught)
+    return _pieces(type(value), told) | _referred(_content(value), told)
+
+
+def _with(held: Mapping[str, Any], told: _Told, caught: bool) -> set[str]:
+    return {_canonical({k: _plainly(v, told) for k, v in held.items()})} if caught else set()
+
+
+def _function(value: types.FunctionType, told: _Told, caught: bool) -> set[str]:
+    home, name, pieces = value.__module__ or "", value.__qualname__, set()
+    if inner := getattr(value, "__wrapped__", None):  # of a decorator, which gives it its name
+        pieces = _pieces(inner, told, caught)
+        home, name = value.__globals__.get("__name__", ""), value.__code__.co_qualname
+        if _library(home):
+            return pieces  # torch's decorators
+    closure = {}
+    if caught and value.__closure__:
         cells = zip(value.__code__.co_freevars, value.__closure__, strict=True)
         closure = {name: c.cell_contents for name, c in cells if c != types.CellType()}
-    module, start = _module(home), value.__qualname__.partition(".")[0]
+    module, start = module_of(home), name.partition(".")[0]
     if module and start in module.statements:
-        return _reached(module, module.statements[start]) | _referred(closure, seen)
-    file = getattr(sys.modules.get(home), "__file__", None) or ""
-    if (
-        isinstance(value, types.BuiltinFunctionType)
-        or home.partition(".")[0] in sys.stdlib_module_names
-        or {"site-packages", "dist-packages"} & {*Path(file).parts}
-    ):
-        return {f"{home}.{value.__qualname__}"}  # the versions are in the key
-    if isinstance(value, type):
-        methods = {k: v for k, v in vars(value).items() if isinstance(v, types.FunctionType)}
-        return {value.__qualname__} | _referred(methods, seen)
+        pieces |= reached(module, module.statements[start])
+        return pieces | _referred(closure, told, of=name)
+    if _library(home):
+        return {f"{home}.{name}"}
     codes = [*_codes(value.__code__)]
-    names = {name for code in codes for name in code.co_names} & value.__globals__.keys()
-    values = {name: value.__globals__[name] for name in names} | closure
+    steps = [step for code in codes for step in dis.get_instructions(code)]
+    asked = {name for code in codes for name in code.co_names}
+    names = {step.argval for step in steps if step.opname in _OF_GLOBALS}
+    values = {name: value.__globals__[name] for name in names & value.__globals__.keys()} | closure
+    later = {step.argval for step in steps if step.opname == "IMPORT_NAME"}
+    for full in later | {f"{name}.{member}" for name in later for member in asked}:
+        if file_of(full):
+            import_module(full)  # so that it counts before the function runs, and after
+    values |= {name: sys.modules[name] for name in later & sys.modules.keys()}
     values |= {"its defaults": [value.__defaults__, value.__kwdefaults__]}
-    return {_compiled(code) for code in codes} | _referred(values, seen)
+    pieces |= {_compiled(code) for code in codes}
+    return pieces | _referred(values, told, of=name, asked=asked)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -146,107 +170,145 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _compiled(code: types.CodeType) -> str:
     """Return what a compiled function does, its docstring and line numbers left out."""
     first, *others = code.co_consts or (None,)
-    documented = isinstance(first, str) and (sys.version_info < (3, 13) or code.co_flags & 1 << 26)
+    documented = isinstance(first, str) and (
+        code.co_flags & 1 << 26 if sys.version_info >= (3, 13) else code.co_name[0] != "<"
+    )  # <genexpr> and the like have none
     constants = [None if documented else first, *others]
-    constants = [c for c in constants if not isinstance(c, types.CodeType)]
+    constants = [
+        sorted(map(repr, c)) if isinstance(c, frozenset) else c  # its order is another each time
+        for c in constants
+        if not isinstance(c, types.CodeType)
+    ]
     return repr((code.co_code, constants, code.co_names, code.co_varnames))
 
 
-def _referred(values: Mapping[str, Any], seen: set[int]) -> set[str]:
-    """Return the texts of the values that a function refers to by name."""
+def _class(value: type, told: _Told) -> set[str]:
+    home, start = value.__module__, value.__qualname__.partition(".")[0]
+    module = module_of(home)
+    if module and start in module.statements:
+        return reached(module, module.statements[start])
+    if _library(home):
+        return {f"{home}.{value.__qualname__}"}
+    members = {name: _bare(member) for name, member in vars(value).items() if _counts(name, member)}
+    members["its bases"] = [base for base in value.__bases__ if base is not object]
+    return {value.__qualname__} | _referred(members, told, of=value.__qualname__)
+
+
+def _counts(name: str, member: Any) -> bool:
+    """Return whether a member of a class is the reader's, and not what Python keeps there."""
+    kinds = types.FunctionType | staticmethod | classmethod | property
+    return isinstance(member, kinds) or not (name.startswith("__") or name == "_abc_impl")
+
+
+def _bare(member: Any) -> Any:
+    if isinstance(member, property):
+        return [member.fget, member.fset, member.fdel]
+    if isinstance(member, cached_property):
+        return member.func
+    return member.__func__ if isinstance(member, staticmethod | classmethod) else member
+
+
+def _library(home: str) -> bool:
+    """Return whether a module is Python's own or an installed one: its version is in the key."""
+    if home == "__main__":  # in whatever file a notebook's kernel, or another program, begins
+        return False
+    file = getattr(sys.modules.get(home), "__file__", None) or ""
+    installed = {"site-packages", "dist-packages"} & {*Path(file).parts}
+    return home.partition(".")[0] in sys.stdlib_module_names or bool(installed)
+
+
+def _referred(
+    values: Mapping[str, Any], told: _Told, *, of: str = "", asked: Iterable[str] = ()
+) -> set[str]:
+    """Return the texts of the values that a function refers to by name.
+
+    ``of`` is the function's or the class's name, for the error; ``asked`` what it asks of modules.
+    """
     pieces: set[str] = set()
-    for name, value in values.items():
-        if isinstance(value, types.ModuleType):
-            pieces.add(value.__name__)
-        elif callable(value):
-            pieces |= _pieces(value, seen)
-        else:
-            try:
-                pieces.add(f"{name}={_canonical({'': value})}")
-            except (TypeError, ValueError):  # an array, a network: no setting of the function
-                pieces.add(f"{name}: {type(value).__qualname__}")
+    for name, value in sorted(values.items(), key=lambda pair: str(pair[0])):
+        try:
+            if isinstance(value, types.ModuleType):
+                pieces |= _members(value, told, of, frozenset(asked))
+            else:
+                pieces.add(f"{name}={_canonical({'': _plainly(value, told)})}")
+        except (_Opaque, RecursionError) as error:
+            if not of:
+                raise
+            kind, inner = type(value).__qualname__, ""
+            if isinstance(error, _Opaque) and str(error) != kind:
+                inner = f" with a {error} in it"
+            raise InputError(
+                f"'{of}' cannot be told from others by a key: it refers to '{name}', a {kind}"
+                f"{inner}, whose content cannot be told; hand it in as an argument, or give it a "
+                "method fingerprint() that returns a text"
+            ) from error
     return pieces
 
 
-@functools.cache
-def _module(name: str) -> _Module | None:
-    """Return the index of a module of this package (read once, as by import), None of others."""
-    top, *parts = name.split(".")
-    base = PACKAGE.joinpath(*parts)
-    for path in (base / "__init__.py", base.with_suffix(".py")) if top == PACKAGE.name else ():
-        if path.is_file():
-            room = (PACKAGE.name, *path.parent.relative_to(PACKAGE).parts)
-            return _indexed(path.read_text(encoding="utf-8"), ".".join(room))
-    return None
+def _members(value: types.ModuleType, told: _Told, of: str, asked: frozenset[str]) -> set[str]:
+    """Return the texts of a module: its name, and of one that is no library what is asked of it."""
+    pieces, place = {value.__name__}, (id(value), asked)
+    if asked and place not in told and not _library(value.__name__):
+        told[place] = value, None
+        members = {name: vars(value)[name] for name in asked & vars(value).keys()}
+        pieces |= _referred(members, told, of=of, asked=asked)
+    return pieces
 
 
-def _indexed(source: str, room: str = "") -> _Module:
-    tree, module = ast.parse(source), _Module(room, {"": []}, {})
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            above = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            for alias in node.names:
-                name = (alias.asname or alias.name).partition(".")[0]
-                module.origins.setdefault(name, []).append(above + alias.name)
-    for node in _Bare().visit(tree).body:
-        inside = list(ast.walk(node))
-        named = [n for n in inside if isinstance(n, ast.Name)]
-        asked = {id(n.value): n.attr for n in inside if isinstance(n, ast.Attribute)}
-        names = {(n.id, asked.get(id(n))) for n in named}
-        texts = (n.value for n in inside if isinstance(n, ast.Constant) and type(n.value) is str)
-        names |= {(text, None) for text in texts if _LATER.fullmatch(text)}
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            bound = {node.name}
-        else:
-            bound = {n.id for n in named if isinstance(n.ctx, ast.Store)}
-        statement = _Statement(ast.dump(node), names)
-        for name in {"", *bound}:
-            module.statements.setdefault(name, []).append(statement)
-    return module
+def _plainly(value: Any, told: _Told) -> Any:
+    """Return what a value is as JSON takes it, and what is met again as such."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if id(value) not in told:
+        told[id(value)] = value, {"again": len(told)}
+        told[id(value)] = value, _apart(value, told)
+    return told[id(value)][1]
 
 
-class _Bare(ast.NodeTransformer):
-    """Takes out docstrings, and imports: what they bind is looked up where it is named."""
-
-    def visit_Import(self, node: ast.stmt) -> None:
-        return None
-
-    visit_ImportFrom = visit_Import
-
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
-        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if text else node
-
-
-def _reached(module: _Module, statements: Iterable[_Statement]) -> set[str]:
-    """Return the texts of statements and of all that they name in the package, at any depth."""
-    todo = [(module, statement) for statement in statements]
-    seen: set[tuple[int, str, str | None]] = set()
-    dumps = set()
-    while todo:
-        module, statement = todo.pop()
-        dumps.add(statement.dump)
-        for name, attribute in statement.names:
-            if (key := (id(module), name, attribute)) not in seen:
-                seen.add(key)
-                todo += _meant(module, name, attribute)
-    return dumps
+def _apart(value: Any, told: _Told) -> Any:
+    fingerprint = getattr(value, "fingerprint", None)
+    if callable(fingerprint) and not isinstance(value, type):
+        return fingerprint()
+    if isinstance(value, list | tuple):
+        return [_plainly(one, told) for one in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {name: _plainly(one, told) for name, one in sorted(value.items())}
+    if isinstance(value, Mapping):
+        pairs = [*value.items()]
+        return {"pairs": sorted(_canonical({"": _plainly(pair, told)}) for pair in pairs)}
+    if isinstance(value, set | frozenset):
+        return {"set": sorted(_canonical({"": _plainly(one, told)}) for one in value)}
+    if isinstance(value, bytes | bytearray):
+        return {"bytes": hashlib.sha256(value).hexdigest()}
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return {"code": key_hash({"code": sorted(_pieces(value, told))})}
 
 
-def _meant(
-    module: _Module, name: str, attribute: str | None = None
-) -> Iterator[tuple[_Module, _Statement]]:
-    """Yield what a name or a `_LATER` text in a module means; of other packages, its origin."""
-    if name in module.statements:
-        yield from ((module, statement) for statement in module.statements[name])
-        return
-    file, colon, _ = name.partition(":")
-    for origin in [f"{module.room}.{file}"] if colon else module.origins.get(name, [name]):
-        above, _, member = origin.rpartition(".")
-        if other := _module(origin):
-            known = attribute in other.statements or attribute in other.origins
-            yield from _meant(other, attribute if known else "")
-        elif (other := _module(above)) and not colon:
-            yield from _meant(other, member)
-        elif name in module.origins:
-            yield module, _Statement(origin, set())
+def _content(value: Any) -> dict[str, Any]:
+    """Return what an object holds beside its class, as pickle takes it apart.
+
+    What it has computed from that, as `functools.cached_property` keeps it, is left out.
+    """
+    torch = sys.modules.get("torch")
+    try:
+        if torch and isinstance(value, torch.Tensor):  # a pickle of it holds an address
+            flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            return {"of": [str(value.dtype), [*value.shape]], "bytes": flat.numpy().tobytes()}
+        known = copyreg.dispatch_table.get(type(value))
+        taken = known(value) if known else value.__reduce_ex__(2)
+    except Exception as error:  # whatever a library raises of what it cannot take apart
+        raise _Opaque(type(value).__qualname__) from error
+    if isinstance(taken, str):
+        return {"name": taken}
+    make, arguments, state, *items = (*taken, None, None, None)[:5]
+    if isinstance(state, dict):
+        made = {k for k in state if isinstance(getattr(type(value), k, 0), cached_property)}
+        state = {k: v for k, v in state.items() if k not in made}
+    plain = make is copyreg.__newobj__ and len(arguments) == 1 and not any(items)
+    if plain and (state is None or isinstance(state, dict)):
+        return state or {}
+    items = [None if some is None else [*some] for some in items]
+    return {"made by": make, "of": arguments, "state": state, "items": items}

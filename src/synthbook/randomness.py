@@ -44,9 +44,18 @@ def seeded(seed: int, *purpose: str | int, device: str | torch.device = "cpu") -
     import torch
 
     place = torch.device(device)
-    gpus = [place.index or 0] if place.type == "cuda" else []
+    gpus, apple = [], place.type == "mps"
+    if place.type == "cuda":
+        gpus = [torch.cuda.current_device() if place.index is None else place.index]
+    before = torch.mps.get_rng_state() if apple else None
     with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(derive(seed, *purpose))
         for gpu in gpus:
             torch.cuda.default_generators[gpu].manual_seed(derive(seed, *purpose))
-        yield
+        if apple:
+            torch.mps.manual_seed(derive(seed, *purpose))
+        try:
+            yield
+        finally:
+            if apple:
+                torch.mps.set_rng_state(before)

@@ -36,8 +36,9 @@ from typing import Any
 
 from synthbook import machine, sums
 from synthbook.errors import InputError
-from synthbook.keys import PACKAGE, _canonical, code_of, key_hash
+from synthbook.keys import _canonical, code_of, key_hash
 from synthbook.locks import alone
+from synthbook.sources import PACKAGE
 
 # Packages whose version may change a number.
 PACKAGES = (
@@ -46,6 +47,7 @@ PACKAGES = (
 )  # fmt: skip
 
 KEY = "key.json"
+UNWRITTEN = re.compile(r"requested and \d+ written|when writing")  # NumPy's OSError, and PIL's
 FULL, CLOSED = {EDQUOT, EFBIG, ENOSPC}, {EACCES, ENOTDIR, EROFS}
 
 # What a run writes itself does not make the code behind the run dirty. An .ipynb is made from the
@@ -210,7 +212,7 @@ def _writing(folder: Path) -> Iterator[None]:
             number = int(of_rust[1])  # of safetensors
         place = next(place for place in folder.parents if place.exists())
         full = number in FULL or shutil.disk_usage(place).free < 1 << 16
-        full |= number is None and type(error) is OSError  # of NumPy
+        full |= number is None and type(error) is OSError and bool(UNWRITTEN.search(str(error)))
         if not full and not (number in CLOSED and Path(file or "").is_relative_to(folder.parent)):
             raise
         reason = os.strerror(number or ENOSPC)

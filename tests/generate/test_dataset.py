@@ -514,6 +514,58 @@ def test_two_of_the_same_worker_wait_for_each_other(form: str, tmp_path: Path) -
     assert files(tmp_path / "out") == files(tmp_path / "one")
 
 
+@both
+def test_workers_of_several_divisions_share_a_folder(form: str, tmp_path: Path) -> None:
+    plan = quick_plan(form, unit=2)
+    make(plan, Quick(), tmp_path / "one")
+    started = []
+    for worker in ((0, 1), (0, 2), (1, 2)):
+        quick = Quick(pause=0.05)
+        started.append(forked(partial(make, plan, quick, tmp_path / "out", worker=worker)))
+    assert [ended(number) for number in started] == [0, 0, 0]
+    assert files(tmp_path / "out") == files(tmp_path / "one")
+
+
+def test_a_unit_that_another_worker_makes_is_waited_for(tmp_path: Path) -> None:
+    plan, second = quick_plan(unit=15), Quick()
+    maker = forked(partial(make, plan, Quick(pause=0.3), tmp_path))
+    end = time.monotonic() + 20
+    while not (tmp_path / PARTS / "000000.lock").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert time.monotonic() < end
+    assert make(plan, second, tmp_path, worker=(0, 2)) == (15, 15, 0)
+    assert (ended(maker), second.made) == (0, [])
+
+
+def test_a_plan_that_is_written_meanwhile_is_no_other_thing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(quick_plan(), Quick(), tmp_path)
+    there = Path.exists
+    asked: list[Path] = []
+
+    def exists(path: Path) -> bool:  # the first time it is asked, the plan is not there yet
+        asked.append(path)
+        return there(path) and not (path.name == FILE and asked.count(path) == 1)
+
+    for folder in tmp_path.iterdir():
+        if folder.name not in (PARTS, FILE):
+            folder.rename(tmp_path.with_name(f"away-{folder.name}"))
+    monkeypatch.setattr(Path, "exists", exists)
+    assert make(quick_plan(), Quick(), tmp_path) == (15, 15, 0)
+
+
+def test_a_plan_that_was_begun_before_parts_were_told_goes_on(tmp_path: Path) -> None:
+    make(quick_plan(), Quick(), tmp_path)
+    more = Quick()
+    more.identity = more.identity | {"parts": "0123"}
+    assert make(replace(quick_plan(), made_by=more.identity), more, tmp_path) == (15, 15, 0)
+    make(replace(quick_plan(), made_by=more.identity), more, tmp_path / "new")
+    more.identity = more.identity | {"parts": "4567"}
+    with pytest.raises(InputError, match="with parts '0123', and '4567' is asked for"):
+        make(replace(quick_plan(), made_by=more.identity), more, tmp_path / "new")
+
+
 # ---- folders that hold something else ------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_classes_with_names_go_by_them_and_images_are_brought_to_size(tmp_path: 
     path = dit({3: "dog, hound", 7: "cat", 8: "cow"}, tmp_path / "dit")
     assert "DiTPipeline" in own.check("mine", path, CLASSES, 1)
     source = own.opened("mine", path, REAL)
-    assert own._numbers(own.load(source.folder), source) == [7, 3]
+    assert own._numbers(own.load(source.folder, source.key), source) == [7, 3]
     images = source.sample([0, 1], seed=0, **HOW)
     assert images.shape == (2, 8, 8, 1)
     other = ImageSet(REAL.images, REAL.labels, ("cat", "fox"), "other")
@@ -176,12 +177,65 @@ def test_a_pipeline_from_text_gets_the_classes_in_a_prompt(
         return np.zeros((len(conditions), 32, 32, 3), np.uint8)
 
     (tmp_path / own.INDEX).write_text('{"_class_name": "StableDiffusionPipeline"}')
-    monkeypatch.setattr(own, "load", lambda folder: Text())
+    monkeypatch.setattr(own, "load", lambda folder, key: Text())
     monkeypatch.setattr(diffusion, "sample", sample)
     like = ImageSet(REAL.images, REAL.labels, ("cat", "hot_dog"), "real")
     images = own.opened("mine", str(tmp_path), like).sample([1, None, 0], seed=0, **HOW)
     assert asked == ["a photo of a hot dog", None, "a photo of a cat"]
     assert images.shape == (3, 8, 8, 1)
+    renamed = ImageSet(REAL.images, REAL.labels, ("kitten", "hot_dog"), "real")
+    own.opened("mine", str(tmp_path), renamed).sample([1, None, 0], seed=0, **HOW)
+    assert asked[3:] == ["a photo of a hot dog", None, "a photo of a kitten"]
+
+
+def test_files_that_are_replaced_are_another_pipeline(books_own: Path) -> None:
+    first = own.opened("mine", str(books_own), REAL)
+    before = first.sample([0, 1], seed=0, **HOW)
+    weights = next(books_own.rglob("*.safetensors"))
+    times = weights.stat()
+    recipe = DiffusionRecipe(channels=(8,), steps=1)
+    unet = build_unet(recipe, image_size=8, channels=1, num_classes=2, seed=1)
+    with torch.no_grad():
+        for parameter in unet.parameters():
+            parameter.add_(0.1)
+    diffusion.save(diffusion.as_pipeline(unet, recipe), books_own)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert weights.stat().st_size == times.st_size
+    again = own.opened("mine", str(books_own), REAL)
+    assert again.key != first.key
+    made = again.sample([0, 1], seed=0, **HOW)
+    direct = diffusion.sample(diffusion.load(books_own), [0, 1], seed=0, **HOW)
+    assert (made == direct).all()
+    assert (made != before).any()
+    with pytest.raises(InputError, match="were replaced after it was opened; open it anew"):
+        first.sample([0, 0], seed=0, **HOW)
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut"])
+def test_a_damaged_pipeline_of_the_book_is_told_with_the_remedy(books_own: Path, harm: str) -> None:
+    weights = next(books_own.rglob("*.safetensors"))
+    if harm == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        weights.unlink()
+    with pytest.raises(InputError, match=r"cannot be loaded .*; save it anew with save_pretrained"):
+        own.opened("mine", str(books_own), REAL)
+
+
+def test_a_safety_checker_blackens_no_image_that_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    told: dict = {}
+    parts = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    index = {"_class_name": "StableDiffusionPipeline"} | parts
+    (tmp_path / own.INDEX).write_text(json.dumps(index))
+    monkeypatch.setattr(
+        diffusers.DiffusionPipeline, "from_pretrained", lambda folder, **how: told.update(how)
+    )
+    own.load(tmp_path, own.key_of(tmp_path))
+    assert (told["safety_checker"], told["requires_safety_checker"]) == (None, False)
 
 
 @pytest.mark.parametrize("index", ["", "[]", "{}", '{"_class_name": ["code.py", "Mine"]}'])
@@ -194,16 +248,16 @@ def test_an_index_that_names_no_pipeline_of_diffusers_is_refused(tmp_path: Path,
 def test_neither_pickles_nor_code_beside_them_are_loaded(tmp_path: Path, books_own: Path) -> None:
     dit({0: "cat", 1: "dog"}, tmp_path / "dit")
     weights = next((tmp_path / "dit" / "transformer").glob("*.safetensors"))
-    torch.save(own.load(tmp_path / "dit").transformer.state_dict(), weights.with_suffix(".bin"))
+    loaded = own.load(tmp_path / "dit", own.key_of(tmp_path / "dit"))
+    torch.save(loaded.transformer.state_dict(), weights.with_suffix(".bin"))
     weights.unlink()
-    own.load.cache_clear()
     with pytest.raises(InputError, match="cannot be loaded"):
-        own.load(tmp_path / "dit")
+        own.load(tmp_path / "dit", own.key_of(tmp_path / "dit"))
     path, trace = dit({0: "cat", 1: "dog"}, tmp_path / "code"), tmp_path / "trace"
     code = f"open({str(trace)!r}, 'w')\nclass Mine: ...\n"
     (Path(path) / "transformer" / "mine.py").write_text(code)
     index = json.loads((Path(path) / own.INDEX).read_text()) | {"transformer": ["mine", "Mine"]}
     (Path(path) / own.INDEX).write_text(json.dumps(index))
     with pytest.raises(InputError, match="cannot be loaded"):
-        own.load(Path(path))
+        own.load(Path(path), own.key_of(Path(path)))
     assert not trace.exists()

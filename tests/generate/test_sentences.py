@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,44 @@ def test_a_file_is_written_edited_and_added_to(model: Path, tmp_path: Path) -> N
     assert read(file, [CAT, DOG]) == both
     (model / "gone").mkdir(exist_ok=True)
     assert sentences_of([CAT], model / "gone", file=file)["cat"] == both["cat"]  # is not loaded
+
+
+CLASSES = [ClassWords(f"class {k}", (f"thing{k}",)) for k in range(6)]
+
+
+class Stops:
+    """Writes sentences, but none with the name of the fifth class."""
+
+    device, identity = "cpu", {"by": "it"}
+
+    def __init__(self, *_: Any, stops: bool = True) -> None:
+        self.stops, self.asked = stops, []
+
+    def __call__(self, name: str, seed: int, number: int) -> list[str]:
+        self.asked.append(name)
+        return ["nothing"] * 500 if self.stops and name == "thing4" else [f"a {name} {number}"]
+
+
+def test_what_is_written_before_an_error_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "WordToSentence", Stops)
+    for file in (tmp_path / "sentences.csv", None):
+        with pytest.raises(InputError, match="class 'thing4': of 1,000 sentences"):
+            sentences_of(CLASSES, Stops(), count=2, file=file)
+        again = Stops(stops=False)
+        assert [*sentences_of(CLASSES, again, count=2, file=file)] == [w.name for w in CLASSES]
+        assert [*dict.fromkeys(again.asked)] == ["thing4", "thing5"]
+
+
+def test_what_the_model_obeys_is_in_its_identity(model: Path, tmp_path: Path) -> None:
+    before = WordToSentence(model).identity
+    copy = shutil.copytree(model, tmp_path / "copy")
+    assert WordToSentence(copy).identity == before
+    file = copy / "generation_config.json"
+    told = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(told | {"repetition_penalty": 1.5}))
+    assert WordToSentence(copy).identity != before
 
 
 @pytest.mark.parametrize(

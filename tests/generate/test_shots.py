@@ -73,6 +73,17 @@ def test_shots_of_a_set_and_of_a_folder_are_told_apart_by_their_pixels(folder: P
     assert len(told | {shots_in(folder, ("dog", "cat")).fingerprint()}) == 4
 
 
+def test_a_shot_that_was_replaced_is_refused_until_it_is_read_anew(folder: Path) -> None:
+    before = shots_in(folder, ("dog", "cat"))
+    first = before.read(1, 0, 8, 3)
+    new = np.full((8, 8, 3), 200, np.uint8)
+    Image.fromarray(new).save(folder / "cat/0.png")
+    np.testing.assert_array_equal(before.read(1, 0, 8, 3), first)  # as it was, and is still kept
+    with pytest.raises(InputError, match=r"cat/0.png was replaced after .*; start again"):
+        before.read(1, 0, 4, 3)
+    np.testing.assert_array_equal(shots_in(folder, ("dog", "cat")).read(1, 0, 8, 3), new)
+
+
 def test_a_folder_with_parts_gives_its_training_images(folder: Path, tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / "set" / part).mkdir(parents=True)

@@ -413,6 +413,42 @@ def test_identity_tells_weights_and_settings_apart(text_folder: Path, tmp_path: 
     assert other.identity != generator.identity
 
 
+def _scaled(pipeline: Any) -> None:
+    pipeline.vae.register_to_config(scaling_factor=1.0)
+
+
+def _another_weight(pipeline: Any) -> None:
+    with torch.no_grad():
+        pipeline.unet.conv_in.weight.view(-1)[1] += 1
+
+
+def _swapped_words(pipeline: Any) -> None:
+    words = pipeline.text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        words[[5, 6]] = words[[6, 5]]
+
+
+def _another_word(pipeline: Any) -> None:
+    pipeline.tokenizer.add_tokens(["cat-like"])
+
+
+@pytest.mark.parametrize("change", [_scaled, _another_weight, _swapped_words, _another_word])
+def test_identity_tells_of_all_that_makes_an_image(text_folder: Path, change: Any) -> None:
+    generator = opened(text_folder)
+    change(generator.pipeline)
+    changed, before = generator.identity, opened(text_folder).identity
+    assert changed["parts"] != before["parts"]
+
+
+def test_a_gpu_is_asked_for_no_copies() -> None:
+    for device, compiled, lanes in (("cuda", False, 2), ("cpu", False, LANES), ("cuda", True, 5)):
+        stub = Stub({})
+        made = TextToImage(stub, device=device, compiled=compiled, batch_size=5)
+        made.device = "cpu"
+        assert len(made.images(["a", "a"], [0, 1], **HOW).images) == 2
+        assert list(map(len, stub.calls)) == [lanes]
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [

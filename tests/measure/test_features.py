@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -52,7 +51,12 @@ def test_the_network_sees_no_value_that_a_pixel_cannot_have(monkeypatch):
 
 def test_a_model_can_be_the_extractor_and_is_cached_only_with_a_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
-    seen = deque()  # a list that a function has caught would count as a setting of it
+
+    class Seen(list):
+        def fingerprint(self):
+            return "no setting of the function that has caught it"
+
+    seen = Seen()
 
     def mean(images):
         seen.append(len(images))

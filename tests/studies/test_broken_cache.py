@@ -23,7 +23,6 @@ from synthbook.gans.recipes import Training, published
 from synthbook.generate import banks
 from synthbook.generate.sentences import sentences_of
 from synthbook.generate.wordnet import ClassWords
-from synthbook.keys import PACKAGE
 from synthbook.measure.features import Extractor
 from synthbook.press.models_page import models_page
 from synthbook.recognize import language_image, pretrained
@@ -36,6 +35,7 @@ from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.pretrain import SupervisedRecipe, made
 from synthbook.recognize.views import ViewRecipe
 from synthbook.record.parameters import check_values
+from synthbook.sources import PACKAGE
 from synthbook.studies import few_images, inversions, tasks, training_sets
 from synthbook.studies.clones_by_name import Bed
 from synthbook.studies.dip_scale import own

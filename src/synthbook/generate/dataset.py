@@ -164,7 +164,7 @@ def _prepare(plan: Plan, generator: TextToImage, out: Path, *, first: bool) -> N
     file, place = out / FILE, out / PARTS
     if file.exists():
         check_same(plan, file)
-    elif out.is_dir() and any(path.name not in (PARTS, CUT) for path in out.iterdir()):
+    elif out.is_dir() and any(path.name not in (PARTS, CUT, FILE) for path in out.iterdir()):
         raise InputError(f"{out} is not empty and has no {FILE}; give another folder")
     cut = generator.cut([prompt for prompts in plan.prompts for prompt in prompts])
     place.mkdir(parents=True, exist_ok=True)
@@ -264,12 +264,14 @@ class _Maker:
         sizes = {unit: len([*self.plan.span(unit)]) for unit in units[-1:]}
         total = sum(sizes.get(unit, self.plan.unit) for unit in units)
         self.tell, self.done = telling("making images", total), 0
+        place = self.store.out / PARTS
         for unit in units:
-            if self.store.report(unit):
-                shutil.rmtree(self.store.staged(unit), ignore_errors=True)
-                self.done += sizes.get(unit, self.plan.unit)
-            else:
-                self.unit(unit)
+            with alone(place / f"{unit:06d}.lock", f"making images, unit {unit}"):  # its folder too
+                if self.store.report(unit):
+                    shutil.rmtree(self.store.staged(unit), ignore_errors=True)
+                    self.done += sizes.get(unit, self.plan.unit)
+                else:
+                    self.unit(unit)
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def unit(self, unit: int) -> None:

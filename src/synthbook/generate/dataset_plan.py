@@ -27,6 +27,7 @@ FORMATS = ("folders", "shards")
 FILE = "plan.jsonl"
 VERSION = 1
 FREE = frozenset(("model", "from"))  # said in a plan, and no other data set where it differs
+ADDED = frozenset(("parts",))  # of `made_by`: not in plans that were begun before it was
 
 
 @dataclass(frozen=True)
@@ -230,8 +231,9 @@ def check_same(plan: Plan, file: Path) -> None:
             f"{file} is no plan ({' '.join(str(error).split())[:200]}); give another folder"
         ) from error
     wanted = plan.lines()
+    free = FREE | (ADDED - {*first})
     different = [
-        k for k in {**wanted[0], **first} if k not in FREE and first.get(k) != wanted[0].get(k)
+        k for k in {**wanted[0], **first} if k not in free and first.get(k) != wanted[0].get(k)
     ]
     if different:
         k = different[0]

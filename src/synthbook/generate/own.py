@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from synthbook.data.loading import check_generated, load_generated
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 from synthbook.store import atomic_write, cached
+from synthbook.sums import digest
 
 INDEX = "model_index.json"
 
@@ -124,17 +125,10 @@ class Pipeline:
         _index(folder)
         self.family, self.folder, self.classes = family, folder, like.classes
         self.shape, self.device = (like.image_size, like.channels), device
-        takes = _takes(folder)
+        self.key = key_of(folder)  # what tells it from others, for the cache
+        takes = _takes(self)
         self.conditional = bool({"class_labels", "prompt"} & takes)
         self.unconditional = not self.conditional
-
-    @cached_property
-    def key(self) -> str:
-        """What tells it from others, for the cache: names, sizes and times of its files."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        stats = [(file.relative_to(self.folder), file.stat()) for file in files]
-        told = [(str(name), stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def sample(
         self, labels: Sequence[int | None], *, seed: int, guidance_scale: float = 1.0,
@@ -152,7 +146,8 @@ class Pipeline:
         how = {"guidance_scale": float(guidance_scale), "seed": seed}
         how |= {"num_inference_steps": int(num_inference_steps)}
         wanted = [None if label is None else int(label) for label in labels]
-        key = {"pipeline": self.key, "labels": wanted, "shape": self.shape, **how}
+        key = {"pipeline": self.key, "classes": self.classes, "labels": wanted}
+        key |= {"shape": self.shape, **how}
         build = partial(_make, self, wanted, how)
         return np.load(cached("samples", key, build, self.device) / "images.npy")
 
@@ -163,9 +158,9 @@ def _make(
     """Write images of a pipeline, brought to size."""
     from synthbook.generate import diffusion
 
-    pipeline = load(source.folder)
+    pipeline = load(source.folder, source.key)
     conditions: list[int | str | None] = list(labels)
-    if "prompt" in _takes(source.folder):
+    if "prompt" in _takes(source):
         names = [f"a photo of a {name.replace('_', ' ')}" for name in source.classes]
         conditions = [None if label is None else names[label] for label in labels]
     elif source.conditional:
@@ -196,29 +191,61 @@ def _numbers(pipeline: Any, source: Pipeline) -> list[int]:
     return list(range(count))
 
 
-def _takes(folder: Path) -> set[str]:
-    """Return the names of what the pipeline in a folder takes when it is called."""
-    return {*inspect.signature(load(folder).__call__).parameters}
+def _takes(source: Pipeline) -> set[str]:
+    """Return the names of what a pipeline takes when it is called."""
+    return {*inspect.signature(load(source.folder, source.key).__call__).parameters}
+
+
+def key_of(folder: Path) -> str:
+    """Return 16 hex digits of the files in a folder: their names and their SHA-256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    told = [(str(file.relative_to(folder)), _sum(file, *_state(file))) for file in files]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """Return what changes when a file does, whatever times an archive gives it."""
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+@cache
+def _sum(file: Path, *_: int) -> str:
+    return digest(file)  # weights are gigabytes: read once a process
 
 
 @lru_cache(maxsize=1)
-def load(folder: Path) -> Any:
-    """Return the pipeline in a folder: its safetensors, no other code, nothing from a network."""
-    from synthbook.generate import diffusion
+def load(folder: Path, key: str) -> Any:
+    """Return the pipeline in a folder: its safetensors, no other code, nothing from a network.
 
-    if _index(folder)["_class_name"] == "ClassConditionalPipeline":  # the book's own
-        return diffusion.load(folder)
+    A safety checker is left out: what it blackens would be learned as an image of its class.
+
+    Raises:
+        InputError: if it cannot be loaded, or the files are not those of ``key`` (`key_of`).
+    """
     from diffusers import DiffusionPipeline
     from diffusers.utils import logging
 
+    from synthbook.generate import diffusion
+
     logging.disable_progress_bar()
+    index = _index(folder)
+    how = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    if "safety_checker" in index:
+        how |= {"safety_checker": None, "requires_safety_checker": False}
     try:
-        return DiffusionPipeline.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
+        own = index["_class_name"] == "ClassConditionalPipeline"  # the book's
+        made = diffusion.load(folder) if own else DiffusionPipeline.from_pretrained(folder, **how)
+    except InputError:
+        raise
     except Exception as error:  # whatever is missing or damaged
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"the pipeline in {folder} cannot be loaded ({reason}); save it anew with "
             "save_pretrained(..., safe_serialization=True)"
         ) from error
+    if key_of(folder) != key:
+        raise InputError(
+            f"the files of the pipeline in {folder} were replaced after it was opened; open it anew"
+        )
+    return made

@@ -28,8 +28,8 @@ class Prompted:
     """Images of classes by their prompts: a `clones.Sampler`, whose images are kept in the cache.
 
     With the same seed its images are those of a `dataset_plan.Plan`: the n-th of a class in a call
-    is image n of that class. So a larger set has the images of a smaller one, which are not made
-    again.
+    is image n of that class. So a larger set has the images of a smaller one, whose whole hundreds
+    are not made again.
 
     Args:
         generator: what makes the images, or opens what does when the first one is not ``kept``;

@@ -15,7 +15,6 @@ The file of sentences is a CSV of two columns, class and sentence, made to be lo
 from __future__ import annotations
 
 import csv
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property, partial
@@ -33,6 +32,7 @@ from synthbook.generate.captions import (
     vocabulary,
     web_scenes,
 )
+from synthbook.generate.parts import sum_of
 from synthbook.generate.prompts import scenes_of
 from synthbook.generate.wordnet import ClassWords
 from synthbook.locks import alone
@@ -231,15 +231,11 @@ class WordToSentence:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides on its sentences, beside name and seed; a small plain dict."""
-        weights = hashlib.sha256()
-        for key, tensor in sorted(self.model.state_dict().items()):
-            some = tensor.flatten()[:: max(1, tensor.numel() // 16)].double().cpu().numpy()
-            weights.update(f"{key} {tuple(tensor.shape)}".encode() + some.tobytes())
-        vocabulary = repr(sorted(self.tokenizer.get_vocab().items())).encode()
+        parts = {"model": self.model, "tokenizer": self.tokenizer}
+        parts["generation"] = self.model.generation_config
         return {
             "model": type(self.model).__name__,
-            "weights": weights.hexdigest()[:16],
-            "tokens": hashlib.sha256(vocabulary).hexdigest()[:16],
+            "parts": sum_of(parts),
             "sampling": self.sampling,
         }
 
@@ -336,7 +332,7 @@ def _drawer(source: str | Path | Draw, options: Mapping[str, Any]) -> Draw:
 
 
 def _build(draw: Draw, classes: Sequence[ClassWords], count: int, seed: int, folder: Path) -> None:
-    write(folder / "sentences.csv", dict(_drawn(draw, classes, count, seed)))
+    _added(folder / "sentences.csv", classes, lambda: draw, count, seed)
 
 
 def _drawn(
@@ -354,13 +350,28 @@ def _in_file(
     """Return the sentences that a file has, after adding those that it lacks."""
     file = file.expanduser()
     with alone(file.with_name(f".{file.name}.lock"), "writing sentences"):
-        there = _rows(file) if file.exists() else {}
-        left = [words for words in classes if words.name not in there]
-        for k, (name, texts) in enumerate(_drawn(drawer(), left, count, seed) if left else (), 1):
-            there[name] = texts
-            if k % KEEP_EVERY == 0 or k == len(left):
-                write(file, there)
+        there = _added(file, classes, drawer, count, seed)
     return _checked(there, classes, file)
+
+
+def _added(
+    file: Path, classes: Sequence[ClassWords], drawer: Callable[[], Draw], count: int, seed: int
+) -> Sentences:
+    """Add the sentences that a file lacks, however far one comes; return all that it has."""
+    there = _rows(file) if file.exists() else {}
+    left = [words for words in classes if words.name not in there]
+    if not left:
+        return there
+    draw = drawer()
+    try:
+        for k, (name, texts) in enumerate(_drawn(draw, left, count, seed), 1):
+            there[name] = texts
+            if k % KEEP_EVERY == 0:
+                write(file, there)
+    finally:
+        if there:
+            write(file, there)
+    return there
 
 
 # Files

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthbook.data import ImageSet
-from synthbook.data.files import Unreadable, classes_of, conform, decode, layout
+from synthbook.data.files import Unreadable, classes_of, conform, layout, pixels, worked
 from synthbook.errors import InputError, did_you_mean
 from synthbook.generate.from_images import check_strength, strength_of
 
@@ -93,15 +94,15 @@ def shots_of(images: ImageSet, classes: Sequence[str] | None = None) -> Shots:
     wanted = images.classes if classes is None else tuple(classes)
     _known(wanted, images.classes, f"'{images.name}'")
     numbers = [np.flatnonzero(images.labels == images.classes.index(name)) for name in wanted]
-    pixels = images.images
+    every = images.images
 
     def read(label: int, shot: int, side: int, channels: int) -> np.ndarray:
-        return conform(pixels[numbers[label][shot]][None], side, channels)[0]
+        return conform(every[numbers[label][shot]][None], side, channels)[0]
 
     return Shots(
         wanted,
         tuple(tuple(str(k) for k in some) for some in numbers),
-        tuple(tuple(_digest(pixels[k].tobytes()) for k in some) for some in numbers),
+        tuple(tuple(_digest(every[k].tobytes()) for k in some) for some in numbers),
         read,
     )
 
@@ -122,15 +123,15 @@ def shots_in(folder: str | Path, classes: Sequence[str]) -> Shots:
     found = classes_of(top)
     _known(classes, found, str(top))
     files = [found[name] for name in classes]
-    contents = [[_content(path) for path in some] for some in files]
+    sums = [[_digest(_content(path)) for path in some] for some in files]
 
     def read(label: int, shot: int, side: int, channels: int) -> np.ndarray:
-        return _decoded(files[label][shot], side, channels)
+        return _decoded(files[label][shot], sums[label][shot], side, channels)
 
     return Shots(
         tuple(classes),
         tuple(tuple(path.relative_to(top).as_posix() for path in some) for some in files),
-        tuple(tuple(map(_digest, some)) for some in contents),
+        tuple(map(tuple, sums)),
         read,
         str(folder),
     )
@@ -158,8 +159,13 @@ def _digest(content: bytes) -> str:
 
 
 @lru_cache(maxsize=DECODED)
-def _decoded(path: Path, side: int, channels: int) -> np.ndarray:
-    found = decode(path, side, channels)
+def _decoded(path: Path, known: str, side: int, channels: int) -> np.ndarray:
+    content = _content(path)
+    if _digest(content) != known:
+        raise InputError(
+            f"{path} was replaced after it was read as a real image to start from; start again"
+        )
+    found = worked(str(path), lambda: BytesIO(content), lambda image: pixels(image, side, channels))
     if isinstance(found, Unreadable):
         raise InputError(f"{path} cannot be read ({found.reason}); replace or delete it")
     return found

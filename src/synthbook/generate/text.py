@@ -24,6 +24,7 @@ from PIL import Image
 from synthbook.data.files import conform
 from synthbook.errors import InputError, check_choice
 from synthbook.generate.from_images import finest, own_side, share, sister, steps_of
+from synthbook.generate.parts import sum_of
 from synthbook.generate.text_models import read_pipeline, schedulers
 from synthbook.randomness import torch_generator
 
@@ -178,6 +179,7 @@ class TextToImage:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; give 1 or more")
         self.device, self.batch = device, LANES if device == "cpu" else batch_size
+        self._filled = device == "cpu" or compiled  # which would compile each shape anew
         pipeline.set_progress_bar_config(disable=True)
         pipeline.to(device)
         if hasattr(getattr(pipeline, "vae", None), "use_slicing"):
@@ -205,7 +207,8 @@ class TextToImage:
         settings = json.dumps(levels, sort_keys=True, default=str).encode()
         return {
             "pipeline": type(self.pipeline).__name__,
-            "weights": weights.hexdigest()[:16],
+            "parts": sum_of({**parts, "": getattr(self.pipeline, "config", None)}),
+            "weights": weights.hexdigest()[:16],  # of some: plans had these alone
             "precision": dtype,
             "scheduler": type(scheduler).__name__,
             "scheduler_settings": hashlib.sha256(settings).hexdigest()[:16],
@@ -365,7 +368,7 @@ class TextToImage:
         settings: dict[str, Any],
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Return images [n, H, W, 3] of the numbers in ``part``, and which are not black, [n]."""
-        lanes = [*part, *[part[-1]] * (self.batch - len(part))]
+        lanes = [*part, *[part[-1]] * (self.batch - len(part))] if self._filled else [*part]
         pipeline, how = self.pipeline, {**settings, "output_type": "np"}
         if "image" in how:
             pipeline, how["image"] = self._from_images, [how["image"][k] for k in lanes]
