@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
 from synthbook.errors import InputError
@@ -149,21 +148,6 @@ def test_a_notebook_that_a_full_disk_cut_is_a_failure_in_a_sentence(
         execute.execute("12")
     assert str(ended.value).strip().count("\n") == 0
     assert list((book / "_build/executed").glob("*.ipynb")) == []
-
-
-def test_a_run_that_cannot_make_the_cache_tells_the_remedy(
-    book: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        said = f"[Errno 13] Permission denied: '{book}/_build'"
-        raise papermill.PapermillExecutionError(1, 1, "x", "PermissionError", said, [])
-
-    monkeypatch.delenv("SYNTHBOOK_CACHE", raising=False)
-    monkeypatch.setattr(papermill, "execute_notebook", fail)
-    told = f"; results are kept in {book}/_build/cache: set SYNTHBOOK_CACHE to another folder"
-    assert execute.run(find("12"), {}, book / "out.ipynb").endswith(f"/_build'{told}")
-    (book / "_build/cache").mkdir(parents=True)  # the fault is another
-    assert execute.run(find("12"), {}, book / "out.ipynb").endswith("/_build'")
 
 
 def test_pairs_that_differ_are_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

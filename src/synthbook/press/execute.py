@@ -21,7 +21,7 @@ from synthbook.claims.catalogue import claims_of, deciding_chapters
 from synthbook.keys import code_behind, key_hash
 from synthbook.locks import alone
 from synthbook.record.chapters import Chapter, convert, find
-from synthbook.store import atomic_write, cache, root
+from synthbook.store import atomic_write, root
 
 SAFE_PATH = "PYTHONSAFEPATH"  # asks Python to keep the working folder out of sys.path
 SIZE_LIMIT = 480_000  # bytes that an executed notebook may have
@@ -51,24 +51,12 @@ def run(chapter: Chapter, values: Mapping[str, Any], output: Path, *, bar: bool 
                 extra_arguments=["--log-level=CRITICAL"],
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}{_remedy(error.evalue)}"
+        return f"{error.ename}: {error.evalue}"
     except DeadKernelError:
         return "its kernel died, perhaps for want of memory"
     except OSError as error:
         place = error.filename or output
         return f"'{place}' cannot be written ({error.strerror or error}); is the disk full?"
-    return ""
-
-
-def _remedy(said: str) -> str:
-    """Return what to do where the folder of what is kept cannot be made, "" of other faults.
-
-    `store.cached`, whose code is in every key, says so itself of all folders below that one.
-    """
-    home = cache()
-    lacking = [place for place in (home, *home.parents) if not os.path.exists(place)]
-    if lacking and repr(str(lacking[-1])) in said:
-        return f"; results are kept in {home}: set SYNTHBOOK_CACHE to another folder"
     return ""
 
 
