@@ -563,6 +563,15 @@ def test_a_cache_that_may_only_be_read_is_read(place: Path) -> None:
             keep(2)
 
 
+def test_a_cache_below_what_may_only_be_read_is_told_with_the_remedy(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (above := place / "checkout").mkdir()
+    monkeypatch.setenv("SYNTHBOOK_CACHE", str(above / "_build" / "cache"))
+    with closed(above), pytest.raises(InputError, match=r"cannot be written .*set SYNTHBOOK_CACHE"):
+        cached("things", {"k": 1}, lambda folder: (folder / "x").write_text("x"))
+
+
 def test_rows_into_a_folder_that_may_only_be_read_are_refused_before_the_work(grid: Path) -> None:
     (grid / "results/mini").mkdir()
     with closed(grid / "results/mini"), pytest.raises(InputError, match="cannot be written"):

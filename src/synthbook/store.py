@@ -213,7 +213,10 @@ def _writing(folder: Path) -> Iterator[None]:
         place = next(place for place in folder.parents if place.exists())
         full = number in FULL or shutil.disk_usage(place).free < 1 << 16
         full |= number is None and type(error) is OSError and bool(UNWRITTEN.search(str(error)))
-        if not full and not (number in CLOSED and Path(file or "").is_relative_to(folder.parent)):
+        here = bool(file) and (
+            Path(file).is_relative_to(folder.parent) or Path(file) in folder.parents
+        )
+        if not full and not (number in CLOSED and here):
             raise
         reason = os.strerror(number or ENOSPC)
         raise InputError(
