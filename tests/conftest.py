@@ -1,6 +1,7 @@
 """A small book in a temporary folder."""
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -109,6 +110,21 @@ def no_builds(monkeypatch):
             monkeypatch.setattr(module, "cached", cached)
 
     return refuse
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[[int], bool]:
+    """(number of a process) -> whether it has ended, though nobody may have asked how it did."""
+
+    def ended(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat")
+            return state.is_file() and ") Z " in state.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    return ended
 
 
 @pytest.fixture(scope="session")
