@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import nbformat
 import pytest
+from hypothesis import HealthCheck, settings
 from pydantic import Field
 
 from synthbook import store
@@ -18,6 +19,12 @@ from synthbook.claims.catalogue import PAPERS
 from synthbook.cli import main
 from synthbook.record.chapters import convert, find
 from synthbook.record.vocabulary import CHAPTERS
+
+# How long an example takes says how busy the machine is. In CI the default draws the same ones.
+settings.register_profile(
+    "book", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("book")
 
 CHAPTER = """\
 # ---
