@@ -324,6 +324,11 @@ def test_no_training_is_longer_for_being_stopped(study, asked) -> None:
     assert {"best_fd", "last_fd", "late_gain"} <= metrics["stylegan2"]
 
 
+def test_a_job_of_another_process_is_not_done_again(study, kept_from_elsewhere) -> None:
+    made = study(methods=["scratch"])
+    kept_from_elsewhere(made, made.p, made.jobs[-1])
+
+
 def test_stylegan2_learns_in_a_bed_of_its_own(study, asked) -> None:
     made = study(parts=["stylegan2"])
     every_row(made)
