@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import nbformat
 import pytest
+from hypothesis import HealthCheck, settings
 from pydantic import Field
 
 from synthbook import store
@@ -18,6 +20,12 @@ from synthbook.claims.catalogue import PAPERS
 from synthbook.cli import main
 from synthbook.record.chapters import convert, find
 from synthbook.record.vocabulary import CHAPTERS
+
+# How long an example takes says how busy the machine is. In CI the default draws the same ones.
+settings.register_profile(
+    "book", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("book")
 
 CHAPTER = """\
 # ---
@@ -110,6 +118,21 @@ def no_builds(monkeypatch):
             monkeypatch.setattr(module, "cached", cached)
 
     return refuse
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[[int], bool]:
+    """(number of a process) -> whether it has ended, though nobody may have asked how it did."""
+
+    def ended(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat")
+            return state.is_file() and ") Z " in state.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    return ended
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
@@ -154,3 +157,15 @@ def test_a_download_that_fails_is_told_in_one_line(
     monkeypatch.setattr(data, "fetch", fetch)
     assert main(["data", "--download", "svhn", "--data-root", str(tmp_path)]) == 1
     assert re.fullmatch(r"error: svhn was not .*no route[^\n]*\n", capsys.readouterr().err)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As in ``synthbook chapters | head``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from synthbook.cli import main; sys.exit(main(['chapters']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, timeout=120
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

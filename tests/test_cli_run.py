@@ -177,6 +177,22 @@ def test_good_values_of_each_kind_reach_the_notebook_as_meant(
     assert record["parameters"]["learning_rate"] == 0.001
 
 
+def test_the_folder_of_data_sets_is_that_of_the_environment_where_none_is_given(
+    book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    got: list[str | None] = []
+    monkeypatch.setattr(
+        press, "run", lambda _, values, __, **___: got.append(values.get("data_root")) or ""
+    )
+    monkeypatch.setenv("SYNTHBOOK_DATA", str(tmp_path))
+    assert main(["run", "90"]) == 0  # a chapter that has no such parameter
+    script = CHAPTER.replace("data: str", 'data_root: str = ""  # the folder\ndata: str', 1)
+    (book / "notebooks/90_tiny.py").write_text(script)
+    assert main(["run", "90"]) == 0
+    assert main(["run", "90", "-p", "data_root=mine"]) == 0
+    assert got == [None, str(tmp_path), "mine"]
+
+
 @pytest.mark.usefixtures("all_kept")
 def test_own_images_get_settings_that_fit_them_unless_they_are_given(
     no_kernel: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]

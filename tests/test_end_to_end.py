@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -253,6 +251,3 @@ def test_papermill_itself_ends_with_an_error_and_a_partial_notebook(
     assert CHECKS.search(failed.source)
     ran = [c for c in code if c.metadata.papermill.get("status") in ("completed", "failed")]
     assert ran[-1] is failed  # nothing behind the checking cell was begun
-    first, end = ran[0].metadata.papermill["start_time"], failed.metadata.papermill["end_time"]
-    took = (datetime.fromisoformat(end) - datetime.fromisoformat(first)).total_seconds()
-    assert took < SECONDS * max(1, os.getloadavg()[0])  # a clock's, longer where others work too

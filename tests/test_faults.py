@@ -38,6 +38,7 @@ from synthbook.record.rows import Row, append, identity, read
 from synthbook.store import cached
 from synthbook.training import load_checkpoint, save_checkpoint
 
+torch.set_num_threads(1)  # a fork waits for ever for threads that this process has
 KILLS = int(os.environ.get("KILLS", "0"))  # of each kind; 0: a few, as in `make test`
 FEW = KILLS or 6
 SOURCE = {

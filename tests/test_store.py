@@ -190,6 +190,7 @@ def test_two_processes_build_once(folder: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert log.read_text() == "built\n"
 
 
@@ -210,9 +211,12 @@ def test_a_file_that_cannot_be_written_is_told_with_its_name(tmp_path: Path, pat
 
 
 def test_atomic_write_replaces_or_leaves(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file.txt"
-    with atomic_write(path) as stream:
-        stream.write("one")
+    path, before = tmp_path / "deep" / "file.txt", os.umask(0o022)
+    try:
+        with atomic_write(path) as stream:
+            stream.write("one")
+    finally:
+        os.umask(before)
     with pytest.raises(TypeError), atomic_write(path) as stream:
         stream.write(2)
     assert path.read_text() == "one"

@@ -173,6 +173,14 @@ def test_the_numbers_of_a_set_by_name_are_those_of_its_training_images() -> None
     np.testing.assert_array_equal(found, class_shares(train, 100))
 
 
+def test_a_real_set_by_name_is_looked_for_in_the_folder_of_data_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHBOOK_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+        counts_of(("airplane",), None, "cifar10", None)
+
+
 # ---- the price -----------------------------------------------------------------------------------
 
 

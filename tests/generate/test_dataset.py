@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -396,18 +397,20 @@ def test_kills_lose_nothing(form: str, tmp_path: Path) -> None:
     make(plan, Quick(), tmp_path / "whole")
     begin = time.monotonic()
     make(plan, Quick(pause=0.004), tmp_path / "timed")
-    whole, kills = time.monotonic() - begin, 0
-    for k in range(5):
-        out = tmp_path / str(k)
+    whole, folders, kills = time.monotonic() - begin, 0, 0
+    while folders < 5 or kills < 4:
+        out, killed = tmp_path / str(folders), 0
         for _ in range(2):
             number = forked(partial(make, plan, Quick(pause=0.004), out))
             time.sleep(draw.random() * whole)
             os.kill(number, signal.SIGKILL)
-            kills += ended(number) == -signal.SIGKILL
+            killed += ended(number) == -signal.SIGKILL
+        if not killed:  # the machine is less busy than it was
+            whole *= 0.8
+        folders, kills = folders + 1, kills + killed
         done = make(plan, Quick(), out)
         assert done == (15, 15, 0)
         assert files(out) == files(tmp_path / "whole")
-    assert kills > 3
 
 
 def test_what_a_kill_left_of_a_shard_is_used_and_half_a_shard_is_not(tmp_path: Path) -> None:
@@ -645,9 +648,11 @@ def test_a_worker_beyond_their_number_is_refused(worker: tuple, tmp_path: Path) 
         make(quick_plan(), Quick(), tmp_path, worker=worker)
 
 
-def test_the_rate_is_that_of_a_second_call() -> None:
-    slow = Quick(pause=0.05)
-    rate = measured(quick_plan(counts=(1, 1, 1)), slow)
-    assert 0.05 / 4 <= rate.seconds < 0.05
+def test_the_rate_is_that_of_a_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(perf_counter=iter([0.0, 9.0, 10.0, 12.0]).__next__)
+    monkeypatch.setattr(dataset, "time", clock)
+    made = Quick()
+    rate = measured(quick_plan(counts=(1, 1, 1)), made)
+    assert rate.seconds == 2.0 / 4
     assert rate.size > 100
-    assert len(slow.made) == 8
+    assert len(made.made) == 8

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoPipelineForImage2Image
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 
 from synthbook.errors import InputError
@@ -314,12 +315,17 @@ def test_images_start_from_others_as_in_the_plain_pipeline(generator: TextToImag
         TextToImage(Stub({})).images(["a"], [0], from_images=start[:1], **HOW)
 
 
-def test_strength_1_is_plain_sampling_and_near_0_the_image(generator: TextToImage) -> None:
+def test_strength_1_is_plain_sampling_and_near_0_the_image(
+    text_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = opened(text_folder)
+    generator.pipeline.vae.register_to_config(scaling_factor=100.0)  # above the noise of a step
     start = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
     plain = generator.images(PROMPTS, SEEDS, **HOW).images
     made = generator.images(PROMPTS, SEEDS, from_images=start, strength=1.0, **HOW).images
     np.testing.assert_array_equal(made, plain)
-    with torch.no_grad():  # the image as the autoencoder has it; its noise is left out
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda spread, _=None: spread.mean)
+    with torch.no_grad():  # the image as the autoencoder has it, without its noise
         vae = generator.pipeline.vae
         pixels = torch.from_numpy(start).permute(0, 3, 1, 2) / 127.5 - 1
         spread = vae.encode(pixels).latent_dist
@@ -330,7 +336,9 @@ def test_strength_1_is_plain_sampling_and_near_0_the_image(generator: TextToImag
         how = HOW | {"from_images": start, "strength": strength, "num_inference_steps": 4}
         return np.abs(generator.images(PROMPTS, SEEDS, **how).images - wanted).mean()
 
-    assert apart(0.001) <= apart(0.9)
+    near, far = apart(0.001), apart(0.9)
+    assert near < 3
+    assert near < far
 
 
 def test_images_of_other_shapes_are_cropped_and_brought_to_size(generator: TextToImage) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -123,19 +124,10 @@ def _await(condition, seconds: float = 600) -> None:
         time.sleep(0.05)
 
 
-def _gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    state = Path(f"/proc/{pid}/stat")
-    return state.is_file() and ") Z " in state.read_text()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("book", [[0, 1, 2]], indirect=True)
 def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
-    book: Book, capfd: pytest.CaptureFixture[str]
+    book: Book, capfd: pytest.CaptureFixture[str], gone: Callable[[int], bool]
 ) -> None:
     other = _other_seed(book)
     before = book.files()
@@ -156,7 +148,7 @@ def test_a_killed_grid_goes_on_and_repeats_no_finished_cell(
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     kernel = int((book.top / "log").read_text().splitlines()[-1].split()[2])
-    _await(lambda: _gone(kernel), 30)  # a kernel ends with the process that started it
+    _await(lambda: gone(kernel), 30)  # a kernel ends with the process that started it
     (finished,) = book.log("done")
     whole = {path.name.partition(".")[0] for path in book.place.glob("[!.]*.jsonl")
              if not path.name.endswith(".part.jsonl")}  # fmt: skip

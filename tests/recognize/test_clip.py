@@ -155,10 +155,12 @@ def test_names_that_nobody_has(name, says):
         encoder(name)
 
 
-def test_weights_that_are_not_here_are_told(monkeypatch):
+def test_weights_that_are_not_here_are_told(monkeypatch, tmp_path):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
     with pytest.raises(InputError, match=r"'RN50:openai' cannot be loaded .*fetch them once"):
         encoder("RN50:openai")
 

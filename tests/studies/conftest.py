@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from synthbook.measure import features
 from synthbook.randomness import numpy_generator
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.rows import Row
-from synthbook.studies import few_images, remedies
+from synthbook.studies import ahead, few_images, remedies
 from synthbook.studies import training_sets as sets
 from synthbook.studies.few_images import Finetuned
 
@@ -45,6 +46,32 @@ def distinct():
         return kept
 
     return listed
+
+
+@pytest.fixture
+def kept_from_elsewhere(monkeypatch, no_builds):
+    """Return a function: a job of a study is done as by another process, and then not again."""
+
+    def look(study: Any, p: Any, job: tuple[Any, ...]) -> None:
+        monkeypatch.setattr(ahead, "_MADE", {})
+        monkeypatch.setattr(ahead, "prepare", lambda device, threads: "cpu")
+        ahead._do(pickle.loads(pickle.dumps((type(study), p, job))))
+        no_builds(few_images)
+        list([study.learned(*job)] if hasattr(study, "learned") else study.rows(*job))
+
+    return look
+
+
+@pytest.fixture
+def plain_features(monkeypatch) -> None:
+    """Have images' pixels as their features, which is quick."""
+
+    def pixels(name: str, device: str = "cpu", size: int = 0) -> features.Extractor:
+        return features.Extractor(
+            "pixels", lambda x: x.mean(-1).reshape(len(x), -1)[:, ::8], fingerprint="pixels"
+        )
+
+    monkeypatch.setattr(features, "extractor", pixels)
 
 
 @pytest.fixture

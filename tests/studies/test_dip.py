@@ -14,6 +14,7 @@ from PIL import Image
 from synthbook.data import at_most
 from synthbook.errors import InputError
 from synthbook.gans.baselines.self_conditioned import SelfConditioned, unlabelled
+from synthbook.gans.invert import walk
 from synthbook.gans.networks import create_discriminator, create_generator, save
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
@@ -323,6 +324,11 @@ def test_no_training_is_longer_for_being_stopped(study, asked) -> None:
     assert {"best_fd", "last_fd", "late_gain"} <= metrics["stylegan2"]
 
 
+def test_a_job_of_another_process_is_not_done_again(study, kept_from_elsewhere) -> None:
+    made = study(methods=["scratch"])
+    kept_from_elsewhere(made, made.p, made.jobs[-1])
+
+
 def test_stylegan2_learns_in_a_bed_of_its_own(study, asked) -> None:
     made = study(parts=["stylegan2"])
     every_row(made)
@@ -346,6 +352,13 @@ def test_walks_begin_and_end_at_training_images_conditions(study) -> None:
     for job in made.jobs:
         images = made.walk(*job, (0, 5), 3)
         assert images.shape == (3, 8, 8, 3)
+        generator, plain = made.learned(*job).generator("best"), job[-1].prior == "none"
+        conditions = generator.embed.weight.detach() if plain else made.prior(*job).vectors
+        how = {"seed": job[0], "images": 3, "embedded": plain}
+        for place, k in ((0, 0), (-1, 5)):
+            stays = walk(generator, conditions[k], conditions[k], **how)
+            assert np.array_equal(images[place], stays[place])
+        assert not np.array_equal(images[0], images[-1])
         there, back = made.walk(*job, (0, 5), 2), made.walk(*job, (5, 0), 2)
         assert np.array_equal(there, back[::-1])
 

@@ -108,6 +108,11 @@ def every_row(study: dip_limited.Limited) -> list[dict[str, Any]]:
     return [row for job in study.jobs for row in study.rows(*job)]
 
 
+def test_a_job_of_another_process_is_not_done_again(study, kept_from_elsewhere) -> None:
+    made = study(parts=["fractions"])
+    kept_from_elsewhere(made, made.p, made.jobs[0])
+
+
 def test_each_part_has_its_models(study) -> None:
     priors = ["supervised", "another=lite0"]
     parts = ["finetuning", "fractions", "scores", "stylegan2"]

@@ -82,6 +82,11 @@ def every_row(study: dip_scale.LargeScale) -> list[dict[str, Any]]:
     return [row for job in study.jobs for row in study.rows(*job)]
 
 
+def test_a_job_of_another_process_is_not_done_again(study, kept_from_elsewhere) -> None:
+    made = study(methods=["baseline"])
+    kept_from_elsewhere(made, made.p, made.jobs[0])
+
+
 def test_models_differ_in_what_the_paper_says_and_in_nothing_else(study, asked) -> None:
     made = study()
     for job in made.jobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,7 +52,11 @@ def test_names_stand_for_the_networks_at_hand_or_are_given_one() -> None:
         (["x=timm:resnet18=nowhere.safetensors"], "no file nowhere.safetensors"),
     ],
 )
-def test_what_is_no_network_is_refused(priors: list[str], says: str) -> None:
+def test_what_is_no_network_is_refused(
+    priors: list[str], says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
     with pytest.raises(InputError, match=says):
         networks(priors)
 

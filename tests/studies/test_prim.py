@@ -46,6 +46,12 @@ def test_what_is_compared_follows_the_parts(parts, models, checked) -> None:
     assert list(prim.starts(checked(parts=parts))) == models
 
 
+@pytest.mark.usefixtures("plain_features")
+def test_a_job_of_another_process_is_not_done_again(checked, kept_from_elsewhere) -> None:
+    p = checked(targets=["digits:4"])
+    kept_from_elsewhere(prim.Transfer(p, "cpu"), p, (0, "digits:4", "scratch"))
+
+
 def test_each_model_starts_from_its_source(trainings, transfer) -> None:
     study = transfer(targets=["digits:3"])
     for model in study.models:

@@ -61,6 +61,12 @@ def test_each_training_is_one_job(study_of) -> None:
     ]
 
 
+@pytest.mark.usefixtures("plain_features")
+def test_a_job_of_another_process_is_not_done_again(checked, kept_from_elsewhere) -> None:
+    p = checked(parts=["ablation"], targets=["china"], policies=["Decay"], counts=[0])
+    kept_from_elsewhere(reasons.Reasons(p, "cpu"), p, ("ablation", 0, "china", "", 0))
+
+
 def test_further_sets_are_learned_as_the_first_is(study_of) -> None:
     study = study_of(parts=["shares"], more_data=["mnist5k"], shares=[0.1], methods=["BigGAN"])
     assert study.jobs[1:] == [
