@@ -181,14 +181,15 @@ def test_the_error_has_no_traceback_in_a_notebook():
             ("sources", "list[str]", [f"a={'x' * 5000}", "a=~nobodyxyz/x"], "is no path ("),
             ("data", "str", ["x" * 5000, "~nobodyxyz/x", "a\0b"], "is no path ("),
             ("data_root", "str", ["x" * 5000, "~nobodyxyz", "\ud800"], "is no path ("),
-            ("rows", "str", ["\ud800"], "is no text that can be written"),
+            ("rows", "str", ["\ud800", "a\0b", "x" * 5000, "~nobodyxyz/x"], "is no path ("),
+            ("augment", "str", ["\ud800"], "is no text that can be written"),
             ("targets", "list[str]", ["x" * 5000, "~nobodyxyz"], "is no path ("),
         (
             "sources", "list[str]", ["real=.", "gan=.", "real2=.", "a b=.", "=.", "a+b=."],
             "cannot name images of your own",
         ),
         ("sources", "list[str]", ["a=.,a=./."], "two sources are called 'a'"),
-        ("rows", "str", ["/", "/dev/null/x", "a\0b", "x" * 5000], "cannot be written"),
+        ("rows", "str", ["/", "/dev/null/x"], "cannot be written"),
         ("seeds", "int", [10**5000, [10**5000]], "seeds = a number of thousands of digits is"),
         ("data", "str", [10**5000], "data = a number of thousands of digits is not a text"),
         ("data", "str", [12], "-r data 12"),  # papermill's option for a text of digits
