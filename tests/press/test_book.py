@@ -150,6 +150,21 @@ def test_a_notebook_that_a_full_disk_cut_is_a_failure_in_a_sentence(
     assert list((book / "_build/executed").glob("*.ipynb")) == []
 
 
+def test_a_chapter_that_changes_while_it_runs_is_named(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> int:
+        _chapter(book, "print(2)")
+        return 1
+
+    monkeypatch.setattr(press, "snakemake", late)
+    with pytest.raises(SystemExit, match=r"of 12_thing, changed while they ran: run it again"):
+        run_all()
+    monkeypatch.setattr(press, "snakemake", lambda *_: 1)
+    with pytest.raises(SystemExit, match=r"failed: see above$"):
+        run_all()
+
+
 def test_pairs_that_differ_are_named(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"12_thing.py has no 12_thing.ipynb"):
         press.pairing()

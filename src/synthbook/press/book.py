@@ -45,7 +45,9 @@ def run_all(jobs: int, lock: int) -> dict[str, Path]:
     left = missing(path.relative_to(root()) for path in targets.values())
     print(f"{len(targets)} chapters, {len(targets) - len(left)} unchanged", flush=True)
     if left and snakemake(left, jobs, lock):
-        sys.exit("some chapters failed: see above")
+        moved = [c.name for c in chapters() if executed(c) != targets[c.name]]
+        late = f", or, of {', '.join(moved)}, changed while they ran: run it again" if moved else ""
+        sys.exit(f"some chapters failed: see above{late}")
     return targets
 
 
