@@ -83,7 +83,7 @@ from synthbook.studies import prim
 p = parameters("52_transfer_to_few_images", globals())
 print(prim.check_transfer(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Gain of each start over random weights, in percent of the best distance to the training images. Small dots are seeds, bars the 95 % interval of their mean. Left of zero the source did harm. In the target inside the domain of the real source, compare TransferGAN and FreezeD with their places in the others.", "name": "fig-52-gains"}, "image": {"alt": "A panel for each target: for each pretrained start a dot with an interval, on an axis of gain in percent with a line at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Gain of each start over random weights, in percent of the best distance to the training images. Small dots are seeds, bars the 95 % interval of their mean; where it ends at the edge of a panel, as with few seeds, it goes on. Left of zero the source did harm. In the target inside the domain of the real source, compare TransferGAN and FreezeD with their places in the others.", "name": "fig-52-gains"}, "image": {"alt": "A panel for each target: for each pretrained start a dot with an interval, on an axis of gain in percent with a line at zero."}}
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -118,6 +118,9 @@ def gains(table, whose):
                 look = figures.mark(model)
                 figures.dots_and_interval(ax, place, values, look["color"], look["marker"])
         ax.axvline(0, color="black", linewidth=0.8)
+        low, high = ax.get_xlim()
+        reach = 200 * mine.value.abs().max()  # bars of few seeds would hide where these are
+        ax.set_xlim(max(low, -reach), min(high, reach))
         within = ", inside" if (mine.domain == "inside").any() else ""
         ax.set(title=Path(target).name.rpartition(":")[2] + within, xlabel="gain (%)")
     axes[0][0].set(yticks=range(len(models)), yticklabels=map(figures.label, models))

@@ -103,7 +103,7 @@ from synthbook.studies import reasons
 p = parameters("53_why_it_works", globals())
 print(reasons.check_reasons(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the best snapshot to the images trained on, by policy for the sizes (upper lines) and by number of shapes with Decay (lower lines): means over seeds with 95 % intervals, dots are seeds. Dashed, with its interval shaded: from scratch. Left is better. Decay and the usual number of shapes are one model.", "name": "fig-53-ablation"}, "image": {"alt": "A panel for each target: one line for each size policy and each number of shapes, with the distance as a dot with an interval, beside a dashed vertical line for training from scratch."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the best snapshot to the images trained on, by policy for the sizes (upper lines) and by number of shapes with Decay (lower lines): means over seeds with 95 % intervals, dots are seeds. An interval that ends at the edge of a panel, as those of few seeds do, goes on. Dashed, with its interval shaded: from scratch. Left is better. Decay and the usual number of shapes are one model.", "name": "fig-53-ablation"}, "image": {"alt": "A panel for each target: one line for each size policy and each number of shapes, with the distance as a dot with an interval, beside a dashed vertical line for training from scratch."}}
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -136,6 +136,9 @@ def ablation(table, whose):
             mean, low, high = interval(scratch)
             ax.axvline(mean, color="black", linestyle="--", linewidth=1)
             ax.axvspan(low, high, color="black", alpha=0.08, linewidth=0)
+        of_seeds, (low, high) = matching(table, dataset=target).value, ax.get_xlim()
+        room = max(of_seeds) - min(of_seeds)  # bars of few seeds would hide where these are
+        ax.set_xlim(max(low, min(of_seeds) - room), min(high, max(of_seeds) + room))
         ax.set(title=target, xlabel=f"best {FD}")
     axes[0][0].set(yticks=range(len(asked)), yticklabels=[name for name, _ in asked])
     axes[0][0].set_ylim(len(asked) - 0.5, -0.5)
