@@ -65,7 +65,7 @@ def test_outputs_that_must_not_be_published_are_found(fields: dict, words: str) 
         ("/book", "/", '<a href="../book/how_to_read.html">', False),
         ("/notebooks", "/", '<a href="../notebooks/x.html">', False),
         ("/book", "/root", "https://host/book, /bookshelf, /book-2, /rooted", False),
-        ("/book", "/root", "see /root/x", True),
+        ("/book", "/home/me", "see /home/me/x", True),
         ("/book", "/root", "in:\n/book", True),
         ("/book", "/root", "\x1b[34m/book/x\x1b[0m", True),
         ("/book", "/root", "file:///book/x", True),
