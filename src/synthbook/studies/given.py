@@ -257,9 +257,8 @@ def sets_of(p: Any, data: str) -> Splits | Parts:
 
 def check_validated(p: Mapping[str, Any], data: str, remedy: str = "") -> None:
     """Raise InputError if the validation part of a data set would be its test (`sets_of`)."""
-    folder = Path(data).expanduser()
-    places = layout(folder) if folder.is_dir() and p["image_size"] else {}
-    if "train" not in places or "val" in places:
+    places = places_of(data, p["image_size"])
+    if not places or "val" in places:
         return
     if not held_in_memory(sum(map(len, files_of(places["train"]).values())), p["image_size"], 3):
         raise InputError(
