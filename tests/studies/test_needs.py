@@ -22,6 +22,10 @@ BAD = [
     ("backbone", {"backbone": "nonsense"}, "11 12 13 14 15 16 61", "'nonsense' is no network"),
     ("weights", {"pretrained": True}, "11 12 13 14 15 16 61", "small_cnn has no pretrained"),
     ("padding", {"crop_padding": 32}, "11 12 13 14 15 16 61", "give at most 31"),
+    (
+        "padding", {"scratch_crop_padding": 32, "parts": ["scratch"]}, "15",
+        "scratch_crop_padding = 32 and images have 32 pixels a side",
+    ),
     ("classes", {"set_size": 99, "data": "caltech101"}, "12 13 14 15 16", "give an image for each"),
     ("guide", {"guide_backbone": "x", "remedies": ["PG-KL"]}, "61", "guide_backbone = 'x' is no"),
     ("guide", {"guide_backbone": "x"}, "15", "guide_backbone = 'x' is no network"),
@@ -44,7 +48,8 @@ LARGE = [
         "12",
         "a batch of 3,345 images",
     ),
-    ({"large_input_size": 1024, "parts": ["scratch"]}, "15", "64 images of 1024 pixels in effic"),
+    ({"large_input_size": 1024, "parts": ["pretrained"]}, "15", "of 1024 pixels in efficientnet"),
+    ({"scratch_input_size": 1024, "parts": ["scratch"]}, "15", "of 1024 pixels in efficientnet"),
     ({"measured": 10**6}, "51", "measured = 1,000,000 images of 256 pixels"),
     ({"network_settings": ["channels=4096"]}, "52 53", "up to 4,096 channels"),
     (

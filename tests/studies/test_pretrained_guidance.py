@@ -82,7 +82,7 @@ def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(
     p15: dict, real: Splits
 ) -> None:
     p = p15 | {"parts": ("scratch", "other_architecture"), "methods": ("plain", "PG-KL")}
-    experiment = PretrainedGuidance(p | {"large_input_size": 16, "guide_input_size": 12}, real)
+    experiment = PretrainedGuidance(p | {"scratch_input_size": 16, "guide_input_size": 12}, real)
     list(experiment.rows(0))
     images = real.test.subset(range(5))
     of_guide = experiment.similarities(images, "guide")
@@ -100,8 +100,9 @@ def test_similarities_are_cosines_of_the_guide_or_of_what_was_trained(
 def test_each_setting_trains_its_network(p15: dict, real: Splits, trained: list[dict]) -> None:
     p = p15 | {
         "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
-        "backbone": "resnet18_cifar", "large_input_size": 16, "scratch_learning_rate": 0.02,
-        "scratch_epochs": 2, "large_set_size": 6,
+        "backbone": "resnet18_cifar", "scratch_input_size": 16, "scratch_learning_rate": 0.02,
+        "scratch_epochs": 2, "large_set_size": 6, "large_input_size": 8,
+        "scratch_crop_padding": 2, "scratch_flip": True,
     }  # fmt: skip
     rows = list(PretrainedGuidance(p, real).rows(0))
     places = {(row["guide"], row["init"], row["backbone"]) for row in rows}
@@ -112,6 +113,8 @@ def test_each_setting_trains_its_network(p15: dict, real: Splits, trained: list[
     recipes = {call["network"].backbone: call["network"].recipe for call in trained}
     scratch = recipes["small_cnn"]
     assert (scratch.input_size, scratch.learning_rate, scratch.epochs) == (16, 0.02, 2)
+    assert (scratch.crop_padding, scratch.flip) == (2, True)
     sizes = {call["network"].backbone: len(call["synthetic"]) for call in trained}
     assert sizes == {"small_cnn": 6, "resnet18_cifar": 16}
-    assert recipes["resnet18_cifar"].input_size == 0
+    small = recipes["resnet18_cifar"]
+    assert (small.input_size, small.crop_padding, small.flip) == (0, 0, False)

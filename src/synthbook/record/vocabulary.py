@@ -200,6 +200,9 @@ VOCABULARY: dict[str, Any] = {
     "large_learning_rate": _of(Rate, "of the large network, pretrained", 0.001),
     "scratch_epochs": _of(s.Count, "the same from random weights", 20, le=100_000),
     "scratch_learning_rate": _of(Rate, "of the large network, from random weights", 0.001),
+    "scratch_input_size": _of(s.Side, "side of that network's input", 32),
+    "scratch_crop_padding": _of(s.Padding, "pixels of padding for that network's crops", 4),
+    "scratch_flip": _of(bool, "mirror half of that network's training images", True),
     "method_settings": _of(
         s.Unique[s.Text], "numbers of methods, as METHOD.number=value or number=value",
         ["DANN.discriminator_width=1024", "second_stage=updates"],

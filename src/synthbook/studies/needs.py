@@ -37,24 +37,33 @@ def check_classifiers(p: Mapping[str, Any], summary: Summary, images: int = 0) -
 
     A batch holds ``images`` at most; 0: all training images.
     """
-    side, padding = p.get("image_size") or summary.side, p.get("crop_padding", 0)
-    training = sum(count for part, count in summary.counts.items() if part != "test")
+    side = p.get("image_size") or summary.side
     check_backbone(p["backbone"], pretrained=p.get("pretrained", False))
     check_device(p.get("device", "cpu"))
+    check_padding(p, summary, "crop_padding")
+    count = min(p["batch_size"], images or _training(summary))
+    size = "input_size" if p["input_size"] else "image_size"
+    check_batch(p, p["backbone"], p["input_size"] or side, count, size)
+
+
+def check_padding(p: Mapping[str, Any], summary: Summary, name: str) -> None:
+    """Raise InputError if windows of padded images would be empty, or the images do not fit."""
+    side, padding = p.get("image_size") or summary.side, p.get(name, 0)
+    training = _training(summary)
     if padding >= (side or inf):
         raise InputError(
-            f"crop_padding = {padding} and images have {side} pixels a side: windows "
+            f"{name} = {padding} and images have {side} pixels a side: windows "
             f"would show nothing of them; give at most {side - 1}"
         )
     check_memory(
         training * (side + 2 * padding) ** 2 * summary.channels,
-        f"crop_padding = {padding} around {training:,} images of {side} pixels",
+        f"{name} = {padding} around {training:,} images of {side} pixels",
         "give less",
     )
-    check_batch(
-        p, p["backbone"], p["input_size"] or side, min(p["batch_size"], images or training),
-        "input_size" if p["input_size"] else "image_size",
-    )  # fmt: skip
+
+
+def _training(summary: Summary) -> int:
+    return sum(count for part, count in summary.counts.items() if part != "test")
 
 
 def check_batch(p: Mapping[str, Any], network: str, side: int, count: int, size: str) -> None:

@@ -6,13 +6,14 @@ To import this, to check parameters and to plan needs no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError
 from synthbook.recognize.backbones import check_backbone
+from synthbook.recognize.recipe import Recipe
 from synthbook.studies import needs
 from synthbook.studies.image_sources import check_data, families_of, training_images
 from synthbook.studies.plans import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 # What network is trained: the guide's architecture from random or ImageNet weights, or another.
 OTHER = "other_architecture"
 SETTINGS = ("scratch", "pretrained", OTHER)
+LARGE = {"scratch": "scratch", "pretrained": "large"}  # prefixes of their parameters
 GUIDED = {"PG-KL": "lambda_3_kl", "PG-L1": "lambda_3_l1"}  # method -> where its weights stand
 
 
@@ -66,13 +68,24 @@ def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
 
 def _check_large(p: Mapping[str, Any], summary: Summary) -> None:
     """Raise InputError if the network of the guide's kind cannot be trained as it is asked for."""
-    if {"scratch", "pretrained"} & {*p["parts"]}:
+    large = [LARGE[part] for part in LARGE if part in p["parts"]]
+    if large:
         check_backbone(
             p["guide_backbone"], pretrained="pretrained" in p["parts"], parameter="guide_backbone",
             switch="",
         )  # fmt: skip
+    for prefix in large:
         count = min(p["batch_size"], p["large_set_size"] or training_images(p, summary))
-        needs.check_batch(p, p["guide_backbone"], p["large_input_size"], count, "large_input_size")
+        size = f"{prefix}_input_size"
+        needs.check_batch(p, p["guide_backbone"], p[size], count, size)
+    if "scratch" in p["parts"]:
+        needs.check_padding(p, summary, "scratch_crop_padding")
+
+
+def _recipe(p: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return those numbers of a recipe that parameters with a prefix give."""
+    names = (field.name for field in fields(Recipe))
+    return {name: p[f"{prefix}_{name}"] for name in names if f"{prefix}_{name}" in p}
 
 
 def _settings(p: Mapping[str, Any]) -> list[str]:
@@ -127,16 +140,12 @@ class PretrainedGuidance(Experiment):
         super().__init__(p, real, device=device)
         self.guide = guide_of(p, channels=real.train.channels, device=device)
         self.settings, small = _settings(p), network_of(p)
-        prefixes = {"scratch": "scratch", "pretrained": "large"}  # of their parameters
         self.networks = {
             setting: replace(
                 small, backbone=p["guide_backbone"], pretrained=setting == "pretrained",
-                recipe=replace(
-                    small.recipe, epochs=p[f"{prefix}_epochs"], input_size=p["large_input_size"],
-                    learning_rate=p[f"{prefix}_learning_rate"],
-                ),
+                recipe=replace(small.recipe, **_recipe(p, prefix)),
             )
-            for setting, prefix in prefixes.items()
+            for setting, prefix in LARGE.items()
         }  # fmt: skip
         self.networks[OTHER] = small
         self._models: dict[tuple[Any, ...], Classifier] = {}
