@@ -1,5 +1,6 @@
 """What a check may say: Python's own arithmetic where allowed, refused everywhere else."""
 
+import itertools
 import string
 import subprocess
 import sys
@@ -65,13 +66,30 @@ def test_rivals_are_one_inequality_each(one, two, sign, values):
     lesser, greater = ("max", "min") if "<" in sign else ("min", "max")
     text = f"{lesser}({', '.join(one)}, 7) - {greater}(RS, 3) {sign} {greater}({', '.join(two)}, 1)"
     found = inequalities(text)
-    assert len(found) == 2 * (len(one) + 1) * (len(two) + 1)
+    sides = itertools.product([*one, "7"], ["RS", "3"], [*two, "1"])
+    differences = {f"({a}) - ({b}) - ({c})" for a, b, c in sides}
+    points = [dict(zip(NAMES, at, strict=True)) for at in ((1.5, 2.25, 9.1), (-3.7, 0.5, -0.3))]
+    told = {tuple(round(expression(text)(at), 6) for at in points) for text in differences}
+    assert len(found) == len(told)  # those that say the same are one
     own = eval(text, {"__builtins__": {"abs": abs, "min": min, "max": max}}, dict(at))
     assert all(one(at) > 0 or (one(at) == 0 and not one.strict) for one in found) == own
     assert all(inequalities(one.text)[0](at) == one(at) for one in found)
     turned = {"max": "min", "min": "max"}
     with pytest.raises(InputError, match="among rivals"):
         inequalities(f"{turned[lesser]}({', '.join(one)}, 7) {sign} 1")
+
+
+def test_rivals_that_say_the_same_are_one():
+    """A spread that is smaller than a distance: 27 ways to choose, and 12 things to hold."""
+    found = inequalities("max(a, b, c) - min(a, b, c) < z - max(a, b, c)")
+    assert len(found) == 12
+    for at in np.random.default_rng(0).normal(size=(50, 4)):
+        *abc, z = at
+        held = dict(zip("abcz", at, strict=True))
+        own = max(abc) - min(abc) < z - max(abc)
+        assert all(one(held) > 0 for one in found) == own
+    assert len(inequalities("a > max(b, c, mean(b, b))")) == 2
+    assert len(inequalities("a > max(abs(b - c), abs(c - b), b / c, c / b, 2 * b, 2)")) == 6
 
 
 @pytest.mark.parametrize(

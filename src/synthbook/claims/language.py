@@ -164,12 +164,38 @@ def _rivals(side: ast.expr, rival: str) -> list[ast.expr]:
     return [side]
 
 
+def _weights(tree: ast.expr) -> dict[str, float]:
+    """Return an expression as a weighted sum, term -> weight; the term of a number is "".
+
+    What is no sum, such as a ratio or an absolute value, is a term as a whole.
+    """
+
+    def added(pairs: Iterable[tuple[ast.expr, float]]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for one, factor in pairs:
+            for term, weight in _weights(one).items():
+                found[term] = found.get(term, 0.0) + factor * weight
+        return {term: weight for term, weight in found.items() if round(weight, 9)}
+
+    match tree:
+        case ast.Constant(value=number):
+            return {"": float(number)}
+        case ast.UnaryOp(sign, inner):
+            return added([(inner, -1.0 if isinstance(sign, ast.USub) else 1.0)])
+        case ast.BinOp(left, ast.Add() | ast.Sub() as sign, right):
+            return added([(left, 1.0), (right, 1.0 if isinstance(sign, ast.Add) else -1.0)])
+        case ast.Call(ast.Name(id="mean"), [_, *_] as given):
+            return added((one, 1 / len(given)) for one in given)
+    return {ast.dump(tree): 1.0}
+
+
 @cache
 def inequalities(text: str) -> tuple[Expression, ...]:
     """Return an inequality around one of ``> >= < <=`` as a difference, or one for each rival.
 
-    A value is positive where its inequality holds. Chains such as ``a < b < c`` have no single
-    effect and are refused, as is all else, by an `InputError`.
+    A value is positive where its inequality holds. Rivals that say the same, as ``a - b < z - b``
+    and ``a - c < z - c``, are one. Chains such as ``a < b < c`` have no single effect and are
+    refused, as is all else, by an `InputError`.
     """
     match whole := _parse(text):
         case ast.Compare(left, [ast.Gt() | ast.GtE() | ast.Lt() | ast.LtE() as sign], [right]):
@@ -185,12 +211,17 @@ def inequalities(text: str) -> tuple[Expression, ...]:
     except RecursionError as error:
         raise _refusal(text, "it is no expression") from error
     larger_first = ((two, one) if down else (one, two) for one, two in pairs)
-    return tuple(
+    found = (
         _checked(
             Expression(text if len(pairs) == 1 else single, ast.BinOp(a, ast.Sub(), b), strict)
         )
         for single, (a, b) in zip(texts, larger_first, strict=True)
     )
+    different: dict[frozenset[tuple[str, float]], Expression] = {}
+    for one in found:
+        weights = _weights(one.tree).items()
+        different.setdefault(frozenset((t, round(weight, 9)) for t, weight in weights), one)
+    return tuple(different.values())
 
 
 class _Strict(BaseModel, extra="forbid", frozen=True):
@@ -359,7 +390,7 @@ class Claim(_Strict):
     paper_evidence: str = Field(min_length=1)
     exceptions: str  # where the paper shows or leaves open the contrary
     kind: Literal["main", "ablation", "observation"]
-    scale_free: bool  # can be asked of a miniature
+    scale_free: bool  # can be asked of a miniature; False: the paper's own sizes are part of it
     miniature: str | None = None  # what stands in there
     note: str | None = None  # what the check leaves out
     check: Check | None = None
