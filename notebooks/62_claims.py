@@ -85,7 +85,7 @@ counts = overview.counts_table(found, scales_shown)
 figure = overview.count_bars(counts)
 
 # %% tags=["hide-input", "nbval-check-output"]
-plain(counts)
+plain(counts, notes=filter(None, [overview.sizes_note(found)]))
 
 # %% [markdown]
 # ## gap: why generated images train worse classifiers

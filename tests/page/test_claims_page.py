@@ -18,6 +18,7 @@ from synthbook.page.claims_page import (
     claims_table,
     count_bars,
     counts_table,
+    sizes_note,
 )
 from synthbook.page.evidence import published_at
 from synthbook.store import root
@@ -66,6 +67,21 @@ def test_a_verdict_says_effect_seeds_and_reason(found: list[Verdict]) -> None:
     undecided = verdict("gap-01", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
     assert "A &lt; B &amp; C" in badge(undecided)
     assert "+1, 1 seed<" in badge(undecided)
+
+
+def test_claims_about_sizes_say_so_where_a_miniature_decides_them() -> None:
+    words = "the paper's own sizes are part of this claim"
+    numbers = (-1.0, -2.0, -0.5, 5)
+    sized = verdict("gap-02", "mini", "fails", *numbers, scale_free=False)
+    others = [verdict("gap-01", "mini", "fails", *numbers),
+              verdict("gap-02", "small", "fails", *numbers, scale_free=False)]  # fmt: skip
+    assert words in badge(sized)
+    two = [claim for claim in claims("gap") if claim.id in ("gap-01", "gap-02")]
+    assert claims_display(two, [sized, *others]).html.count(words) == 1
+    assert claims_table(two, [sized, *others], SCALES, "").html.count(words) == 1
+    assert sizes_note([sized, *others]).startswith("Of those decided at mini, 1 ")
+    assert sizes_note([sized, *others]).endswith(": gap-02.")
+    assert sizes_note(others) == ""
 
 
 def test_what_was_not_run_says_why(found: list[Verdict]) -> None:

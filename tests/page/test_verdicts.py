@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from synthbook.claims.decide import Condition, Part, Verdict
+from synthbook.claims.decide import VERDICTS, Condition, Part, Verdict
 from synthbook.claims.language import Premise
 from synthbook.page import verdicts as module
-from synthbook.page.verdicts import effect, parts, premises_table, says, why_open
+from synthbook.page.verdicts import effect, paper_sizes, parts, premises_table, says, why_open
 
 SHORT = "premise high (A > 95) is not met (by 4) at d"
 UNMET = Condition("high (A > 95)", {"dataset": "d"}, False, SHORT)
@@ -55,6 +55,14 @@ def test_an_effect_has_its_unit_and_seeds() -> None:
 def test_what_is_open_though_its_interval_is_off_zero_says_why(more: dict, words: str) -> None:
     assert why_open(verdict("undecided", **more)) == words
     assert why_open(verdict("fails", **more)) == ""
+
+
+def test_a_claim_about_sizes_that_a_miniature_decided_says_so() -> None:
+    words = "the paper's own sizes are part of this claim"
+    asked = [(w, s, free) for w in VERDICTS for s in ("mini", "small") for free in (True, False)]
+    told = {one for one in asked if paper_sizes(verdict(one[0], scale=one[1], scale_free=one[2]))}
+    assert told == {(word, "mini", False) for word in ("holds", "fails", "no effect")}
+    assert paper_sizes(verdict("fails", scale_free=False)) == words
 
 
 def test_the_weakest_part_votes_and_reason_are_each_said_once() -> None:

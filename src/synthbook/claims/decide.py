@@ -83,6 +83,7 @@ class Verdict(Judgement):
     id: str
     paper: str
     scale: str
+    scale_free: bool = True  # False: the paper's own sizes are part of the claim
     votes: str = ""  # of the cells of that clause
     premises: tuple[Condition, ...] = ()
     evidence: dict[str, list[Any]] | str | None = None  # the cells that the paper gives
@@ -340,10 +341,14 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     The effect is that of the weakest clause.
     """
     about = {"id": claim.id, "paper": claim.paper, "scale": scale}
+    about |= {"scale_free": claim.scale_free}
     if not claim.check:
         return Verdict(**about, verdict="not run", reason=claim.note or "no check is written yet")
-    found = zip(*(_clauses(one.check, rows) for one in included(claim)), strict=True)
-    clauses, shown, conditions = ([x for some in held for x in some] for held in found)
+    asked = included(claim)
+    every = [_clauses(one.check, rows) for one in asked]
+    clauses, shown, conditions = (
+        [x for some in held for x in some] for held in zip(*every, strict=True)
+    )
     parts = [part for clause in clauses for cell in clause.cells for part in cell]
     about |= {
         "parts": (*parts, *shown), "evidence": claim.check.evidence,

@@ -13,7 +13,7 @@ from synthbook.claims.language import Claim
 from synthbook.errors import check_choice
 from synthbook.page.evidence import claim_line, evidence, published_at, ranges
 from synthbook.page.tables import Display, plain, verdict_html
-from synthbook.page.verdicts import effect, parts, says
+from synthbook.page.verdicts import effect, paper_sizes, parts, says
 from synthbook.record.chapters import MINI, Chapter, chapters
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def badge(verdict: Verdict | None, chapters: Sequence[Chapter] = ()) -> str:
     why = says(verdict)
     folded = f"<details><summary>why</summary>{why}</details>" if why else ""
     shown = f"<br>{effect(verdict)}" if verdict.effect_text else ""
+    shown += f"<br><small>{sizes}</small>" if (sizes := paper_sizes(verdict)) else ""
     word = verdict_html(verdict.verdict)
     if chapters:
         word = f'<a href="{chapters[0].name}.html#{verdict.id}">{word}</a>'
@@ -117,7 +118,8 @@ def _block(claim: Claim, verdicts: Sequence[Verdict]) -> str:
     name = f'<a href="62_claims.html#{claim.id}">{claim.id}</a>'
     lines = [f"<b>{name}</b> {html.escape(claim.statement)} {where}"]
     for one in run:
-        lines.append(f"{verdict_html(one.verdict)} <b>{html.escape(one.scale)}</b> {effect(one)}")
+        told = "; ".join(filter(None, (effect(one), paper_sizes(one))))
+        lines.append(f"{verdict_html(one.verdict)} <b>{html.escape(one.scale)}</b> {told}")
         lines += [says(one)] if says(one) else []
     count = sum(len(one.parts) for one in run)
     summary = f"{count} part{'s' * (count != 1)}, and the way back to the rows"
@@ -208,6 +210,17 @@ def counts_table(verdicts: Iterable[Verdict], scales: Sequence[str]) -> pd.DataF
     table = pd.DataFrame(pairs, columns=["study", "scale"])
     return table.assign(
         **{word: [held.count((scale, paper, word)) for paper, scale in pairs] for word in VERDICTS}
+    )
+
+
+def sizes_note(verdicts: Iterable[Verdict]) -> str:
+    """Return, in a sentence, which decided verdicts of a miniature are of claims about sizes."""
+    names = [one.id for one in verdicts if paper_sizes(one)]
+    if not names:
+        return ""
+    return (
+        f"Of those decided at {MINI}, {len(names)} are of claims that the paper's own sizes are "
+        f"part of, so that a miniature says less of them: {', '.join(names)}."
     )
 
 

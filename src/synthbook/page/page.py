@@ -14,7 +14,7 @@ from synthbook.claims import catalogue, decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, aside, comparison, verdict_html
-from synthbook.page.verdicts import why_open
+from synthbook.page.verdicts import paper_sizes, why_open
 from synthbook.record.agreement import CLOCKS, compare
 from synthbook.record.chapters import CUSTOM, FREE_NAMES, find
 from synthbook.record.parameters import check_values
@@ -257,7 +257,8 @@ def answer(chapter: str, *ids: str) -> Answer:
     texts = [sentence]
     for word, claim in told:
         effect = f", {found[claim.id].effect_text}".removesuffix(", ")
-        why = f"; {why_open(found[claim.id])}".removesuffix("; ")
+        why = why_open(found[claim.id]) or paper_sizes(found[claim.id])
+        why = f"; {why}" if why else ""
         text = f"{claim.statement.rstrip('.')} ({claim.id}{effect}{why})."
         small = ("<small>", "</small>") if word == "undecided" else ("", "")
         lines.append(f"{verdict_html(word)} {html.escape(text).join(small)}")

@@ -10,6 +10,9 @@ from synthbook.claims.decide import Part, Verdict
 from synthbook.claims.inference import MIN_SEEDS
 from synthbook.page.figures import seeds_text
 from synthbook.page.tables import MISSING, Display, plain, verdict_html
+from synthbook.record.chapters import MINI
+
+DECIDED = ("holds", "fails", "no effect")
 
 
 def effect(verdict: Verdict) -> str:
@@ -56,6 +59,16 @@ def why_open(verdict: Verdict) -> str:
     if verdict.votes and not verdict.cell.startswith("mean of"):
         return "too few cells are decided"
     return "no longer below zero with Holm's correction" if verdict.high < 0 else ""
+
+
+def paper_sizes(verdict: Verdict) -> str:
+    """Return in a few words that a claim of which the paper's own sizes are part was decided small.
+
+    It is "" where the claim can be asked of a miniature, and where it is not decided at one.
+    """
+    if verdict.scale_free or verdict.scale != MINI or verdict.verdict not in DECIDED:
+        return ""
+    return "the paper's own sizes are part of this claim"
 
 
 def parts(verdicts: Sequence[Verdict]) -> str:
