@@ -302,13 +302,17 @@ def _missing(quantities: Iterable[Quantity], rows: Rows) -> list[str]:
     return absent + lacking
 
 
-def _doubt(clause: Clause, tests: int) -> str:
-    """Return why a clause is open."""
+def _doubt(clause: Clause, tests: int, alone: str = "") -> str:
+    """Return why a clause is open; ``alone`` is an included claim of which it is, and which fails.
+
+    Such a claim is corrected for its own clauses, which are fewer.
+    """
     part = clause.weakest
     if part.reason and part.verdict == "undecided":
         return part.reason
     if clause.p_fail <= ALPHA:
         why = f"below zero, but no longer with Holm's correction for {tests} clauses"
+        why += f" ({alone}, which has fewer, fails)" if alone else ""
     elif len(clause.cells) > 1:
         needed = f"{clause.needed} needed (p = {clause.p_hold:.2g})"
         return f"{part.inequality}: {clause.votes}, {needed}"
@@ -360,7 +364,11 @@ def verdict(claim: Claim, rows: Rows, scale: str) -> Verdict:
     rejected = holm([clause.p_fail for clause in clauses], ALPHA)
     failing = [clause for clause, fails in zip(clauses, rejected, strict=True) if fails]
     last, word = max(unmet or clauses, key=lambda one: _weakness(one.weakest)), "undecided"
-    reasons = [_doubt(clause, len(clauses)) for clause in unmet]
+    alone = {
+        id(clause): one.id for one, (own, *_) in zip(asked, every, strict=True)
+        if one is not claim and verdict(one, rows, scale).verdict == "fails" for clause in own
+    }  # fmt: skip
+    reasons = [_doubt(clause, len(clauses), alone.get(id(clause), "")) for clause in unmet]
     if not unmet:
         word = "holds"
     elif failing:
