@@ -473,6 +473,16 @@ def test_rank_correlation_is_scipys(values):
     assert found.parts[0].effect == pytest.approx(expected, abs=1e-9)
 
 
+def test_the_interval_of_a_correlation_is_shown_as_far_as_there_are_any():
+    held = [[0.0, 1, 2, 3], [0.0, 1, 2, 3], [0.0, 1, 2, 3], [0.0, 1, 3, 2], [1.0, 0, 2, 3]]
+    given = [row for n in range(4) for row in rows({"a": [line[n] for line in held]}, n=n)]
+    found = judge(trend(direction="up", by="spearman"), *([one] for one in given))
+    assert found.high > 1
+    assert found.effect_text == "+0.92 [+0.78, +1.00] (rank correlation)"
+    ends = judge(trend(direction="up", by="ends"), *([one] for one in given))
+    assert ends.effect_text == f"+2.60 [{ends.low:+.2f}, {ends.high:+.2f}]"
+
+
 TABLE_1 = {
     "real": {"real": 96.34, "diffusion": 93.54, "gan": 98.68},
     "diffusion": {"real": 85.76, "diffusion": 97.71},
@@ -502,6 +512,31 @@ def test_an_included_claim_is_judged_with_the_one_that_includes_it():
     assert found["gap-07"].verdict == "not run"
     assert "11_generators" in found["gap-07"].reason
     assert [part.verdict for part in found["gap-07"].parts][:2] == ["holds", "holds"]
+
+
+def test_an_open_claim_names_a_part_of_it_that_fails_by_itself(monkeypatch):
+    """One p-value is below 0.025, and not below half of it."""
+    inner = claim(let={"A": BOTH["A"]}, require=["A > 0"])
+    outer = claim(let={"B": BOTH["B"]}, require=["B > 0"]).model_copy(update={"id": "gap-98"})
+    held = {"gap-99": [inner], "gap-98": [inner, outer]}
+    monkeypatch.setattr(decide, "included", lambda one: held[one.id])
+    given = rows({"a": [-1.0, -2, -3, -4, 0], "b": [2.0, -2, 1, -1, 3]})
+    assert judge(inner, given).verdict == "fails"
+    found = judge(outer, given)
+    assert found.verdict == "undecided"
+    words = "no longer with Holm's correction for 2 clauses (gap-99, which has fewer, fails)"
+    assert words in found.reason
+    both = claim(require=["A > 0", "B > 0"]).model_copy(update={"id": "gap-97"})
+    held["gap-97"] = [both]
+    assert "for 2 clauses; " in judge(both, given).reason
+
+
+def test_a_verdict_says_whether_its_claim_is_about_sizes():
+    sized = PLAIN.model_copy(update={"scale_free": False})
+    assert [one["scale_free"] for one in to_json([judge(sized, rows(UP)), judge(sized)])] == [
+        False
+    ] * 2
+    assert judge(PLAIN, rows(UP)).scale_free
 
 
 def test_verdicts_choose_claims_and_scales():

@@ -25,6 +25,7 @@ from synthbook.record.rows import first_fault
 from synthbook.store import root
 
 PAPERS = ("gap", "ready", "dip", "fake", "prim")
+CORRELATION = "(rank correlation)"  # in the place of a unit
 
 
 @cache
@@ -157,6 +158,6 @@ def claims_of(chapter: str) -> list[Claim]:
 def unit_of(check: Check, value: Expression, item: Requirement | Trend | None = None) -> str:
     """Return the unit of an expression's value, or of the effect of a requirement or trend."""
     if isinstance(item, Trend) and item.by == "spearman":
-        return "(rank correlation)"
+        return CORRELATION
     metrics = {name: check.quantity(name)["metric"] for name in value.names}
     return value.unit({name: METRICS.get(m, Metric("", "")).unit for name, m in metrics.items()})

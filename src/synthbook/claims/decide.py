@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 
 from synthbook.claims import inference
-from synthbook.claims.catalogue import claims, deciding_chapters, find, included, premises, unit_of
+from synthbook.claims.catalogue import (
+    CORRELATION,
+    claims,
+    deciding_chapters,
+    find,
+    included,
+    premises,
+    unit_of,
+)  # fmt: skip
 from synthbook.claims.inference import ALPHA, MIN_SEEDS, Estimate, at_least, replicates
 from synthbook.claims.language import (
     Beside,
@@ -53,8 +61,14 @@ class Judgement(Estimate):
 
     @property
     def effect_text(self) -> str:
-        """The effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none."""
-        return effect_text(self.effect, self.low, self.high, self.unit)
+        """The effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none.
+
+        That of a rank correlation is shown as far as there are any, from -1 to 1.
+        """
+        low, high = self.low, self.high
+        if self.unit == CORRELATION and low is not None and high is not None:
+            low, high = max(low, -1.0), min(high, 1.0)
+        return effect_text(self.effect, low, high, self.unit)
 
 
 @dataclass(frozen=True, kw_only=True)
