@@ -270,6 +270,34 @@ def noisy(effect, **fields):
     return rows({"a": values, "b": [0.0] * 5}, **fields)
 
 
+def test_what_is_said_of_one_data_set_is_not_put_together_from_two():
+    """Sentences harm in x, whose labels they leave better, and help in y, whose they make worse."""
+    (harm,) = catalogue.find(["ready-07"])
+    where = {"chapter": "21_zero_shot", "part": "strategies", "encoder": "first"}
+
+    def around(mean, **fields):
+        return rows({"synthetic": [mean + x for x in (0, 0.1, -0.1, 0.2, -0.2)]}, **fields)
+
+    def given(name, accuracy, agreement=None):
+        held = []
+        for strategy, counts in (("B", 0), ("LE", 1)):
+            at = {"dataset": name, "strategy": strategy, **where}
+            for loss in ("CE", "SCE"):
+                told = {"method": "CT", "metric": "top1_accuracy", "loss": loss}
+                held += around(50 + counts * accuracy, **at, **told)
+            if agreement is not None:
+                told = {"method": "images", "metric": "class_agreement"}
+                held += around(50 + counts * agreement, **at, **told)
+        return held
+
+    apart = given("x", -5, 5), given("y", 5, -5)
+    assert judge(harm, *apart).verdict == "fails"
+    assert judge(harm, *apart, given("z", -5, -5)).verdict == "holds"
+    unrated = given("z", -5)  # of which it cannot be asked
+    assert judge(harm, *apart, unrated).verdict == "fails"
+    assert judge(harm, unrated).verdict == "not run"
+
+
 def test_the_mean_is_over_cells():
     huge, small = noisy(900), noisy(-1, dataset="small")
     assert judge(PLAIN, huge, small).verdict == "fails"

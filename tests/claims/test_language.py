@@ -164,6 +164,7 @@ GOOD = {"where": FIELDS, "let": {"A": {"train": "a"}, "B": {"train": "b"}}, "req
         ({"require": [{"that": "A > B", "least": 5}]}, "'least' has no meaning but with"),
         ({"require": [{"that": "A > B", "least": 5, "over": "any"}]}, "would decide nothing"),
         ({"require": [{"that": "A > B", "premise": ["C > 0"]}]}, r"lacks \['C'\]"),
+        ({"require": [{"that": "A > B", "complete": True}]}, "'complete' has no meaning but with"),
         ({"margin": 0}, "greater than 0"),
         ({"margin": 1, "require": [{"that": "A > B", "margin": 2}]}, "'margin' has no meaning"),
         ({"margin": 1, "require": [], "trend": [FALLS]}, "'margin' has no meaning"),

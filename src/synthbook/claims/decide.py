@@ -263,6 +263,8 @@ def _clauses(check: Check, rows: Rows) -> tuple[list[Clause], list[Part], list[l
             cells = curves_of(check, item, rows)
         else:
             cells = cells_of(check, item.names, rows, check.cells)
+            if item.complete:
+                cells = [one for one in cells if all(q.rows for q in one.quantities)] or cells
         asked += cells
         own = _conditions(check, item.premise, rows) + _too_few_sets(item, cells)
         alone = [[_part(check, item, one, [cell], [*common, *own]) for one in item.expressions]

@@ -245,6 +245,7 @@ class Requirement(_Asked):
     """One inequality, in how many cells it must hold, and what is no effect."""
 
     text: str = Field(alias="that")
+    complete: bool = False  # asked only in cells where all its quantities have rows
 
     @model_validator(mode="before")
     @classmethod
@@ -356,6 +357,8 @@ class Check(_Strict):
         several = [item for item in (self, *asked) if item.over in ("any", "most", "mean")]
         if several and not (asked and (self.each or self.cells)):
             raise ValueError(f"'over: {several[0].over}' has no meaning where there is one cell")
+        if any(item.complete and (item.over or self.over) != "any" for item in self.require):
+            raise ValueError("'complete' has no meaning but with 'over: any'")
         counts = [item for item in asked if item.least]
         if any((item.over or self.over) not in ("most", "any") for item in counts):
             raise ValueError("'least' has no meaning but with 'over: most' or 'over: any'")
