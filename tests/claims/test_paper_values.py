@@ -282,7 +282,10 @@ def of_prompts(rows: list[Row]) -> Iterator[Row]:
         if len(values) == len(WORDINGS):
             yield fixed | {"metric": "prompt_spread", "value": max(values) - min(values)}
         # Fifty test images of each of a hundred classes.
-        yield fixed | {"method": "largest class", "train": "none", "value": 1.0}
+        named = fixed | {"method": "largest class", "train": "none", "value": 1.0}
+        yield named
+        del named["guidance_scale"]
+        yield named | {"chapter": "32_scale_and_shift", "part": "tests"}
 
 
 ENCODERS = {"CLIP-RN50": ("first", "weaker"), "CLIP-ViT-B/16": ("second", "stronger")}
@@ -471,6 +474,7 @@ NO_FIGURES["ready-14"] = {"synthetic < real"}  # of as many real images there is
 # Premises that a claim's own tables can feed; the others are taken as met.
 FED = {"gap-17": {"room"}, "prim-11": {"diffaug_helps"}, "prim-12": {"diffaug_helps"}}
 FED["prim-14"] = {"diffaug_helps"}
+FED["fake-13"] = {"hardest_have_room"}
 FED["ready-27"] = {"real_pretraining_helps"}
 FED |= {
     claim: {"real_pretraining_helps_detection"} for claim in ("ready-30", "ready-31", "ready-32")

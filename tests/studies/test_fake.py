@@ -316,7 +316,7 @@ def test_the_filter_keeps_the_most_realistic_half_of_each_class() -> None:
         np.testing.assert_allclose(np.sort(best[kept.labels == k])[::-1], expected)
 
 
-def test_chapter_32_names_amounts_and_asks_many_classes() -> None:
+def test_chapter_32_names_amounts_and_asks_many_classes(monkeypatch) -> None:
     assert fake.amounts([0.1, 0.3, 1, 3, 10]) == {0.1: "few", 1: "one", 3: "some", 10: "many"}
     assert fake.amounts([1, 10, 20, 50]) == {1: "one", 10: "some", 50: "many"}
     assert fake.amounts([1, 2]) == {1: "one"}
@@ -329,6 +329,18 @@ def test_chapter_32_names_amounts_and_asks_many_classes() -> None:
     fits("32_scale_and_shift", rows)
     amounts = {row["size"]: row.get("amount") for row in rows if row["method"] == "clone"}
     assert amounts == {0.1: "few", 1.0: "one", 2.0: "some", 3.0: "many"}
+    tests = check_values("32_scale_and_shift", SMALL | {"parts": ["tests"]})
+    assert fake.plan_sizes(tests) == "To train: nothing; the tests are looked at alone."
+    fake.check_sizes(tests)
+    monkeypatch.setattr(clones_by_name.Bed, "trained", None)  # as it says
+    looked = fake.Sizes(tests, "cpu")
+    rows = rows_of(looked)
+    fits("32_scale_and_shift", rows)
+    shares = clones_by_name.largest_class(looked.beds["tests"])
+    assert {row["test"]: row["value"] for row in rows} == shares
+    assert {(row["part"], row["method"], row["train"]) for row in rows} == {
+        ("tests", "largest class", "none")
+    }
     many = fake.Sizes(check_values("32_scale_and_shift", SMALL | {"parts": ["classes"]}), "cpu")
     assert many.beds["classes"].splits.train.num_classes == 68
     assert [job[2:] for job in many.jobs] == [

@@ -193,7 +193,8 @@ PRODUCES = {
         ("prompts", "crops", "filter"),
     ),
     "32_scale_and_shift": Produced(
-        ("clone", "real"), ("top1_accuracy", "top5_accuracy"), ("sizes", "classes")
+        ("clone", "real", "largest class"), ("top1_accuracy", "top5_accuracy"),
+        ("sizes", "classes", "tests"),
     ),
     "33_transfer": Produced(
         ("clone", "real", "random weights"),

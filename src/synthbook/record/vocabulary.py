@@ -365,7 +365,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         ),
     },
     "32_scale_and_shift": {
-        "parts": _of(s.Some[Literal["sizes", "classes"]], _PARTS, ["sizes"]),
+        "parts": _of(s.Some[Literal["sizes", "classes", "tests"]], _PARTS, ["sizes"]),
     },
     "33_transfer": {
         "parts": _of(s.Some[Literal["sizes", "classes"]], _PARTS, ["sizes"]),

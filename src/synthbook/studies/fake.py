@@ -33,6 +33,7 @@ from synthbook.studies.clones_by_name import (
     Bed,
     Images,
     grid,
+    largest_class,
     of_clone,
     some,
 )
@@ -227,6 +228,7 @@ def _senses(word: str) -> int:
 FORM, SCALE = "definition", 2.0  # of the clones that are made in several sizes
 FINE = (("definition", 7.5), ("scene", 7.5), ("definition", 2.0))  # of many classes: rows 15 to 17
 FEW, ONE, SOME, MANY = "few", "one", "some", "many"  # images
+LARGEST = "largest class"  # a method: the class with the most images of a test is always named
 
 
 def amounts(sizes: Sequence[float]) -> dict[float, str]:
@@ -261,12 +263,17 @@ def plan_sizes(p: Mapping[str, Any]) -> str:
         )
     if "classes" in p["parts"]:
         parts.append(f"{1 + len(FINE)} of '{p['fine_data']}'")
+    if not parts:
+        return "To train: nothing; the tests are looked at alone."
     seeds = f"{p['seeds']} seed{'s' * (p['seeds'] > 1)}"
     return f"To train, unless kept: {' and '.join(parts)} x {seeds}."
 
 
 class Sizes:
-    """Chapter 32: clones of several sizes, and of many classes, on five kinds of test images."""
+    """Chapter 32: clones of several sizes, and of many classes, on five kinds of test images.
+
+    The part tests says of these what is right without a look at them, which trains nothing.
+    """
 
     def __init__(self, p: Any, device: str) -> None:
         self.p, self.device, self.amounts = p, device, amounts(p.sizes)
@@ -275,9 +282,12 @@ class Sizes:
             self.beds["sizes"] = Bed(p, device, part="sizes")
         if "classes" in p.parts:
             self.beds["classes"] = Bed(p, device, p.fine_data, set_size=0, part="classes")
+        if "tests" in p.parts:
+            self.beds["tests"] = self.beds.get("sizes") or Bed(p, device, part="sizes")
         models: dict[str, list[Job]] = {
             "sizes": [(REAL,), *((CLONE, FORM, SCALE, float(size)) for size in p.sizes)],
             "classes": [(REAL,), *((CLONE, *asked, 1.0) for asked in FINE)],
+            "tests": [(LARGEST,)],
         }
         self.jobs = [
             (seed, part, *model) for seed in p.seeds_list for part in self.beds
@@ -303,6 +313,10 @@ class Sizes:
     def rows(self, seed: int, part: str, *model: Any) -> Rows:
         """Do a job: train its classifier, and yield its accuracies on all tests."""
         bed = self.beds[part]
+        if model == (LARGEST,):
+            told = bed.about(seed, part=part, method=LARGEST, train="none", metric="top1_accuracy")
+            yield from (told | {"test": t, "value": v} for t, v in largest_class(bed).items())
+            return
         trained = bed.trained(self.images(seed, part, *model), seed)
         yield from bed.accuracy_rows(trained, **self.about(seed, part, *model))
 
