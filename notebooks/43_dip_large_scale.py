@@ -381,6 +381,11 @@ page.claims()
 # The distance is taken in features of the network that gives one of the priors, and a generator that is told these may please it by
 # them. The self-supervised prior is the test of that: its network has never seen a label, and has no part in the distance.
 #
+# One of eight parts makes dip-17 fail: the self-supervised prior with conditions of a mixture ends 27 above the baseline, where either scatters
+# by some 50 over the seeds. It is decided since the two rise and fall together with the seed at the last snapshot (correlation 0.996), though they
+# are trainings of their own with nothing but noise and batches in common, and at the snapshots before they do not (with the prior's own
+# conditions, against validation images, 0.81 at the last and -0.20 at the one before). Taken apart the seeds would not decide it.
+#
 # The paper's own numbers go against one sentence: with VGG-16 recall *falls* on three of five data sets.
 
 # %% [markdown]
