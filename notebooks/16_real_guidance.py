@@ -609,7 +609,9 @@ page.table(
 # The paper's other columns are of its second setting: the same small real set trains the generator and the classifier,
 # with as many generated images as real ones (CUB, Flower) or twice as many (SDI). The gain of RG over Aug is several
 # times as large there. [*A generator that knows the same images*](#a-generator-that-knows-the-same-images) above is that
-# setting with ten photographs a kind; `-p shots 0 -p synthetic_ratio 1 -p set_size 0` is it with all of them.
+# setting with ten photographs a kind; `-p shots 0 -p synthetic_ratio 1 -p set_size 0` is it with all of them, and with
+# `-p synthetic_ratio 2` there are twice as many generated ones, as in the columns of SDI. With fewer `shots` than there are
+# real images the ratio is of these few, and there are no more generated images than real ones in all.
 
 # %% tags=["hide-input"]
 from synthbook.page.tables import comparison
@@ -681,5 +683,5 @@ page.claims()
 #
 # The last line takes images that you have generated, a folder of class folders with the names of your classes
 # ({doc}`../book/how_to_read`). They go through the same filter, and half as many again as are trained on must pass it,
-# 1.5 times `set_size`, since as many are held out. Where `sources` names a family, as by default, {doc}`11_generators`
+# 1.5 times `set_size`, since as many are held out (2.5 times with `-p shots=0 -p synthetic_ratio=2`). Where `sources` names a family, as by default, {doc}`11_generators`
 # must have trained its model of your photographs first.

@@ -42,6 +42,7 @@ priors: list[str] = ["supervised"]  # whose features; also self-supervised
 targets: list[str] = ["caltech3:Faces_easy"]  # data:class, or a folder of images
 study_targets: list[str] = ["caltech3:Faces_easy"]  # of all parts but methods and amount
 target_images: int = 100  # images of a target to train on
+held_out_images: int = 400  # others to compare with, at most; from its folder test, if any
 real_source: str = "caltech97"  # real images that TransferGAN, FreezeD, GLANN and BSA saw before
 amount_targets: list[str] = ["caltech3:airplanes"]  # to be learned from more and fewer images
 amount_methods: list[str] = ["DiffAugment"]  # by these methods
@@ -601,5 +602,7 @@ page.claims()
 # synthbook run 41_dip_few_shot -p targets=my_hundred_images/ -p target_images=75 -p stop_after=0 -p workers=4
 # ```
 #
-# Of your folder `target_images` are learned, and up to 400 others are held out: keep a quarter. Where none is left, distances are to the
-# images that were trained on, and copies win.
+# Of your folder `target_images` are learned, and up to `held_out_images` others are held out: keep a quarter. A folder that
+# has the folders `train` and `test` gives the first to learn from, and the second is held out. Where none is left, distances
+# are to the images that were trained on, and copies win. The fewer are held out, the larger is the distance of the same
+# images: compare runs with equally many.

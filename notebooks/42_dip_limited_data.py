@@ -43,6 +43,7 @@ priors: list[str] = ["supervised"]  # whose features; all but the first for Diff
 prior_size: int = 64  # side of the images that the prior's network gets
 targets: list[str] = ["caltech3:airplanes"]  # to finetune on: data:class, or folders
 target_images: list[int] = [400]  # images of each target to train on, or of all
+held_out_images: int = 400  # others to compare with, at most; from its folder test, if any
 real_source: str = "caltech97"  # real images that the GAN to be finetuned has learned
 data: str = "caltech10"  # of which shares are learned
 more_data: list[str] = []  # more data sets of which shares are learned
@@ -539,9 +540,10 @@ page.claims()
 #   **MineGAN** mines for 300 of its steps.
 # - **DiffAugment** goes without colours, as in chapters 41 and 52.
 # - **Other priors** are for DiffAugment on targets, as in Table 2: `-p priors supervised,self-supervised`.
-# - **Your own images.** Of a folder in `targets` as many as `target_images` says are learned, and up to 400 others are held
-#   out; leave a quarter for that. Without any, distances are to the images trained on, where copies win, and what stands here
-#   of unseen images stays empty.
+# - **Your own images.** Of a folder in `targets` as many as `target_images` says are learned, and up to `held_out_images`
+#   others are held out; leave a quarter for that. A folder that has the folders `train` and `test` gives the first to learn
+#   from, and the second is held out. Without any, distances are to the images trained on, where copies win, and what stands
+#   here of unseen images stays empty. The fewer are held out, the larger is the distance of the same images.
 #
 # ```bash
 # papermill notebooks/42_dip_limited_data.ipynb out.ipynb -p stop_after 0 -y "shares: [0.1, 0.2, 1.0]"

@@ -226,6 +226,13 @@ def test_fewer_images_are_some_of_more_with_the_same_held_out(study) -> None:
     assert len({few.held_out.fingerprint() for few in sets}) == 1
 
 
+def test_as_many_images_are_held_out_as_are_asked_for(study) -> None:
+    usual, fewer = study(), study(held_out_images=30)
+    one, other = (made.images(*made.jobs[0]) for made in (usual, fewer))
+    assert len(other.held_out) == 30 < len(one.held_out)
+    assert one.train.fingerprint() == other.train.fingerprint()
+
+
 def test_images_that_are_alike_are_nearer_to_each_other(study, asked) -> None:
     rows = every_row(study(parts=["alike"]))
     spread = {r["chosen"]: r["value"] for r in rows if r["metric"] == "prior_spread"}

@@ -113,6 +113,16 @@ def test_a_job_of_another_process_is_not_done_again(study, kept_from_elsewhere) 
     kept_from_elsewhere(made, made.p, made.jobs[0])
 
 
+def test_as_many_images_of_a_target_are_held_out_as_are_asked_for(study) -> None:
+    how = {"parts": ["finetuning", "fractions"], "methods": ["FreezeD", "scratch"]}
+    usual, fewer = study(**how), study(**how, held_out_images=30)
+    one, other = (made.images(*made.jobs[0]) for made in (usual, fewer))
+    assert len(other.held_out) == 30 < len(one.held_out)
+    assert one.train.fingerprint() == other.train.fingerprint()
+    shares = [made.images(*made.jobs[-1]).held_out for made in (usual, fewer)]
+    assert len(shares[0]) == len(shares[1]) == 8  # as many as are generated
+
+
 def test_each_part_has_its_models(study) -> None:
     priors = ["supervised", "another=lite0"]
     parts = ["finetuning", "fractions", "scores", "stylegan2"]

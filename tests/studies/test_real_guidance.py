@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from synthbook.data import Splits, few_shot, load
+from synthbook.data import Splits, concatenate, few_shot, load
 from synthbook.errors import InputError
 from synthbook.record.parameters import check_values
+from synthbook.studies import training_sets
 from synthbook.studies.image_sources import SAME_IMAGES, check_what_an_image_teaches
 from synthbook.studies.real_guidance import (
     ALL_OURS,
@@ -49,6 +53,29 @@ def test_parameters_of_chapter_16_that_do_not_fit_are_refused(p16: dict, values,
         check_real_guidance(p16 | values)
     unused = p16 | {"parts": ("methods",), "n_real": (2, 40), "methods": ("plain",)}
     check_real_guidance(unused)  # what a part needs is asked only where it runs
+
+
+def test_a_folder_must_hold_as_many_images_as_the_ratio_asks_for(
+    p16: dict, tmp_path, all_kept
+) -> None:
+    p = p16 | {"parts": ("methods",), "shots": 0, "synthetic_ratio": 2.0, "set_size": 100}
+    p |= {"confidence": 0.8}
+    check_real_guidance(p)  # as many are sampled
+
+    def said(held: int, **values) -> str:
+        images = np.zeros((held, 8, 8), np.uint8)
+        np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(held) % 10)
+        own = p | {"sources": ("real", f"mine={tmp_path / 'mine.npz'}")} | values
+        try:
+            return str(check_real_guidance(own))
+        except InputError as error:
+            return str(error)
+
+    why = "249 images in .* and 250 are needed .2 for each of 100 real ones, and half as many as "
+    assert re.search(f"'mine' has {why}.*give -p synthetic_ratio=1.99 or less", said(249))
+    assert "are needed" not in said(250) + said(249, synthetic_ratio=1.99)
+    assert "give -p set_size=56 or less" in said(140)
+    assert "give -p set_size=93 or less" in said(140, synthetic_ratio=1.0)
 
 
 def test_models_of_few_images_are_asked_for_before_anything_is_trained(
@@ -109,7 +136,9 @@ def test_rows_of_chapter_16(p16: dict, real: Splits, trained: list[dict], distin
     assert {call["updates"] for call in trained} == {2}
 
 
-def test_the_images_of_chapter_16(p16: dict, real: Splits, trained: list[dict]) -> None:
+def test_the_images_of_chapter_16(
+    p16: dict, real: Splits, trained: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
     p = p16 | {"parts": ("methods",), "methods": ("plain", "Aug"), "synthetic_ratio": 2.0}
     p |= {"sources": ("real", "diffusion")}
     list(RealGuidance(p, real).rows(0))
@@ -125,6 +154,12 @@ def test_the_images_of_chapter_16(p16: dict, real: Splits, trained: list[dict]) 
     assert [len(call["synthetic"]) for call in trained if call["synthetic"]] == [8, 8]
     assert all(call["real"] is real.train for call in trained if call["real"])
     assert {row["generator_knows"] for row in rows if "generator_knows" in row} == {"same"}
+    trained.clear()
+    more = {"real": real.train, "diffusion": concatenate(real.train, real.test, name="more")}
+    more = {name: SimpleNamespace(train=images) for name, images in more.items()}
+    monkeypatch.setattr(training_sets, "training_sets", lambda *_, **__: more)
+    list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 2.0}, real).rows(0))
+    assert {len(call["synthetic"]) for call in trained if call["synthetic"]} == {32}
 
 
 def test_too_few_images_of_a_class_stop_before_anything_is_trained(p16: dict, real: Splits) -> None:

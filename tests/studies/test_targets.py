@@ -57,6 +57,50 @@ def test_a_folder_of_loose_images_is_a_target(tmp_path) -> None:
         target(str(tmp_path), count=8, image_size=8, seed=0)
 
 
+@pytest.mark.parametrize("text", ["china", "mnist5k:3"])
+def test_how_many_are_held_out_changes_neither_what_is_learned_nor_the_first(text: str) -> None:
+    usual = target(text, **HOW)
+    for spare in (5, 450):
+        found = target(text, **HOW, spare=spare)
+        assert found.train.fingerprint() == usual.train.fingerprint()
+        one, other = ({x.tobytes() for x in some.held_out.images} for some in (found, usual))
+        assert len(found.held_out) == spare
+        assert one <= other or other < one
+    assert len(usual.held_out) == 400
+
+
+def test_a_folder_with_train_and_test_gives_one_to_learn_and_one_to_hold_out(tmp_path) -> None:
+    rng, pixels = np.random.default_rng(0), {"train": set(), "test": set()}
+    for part, number in (("train", 8), ("test", 5)):
+        for k in range(number):
+            folder = tmp_path / part / "ab"[k % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(image).save(folder / f"{k}.png")
+            pixels[part].add(image.tobytes())
+    text = f"{tmp_path}/"
+
+    def drawn(**how) -> list[set[bytes]]:
+        found = target(text, image_size=8, **{"seed": 0} | how)
+        return [{x.tobytes() for x in some.images} for some in (found.train, found.held_out)]
+
+    assert drawn(count=8) == [pixels["train"], pixels["test"]]
+    train, held_out = drawn(count=5, spare=3)
+    assert (len(train), len(held_out)) == (5, 3)
+    assert train < pixels["train"]
+    assert held_out < pixels["test"]
+    assert drawn(count=5, spare=3, seed=1) != [train, held_out]
+    assert "8 images to learn from in train, 5 held out in test" in check_target(text, count=8)
+    for ask in (
+        lambda: check_target(text, count=9),
+        lambda: target(text, count=9, image_size=8, seed=0),
+    ):
+        with pytest.raises(InputError, match=r"train' has 8 images; (give|lower the)"):
+            ask()
+    assert "13 images in a folder" in check_target(text, count=13, whole=True)  # of a source
+    assert len(real_source(text, without=[], image_size=8)) == 13
+
+
 def test_the_real_source_leaves_the_targets_classes_out() -> None:
     whole = real_source("digits", without=[], image_size=8)
     fewer = real_source("digits", without=["digits:3", "china", "mnist5k:4"], image_size=8)

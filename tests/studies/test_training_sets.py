@@ -162,6 +162,35 @@ def test_sets_are_as_large_as_the_real_one_disjoint_and_of_its_proportions(
     assert studies.training_sets(real, changed, seed=0)["diffusion"].info["agreement"]
 
 
+def test_a_source_may_be_larger_than_the_real_set_where_the_real_ones_are_not_few(
+    printed: dict[str, Printer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, keys, inner = numbered([4, 11, 6]), [], studies.cached
+
+    def cached(kind: str, key, *rest):
+        keys.append(key)
+        return inner(kind, key, *rest)
+
+    monkeypatch.setattr(studies, "cached", cached)
+
+    def made(shots: int, ratio: float) -> studies.TrainingSet:
+        values = {"confidence": 0.5, "sources": ["real", "gan"]}
+        p = parameters("16_real_guidance", shots=shots, synthetic_ratio=ratio, **values)
+        sets = studies.training_sets(real, p, seed=0)
+        assert sets["real"].train is real.train
+        return sets["gan"]
+
+    found = made(0, 2.2)
+    assert found.train.counts().tolist() == [9, 25, 14]  # rounded up
+    assert len(found.held_out) == len(real.train) // 2
+    used = numbers(found.train) + numbers(found.held_out)
+    assert len(set(used)) == len(used) == found.info["kept"] == 48 + 10
+    usual = [made(*given).train for given in ((0, 1.0), (0, 0.5), (0, 0.0), (2, 5.0))]
+    assert [images.counts().tolist() for images in usual] == [[4, 11, 6]] * 4
+    assert all(key == keys[1] for key in keys[1:])
+    assert keys[0] == keys[1] | {"shares": [11, 30, 17]}
+
+
 def test_a_readers_own_images_pass_the_filter_and_none_is_used_twice(
     printed: dict[str, Printer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

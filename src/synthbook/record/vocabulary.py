@@ -90,6 +90,10 @@ VOCABULARY: dict[str, Any] = {
     "network_settings": _of(s.Unique[s.Text], "settings of its networks", ["channels: 32"]),
     "training_settings": _of(s.Unique[s.Text], "settings of its training", ["batch_size: 16"]),
     "target_images": _of(Images, "images of a target to train on", 100, ge=2),
+    "held_out_images": _of(
+        Images, "other images of a target, at most; of a folder with train and test, of its test",
+        400, ge=2,
+    ),
     "stop_after": _of(s.Whole, "steps after which a training is stopped; 0: at its end", 150),
     "pretrain_settings": _of(s.Unique[s.Text], "of the source's training", ["batch_size: 16"]),
     "pretrain_steps": _of(s.Count, "training steps on the source", 300),

@@ -187,7 +187,7 @@ class FewShot:
         most = max(one.images for one in self.models[part]) * (1 + (chosen == "alike"))
         side = self.network(part)["image_size"]
         how = {"image_size": side, "seed": seed, "data_root": self.p.data_root}
-        few = target(name, count=most, **how)
+        few = target(name, count=most, spare=self.p.held_out_images, **how)
         if chosen == "random":
             return replace(few, train=at_most(few.train, images, seed=seed))
         rows = self.unit(few.train.images)

@@ -89,7 +89,7 @@ def check_inversion(p: Parameters) -> str:
             )
     if p.photographs:
         how = {"count": 2, "why": "images to compare over", "remedy": "put more into it"}
-        lines.append(check_target(p.photographs, data_root=p.data_root, **how))
+        lines.append(check_target(p.photographs, data_root=p.data_root, whole=True, **how))
     for name in ("shown_images", "control_queries", "edited_images"):
         if p[name] > p.queries:
             raise InputError(f"{name} = {p[name]} of {p.queries} queries; give at most {p.queries}")

@@ -171,6 +171,7 @@ class Limited:
     def _images(self, seed: int, name: str, side: int, share: float) -> Target:
         if not share:
             how = {"image_size": side, "seed": seed, "data_root": self.p.data_root}
+            how |= {"spare": self.p.held_out_images}
             return target(name, count=counts(self.p)[name], **how)
         pool, test = self._data(name, side)
         train = at_most(pool, round(share * len(pool)), seed=seed)

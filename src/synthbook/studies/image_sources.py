@@ -5,6 +5,7 @@ A check reads no pixels and imports no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -66,12 +67,12 @@ def _check_sets(p: Mapping[str, Any], summary: Summary) -> None:
             f"set_size = {count} and '{summary.name}' has {summary.num_classes} classes; give an "
             f"image for each, {summary.num_classes} at least, or 0 for all"
         )
-    one = side**2 * summary.channels
-    held = 2 * sum(summary.counts.values()) + len(families_of(p)) * count
+    one, more = side**2 * summary.channels, made_for_each(p)
+    held = 2 * sum(summary.counts.values()) + round(len(families_of(p)) * more * count)
     check_memory(
         held * one,
         f"the images of '{summary.name}' and of {len(families_of(p))} generators at {side} pixels",
-        "give a smaller image_size or set_size",
+        "give a smaller image_size or set_size" + (" or synthetic_ratio" if more > 1 else ""),
     )
 
 
@@ -80,21 +81,38 @@ def _needed(p: Mapping[str, Any], summary: Summary) -> tuple[int, str, Callable[
     count = training_images(p, summary)
     if "confidence" not in p:  # in chapter 11 nothing is trained on them, nor filtered
         return min(count, p["measured"]), "", lambda held: f"give -p measured={held}"
+    more = made_for_each(p)
     why = f" ({count:,} to train on, as of real ones, and half as many held out)"
+    if more > 1:
+        why = f" ({more:g} for each of {count:,} real ones, and half as many as these held out)"
 
     def fewer(held: int) -> str:
         most = (2 * held + 1) // 3
+        if more > 1:
+            if (ratio := (held - count // 2) / count) >= 1:
+                highest = f"{math.floor(100 * ratio) / 100:g}"
+                return f"give -p synthetic_ratio={highest} or less, since the filter drops some"
+            most = int(held / (more + 0.5))
         if most < max(10, summary.num_classes):
             return "leave it out of sources"
         return f"give -p set_size={most} or less, since the filter drops some"
 
-    return count + count // 2, why, fewer
+    return math.ceil(more * count - 1e-9) + count // 2, why, fewer
 
 
 def training_images(p: Mapping[str, Any], summary: Summary) -> int:
     """Return how many images a source trains on."""
     count = sum(n for split, n in summary.counts.items() if "train" in split)
     return min(count, p.get("set_size") or count)
+
+
+def made_for_each(p: Mapping[str, Any]) -> float:
+    """Return how many training images a source of generated ones has for each real one.
+
+    It is 1, and more in chapter 16 where more are asked for and the real ones are not few: all
+    images that the generator knows.
+    """
+    return max(1.0, p.get("synthetic_ratio", 1.0)) if p.get("shots", 1) == 0 else 1.0
 
 
 def check_sources(p: Mapping[str, Any]) -> Summary:

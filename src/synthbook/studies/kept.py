@@ -262,7 +262,7 @@ FEW = {
     ],
     "methods": ["DiffAugment"], "targets": ["caltech3:Faces_easy"],
     "training_settings": _settings(0.001, 8, 1, 250), "target_images": 100,
-    "finetune_steps": 3600, "evaluate_every": 200, "generated": 200,
+    "held_out_images": 400, "finetune_steps": 3600, "evaluate_every": 200, "generated": 200,
     "augment": "translation,cutout",
     "consistency": 10.0, "amount_targets": [], "amount_methods": [], "amounts": [],
     "stylegan2_targets": [],

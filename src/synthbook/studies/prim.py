@@ -138,8 +138,9 @@ def check_source(p: Parameters) -> str:
     """Check what stands for real images that were seen before; return it in words."""
     if not p.pretrain_on:
         single = ":" in p.real_source or Path(p.real_source).expanduser().is_dir()
-        look, size = (check_target, {}) if single else (check, {"image_size": p.image_size})
-        return str(look(p.real_source, data_root=p.data_root, **size))
+        size = {"image_size": p.image_size}
+        look, how = (check_target, {"whole": True}) if single else (check, size)
+        return str(look(p.real_source, data_root=p.data_root, **how))
     ours = networks.create_config(**network_of(p))
     theirs = networks.check_pair(Path(p.pretrain_on).expanduser())
     wanted, given = ({"architecture": c.architecture, **asdict(c)} for c in (ours, theirs))

@@ -68,7 +68,7 @@ def check_real_guidance(p: Mapping[str, Any]) -> object:
     summary = check_sources(p)
     count = check_shots(p, summary, **_shots(p))
     few, ratio = p["shots"] * summary.num_classes or count, p["synthetic_ratio"]
-    if ratio * few > count:
+    if p["shots"] and ratio * few > count:  # of all real images a source has as many as asked for
         raise InputError(
             f"synthetic_ratio = {ratio:g} asks for {ratio * few:,.0f} generated images and there "
             f"are {count:,}; give at most {count / few:.4g}, or 0 for all"

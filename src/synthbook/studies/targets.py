@@ -14,7 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from synthbook.data import ImageSet, check, concatenate, load
-from synthbook.data.files import Unreadable, decode, image_files, in_threads, refuse, stack
+from synthbook.data.files import (
+    Unreadable,
+    decode,
+    image_files,
+    in_threads,
+    refuse,
+    stack,
+    subfolders,
+)
 from synthbook.data.named import PHOTOGRAPHS, REGISTRY, crops, photographs
 from synthbook.errors import InputError, did_you_mean
 from synthbook.gans.batches import ImageStream
@@ -26,7 +34,7 @@ WINDOW = 128  # pixels of a photograph's side that a crop shows
 LARGE = 64  # pixels: above, images are drawn on the device that trains on them
 # Data sets of the same pictures, under the same names of classes.
 ARCHIVE = {"caltech3", "caltech97", "caltech101", "caltech101_original", "caltech10_fine"}
-SPARE = 400  # images of a target besides those to learn from, at most
+SPARE = 400  # images of a target besides those to learn from, at most, unless more are asked for
 
 
 @dataclass(frozen=True)
@@ -41,31 +49,51 @@ class Target:
     held_out: ImageSet | None
 
 
-def target(text: str, *, count: int, image_size: int, seed: int, data_root: str = "") -> Target:
-    """Return ``count`` images of a target to train on and up to 400 others of it.
+def target(
+    text: str, *, count: int, image_size: int, seed: int, data_root: str = "", spare: int = SPARE
+) -> Target:
+    """Return ``count`` images of a target to train on and up to ``spare`` others of it.
 
     ``text`` is "china" or "flower" (random squares of 128 pixels of scikit-learn's photograph,
     reduced; the held-out ones lie elsewhere but overlap), "data:class" (a class of a data set, all
-    its splits), or a folder with images at any depth. ``seed`` draws which images are trained on.
+    its splits), or a folder with images at any depth. Of a folder that has the folders train and
+    test, images of train are trained on, and the others are of test. ``seed`` draws which images
+    are trained on, whatever ``spare`` is.
     """
+    parts = _parts(text)
     if text in PHOTOGRAPHS:
-        images = {text: photographs()[text]}
-        squares = crops(images, count + SPARE, WINDOW, derive(seed, "target", text))[text]
-        how = ((image_size, image_size), Image.Resampling.BICUBIC)  # antialiased
-        pool = np.stack([np.asarray(Image.fromarray(one).resize(*how)) for one in squares])
-        order = np.arange(count + SPARE)
+        pool = _squares(text, count, image_size, derive(seed, "target", text), spare)
+        order = np.arange(len(pool))
     else:
-        pool = _pool(text, image_size, data_root)
+        pool = _pool(parts[0] if parts else text, image_size, data_root)
         order = numpy_generator(seed, "target", text).permutation(len(pool))
     if len(pool) < count:
-        raise InputError(f"'{text}' has {len(pool)} images; lower the {count} to train on")
-    name = text.rstrip("/")
-    others = np.sort(order[count : count + SPARE])
+        where = parts[0] if parts else text
+        raise InputError(f"'{where}' has {len(pool)} images; lower the {count} to train on")
+    train, others = pool[np.sort(order[:count])], order[count:]
+    if parts:
+        pool = _pool(parts[1], image_size, data_root)
+        others = numpy_generator(seed, "target", text, "test").permutation(len(pool))
+    name, others = text.rstrip("/"), np.sort(others[:spare])
     return Target(
         name,
-        _unlabelled(pool[np.sort(order[:count])], name),
+        _unlabelled(train, name),
         _unlabelled(pool[others], f"{name}, held out") if len(others) > 1 else None,
     )
+
+
+def _squares(text: str, count: int, image_size: int, seed: int, spare: int) -> np.ndarray:
+    """Return random squares of a photograph, uint8 [count + spare, H, W, 3], first those to learn.
+
+    The first 400 held-out ones are the same however many there are.
+    """
+    images = {text: photographs()[text]}
+    squares = crops(images, count + SPARE, WINDOW, seed)[text][: count + spare]
+    if spare > SPARE:
+        more = crops(images, spare - SPARE, WINDOW, derive(seed, "more"))[text]
+        squares = np.concatenate([squares, more])
+    how = ((image_size, image_size), Image.Resampling.BICUBIC)  # antialiased
+    return np.stack([np.asarray(Image.fromarray(one).resize(*how)) for one in squares])
 
 
 def real_source(
@@ -127,13 +155,16 @@ def _without(
 
 
 def check_target(
-    text: str, *, data_root: str = "", count: int = 1, why: str = "target_images", remedy: str = ""
-) -> str:
+    text: str, *, data_root: str = "", count: int = 1, why: str = "target_images",
+    remedy: str = "", whole: bool = False,
+) -> str:  # fmt: skip
     """Return in words what a target is; InputError if there is none, or it has fewer images.
 
     ``why`` is what asks for ``count`` images, a parameter in most cases; ``remedy`` what to do.
+    ``whole``: all images of a folder count, as of a source, also where it has train and test.
     Only of bundled sets pixels are read, which takes some tenths of a second.
     """
+    parts = None if whole else _parts(text)
     if text in PHOTOGRAPHS:
         return f"{text}: squares of a photograph of scikit-learn's"
     data, colon, kind = text.partition(":")
@@ -146,12 +177,17 @@ def check_target(
         found = f"{text}: one of {summary.num_classes} classes ({summary.licence})"
         bundled = data in REGISTRY and REGISTRY[data].bundled
         held = _count(data, kind) if bundled else count
+    elif parts:
+        held, others = (len(_files(part)) for part in parts)
+        found = f"{text}: {held} images to learn from in train, {others} held out in test"
+        remedy = remedy or f"give {held} or fewer"
     else:
         held = len(_files(text))
         found = f"{text}: {held} images in a folder"
     if held < count:
         fewer = f"give {max(1, held * 3 // 4)} or fewer, so that some are left that nothing learns"
-        raise InputError(f"{why} = {count} and '{text}' has {held} images; {remedy or fewer}")
+        where = parts[0] if parts else text
+        raise InputError(f"{why} = {count} and '{where}' has {held} images; {remedy or fewer}")
     return found
 
 
@@ -205,6 +241,15 @@ def _everything(data: str, image_size: int, data_root: str) -> ImageSet:
     """Return all splits of a data set in one, RGB."""
     parts = load(data, data_root=data_root, image_size=image_size, channels=3)
     return concatenate(parts.train, parts.val, parts.test, name=data)
+
+
+def _parts(text: str) -> tuple[str, str] | None:
+    """Return the folders train and test of a target that is a folder with both; else None."""
+    folder = Path(text).expanduser()
+    if not text or text in PHOTOGRAPHS or not folder.is_dir():
+        return None
+    inside = {path.name: str(path) for path in subfolders(folder)}
+    return (inside["train"], inside["test"]) if {"train", "test"} <= set(inside) else None
 
 
 def _files(folder: str) -> list[Path]:

@@ -26,6 +26,7 @@ from synthbook.recognize.train import History, fit
 from synthbook.settings import source_paths
 from synthbook.store import atomic_write, cached
 from synthbook.studies import needs
+from synthbook.studies.image_sources import made_for_each
 from synthbook.studies.rows import REAL
 
 if TYPE_CHECKING:
@@ -161,14 +162,15 @@ def training_sets(
     """Return the images of each source in ``p["sources"]``, all with as many training images.
 
     These are as many of each class as of real images: all of them, or, where ``p["set_size"]`` is
-    set, equally many a class, drawn by ``seed`` and no more than the smallest class has.
-    Real images are the training and the test split. A generator's, and half as many that are held
-    out, are samples of which a classifier that was trained on all real images is surer than
-    ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2); generator and filter know all real
-    images. Families in ``p["unconditional"]`` are sampled without a class and get the one that this
-    classifier sees. All are drawn without replacement. Where a class cannot be filled by
-    `MOST_DRAWN` times as many samples, the confidence falls to the largest of `FALLBACKS` that
-    fills it, and ``info`` says so.
+    set, equally many a class, drawn by ``seed`` and no more than the smallest class has. Chapter
+    16 has more of a generator where more are asked for and the real ones are not few
+    (`made_for_each`). Real images are the training and the test split. A generator's, and those
+    that are held out, half as many as the real ones, are samples of which a classifier that was
+    trained on all real images is surer than ``p["confidence"]`` (Wang et al., WACV 2024, Sec. 3.2);
+    generator and filter know all real images. Families in ``p["unconditional"]`` are sampled
+    without a class and get the one that this classifier sees. All are drawn without replacement.
+    Where a class cannot be filled by `MOST_DRAWN` times as many samples, the confidence falls to
+    the largest of `FALLBACKS` that fills it, and ``info`` says so.
     """
     chosen = equal_a_class(real.train, p.get("set_size", 0), seed=seed)
 
@@ -222,11 +224,15 @@ def _filtered(
     model: Sampler, chosen: ImageSet, p: Mapping[str, Any], *,
     judge: Callable[[], Classifier], key: Mapping[str, Any], seed: int, device: str,
 ) -> TrainingSet:  # fmt: skip
-    """Return as many images of each class as are ``chosen``, and half as many held out."""
+    """Return as many images of each class as are ``chosen``, and half as many held out.
+
+    Of the former there are more by the factor `made_for_each`, rounded up.
+    """
     network, count = network_of(p), len(chosen)
+    wanted = np.ceil(made_for_each(p) * chosen.counts() - 1e-9).astype(np.int64)
     how = {"confidence": p["confidence"], "most_drawn": MOST_DRAWN, **sampling(model, p)}
     how["unconditional"] = model.family in p["unconditional"] or not model.conditional
-    shares = (chosen.counts() + class_shares(chosen, max(1, count // 2))).tolist()
+    shares = (wanted + class_shares(chosen, max(1, count // 2))).tolist()
     key = {"generator": model.key, "shares": shares, "seed": seed, "fallbacks": FALLBACKS} | {**key}
     key |= {"judge": dataclasses.asdict(network)} | how
 
@@ -254,7 +260,7 @@ def _filtered(
         images, labels = arrays["images"], arrays["labels"]
     parts = (
         ImageSet(images[part], labels[part], chosen.classes, model.family)
-        for part in _first_of_each(labels, chosen.counts())
+        for part in _first_of_each(labels, wanted)
     )
     return TrainingSet(*parts, json.loads((folder / "info.json").read_text()))
 
