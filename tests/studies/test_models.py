@@ -92,6 +92,7 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
 
     def train(images, recipe, *, watch, **_) -> torch.nn.Module:
         assert images is own
+        fastest.append(torch.backends.cudnn.benchmark)
         watch.now = lambda: clock[0]
         watch.started(network)
         watch(1, filled)  # the first step does not count
@@ -102,6 +103,7 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
         return network  # as the last step left it
 
     trained: list[int] = []
+    fastest = [torch.backends.cudnn.benchmark]  # before, and while it is trained
     mean = lambda made: {"probe": next(made.parameters()).mean().item()}  # noqa: E731
     monkeypatch.setattr(models, "measuring", lambda *_, **__: mean)
     monkeypatch.setattr(models, "finish", lambda *_: {})
@@ -114,6 +116,7 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
     kept = models.models.loaded(made)
     assert all((weight == 3).all() for weight in kept.parameters())
     assert made.card["training"]["steps"] == 3
+    assert [*fastest, torch.backends.cudnn.benchmark] == [False, True, False]
     assert [point["probe"] for point in made.card["curve"]] == levels
 
 

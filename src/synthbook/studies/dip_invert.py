@@ -154,8 +154,8 @@ class Inversion:
             return ""
         return (
             f"Of {self.data}, with these settings, no generator is kept for "
-            f"{'; '.join(self.missing)}. Those of the book are made by python -m "
-            "synthbook.studies.kept, any others here by -p train_missing true."
+            f"{'; '.join(self.missing)}. Those of the book are made by make models, any others "
+            "here by -p train_missing true."
         )
 
     def of_seed(self, seed: int) -> list[Model]:

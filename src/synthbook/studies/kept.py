@@ -1,7 +1,5 @@
 """GANs of whole trainings with the Data Instance Prior and without, kept in folders.
 
-    python -m synthbook.studies.kept [NAME ...] [--seeds 0,1,2,3,4] [--device D]
-
 Pages of chapters 41 to 44 show their images, and chapter 44 inverts and edits with them. Those that
 come with the book lie in ``models/dip``, others in ``dip`` beside the models that were made here. A
 folder holds one generator with averaged weights in half precision, and ``card.json``: what it
@@ -11,7 +9,6 @@ is. The prior of the training images is computed anew by whoever samples.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import platform
@@ -33,7 +30,6 @@ from synthbook.errors import InputError, check_choice
 from synthbook.gans import networks
 from synthbook.gans.recipes import Training
 from synthbook.generate.cards import CARD, places
-from synthbook.machine import say
 from synthbook.measure.features import Extractor
 from synthbook.store import commit
 from synthbook.studies import dip, dip_limited, dip_scale
@@ -389,27 +385,3 @@ def minutes_of(trained: Finetuned) -> float:
     ends = (trained.folder / f"step-{step}.npy" for step in (min(trained.history), trained.last))
     first, last = (path.stat().st_mtime for path in ends)
     return max(0.0, last - first) / 60
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make generators of the book that are not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BOOK))
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
-    for name in given.names:
-        check_choice("generator", name, BOOK)
-    try:
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
-    device = machine.prepare(given.device)
-    for seed in seeds:
-        for name in given.names or BOOK:
-            made = make(name, seed, device=device)
-            say(f"{made.folder.name}: kept")
-
-
-if __name__ == "__main__":
-    main()

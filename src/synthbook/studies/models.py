@@ -1,7 +1,5 @@
 """Generators that are trained for long and kept: those of the book, and of a reader's photographs.
 
-    python -m synthbook.studies.models [NAME ...] [--seeds 0,1,2,3,4] [--minutes M] [--device D]
-
 A training ends by a rule, written down before any was run: now and then a linear classifier on
 EfficientNet's features is trained on a thousand samples and tested on real validation images; after
 four measurements without a new best accuracy, or when the budget is spent, the training ends, and
@@ -14,13 +12,13 @@ families have the same budget. A training that was stopped goes on.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -159,10 +157,11 @@ def _trained(
     checkpoints = place / f".{name}-{seed}.training"
     told = _telling(f"{name}, seed {seed}", watch)
     begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    network = models.FAMILIES[family].train(
-        learned.own, settings, seed=seed, device=device, on_step=told, watch=watch,
-        folder=checkpoints,
-    )  # fmt: skip
+    with _fastest_convolutions():
+        network = models.FAMILIES[family].train(
+            learned.own, settings, seed=seed, device=device, on_step=told, watch=watch,
+            folder=checkpoints,
+        )  # fmt: skip
     if family == "gan":
         network = watch.best
     best = watch.curve[watch.best_point()]
@@ -199,6 +198,17 @@ def _trained(
     made = models.write(place / f"{name}-{seed}", network, card, extras)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return models.opened(made.folder, learned.asked.classes, device=device)
+
+
+@contextmanager
+def _fastest_convolutions() -> Iterator[None]:
+    """Let a GPU try its convolutions and take the fastest: all steps are of equal shapes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def measuring(
@@ -390,30 +400,3 @@ def make(name: str, seed: int, *, minutes: float = 0.0, device: str = "cpu") -> 
     budget = Budget(minutes=minutes, measure_every=min(Budget.measure_every, minutes / 5))
     how = {"name": name, "seed": seed, "budget": budget, "device": device}
     return train(made.family, learned, samples=made.samples(), **how)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make models of the book that are not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BOOK))
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--minutes", type=float, default=0.0, help="0: those of the book")
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
-    device = machine.prepare(given.device)
-    torch.backends.cudnn.benchmark = True  # of equal shapes, all steps: the fastest convolutions
-    for name in given.names:
-        check_choice("model", name, BOOK)
-    try:
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
-    for seed in seeds:
-        for name in given.names or BOOK:
-            model = make(name, seed, minutes=given.minutes, device=device)
-            best = model.card["curve"]
-            say(f"{model.folder.name}: kept, {best[-1]['minutes']:.0f} minutes of training")
-
-
-if __name__ == "__main__":
-    main()

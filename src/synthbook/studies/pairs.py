@@ -1,7 +1,5 @@
 """GANs that learned from drawn or real images before, kept in folders: those of chapters 52 and 53.
 
-    python -m synthbook.studies.pairs [NAME ...] [--seeds 0,1,2,3,4] [--device D]
-
 Those that come with the book lie in ``models/pairs``, others in ``pairs`` beside the models that
 were made here. A folder holds a generator with averaged and with its own weights, and the last
 discriminator, all in half precision, and ``card.json``: what they learned from and how, and a
@@ -10,14 +8,13 @@ SHA-256 of each file. It is found by that, whatever its name is.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,6 @@ from synthbook.gans.batches import ImageStream
 from synthbook.gans.recipes import Training, published
 from synthbook.generate.cards import CARD, places
 from synthbook.generate.primitives import POLICIES, VARIANTS, Primitives, shapes_at
-from synthbook.machine import say
 from synthbook.measure.features import extractor
 from synthbook.store import commit
 from synthbook.studies import few_images
@@ -214,28 +210,3 @@ def _some(images: Source) -> ImageSet:
         return images.subset(range(0, len(images), -(-len(images) // 1000)))
     drawn = images.images(torch.arange(1000)).permute(0, 2, 3, 1).cpu().numpy()
     return ImageSet(drawn, [0] * len(drawn), ("drawn",), "drawn")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make pairs of the book that are not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(sources()))
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
-    for name in given.names:
-        check_choice("pair", name, sources())
-    try:
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
-    device = machine.prepare(given.device)
-    for seed in seeds:
-        for name in given.names or sources():
-            folder = make(name, seed, device=device)
-            curve = json.loads((folder / CARD).read_text(encoding="utf-8"))["curve"]
-            say(f"{folder.name}: kept; FD {', '.join(str(x['fd']) for x in curve.values())}")
-
-
-if __name__ == "__main__":
-    main()
