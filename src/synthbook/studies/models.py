@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import json
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +31,7 @@ from synthbook.data.bundled import kinds_of
 from synthbook.errors import InputError, check_choice
 from synthbook.gans import sampling as gan_sampling
 from synthbook.generate import banks, diffusion, models
-from synthbook.generate.cards import places
+from synthbook.generate.cards import places, trained_here
 from synthbook.generate.models import Generator, described
 from synthbook.generate.recipes import ON_A_GPU, RECIPE_OF
 from synthbook.locks import alone
@@ -44,7 +43,6 @@ from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import accuracy, predict
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import fit
-from synthbook.store import commit
 from synthbook.training import Budget, Watch, mixed
 
 JUDGED = 1000  # samples that a measurement takes
@@ -177,13 +175,10 @@ def _trained(
         "classes": learned.own.classes, "shares": shares.tolist(), "kinds": kinds,
         "recipe": described(settings), "budget": asdict(budget),
         "training": {
-            "begun": begin, "minutes": watch.curve[-1]["minutes"], "steps": best["steps"],
-            "best_minutes": best["minutes"],
+            "begun": begin, "steps": best["steps"], "best_minutes": best["minutes"],
             "images": best["steps"] * settings.batch_size,
-            "precision": machine.fast_precision(device), "device": device,
-            "threads": torch.get_num_threads(), "processor": _machine(device),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "commit": commit()[0],
+            "precision": machine.fast_precision(device),
+            **trained_here(watch.curve[-1]["minutes"], device),
         },
         "curve": watch.curve, "sampling": {},
     }  # fmt: skip
@@ -237,12 +232,6 @@ def _diffused(pipeline: Any, labels: list[int], steps: int, how: Mapping[str, An
     with mixed("auto", how["device"]):
         settings = {"guidance_scale": 1.0, "num_inference_steps": steps}
         return diffusion.sample(pipeline, labels, **settings, **how)
-
-
-def _machine(device: str) -> str:
-    """Return the name of the GPU, or the processor and what matters of its instructions."""
-    place = torch.device(device)
-    return torch.cuda.get_device_name(place) if place.type == "cuda" else machine.processor()
 
 
 def teaches(

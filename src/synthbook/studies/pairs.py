@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -24,20 +23,18 @@ from torch import nn
 
 from synthbook import machine
 from synthbook.data import ImageSet
-from synthbook.errors import InputError, check_choice
+from synthbook.errors import check_choice
 from synthbook.gans import networks
 from synthbook.gans.batches import ImageStream
 from synthbook.gans.recipes import Training, published
-from synthbook.generate.cards import CARD, places
+from synthbook.generate.cards import CARD, check_files, places, put, read, remedy, trained_here
 from synthbook.generate.primitives import POLICIES, VARIANTS, Primitives, shapes_at
 from synthbook.measure.features import extractor
-from synthbook.store import commit
 from synthbook.studies import few_images
 from synthbook.studies.targets import real_source, stream
 
 Source = ImageSet | ImageStream
 PAIRS = "pairs"  # the folder of pairs, beside models
-FORMAT = 1  # of a card
 REMEDY = "delete the folder and make it anew (make models)"
 
 
@@ -67,14 +64,8 @@ def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
     """
     for place in places():
         for file in sorted(place.glob(f"{PAIRS}/[!.]*/{CARD}")):  # a dot: it is being written
-            try:
-                card = json.loads(file.read_text(encoding="utf-8"))
-                usable = card["format"] == FORMAT and {"learned", "files"} <= card.keys()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                usable = False
-            if not usable:
-                raise InputError(f"{file} is no card of a pair; {_remedy(file.parent)}")
-            yield file.parent, card
+            folder = file.parent
+            yield folder, read(folder, {"learned"}, "a pair", remedy(folder, REMEDY))
 
 
 def find(source: Source, recipe: Training, network: Mapping[str, Any], *, seed: int) -> Path | None:
@@ -87,15 +78,7 @@ def find(source: Source, recipe: Training, network: Mapping[str, Any], *, seed: 
     for folder, card in cards():
         wanted = wanted or learned_from(source, recipe, network, seed)
         if card["learned"] == wanted:
-            for name, digest in card["files"].items():
-                path = folder / name
-                if not path.is_file():
-                    raise InputError(f"{path} is missing; {_remedy(folder)}")
-                if _digest(path) != digest:
-                    raise InputError(
-                        f"{path} is not the file whose SHA-256 stands in its card: cut off or "
-                        f"altered; {_remedy(folder)}"
-                    )
+            check_files(folder, card, remedy(folder, REMEDY))
             return folder
     return None
 
@@ -111,23 +94,8 @@ def write(name: str, pair: Path, learned: Mapping[str, Any], about: Mapping[str,
     shutil.rmtree(part, ignore_errors=True)
     averaged, own = networks.load(pair).half(), networks.load_unaveraged(pair).half()
     networks.save(averaged, part, networks.load_discriminator(pair).half(), own)
-    sums = {path.name: _digest(path) for path in sorted(part.iterdir())}
-    card = {"format": FORMAT, "name": name, "learned": learned, **about, "files": sums}
-    (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    put(part, folder, {"name": name, "learned": learned, **about})
     return folder
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _remedy(folder: Path) -> str:
-    if folder.parent.parent == places()[0]:
-        return f"restore it from the repository (git checkout -- models/{PAIRS}/{folder.name})"
-    return REMEDY
 
 
 # -- Those of the book ----------------------------------------------------------------------------
@@ -194,13 +162,8 @@ def make(name: str, seed: int, *, device: str = "cpu") -> Path:
     )  # fmt: skip
     about = {
         "curve": json.loads((folder / few_images.CURVE).read_text()),
-        "training": {
-            "minutes": round((time.monotonic() - begin) / 60, 2), "device": device,
-            "threads": torch.get_num_threads(), "processor": machine.processor(),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "commit": commit()[0],
-        },
-    }  # fmt: skip
+        "training": trained_here(round((time.monotonic() - begin) / 60, 2), device),
+    }
     return write(f"{name}-{seed}", folder, learned_from(images, PRETRAINING, NETWORK, seed), about)
 
 
