@@ -65,7 +65,6 @@ CASES = {  # part -> how models are inverted; controls have fewer images, and th
     "others": (Case(), Case(queries=TRAIN), Case(queries=GENERATED)),
     "untrained": (Case(), Case(trained=False)),
 }
-PARTS = (*CASES, "variation", "editing")
 EDIT_NAMES = {edit: edit for edit in EDITS} | {"none": "no edit"}  # as they stand on the page
 
 
