@@ -26,6 +26,7 @@ from synthbook.gans.prior import Interpolations, Prior, prior
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import embedded_classes, sample
 from synthbook.measure import features
+from synthbook.measure.alike import unit
 from synthbook.measure.copying import LEAST, data_copying, replayed
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
 from synthbook.measure.neighbours import nearest, pairwise, radii
@@ -218,8 +219,7 @@ class FewShot:
 
     def unit(self, images: np.ndarray) -> np.ndarray:
         """Return the features of the first prior, scaled to length one, float64 [N, d]."""
-        rows = next(iter(self.priors.values())).cached(images).astype(np.float64)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit(next(iter(self.priors.values())).cached(images))
 
     def prior(self, seed: int, part: str, name: str, model: Model) -> Prior:
         """Return D_prior of the images that a model gets."""

@@ -43,6 +43,7 @@ from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import accuracy, predict
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import fit
+from synthbook.studies.image_sources import SCALES
 from synthbook.training import Budget, Watch, mixed
 
 JUDGED = 1000  # samples that a measurement takes
@@ -51,7 +52,6 @@ JUDGE = Recipe(epochs=20, batch_size=64, learning_rate=5e-3, schedule="cosine", 
 STEPS = (6, 8, 12, 16, 24)  # of denoising, of which the fewest are taken that do as well
 AS_WELL = 1.02  # at most so many times the lowest Frechet distance
 WHILE_TRAINING = 8  # denoising steps of a measurement while training
-GUIDANCE = (1.0, 2.0, 4.0, 7.5)
 
 
 @dataclass(frozen=True)
@@ -366,7 +366,7 @@ class Made:
         """
         if self.shots:
             return {1.0: 2000}
-        guided = dict.fromkeys(GUIDANCE[1:], 1000) if self.family == "diffusion" else {}
+        guided = dict.fromkeys(SCALES[1:], 1000) if self.family == "diffusion" else {}
         return {1.0: 11_000, **guided}
 
 
