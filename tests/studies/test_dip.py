@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from synthbook.record.parameters import check_values
 from synthbook.studies import dip, dip_models, few_images
 from synthbook.studies.dip_models import ADVERSARIAL, FROM_OTHERS, LOSSES, Model
 from synthbook.studies.few_images import Asked, conditioned
+from synthbook.studies.kept import Settings
 from synthbook.studies.prim import recipe_of
 from synthbook.studies.targets import labelled_source
 
@@ -417,7 +417,7 @@ def test_a_method_is_trained_as_no_other(study, monkeypatch) -> None:
     made = study()
     with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
         made.recipe("methods", Model("EWC"))
-    asked = SimpleNamespace(**{**made.p, "methods": ["scratch", "EWC"]})
+    asked = Settings(**{**made.p, "methods": ["scratch", "EWC"]})
     monkeypatch.setattr(dip_models, "ADVERSARIAL", (*ADVERSARIAL, "EWC"))
     with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
         dip.check_few_shot(asked)  # before any training

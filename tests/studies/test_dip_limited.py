@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
 from synthbook.studies import dip_limited, dip_limited_models, few_images, mined
+from synthbook.studies.kept import Settings
 from synthbook.studies.targets import target
 
 CHAPTER = "42_dip_limited_data"
@@ -109,7 +109,7 @@ def test_a_method_without_a_training_is_told_before_any_training(study, monkeypa
     given = {**study(parts=["fractions"]).p, "methods": ["scratch", "EWC"]}
     monkeypatch.setattr(dip_limited_models, "AFRESH", ("scratch", "EWC"))
     with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
-        dip_limited.check_limited(SimpleNamespace(**given, own=lambda name: False))
+        dip_limited.check_limited(Settings(**given, own=lambda name: False))
 
 
 def every_row(study: dip_limited.Limited) -> list[dict[str, Any]]:
