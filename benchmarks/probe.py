@@ -8,7 +8,7 @@ and part. The columns are processor time, the test's top-1, the chosen strength,
 as fast it is as the plain loop; the features are made before and are not timed.
 
     python benchmarks/probe.py
-    python benchmarks/probe.py --sets dtd,flowers,pets --data-root DATA --size 224
+    python benchmarks/probe.py --sets dtd,flowers102,oxford_pets --data-root DATA --size 224
 """
 
 from __future__ import annotations

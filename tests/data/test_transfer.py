@@ -12,6 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from synthbook.data import bundled, load, transfer
+from synthbook.data.named import REGISTRY
 from synthbook.data.transfer import MINI, TEN, TRANSFER, Transfer, names, open_transfer
 from synthbook.errors import InputError
 
@@ -65,7 +66,7 @@ def eurosat(root: Path) -> None:
             write(root / "eurosat" / "2750" / name / f"{k}.jpg", 10 * k)
 
 
-def pets(root: Path) -> None:
+def oxford_pets(root: Path) -> None:
     base = root / "oxford-iiit-pet"
     lines(base / "annotations" / "trainval.txt", "Sphynx_1 2 1 1", "great_pug_2 1 2 1")
     lines(base / "annotations" / "test.txt", "great_pug_4 1 2 1", "Sphynx_5 2 1 1")
@@ -73,7 +74,7 @@ def pets(root: Path) -> None:
         write(base / "images" / f"{name}.jpg", 10 * int(name[-1]))
 
 
-def flowers(root: Path) -> None:
+def flowers102(root: Path) -> None:
     base = root / "flowers-102"
     for k in range(1, 6):
         write(base / "jpg" / f"image_{k:05d}.jpg", 10 * k)
@@ -119,8 +120,8 @@ OFFICIAL = {
     aircraft: ([10, 20, 30], [0, 1, 1], [40], [0], ("707", "A380")),
     cars196: ([10, 20, 30], [0, 1, 1], [40, 50], [0, 1], ("707", "A380")),
     dtd: ([10, 20, 30, 90], [0, 1, 1, 0], [40, 50], [0, 1], ("a", "b")),
-    pets: ([10, 20], [1, 0], [40, 50], [0, 1], ("great_pug", "Sphynx")),
-    flowers: ([20, 10, 30, 30], [1, 0, 1, 1], [50, 40], [1, 0], ("a", "b")),
+    oxford_pets: ([10, 20], [1, 0], [40, 50], [0, 1], ("great_pug", "Sphynx")),
+    flowers102: ([20, 10, 30, 30], [1, 0, 1, 1], [50, 40], [1, 0], ("a", "b")),
     food101: ([10, 20, 30], [0, 1, 1], [40, 50], [0, 1], ("a", "b")),
     sun397: ([10, 20], [1, 0], [40], [0], ("a/abbey", "b/bar/indoor")),
     inat2018: ([10, 20, 30], [1, 0, 1], [40, 50], [0, 1], ("Bufo", "Rana")),
@@ -243,6 +244,14 @@ def test_bad_input_is_named(name, options, said, tmp_path, monkeypatch):
         open_transfer(name, **options)
 
 
+def test_a_set_has_one_name_wherever_it_is_known():
+    """Where both registries have a set, its files lie in one place and it has one name."""
+    places = {Path(file).parts[0]: name for name, one in REGISTRY.items() for file in one.files}
+    both = {name: places[one.place] for name, one in TRANSFER.items() if one.place in places}
+    assert both == {name: name for name in both}
+    assert {"dtd", "flowers102", "oxford_pets"} <= both.keys()
+
+
 def test_damaged_files_are_named(tmp_path, monkeypatch):
     inat2018(tmp_path)
     small(monkeypatch, "inat2018", (3, 2))
@@ -254,7 +263,7 @@ def test_damaged_files_are_named(tmp_path, monkeypatch):
 def test_parts_of_different_classes_are_refused(tmp_path, monkeypatch):
     for part, classes in (("train", "ab"), ("test", "ac")):
         for name in classes:
-            write(tmp_path / "pets" / part / name / "1.png")
-    small(monkeypatch, "pets", (2, 2))
+            write(tmp_path / "oxford_pets" / part / name / "1.png")
+    small(monkeypatch, "oxford_pets", (2, 2))
     with pytest.raises(InputError, match="different classes"):
-        open_transfer("pets", data_root=str(tmp_path), image_size=6)
+        open_transfer("oxford_pets", data_root=str(tmp_path), image_size=6)

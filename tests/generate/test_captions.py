@@ -1,4 +1,4 @@
-"""Captions of the miniature's web: each on its own, of the right class, and what they know."""
+"""Captions of the miniature's web: each on its own, and of the right class."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from synthbook.generate.captions import (
     TEMPLATES,
     article,
     caption,
-    captions,
-    coverage,
     general,
     grounds,
     vocabulary,
@@ -29,19 +27,30 @@ LABELS = [k % 100 for k in range(600)]
 LOOKS = [list(GROUNDS)[k % 6] for k in range(600)]
 
 
+def captions(
+    of: str, labels: list[int], seed: int = 0, first: int = 0, looks: list[str] | None = None
+) -> list[str]:
+    """Return the captions of images ``first``, ``first + 1``, ... with these labels."""
+    looks = looks or [""] * len(labels)
+    return [
+        caption(of, label, first + k, seed=seed, ground=ground)
+        for k, (label, ground) in enumerate(zip(labels, looks, strict=True))
+    ]
+
+
 @pytest.fixture(scope="module")
 def many() -> list[str]:
-    return captions("cifar100", LABELS, seed=1, grounds=LOOKS)
+    return captions("cifar100", LABELS, seed=1, looks=LOOKS)
 
 
 def test_each_caption_is_made_on_its_own(many: list[str]) -> None:
     for k in (599, 0, 123):
         assert many[k] == caption("cifar100", LABELS[k], k, seed=1, ground=LOOKS[k])
     assert many[100:120] == captions(
-        "cifar100", LABELS[100:120], seed=1, first=100, grounds=LOOKS[100:120]
+        "cifar100", LABELS[100:120], seed=1, first=100, looks=LOOKS[100:120]
     )
-    assert many == captions("cifar100", LABELS, seed=1, grounds=LOOKS)
-    other = captions("cifar100", LABELS, seed=2, grounds=LOOKS)
+    assert many == captions("cifar100", LABELS, seed=1, looks=LOOKS)
+    other = captions("cifar100", LABELS, seed=2, looks=LOOKS)
     assert np.mean([a == b for a, b in zip(many, other, strict=True)]) < 0.1
     assert caption("cifar10", 3, 7) != caption("cifar10", 3, 8)
 
@@ -123,27 +132,6 @@ def test_general_words_are_those_of_the_table() -> None:
     for words in (*class_words("cifar10"), *class_words("cifar100")):
         assert general(words)
     assert set(web.BESIDES) <= {w.name for w in class_words("cifar100")}
-
-
-def test_the_kinds_of_the_bundle_are_words_of_the_web() -> None:
-    kinds = coverage(class_words("caltech10"))
-    assert all(kind.word for kind in kinds)
-    # CIFAR has no musical instrument: the word stands where a clock is a measuring instrument.
-    assert [kind.name for kind in kinds if not kind.meant] == ["instrument"]
-
-
-def test_coverage_means_the_sense_and_not_the_word() -> None:
-    fine = {of.name: of for of in coverage(class_words("caltech101"))}
-    assert (fine["Leopards"].word, fine["Leopards"].meant) == ("leopard", True)
-    assert (fine["hedgehog"].word, fine["hedgehog"].meant) == ("hedgehog", False)  # a porcupine's
-    assert (fine["headphone"].word, fine["headphone"].meant) == ("phone", False)  # a telephone's
-    assert (fine["dalmatian"].word, fine["dalmatian"].parent) == ("", "dog")
-    assert (fine["stegosaurus"].word, fine["stegosaurus"].parent) == ("", "")
-    both = {w.synset for name in web.WEB for w in class_words(name)} - {""}
-    shared = {w.name for w in class_words("caltech101") if w.synset in both}
-    assert {name for name, of in fine.items() if of.meant} == shared - {"crocodile_head"}
-    assert all(of.meant for name in web.WEB for of in coverage(class_words(name))
-               if of.name != "aquarium_fish")  # fmt: skip
 
 
 def test_the_vocabulary_has_every_word_that_is_said(many: list[str]) -> None:

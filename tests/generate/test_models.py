@@ -14,6 +14,7 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.generate import models
+from synthbook.generate.cards import CARD
 from synthbook.generate.models import Generator, find, loaded, opened
 
 CLASSES = ("crow", "owl", "oak", "fern", "rose")
@@ -23,10 +24,10 @@ SHARES = [0.1, 0.3, 0.3, 0.2, 0.1]
 
 def edit(folder: Path, change: Callable[[dict], object]) -> None:
     """Change the card of a model, which then has no sum as those of before, and leave its files."""
-    card = json.loads((folder / models.CARD).read_text())
+    card = json.loads((folder / CARD).read_text())
     del card["sum"]
     change(card)
-    (folder / models.CARD).write_text(json.dumps(card))
+    (folder / CARD).write_text(json.dumps(card))
 
 
 # -- Written and read -----------------------------------------------------------------------------
@@ -68,7 +69,7 @@ def test_the_card_names_each_file_and_extras_are_of_the_finished_model(make):
     model = make(extras=extras)
     assert model.card["images"] == 2
     there = {p.relative_to(model.folder).as_posix() for p in model.folder.rglob("*") if p.is_file()}
-    assert set(model.card["files"]) == there - {models.CARD}
+    assert set(model.card["files"]) == there - {CARD}
     assert "samples/a.txt" in there
     assert model.card["name"] == "trees-gan-0"
     assert [folder.name for folder, _ in models.cards()] == ["trees-gan-0"]
@@ -95,7 +96,7 @@ def test_the_key_is_that_of_weights_and_sampling(make):
     first = make("diffusion")
     assert make("diffusion", "other", extras=extras).key == first.key
     (first.folder / "README.md").write_text("words")
-    models._write_card(first.folder, first.card)
+    models.seal(first.folder, first.card)
     assert opened(first.folder).key == first.key  # a page of words changes no image
     keys = {
         first.key,
@@ -219,10 +220,10 @@ def reword(model, old: str, new: str) -> None:
         (lambda m: flip_a_bit(weights_file(m)), "cut off or altered"),
         (lambda m: reword(m, '"seed": 0', '"seed": 1'), "card.json is not as it was written"),
         (lambda m: reword(m, '"sum": "', '"sum": "0'), "card.json is not as it was written"),
-        (lambda m: truncate(m.folder / models.CARD), "is no model"),
-        (lambda m: (m.folder / models.CARD).unlink(), "is no model"),
-        (lambda m: (m.folder / models.CARD).write_bytes(b"\xff\xfe{"), "is no model"),
-        (lambda m: (m.folder / models.CARD).write_text("[]"), "no card of a model"),
+        (lambda m: truncate(m.folder / CARD), "is no model"),
+        (lambda m: (m.folder / CARD).unlink(), "is no model"),
+        (lambda m: (m.folder / CARD).write_bytes(b"\xff\xfe{"), "is no model"),
+        (lambda m: (m.folder / CARD).write_text("[]"), "no card of a model"),
         (lambda m: edit(m.folder, lambda card: card.pop("shares")), "no card of a model"),
         (lambda m: edit(m.folder, lambda card: card.pop("data")), "no card of a model"),
         (lambda m: edit(m.folder, lambda card: card["files"].clear()), "no card of a model"),
@@ -285,7 +286,7 @@ def resized(make, family: str) -> Generator:
     text = file.read_text()
     assert wider[family][0] in text
     file.write_text(text.replace(*wider[family]))
-    models._write_card(model.folder, {**model.card})
+    models.seal(model.folder, {**model.card})
     return opened(model.folder)
 
 
@@ -297,7 +298,7 @@ def unknown(make, family: str) -> Generator:
     known = {"gan": '"resnet"', "diffusion": '"UNet2DModel"'}[family]
     assert known in file.read_text()
     file.write_text(file.read_text().replace(known, '"Transformer7"'))
-    models._write_card(model.folder, {**model.card})
+    models.seal(model.folder, {**model.card})
     return opened(model.folder)
 
 

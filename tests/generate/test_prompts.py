@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 from synthbook.errors import InputError
 from synthbook.generate.prompts import (
     FORMS,
-    alike,
     check_form,
     classes_of,
     form_of,
     prompt,
-    prompts,
     read_classes,
     scenes_of,
 )
@@ -89,23 +87,6 @@ def test_the_order_of_scenes_is_the_classs_and_the_seeds() -> None:
     assert set(scenes(cat, 0)) == set(scenes_of())
     orders = [scenes(cat, 0), scenes(cat, 1), scenes(dog, 0)]
     assert all(a != b for a, b in pairwise(orders))
-
-
-def test_a_plan_has_the_counts_and_each_prompt_alone() -> None:
-    classes = class_words("cifar10")
-    plan = list(prompts(classes, "scene", range(10), seed=4))
-    assert Counter(label for label, _, _ in plan) == {k: k for k in range(1, 10)}
-    for label, index, text in reversed(plan):
-        assert text == prompt(classes[label], "scene", index, seed=4)
-
-
-def test_classes_that_no_prompt_tells_apart() -> None:
-    classes = class_words("imagenet")
-    assert [[w.name for w in group] for group in alike(classes, "name")] == [
-        ["n02012849", "n03126707"]
-    ]
-    for form in ("parent", "definition", "scene"):
-        assert alike(classes, form) == ()
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from synthbook.cli import main
 from synthbook.errors import InputError
 from synthbook.generate import sentences
-from synthbook.generate.captions import captions
+from synthbook.generate.captions import caption
 from synthbook.generate.sentences import (
     Sampling,
     WordToSentence,
@@ -67,8 +67,8 @@ def test_the_name_counts_as_words_of_its_own(sentence: str, name: str, has: bool
 
 def test_words_that_no_caption_has_are_told() -> None:
     assert unknown_words("a photo of a blimp near lawn, at night", "blimp") == ("night",)
-    for caption in captions("cifar10", range(10)):
-        assert unknown_words(caption) == ()
+    for label in range(10):
+        assert unknown_words(caption("cifar10", label, label)) == ()
 
 
 # ---- any source ----------------------------------------------------------------------------------

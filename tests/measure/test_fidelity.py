@@ -20,6 +20,7 @@ from synthbook.measure.fidelity import (
     kernel_distance,
     precision_recall,
 )
+from synthbook.measure.gap import random_like
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -203,10 +204,23 @@ def test_the_floor_is_what_equal_sources_get():
     assert low["n_real"] == low["n_fake"] == 200
     assert frechet_distance(a[:200], b[:200]) < 3 * low["fd"] < frechet_distance(a[:200], worse)
     assert floor(a, extractor_name="x") == low
-    assert floor(a, 1, extractor_name="x") != low
+    assert floor(a, seed=1, extractor_name="x") != low
 
 
 ok = normal(30, 9, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: floor(ok, 5, extractor_name="x"),
+        lambda: kernel_distance(ok, ok, 5, 1, 5),
+        lambda: random_like(np.ones(9, bool), np.zeros(9, int), 5),
+    ],
+)
+def test_a_seed_is_given_by_name_and_is_no_number_of_neighbours(call):
+    with pytest.raises(TypeError, match="positional argument"):
+        call()
 
 
 @pytest.mark.parametrize(

@@ -136,16 +136,16 @@ def test_rare_images_marks_as_many_of_every_class(share):
 @given(st.integers(0, 2**31), st.lists(st.booleans(), min_size=30, max_size=30))
 def test_random_like_has_the_same_counts(seed, chosen):
     mask, labels = np.array(chosen), np.arange(30) % 3
-    drawn = gap.random_like(mask, labels, seed)
+    drawn = gap.random_like(mask, labels, seed=seed)
     assert np.bincount(labels[drawn], minlength=3).tolist() == [
         int((mask & (labels == c)).sum()) for c in range(3)
     ]
-    assert (drawn == gap.random_like(mask, labels, seed)).all()
+    assert (drawn == gap.random_like(mask, labels, seed=seed)).all()
 
 
 def test_random_like_draws_from_the_whole_class():
     mask, labels = np.arange(20) < 5, np.zeros(20, int)
-    seen = np.any([gap.random_like(mask, labels, s) for s in range(60)], axis=0)
+    seen = np.any([gap.random_like(mask, labels, seed=s) for s in range(60)], axis=0)
     assert seen.all()
 
 

@@ -1,4 +1,4 @@
-"""Pretraining with labels, amounts of data, what is kept, and the loop that all trainings share."""
+"""Pretraining with labels, what is kept, and the loop that all trainings share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from synthbook.data import ImageSet
@@ -29,7 +27,6 @@ from synthbook.recognize.pretrain import (
     Supervised,
     SupervisedRecipe,
     made,
-    portion,
     pretrain,
 )
 from synthbook.recognize.views import ViewRecipe, views
@@ -213,32 +210,6 @@ def test_the_published_settings_are_complete() -> None:
     )  # fmt: skip
 
 
-# -- Amounts and label spaces ---------------------------------------------------------------------
-
-
-@given(st.integers(1, 30), st.integers(0, 9))
-def test_a_smaller_amount_is_part_of_a_larger_one_and_classes_are_even(
-    count: int, seed: int
-) -> None:
-    images = deferred(striped(60, classes=4))
-    images = images.subset(np.random.default_rng(seed).permutation(60))
-    some, more = (portion(images, n, seed=seed) for n in (count, count + 6))
-    assert len(some) == count
-    assert np.ptp(some.counts()) <= 1
-    held = {one.tobytes() for one in more.held().images}
-    assert {one.tobytes() for one in some.held().images} <= held
-
-
-def test_a_label_space_is_some_of_the_classes() -> None:
-    images = striped(40, classes=4)
-    two = portion(images, 12, seed=0, classes=images.classes[1:3])
-    assert two.classes == images.classes[1:3]
-    assert two.counts().tolist() == [6, 6]
-    whole = portion(images, 12, seed=0, classes=images.classes)
-    shared = {one.tobytes() for one in whole.of_classes(two.classes).images}
-    assert shared <= {one.tobytes() for one in two.images}  # the images of a class are the same
-
-
 # -- What is kept ---------------------------------------------------------------------------------
 
 
@@ -298,8 +269,6 @@ def huge(model: Classifier) -> None:
         ),
         (lambda: pretrain(small(3), striped(), RECIPE, seed=0), "2 classes and the model knows 3"),
         (lambda: made("smal_cnn", striped(), RECIPE, seed=0), "did you mean 'small_cnn'"),
-        (lambda: portion(striped(), 30, seed=0), "give 1 to 24"),
-        (lambda: portion(striped(), 4, seed=0, classes=["stripe 0"]), "did you mean 'stripes 0'"),
         (lambda: replace(RECIPE, optimizer="sdg"), "did you mean 'sgd'"),
         (lambda: made("small_cnn", striped().subset([]), RECIPE, seed=0), "has no images"),
         (lambda: huge(small()), "it stopped"),

@@ -153,11 +153,10 @@ def test_held_out_images_of_each_class() -> None:
     assert (mask != held_out(labels, 0.2, 1)).any()
 
 
-def test_of_equal_strengths_the_strongest_is_taken_and_an_end_is_told() -> None:
+def test_of_equal_strengths_the_strongest_is_taken() -> None:
     rated = np.array([[50.0, 60, 60, 40]])
     found = Search((1.0, 0.1, 0.01, 0.001), (0,), rated)
-    assert (found.best, found.at_an_end) == (0.1, False)
-    assert Search((1.0, 0.1), (0,), np.array([[50.0, 60]])).at_an_end
+    assert found.best == 0.1
 
 
 def test_labels_of_the_test_choose_nothing() -> None:

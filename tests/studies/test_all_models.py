@@ -116,7 +116,21 @@ def test_what_is_not_kept_is_made_once_each_but_not_in_a_dry_run(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["caltech-gan"], ["--seeds", "a"]])
+def test_minutes_are_those_of_the_models_that_have_a_budget(monkeypatch) -> None:
+    given = {}
+    monkeypatch.setattr(
+        models, "make", lambda name, *_, minutes, **__: given.update({name: minutes})
+    )
+    asked = ["caltech10-few-gan", "primitives-ps"]
+    assert [one.minutes for one in plan(asked, [0], "cpu", 0.25)] == [0.25, PAIR_MINUTES[0]]
+    main(["caltech10-few-gan", "--seeds", "0", "--minutes", "0.25", "--device", "cpu"])
+    main(["caltech10-gan", "--seeds", "0", "--device", "cpu"])
+    assert given == {"caltech10-few-gan": 0.25, "caltech10-gan": 0.0}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["caltech-gan"], ["--seeds", "a"], ["--minutes", "-1"], ["--minutes", "nan"]]
+)
 def test_bad_names_and_seeds_are_refused_in_one_line(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match=r"^error: [^\n]+$"):
         main(["--device", "cpu", *arguments])

@@ -20,9 +20,10 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
-from synthbook.studies import dip, few_images
+from synthbook.studies import dip, dip_models, few_images
 from synthbook.studies.dip_models import ADVERSARIAL, FROM_OTHERS, LOSSES, Model
 from synthbook.studies.few_images import Asked, conditioned
+from synthbook.studies.kept import Settings
 from synthbook.studies.prim import recipe_of
 from synthbook.studies.targets import labelled_source
 
@@ -423,8 +424,14 @@ def test_a_method_is_trained_as_no_other(study, monkeypatch) -> None:
     made = study()
     with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
         made.recipe("methods", Model("EWC"))
+    asked = Settings(**{**made.p, "methods": ["scratch", "EWC"]})
+    monkeypatch.setattr(dip_models, "ADVERSARIAL", (*ADVERSARIAL, "EWC"))
+    with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
+        dip.check_few_shot(asked)  # before any training
     monkeypatch.setitem(few_images.WITHOUT, "EWC", None)
-    with pytest.raises(InputError, match=r"'EWC' .* no training in learned of"):
+    with pytest.raises(InputError, match=r"'EWC' .* no training in fitting of"):
+        dip.check_few_shot(asked)
+    with pytest.raises(InputError, match=r"'EWC' .* no training in fitting of"):
         made.learned(0, "methods", "digits:3", Model("EWC", images=6))
 
 

@@ -26,7 +26,7 @@ from synthbook.studies.inversions import DRAWN, NEAREST, Case, begin
 CHAPTER = "44_inversion_and_editing"
 SMALL: dict[str, Any] = {
     "priors": ["supervised", "self-supervised"], "targets": ["digits"], "image_size": 8,
-    "parts": list(dip_invert.PARTS), "queries": 6, "control_queries": 4,
+    "parts": [*dip_invert.CASES, "variation", "editing"], "queries": 6, "control_queries": 4,
     "shown_images": 2, "edited_images": 5,
     "noises": 3, "inversion_steps": 6, "tried_starts": 8, "train_missing": True,
     "network_settings": ["channels=4", "discriminator_channels=4", "latent=4", "embedding=5"],

@@ -22,7 +22,8 @@ from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
-from synthbook.studies import dip_limited, few_images, mined
+from synthbook.studies import dip_limited, dip_limited_models, few_images, mined
+from synthbook.studies.kept import Settings
 from synthbook.studies.targets import target
 
 CHAPTER = "42_dip_limited_data"
@@ -102,6 +103,13 @@ def asked(monkeypatch, tmp_path):
     monkeypatch.setattr(few_images, "conditioned", trained)
     monkeypatch.setattr(dip_limited, "mined", mining)
     return calls
+
+
+def test_a_method_without_a_training_is_told_before_any_training(study, monkeypatch) -> None:
+    given = {**study(parts=["fractions"]).p, "methods": ["scratch", "EWC"]}
+    monkeypatch.setattr(dip_limited_models, "AFRESH", ("scratch", "EWC"))
+    with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
+        dip_limited.check_limited(Settings(**given, own=lambda name: False))
 
 
 def every_row(study: dip_limited.Limited) -> list[dict[str, Any]]:

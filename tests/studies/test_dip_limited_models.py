@@ -14,7 +14,6 @@ from synthbook.record.parameters import Parameters, check_values
 from synthbook.studies.dip_limited_models import (
     AFRESH,
     FINETUNED,
-    PARTS,
     Model,
     counts,
     models,
@@ -38,7 +37,7 @@ def test_a_method_is_trained_as_no_other() -> None:
     place = r"'EWC' .* training in studies/dip_limited_models.py; add one"
     with pytest.raises(InputError, match=place):
         models(p)
-    for part in PARTS:
+    for part in ("finetuning", "fractions", "scores", "stylegan2"):
         with pytest.raises(InputError, match=r"'EWC' .* no training in recipe of"):
             recipe(asked(), part, Model("EWC"))
 

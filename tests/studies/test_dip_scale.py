@@ -279,13 +279,22 @@ def test_what_chapter_43_cannot_run_is_refused(values, says, study) -> None:
         study(**values)
 
 
-def test_a_method_is_trained_as_no_other(study) -> None:
+def test_a_method_is_trained_as_no_other(study, monkeypatch) -> None:
     assert set(get_args(Whole)) == set(dip_scale.METHODS)
     asked = SimpleNamespace(**{**check_values(CHAPTER, SMALL), "methods": ["baseline", "EWC"]})
     with pytest.raises(InputError, match=r"'EWC' .* training in studies/dip_scale.py; add one"):
         dip_scale.models(asked)
-    with pytest.raises(InputError, match=r"'EWC' .* no training in arguments of"):
+    with pytest.raises(InputError, match=r"'EWC' .* no training in added of"):
         study().arguments(0, "methods", "digits", Model("EWC"))
+    monkeypatch.setattr(dip_scale, "METHODS", (*dip_scale.METHODS, "EWC"))
+    with pytest.raises(InputError, match=r"'EWC' .* no training in added of"):
+        dip_scale.check_large_scale(asked)  # before any training
+
+
+def test_what_only_styles_modulate_is_no_gan_of_these_chapters() -> None:
+    for chapter in (CHAPTER, "44_inversion_and_editing"):
+        with pytest.raises(InputError, match="architecture"):
+            check_values(chapter, {"architecture": "stylegan2"})
 
 
 def test_networks_are_checked_by_their_names() -> None:

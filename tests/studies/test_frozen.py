@@ -119,6 +119,13 @@ def test_a_network_that_was_altered_is_refused(made) -> None:
         check_frozen("web")
 
 
+def test_a_card_that_was_altered_is_refused(made) -> None:
+    card = made / "card.json"
+    card.write_text(card.read_text().replace('"images": 16', '"images": 17'))
+    with pytest.raises(InputError, match=r"card.json is not as it was written; delete the folder"):
+        check_frozen("web")
+
+
 def test_without_the_network_of_the_book_it_is_said_how_it_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "places", lambda: (tmp_path, tmp_path))
     with pytest.raises(InputError, match="restore it from the repository"):

@@ -135,6 +135,19 @@ def test_a_generator_that_is_not_what_its_card_says_is_refused(short, fault) -> 
         kept.kept("caltech101-baseline", 0)
 
 
+def test_a_card_that_was_altered_is_refused_and_an_older_one_without_its_sum_is_read(short) -> None:
+    made = kept.make("caltech101-baseline", 0)
+    file, card = made.folder / "card.json", dict(made.card)
+    assert card["training"].keys() >= {"minutes", "device", "threads", "python", "commit"}
+    card["curve"] = {step: {"held_out": 0.001} for step in card["curve"]}  # by which one chooses
+    file.write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"card.json is not as it was written; .*make models"):
+        kept.kept("caltech101-baseline", 0)
+    del card["sum"]
+    file.write_text(json.dumps(card))
+    assert kept.kept("caltech101-baseline", 0).history[2] == {"held_out": 0.001}
+
+
 def test_what_began_with_another_gan_is_not_kept(short) -> None:
     kept.make(FEW, 0)
     study, job = kept.study_of(FEW, 0), kept.job_of(FEW, 0)

@@ -17,6 +17,7 @@ from synthbook.gans.networks import create_generator
 from synthbook.measure.features import Extractor
 from synthbook.record.parameters import check_values
 from synthbook.studies import gap, models
+from synthbook.studies.image_sources import SCALES
 from synthbook.studies.models import Learned, linear_accuracy
 from synthbook.training import Budget
 
@@ -49,6 +50,11 @@ def test_a_linear_layer_learns_the_first_features_and_is_rated_on_the_others() -
     x, y = np.array([[-1.0], [1.0]] * 20), np.array([0, 1] * 20)
     assert linear_accuracy(x, y, x[:2], y[:2]) == 1
     assert linear_accuracy(x, y, x[:4], np.array([0, 1, 1, 1])) == 0.75
+
+
+def test_strips_of_a_diffusion_model_are_of_the_scales_that_the_pages_ask_for() -> None:
+    assert models.BOOK["caltech10-diffusion"].samples().keys() == {*SCALES}
+    assert models.BOOK["caltech10-gan"].samples().keys() == {1.0}
 
 
 def test_samples_are_rated_on_validation_images(digits, monkeypatch) -> None:
@@ -92,6 +98,7 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
 
     def train(images, recipe, *, watch, **_) -> torch.nn.Module:
         assert images is own
+        fastest.append(torch.backends.cudnn.benchmark)
         watch.now = lambda: clock[0]
         watch.started(network)
         watch(1, filled)  # the first step does not count
@@ -102,6 +109,7 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
         return network  # as the last step left it
 
     trained: list[int] = []
+    fastest = [torch.backends.cudnn.benchmark]  # before, and while it is trained
     mean = lambda made: {"probe": next(made.parameters()).mean().item()}  # noqa: E731
     monkeypatch.setattr(models, "measuring", lambda *_, **__: mean)
     monkeypatch.setattr(models, "finish", lambda *_: {})
@@ -114,6 +122,7 @@ def test_of_a_gan_the_best_measured_weights_are_kept_and_their_steps_are_told(
     kept = models.models.loaded(made)
     assert all((weight == 3).all() for weight in kept.parameters())
     assert made.card["training"]["steps"] == 3
+    assert [*fastest, torch.backends.cudnn.benchmark] == [False, True, False]
     assert [point["probe"] for point in made.card["curve"]] == levels
 
 

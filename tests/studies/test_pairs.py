@@ -63,7 +63,7 @@ def test_a_kept_pair_has_the_weights_that_were_trained_in_half_the_bytes(short) 
         assert sizes[0] < 0.75 * sizes[1]
 
 
-@pytest.mark.parametrize("fault", ["cut off", "missing", "no card", "another format"])
+@pytest.mark.parametrize("fault", ["cut off", "missing", "no card", "another format", "altered"])
 def test_a_pair_that_is_not_what_its_card_says_is_refused(short, fault) -> None:
     folder = pairs.make("primitives", 0)
     weights, card = folder / "discriminator.safetensors", folder / "card.json"
@@ -73,6 +73,9 @@ def test_a_pair_that_is_not_what_its_card_says_is_refused(short, fault) -> None:
     elif fault == "missing":
         weights.unlink()
         says = "discriminator.safetensors is missing"
+    elif fault == "altered":
+        card.write_text(card.read_text().replace('"minutes": ', '"minutes": 1'))
+        says = "card.json is not as it was written"
     else:
         card.write_text("{}" if fault == "no card" else card.read_text().replace(
             '"format": 1', '"format": 2'

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from synthbook.data import Splits
 from synthbook.errors import InputError
+from synthbook.recognize.methods import METHODS
 from synthbook.recognize.methods.pretrained_guidance import cosine
 from synthbook.recognize.predict import features
 from synthbook.studies.pretrained_guidance import PretrainedGuidance, check_pretrained_guidance
@@ -31,6 +34,18 @@ def test_parameters_of_chapter_15_that_do_not_fit_are_refused(p15: dict, values,
     assert "digits" in str(check_pretrained_guidance(p))
     with pytest.raises(InputError, match=message):
         check_pretrained_guidance(p | values)
+
+
+@pytest.mark.usefixtures("all_kept")
+def test_a_guided_method_without_a_parameter_for_its_weights_is_named_before_any_training(
+    p15: dict, monkeypatch
+) -> None:
+    fixed = METHODS["PG-KL"].fixed | {"similarity": "js"}
+    monkeypatch.setitem(METHODS, "PG-JS", replace(METHODS["PG-KL"], name="PG-JS", fixed=fixed))
+    p = p15 | {"methods": ("plain", "PG-KL", "PG-JS"), "guide_backbone": "efficientnet_lite0"}
+    for asked in (PretrainedGuidance.plan, check_pretrained_guidance):
+        with pytest.raises(InputError, match=r"method 'PG-JS' .*; add one to GUIDED of studies/"):
+            asked(p)
 
 
 def test_rows_of_chapter_15(p15: dict, real: Splits, trained: list[dict], distinct) -> None:

@@ -10,8 +10,8 @@ import pytest
 from synthbook.data import ImageSet, Splits
 from synthbook.errors import InputError
 from synthbook.generate import captions
+from synthbook.generate.cards import CARD
 from synthbook.generate.diffusion import sample
-from synthbook.generate.models import CARD
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
 from synthbook.generate.wordnet import JOIN, class_words
 from synthbook.recognize import language_image
@@ -167,7 +167,7 @@ def test_an_altered_file_is_told():
     folder = web.make_clip(web.web(), CONFIG, LEARN, probed=[])
     weights = folder / language_image.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match="is not as its card says"):
+    with pytest.raises(InputError, match="is not the file whose SHA-256"):
         web.kept(web.CLIP)
     with pytest.raises(InputError, match="model of the web 'web-clp' is not known"):
         web.kept("web-clp")
@@ -197,7 +197,7 @@ def test_images_that_come_with_a_model_are_kept_without_loss(tmp_path, monkeypat
     folder = tmp_path / "web-text2image"
     folder.mkdir()
     (folder / "weights").write_bytes(b"1")
-    (folder / CARD).write_text(json.dumps({"format": web.FORMAT, "files": {}}))
+    (folder / CARD).write_text(json.dumps({"format": 1, "files": {}}))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     images = {f"{k:016x}": image for k, image in enumerate(pixels)}
     monkeypatch.setattr(web, "STRIP", 32)

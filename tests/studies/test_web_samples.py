@@ -47,7 +47,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a model without images, and its generator and cache in place of ours."""
     folder = tmp_path / "models" / web.PLACE / web.TEXT2IMAGE
     folder.mkdir(parents=True)
-    (folder / CARD).write_text(json.dumps({"format": web.FORMAT, "files": {}}))
+    (folder / CARD).write_text(json.dumps({"format": 1, "files": {}}))
     monkeypatch.setattr(web, "places", lambda: (tmp_path / "models", tmp_path / "other"))
     monkeypatch.setattr(web, "text_to_image", Quick)
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthbook.data.edits import grey, sketch
-from synthbook.data.images import ImageSet, Splits, concatenate
-from synthbook.errors import InputError, check_choice
+from synthbook.data.images import ImageSet, Splits
+from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
 
 if TYPE_CHECKING:
@@ -224,8 +224,8 @@ def second_draw(splits: Splits, *, seed: int = 0) -> ImageSet:
 
     They come from the validation part, which was cut off by the same rule as the test and is
     learned from by nobody. So they may be asked only where validation images chose nothing: of a
-    network whose epochs, rate or generator were chosen on them they would be rated too high; take
-    `redrawn` there. Each class has its share of the test's images, as many as the rarest allows.
+    network whose epochs, rate or generator were chosen on them they would be rated too high. Each
+    class has its share of the test's images, as many as the rarest allows.
 
     Raises:
         InputError: if a class of the test has no validation image.
@@ -236,7 +236,7 @@ def second_draw(splits: Splits, *, seed: int = 0) -> ImageSet:
         name = next((splits.classes[k] for k in np.flatnonzero(asked & (others == 0))), "any")
         raise InputError(
             f"'{splits.name}' has no validation image of class '{name}' to draw a second test "
-            "from; leave the class out, or take redrawn(splits)"
+            "from; leave the class out, or give photographs of your own by other_tests (v2=FOLDER)"
         )
     ratio = (others[asked] / test[asked]).min()
     counts = np.maximum(np.floor(ratio * test + 1e-9), asked).astype(int)
@@ -246,41 +246,3 @@ def second_draw(splits: Splits, *, seed: int = 0) -> ImageSet:
         chosen.append(numpy_generator(seed, "v2", k).permutation(members)[:count])
     part = splits.val.subset(np.sort(np.concatenate(chosen)))
     return _as(part, part.images, "v2")
-
-
-def redrawn(splits: Splits, *, seed: int) -> Splits:
-    """Return the same images with other training and test parts, of the same counts a class.
-
-    Images of validation stay there. Half of a new test part or so was training before: only what
-    is trained on the new training part may be rated on it, and no generator that learned from the
-    old one. The name is NAME-redraw<seed>.
-    """
-    name = f"{splits.name}-redraw{seed}"
-    pool = concatenate(splits.train, splits.test, name=name)
-    test = np.zeros(len(pool), bool)
-    for k, count in enumerate(splits.test.counts()):
-        members = np.flatnonzero(pool.labels == k)
-        test[numpy_generator(seed, "redraw", k).permutation(members)[:count]] = True
-    return Splits(
-        pool.subset(~test), _as(splits.val, splits.val.images, f"redraw{seed}"), pool.subset(test)
-    )
-
-
-def shifted(
-    shift: str, splits: Splits, *, seed: int = 0, logits: np.ndarray | Tensor | None = None,
-    share: float = HARD,
-) -> ImageSet:  # fmt: skip
-    """Return the test images of ``splits`` under one of the `SHIFTS`; see the functions above.
-
-    ``logits`` are a reference's for ``splits.test``, which 'adversarial' needs.
-    """
-    check_choice("shift", shift, SHIFTS)
-    if shift == "adversarial":
-        if logits is None:
-            raise InputError(
-                "the shift 'adversarial' needs logits: a reference network's for the test images"
-            )
-        return hardest(splits.test, logits, share=share)
-    if shift == "v2":
-        return second_draw(splits, seed=seed)
-    return sketches(splits.test) if shift == "sketch" else renditions(splits.test, seed=seed)

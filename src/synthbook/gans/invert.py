@@ -234,8 +234,3 @@ def walk(
     z = torch.randn(1, generator.config.latent, generator=torch_generator(seed, "walk"))
     how = {"embedded": embedded, "device": device}
     return images_of(generator, z.expand(images, -1), between, **how)
-
-
-def strip(images: np.ndarray) -> np.ndarray:
-    """Return images [N, H, W, C] side by side, [H, N W, C]."""
-    return np.concatenate(list(images), axis=1)

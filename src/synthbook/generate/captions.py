@@ -1,15 +1,14 @@
 """Captions of the miniature's web: CIFAR-10 and CIFAR-100 told in words, by seed and index.
 
 The text-to-image model that comes with the book learns from them, and so does its CLIP. They never
-describe a photograph of the bundle, whose words they have in part (`coverage`). Templates, scenes
-and general words are chosen here; lemmas, parents and definitions are WordNet's.
+describe a photograph of the bundle, whose words they have in part. Templates, scenes and general
+words are chosen here; lemmas, parents and definitions are WordNet's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -181,23 +180,6 @@ def caption(of: str, label: int, index: int, *, seed: int = 0, ground: str = "")
     )  # fmt: skip
 
 
-def captions(
-    of: str,
-    labels: Iterable[int],
-    *,
-    seed: int = 0,
-    first: int = 0,
-    grounds: Iterable[str] | None = None,
-) -> list[str]:
-    """Return the captions of images ``first``, ``first + 1``, ... with these labels."""
-    labels = list(labels)
-    looks = [""] * len(labels) if grounds is None else list(grounds)
-    return [
-        caption(of, int(label), first + k, seed=seed, ground=ground)
-        for k, (label, ground) in enumerate(zip(labels, looks, strict=True))
-    ]
-
-
 def _pick(of: Sequence[str], rng: np.random.Generator) -> str:
     return of[int(rng.integers(len(of)))]
 
@@ -236,47 +218,3 @@ def _text() -> str:
 def vocabulary() -> tuple[str, ...]:
     """Return all words that captions may have, in small letters and in order."""
     return tuple(sorted(set(re.findall(r"\w+(?:['-]\w+)*", _text()))))
-
-
-@dataclass(frozen=True)
-class Covered:
-    """What the captions know of a class.
-
-    ``word`` is a name of the class that occurs in them, "" if none does, and ``meant`` says that
-    they mean the class by it: a class or general word of the web has the same synset. Otherwise it
-    stands in another sense, or in a definition alone. ``parent`` is a parent's lemma, or the
-    group's name, that occurs.
-    """
-
-    name: str
-    word: str
-    meant: bool
-    parent: str
-
-
-def coverage(classes: Iterable[ClassWords]) -> tuple[Covered, ...]:
-    """Return for each class which of its names occurs in the captions of the web."""
-    return tuple(_covered(words) for words in classes)
-
-
-def _covered(words: ClassWords) -> Covered:
-    own = [word for word in (words.name.replace("_", " "), *words.lemmas) if _occurs(word)]
-    told = _told()
-    meant = [word for word in own if (words.synset, word.lower()) in told]
-    above = (word for word in (*words.parents, words.group) if word and _occurs(word))
-    return Covered(words.name, (meant or own or [""])[0], bool(meant), next(above, ""))
-
-
-def _occurs(word: str) -> bool:
-    return re.search(rf"(?<![\w'-]){re.escape(word.lower())}(?![\w'-])", _text()) is not None
-
-
-@cache
-def _told() -> frozenset[tuple[str, str]]:
-    """Return synset and word of all that captions call by a name, in the sense of the synset."""
-    web = (*_web("cifar10"), *_web("cifar100"))
-    said = {word for words in web for word in general(words)}
-    found = {(w.synset, name.lower()) for w in web for name in (*names(w), *w.lemmas)}
-    for words in (*class_words("general"), *class_words("cifar100_coarse")):
-        found |= {(words.synset, lemma) for lemma in words.lemmas if lemma in said}
-    return frozenset((synset, name) for synset, name in found if synset)

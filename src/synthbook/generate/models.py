@@ -27,11 +27,19 @@ from synthbook.gans import networks, sampling
 from synthbook.gans.recipes import GanRecipe
 from synthbook.gans.train import train_gan
 from synthbook.generate import diffusion
-from synthbook.generate.cards import CARD, FORMAT, WEIGHTS, cards, read_card, remedy, sum_of
+from synthbook.generate.cards import (
+    FORMAT,
+    WEIGHTS,
+    cards,
+    check_files,
+    put,
+    read_card,
+    remedy,
+    seal,
+)
 from synthbook.generate.unet import DiffusionRecipe
 from synthbook.randomness import numpy_generator
 from synthbook.store import atomic_write, cached
-from synthbook.sums import digest, sums_of
 
 
 @dataclass(frozen=True)
@@ -209,12 +217,10 @@ def write(
     part.mkdir(parents=True)
     FAMILIES[card["family"]].save(_halved(network), part / WEIGHTS)
     card = {"format": FORMAT, "name": folder.name, **card}
-    _write_card(part, card)
+    seal(part, card)
     if extras:
         card |= extras(opened(part))
-        _write_card(part, card)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    put(part, folder, card)
     return opened(folder)
 
 
@@ -225,13 +231,6 @@ def _halved(network: Any) -> Any:
     return made
 
 
-def _write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    card = {**card, "files": sums_of(folder, without=CARD)}
-    with atomic_write(folder / CARD) as stream:
-        json.dump({**card, "sum": sum_of(card)}, stream, indent=1, ensure_ascii=False)
-        stream.write("\n")
-
-
 def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = "cpu") -> Generator:
     """Return the model in a folder, checked: every file is as its card says.
 
@@ -240,13 +239,7 @@ def opened(folder: Path, classes: Sequence[str] | None = None, *, device: str = 
             the model was made for other ``classes``.
     """
     card = read_card(folder)
-    for name, written in card["files"].items():
-        path = folder / name
-        fault = "is missing" if not path.is_file() else ""
-        if not fault and digest(path) != written:
-            fault = "is not the file whose SHA-256 stands in its card: cut off or altered"
-        if fault:
-            raise InputError(f"{path} {fault}; {remedy(folder)}")
+    check_files(folder, card, remedy(folder))
     known, kinds = tuple(card["classes"]), card["kinds"]
     wanted = known if classes is None else tuple(classes)
     if wanted != known and not (kinds and wanted == tuple(kinds["classes"])):

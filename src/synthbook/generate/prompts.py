@@ -10,8 +10,7 @@ import csv
 import io
 import re
 import string
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -178,35 +177,10 @@ def _synset_hint(words: ClassWords) -> str:
     return f"or give a synset for its name, such as {' or '.join(found)}, " if found else ""
 
 
-def prompts(
-    classes: Sequence[ClassWords],
-    form: str,
-    counts: Iterable[int],
-    *,
-    seed: int = 0,
-    scenes: Sequence[str] | None = None,
-) -> Iterator[tuple[int, int, str]]:
-    """Yield (label, index, prompt) of ``counts[k]`` images of each class k, class by class."""
-    for label, (words, count) in enumerate(zip(classes, counts, strict=True)):
-        for index in range(count):
-            yield label, index, prompt(words, form, index, seed=seed, scenes=scenes)
-
-
 def check_form(classes: Sequence[ClassWords], form: str) -> None:
     """Raise InputError unless the form is known and every class has what it needs."""
     for words in classes:
         prompt(words, form)
-
-
-def alike(classes: Sequence[ClassWords], form: str) -> tuple[tuple[ClassWords, ...], ...]:
-    """Return the groups of classes that a form gives the same prompt, so that no model can tell.
-
-    Of two of ImageNet's classes c is "crane": of the bird and of the machine. Scenes do not count.
-    """
-    groups = defaultdict(list)
-    for words in classes:
-        groups[prompt(words, form, scenes=("",)).lower()].append(words)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 # A reader's own classes

@@ -28,6 +28,7 @@ from synthbook.errors import InputError, did_you_mean
 from synthbook.generate.captions import (
     GROUNDS,
     NO_ARTICLE,
+    _pick,
     article,
     vocabulary,
     web_scenes,
@@ -142,10 +143,6 @@ def _sentence(name: str, rng: np.random.Generator) -> str:
     x += f" {said['place']}" if said["place"] else ""
     after = "".join(f", {said[kind]}" for kind in ("view", "light") if said[kind])
     return _pick(FRAMES, rng).format(x=x) + after
-
-
-def _pick(of: Sequence[str], rng: np.random.Generator) -> str:
-    return of[int(rng.integers(len(of)))]
 
 
 # By a T5

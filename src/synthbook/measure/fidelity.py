@@ -74,7 +74,7 @@ def gaussian_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def kernel_distance(
-    a: np.ndarray, b: np.ndarray, subset_size: int = 1000, subsets: int = 100, seed: int = 0
+    a: np.ndarray, b: np.ndarray, subset_size: int = 1000, subsets: int = 100, *, seed: int = 0
 ) -> float:
     """Return the squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018).
 
@@ -154,7 +154,7 @@ def fidelity(
 
 
 def floor(
-    real: np.ndarray, seed: int = 0, *, extractor_name: str, neighbours: int = 5
+    real: np.ndarray, *, extractor_name: str, neighbours: int = 5, seed: int = 0
 ) -> dict[str, float]:
     """Return ``fidelity`` of two random halves of the real set: what a perfect generator gets.
 

@@ -169,7 +169,7 @@ def rare_images(
     return mask
 
 
-def random_like(mask: np.ndarray, labels: np.ndarray, seed: int = 0) -> np.ndarray:
+def random_like(mask: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Return a random mask [N] with as many images of each class as ``mask``: its control."""
     generator = numpy_generator(seed, "random_like")
     drawn = np.zeros(len(mask), dtype=bool)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from synthbook.claims import catalogue, decide
-from synthbook.claims.decide import Verdict
+from synthbook.claims.decide import Verdict, _where
 from synthbook.claims.language import Claim
 from synthbook.errors import InputError, check_choice
 from synthbook.page.evidence import Line, claim_line, evidence
@@ -100,10 +100,6 @@ def after(found: Evidence) -> str:
     same = sum(identity(row) in new and new[identity(row)].value == row.value for row in old)
     lines.append(f"{same} of {len(old)} rows are equal. Nothing of this run is kept.")
     return "\n".join(lines)
-
-
-def _where(part: decide.Part) -> str:
-    return f"{part.inequality} at {part.cell}" if part.cell else part.inequality
 
 
 def _table(found: Evidence, new: Mapping[tuple, Row]) -> list[str]:

@@ -84,12 +84,6 @@ class Finetuned:
     validation: Mapping[float, float]
     curves: Mapping[float, Curve]
 
-    @property
-    def at_an_end(self) -> bool:
-        """True if a rate beyond all that were tried might be better."""
-        ends = (min(self.validation), max(self.validation))
-        return len(self.validation) > 1 and self.rate in ends
-
 
 class _Learner(Supervised):
     """A classifier that learns, and a copy with the weights that were best on validation images."""

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from synthbook import sums
 from synthbook.data.deferred import Deferred, deferred
 from synthbook.errors import InputError
-from synthbook.randomness import numpy_generator
 from synthbook.recognize import pretrained
 from synthbook.recognize.loop import Curve, Optimisation, check_views, steps_of, train
 from synthbook.recognize.moco import Moco, MocoRecipe, check_queue
@@ -114,36 +113,6 @@ class Supervised(nn.Module):
         loss = F.cross_entropy(logits, torch.cat(targets), label_smoothing=self.smoothing)
         right = (logits.argmax(1) == labels.repeat(len(seen))).float().mean()
         return {"loss": loss, "accuracy": 100 * right}
-
-
-def portion(
-    images: ImageSet | Deferred, count: int, *, seed: int, classes: Sequence[str] = ()
-) -> ImageSet | Deferred:
-    """Return ``count`` images of a label space: of each class equally many, up to one.
-
-    ``classes`` are those of the label space, () for all. With one seed a smaller amount is part of
-    a larger one, so that 1x, 2x and 3x differ by added images alone.
-
-    Raises:
-        InputError: if a class is not there, or has too few images.
-    """
-    images = images.of_classes(classes) if classes else images
-    rank, counts = np.empty(len(images), np.int64), images.counts()
-    for k in range(images.num_classes):
-        members = np.flatnonzero(images.labels == k)
-        drawn = numpy_generator(seed, "portion", images.classes[k]).permutation(members)
-        rank[drawn] = np.arange(len(members))
-    each, more = divmod(count, images.num_classes)
-    short = np.flatnonzero(counts < each + (np.arange(images.num_classes) < more))
-    if count < 1 or short.size:
-        k = int(short[0]) if short.size else 0
-        most = int(counts.min()) * images.num_classes
-        raise InputError(
-            f"count = {count} of '{images.name}' is {each} images or more of each of its "
-            f"{images.num_classes} classes, and '{images.classes[k]}' has {counts[k]}; give 1 to "
-            f"{most}, or make more images"
-        )
-    return images.subset(np.sort(np.lexsort((images.labels, rank))[:count]))
 
 
 def pretrain(

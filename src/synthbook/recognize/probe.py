@@ -77,11 +77,6 @@ class Search:
         """The chosen strength."""
         return self.strengths[int(self.held_out.mean(0).argmax())]
 
-    @property
-    def at_an_end(self) -> bool:
-        """True if a stronger or weaker penalty than all that were tried might be better."""
-        return len(self.strengths) > 1 and self.best in (self.strengths[0], self.strengths[-1])
-
 
 @dataclass(frozen=True, eq=False)
 class Probed:

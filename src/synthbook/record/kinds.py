@@ -74,7 +74,10 @@ Mixing = Literal[
     "Aug", "Adp", "ADDA", "DADA", "DANN", "LTDA", "A-GEM", "PG-R+PG-F", "RG", "RG+PG-R", "RG+PG-F",
     "RG+PG-R+PG-F", "sum", "PCGrad",
 ]  # fmt: skip
-Guided = Literal["plain", "plain-eval", "ASG", "CSG", "PG-L1", "PG-KL"]
+Pretrained = Literal["PG-L1", "PG-KL"]  # with Pretrained Guidance on generated images alone
+Guided = Literal["plain", "plain-eval", "ASG", "CSG", Pretrained]
+Residual = Literal["sngan", "biggan"]  # GANs of residual blocks
+Architecture = Literal[Residual, "stylegan2"]
 Big = Literal["BigGAN", "BigGAN+DiffAug", "BigGAN+DiffAug+PS", "BigGAN+PS"]
 Adversarial = Literal["scratch", "TransferGAN", "FreezeD", "DiffAugment"]
 FewShot = Literal[Adversarial, "GLANN", "BSA"]

@@ -52,6 +52,7 @@ METRICS = {
     "late_gain": Metric("", "share of the best distance saved in the last third of the steps"),
     "best_step_share": Metric("", "share of the steps to the best snapshot"),
     "kd": Metric("KD", "kernel distance"),
+    "kid": Metric("KID", "kernel inception distance"),
     "precision": Metric("", "precision"),
     "recall": Metric("", "recall"),
     "density": Metric("", "density"),
@@ -142,8 +143,8 @@ class Produced(NamedTuple):
 PRODUCES = {
     "11_generators": Produced(
         ("fidelity",),
-        ("fd", "kd", "precision", "recall", "density", "coverage", "copying_z", "near_copies",
-         "class_agreement", "n_real", "n_fake"),
+        ("fd", "kd", "fid", "kid", "precision", "recall", "density", "coverage", "copying_z",
+         "near_copies", "class_agreement", "n_real", "n_fake"),
     ),
     "12_not_mutual": Produced(
         ("plain", "unfiltered", "guided", "guided_unfiltered", "filtered_real"),

@@ -15,6 +15,7 @@ from synthbook import settings as s
 from synthbook.record.kinds import (
     TYPES,
     Adversarial,
+    Architecture,
     Batch,
     Big,
     Device,
@@ -27,7 +28,9 @@ from synthbook.record.kinds import (
     Mixing,
     Named,
     Place,
+    Pretrained,
     Rate,
+    Residual,
     RowsFile,
     Shot,
     Sources,
@@ -86,7 +89,7 @@ VOCABULARY: dict[str, Any] = {
     "single_object": _of(s.Unique[Place], "targets of one object on plain ground", ["digits:3"]),
     "real_source": _of(Named, "real images that a GAN is pretrained on: no target's", "caltech97"),
     "pretrain_on": _of(Place, "folder of a pair that was pretrained; '': on real_source", ""),
-    "architecture": _of(Literal["sngan", "biggan", "stylegan2"], "which GAN", "stylegan2"),
+    "architecture": _of(Architecture, "which GAN", "stylegan2"),
     "network_settings": _of(s.Unique[s.Text], "settings of its networks", ["channels: 32"]),
     "training_settings": _of(s.Unique[s.Text], "settings of its training", ["batch_size: 16"]),
     "target_images": _of(Images, "images of a target to train on", 100, ge=2),
@@ -107,7 +110,7 @@ VOCABULARY: dict[str, Any] = {
     "shares": _of(s.Some[Annotated[s.Share, Field(gt=0)]], "shares of a data set", [0.1]),
     "share_steps": _of(list[s.Count], "at each share; []: biggan_finetune_steps", [1000]),
     "more_data": _of(s.Unique[Named], "further labelled sets", ["cifar100"]),
-    "biggan_architecture": _of(Literal["sngan", "biggan"], "which GAN learns classes", "biggan"),
+    "biggan_architecture": _of(Residual, "which GAN learns classes", "biggan"),
     "biggan_network_settings": _of(s.Unique[s.Text], "of its networks", ["channels: 32"]),
     "biggan_training_settings": _of(s.Unique[s.Text], "of its training", ["batch_size: 16"]),
     "biggan_keeps": _of(
@@ -386,7 +389,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "amount_methods": _of(
             s.Some[Adversarial], "methods to learn other numbers of images by", ["DiffAugment"]
         ),
-        "architecture": _of(Literal["sngan", "biggan"], "which GAN", "biggan"),
+        "architecture": _of(Residual, "which GAN", "biggan"),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "42_dip_limited_data": {
@@ -404,12 +407,13 @@ CHAPTERS: dict[str, dict[str, Any]] = {
             ["DiffAugment.batch_size=32"],
         ),
         "share_steps": _of(s.Count, "training steps on a share", 1000),
-        "architecture": _of(Literal["sngan", "biggan"], "which GAN", "biggan"),
+        "architecture": _of(Residual, "which GAN", "biggan"),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "43_dip_large_scale": {
         "parts": _of(s.Some[Literal["methods", "priors"]], _PARTS, ["methods"]),
         "methods": _of(s.Some[Whole], _METHODS, ["baseline", "DIP"]),
+        "architecture": _of(Residual, "which GAN", "biggan"),
         "image_size": _of(s.Side, "side in pixels, a power of two", 32, le=256),
     },
     "44_inversion_and_editing": {
@@ -421,6 +425,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
                 ]
             ], _PARTS, ["shown", "editing"],
         ),
+        "architecture": _of(Residual, "which GAN", "biggan"),
         "image_size": _of(s.Side, "side in pixels, a power of two", 16, le=256),
     },
     "52_transfer_to_few_images": {
@@ -438,7 +443,7 @@ CHAPTERS: dict[str, dict[str, Any]] = {
         "test": _of(Place, "real images to test on; '': those of the data", "my_test"),
         "most_images": _of(int, "images of each set, for the measures", 1000, ge=50, le=100_000),
         "remedies": _of(
-            s.Some[Literal[Mixing, "PG-L1", "PG-KL"]], "ways to train, besides mixing",
+            s.Some[Literal[Mixing, Pretrained]], "ways to train, besides mixing",
             ["RG", "DANN"],
         ),
     },

@@ -1,6 +1,7 @@
 """All models of the book: which are kept, what the others take, and making them. `make models`.
 
-python -m synthbook.studies.all_models [NAME ...] [--seeds 0,1,2,3,4] [--device D] [--dry-run]
+python -m synthbook.studies.all_models [NAME ...] [--seeds 0,1,2,3,4] [--minutes M] [--device D]
+    [--dry-run]
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ def names() -> list[str]:
     return [*models.BOOK, *pairs.sources(), *kept.BOOK]
 
 
-def plan(asked: Iterable[str], seeds: Sequence[int], device: str) -> list[Wanted]:
+def plan(
+    asked: Iterable[str], seeds: Sequence[int], device: str, minutes: float = 0.0
+) -> list[Wanted]:
     """Return the models of these names and seeds, seed by seed.
+
+    ``minutes`` is the budget of those that have one (`models.BOOK`), 0 for the book's.
 
     Raises:
         InputError: for an unknown name, or for a kept model that is not as its card says.
@@ -59,15 +64,16 @@ def plan(asked: Iterable[str], seeds: Sequence[int], device: str) -> list[Wanted
                 learned = every.few(made.shots, seed) if made.shots else every
                 found = (made.family, learned.asked.fingerprint(), learned.asked.classes)
                 there = models.models.find(*found, seed=seed)
-                make, minutes = models.make, made.minutes(device)
+                make = partial(models.make, minutes=minutes)
+                most = minutes or made.minutes(device)
             elif book := kept.BOOK.get(name):
                 there, make = kept.kept(name, seed, device=device), kept.make
-                minutes = KEPT_MINUTES[book.study][torch.device(device).type != "cpu"]
+                most = KEPT_MINUTES[book.study][torch.device(device).type != "cpu"]
             else:
                 there, make = _pair(name, seed), pairs.make
-                minutes = PAIR_MINUTES[torch.device(device).type != "cpu"]
+                most = PAIR_MINUTES[torch.device(device).type != "cpu"]
             build = partial(make, name, seed, device=device)
-            wanted.append(Wanted(f"{name}-{seed}", 0.0 if there else minutes, build))
+            wanted.append(Wanted(f"{name}-{seed}", 0.0 if there else most, build))
     return wanted
 
 
@@ -96,13 +102,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names()))
     parser.add_argument("--seeds", default="0,1,2,3,4")
+    minutes = ", ".join(models.BOOK)
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help=f"of {minutes}; 0: those of the book"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dry-run", action="store_true")
     given: Mapping[str, Any] = vars(parser.parse_args(arguments))
     try:
-        wanted = plan(
-            given["names"] or names(), _numbers(given["seeds"]), machine.prepare(given["device"])
-        )
+        if not 0 <= given["minutes"] < float("inf"):
+            raise InputError(f"minutes = {given['minutes']:g}; give 0 for the book's, or more")
+        seeds, device = _numbers(given["seeds"]), machine.prepare(given["device"])
+        wanted = plan(given["names"] or names(), seeds, device, given["minutes"])
         print(told(wanted), flush=True)
         for one in wanted:
             if one.minutes and not given["dry_run"]:

@@ -26,6 +26,7 @@ from synthbook.gans.prior import Interpolations, Prior, prior
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import embedded_classes, sample
 from synthbook.measure import features
+from synthbook.measure.alike import unit
 from synthbook.measure.copying import LEAST, data_copying, replayed
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
 from synthbook.measure.neighbours import nearest, pairwise, radii
@@ -107,6 +108,8 @@ def check_few_shot(p: Parameters) -> str:
             check_maps(p.perceptual)
         if not compared:
             raise InputError(f"parts holds {part}, which compares nothing; give it methods")
+        for model in compared:  # tells now whether it has a training
+            fitting(p, model.method) if model.method in WITHOUT else recipe(p, part, model)
         how = {"data_root": p.data_root, "count": count, "why": why}
         lines += [check_target(name, **how) for name in targets(p, part)]
         if any(model.method in FROM_OTHERS for model in compared):
@@ -114,6 +117,33 @@ def check_few_shot(p: Parameters) -> str:
             pretraining_of(of_bed(p, part))
     frozen.networks(p.priors)  # tells now whether their weights are there
     return "\n".join(dict.fromkeys(lines))
+
+
+def recipe(p: Parameters, part: str, model: Model) -> Training:
+    """Return how a model is trained to its end; priors have no say.
+
+    Raises:
+        InputError: for a method that has no training here.
+    """
+    own = of_bed(p, part)
+    made = replace(recipe_of(own), augment="", loss=model.loss)
+    if model.method == "DiffAugment":
+        weight = 0.0 if part == "stylegan2" else own.consistency
+        return replace(made, augment=own.augment, consistency=weight)
+    if model.method == "FreezeD":
+        return replace(made, frozen_blocks=own.frozen_blocks)
+    if model.method not in AS_THEY_ARE:
+        raise untrained(model.method, "recipe of studies/dip.py")
+    return made
+
+
+def fitting(p: Parameters, method: str) -> bsa.BSARecipe | glann.GlannRecipe:
+    """Return how a method without an adversary is fitted; InputError for one that is not here."""
+    if method == "BSA":
+        return bsa.BSARecipe(steps=p.bsa_steps)
+    if method == "GLANN":
+        return glann.GlannRecipe(epochs=p.glann_epochs)
+    raise untrained(method, "fitting of studies/dip.py")
 
 
 class FewShot:
@@ -146,17 +176,9 @@ class FewShot:
 
     def recipe(self, part: str, model: Model, *, whole: bool = False) -> Training:
         """Return how a model is trained, by default no longer than this run; priors have no say."""
-        p = of_bed(self.p, part)
-        recipe = replace(recipe_of(p), augment="", loss=model.loss)
-        if model.method == "DiffAugment":
-            weight = 0.0 if part == "stylegan2" else p.consistency
-            recipe = replace(recipe, augment=p.augment, consistency=weight)
-        elif model.method == "FreezeD":
-            recipe = replace(recipe, frozen_blocks=p.frozen_blocks)
-        elif model.method not in AS_THEY_ARE:
-            raise untrained(model.method, "recipe of studies/dip.py")
+        found = recipe(self.p, part, model)
         stopped = self.stopped(part) and not whole
-        return replace(recipe, steps=self.p.stop_after) if stopped else recipe
+        return replace(found, steps=self.p.stop_after) if stopped else found
 
     def stopped(self, part: str) -> bool:
         """Return whether a part's trainings end before their time."""
@@ -197,8 +219,7 @@ class FewShot:
 
     def unit(self, images: np.ndarray) -> np.ndarray:
         """Return the features of the first prior, scaled to length one, float64 [N, d]."""
-        rows = next(iter(self.priors.values())).cached(images).astype(np.float64)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit(next(iter(self.priors.values())).cached(images))
 
     def prior(self, seed: int, part: str, name: str, model: Model) -> Prior:
         """Return D_prior of the images that a model gets."""
@@ -249,8 +270,8 @@ class FewShot:
             "choosing": "held_out" if few.held_out and part != "stylegan2" else "train",
             "device": self.device,
         }  # fmt: skip
-        recipe = self.recipe(part, model, whole=whole)
-        return (few.train, few.held_out, recipe, network, asked), how
+        trained_by = self.recipe(part, model, whole=whole)
+        return (few.train, few.held_out, trained_by, network, asked), how
 
     # -- Learning and sampling ---------------------------------------------------------------------
 
@@ -259,16 +280,12 @@ class FewShot:
         p, how = self.p, {"seed": seed, "extractor": self.extractor, "device": self.device}
         if model.method in WITHOUT:
             vectors, few = None, self.images(seed, part, name, model)
-            recipe = bsa.BSARecipe(steps=p.bsa_steps)
-            if model.method == "GLANN":
-                recipe = glann.GlannRecipe(epochs=p.glann_epochs)
-                if model.prior != NONE:
-                    vectors = self.prior(seed, part, name, model).vectors
-            elif model.method != "BSA":
-                raise untrained(model.method, "learned of studies/dip.py")
+            fit = fitting(p, model.method)
+            if model.method == "GLANN" and model.prior != NONE:
+                vectors = self.prior(seed, part, name, model).vectors
             how |= {"perceptual": p.perceptual, "generated": p.generated}
             how |= {"first": self.learned_before(seed, part, model)}
-            return few_images.fitted(model.method, few.train, few.held_out, recipe, vectors, **how)
+            return few_images.fitted(model.method, few.train, few.held_out, fit, vectors, **how)
         given, how = self.arguments(seed, part, name, model)
         return few_images.conditioned(*given, **how)
 

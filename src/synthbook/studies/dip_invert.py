@@ -65,7 +65,6 @@ CASES = {  # part -> how models are inverted; controls have fewer images, and th
     "others": (Case(), Case(queries=TRAIN), Case(queries=GENERATED)),
     "untrained": (Case(), Case(trained=False)),
 }
-PARTS = (*CASES, "variation", "editing")
 EDIT_NAMES = {edit: edit for edit in EDITS} | {"none": "no edit"}  # as they stand on the page
 
 
@@ -154,8 +153,8 @@ class Inversion:
             return ""
         return (
             f"Of {self.data}, with these settings, no generator is kept for "
-            f"{'; '.join(self.missing)}. Those of the book are made by python -m "
-            "synthbook.studies.kept, any others here by -p train_missing true."
+            f"{'; '.join(self.missing)}. Those of the book are made by make models, any others "
+            "here by -p train_missing true."
         )
 
     def of_seed(self, seed: int) -> list[Model]:

@@ -82,6 +82,8 @@ def check_limited(p: Parameters) -> str:
                 "a biggan with True alone; leave it out"
             )
         networks.create_config(**network(p, part))
+        for model in compared:
+            recipe(p, part, model)  # tells now whether it has a training
         if part == "finetuning":
             _check_finetuning(p, blocks, compared)
             lines += [

@@ -22,7 +22,6 @@ from synthbook.studies.rows import REAL
 FINETUNED = ("TransferGAN", "FreezeD", "DiffAugment", "MineGAN")  # Table 2: from a GAN of others
 AFRESH = ("scratch", "DiffAugment")  # Table 9: from random weights
 AS_THEY_ARE = ("scratch", "TransferGAN", "MineGAN")  # nothing in their recipe is other
-PARTS = ("finetuning", "fractions", "scores", "stylegan2")
 MODULATED = {"sngan": "sngan_self_modulated", "stylegan2": "stylegan2_mlp"}  # others are so anyway
 
 

@@ -9,7 +9,7 @@ them (Eq. 6).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -37,6 +37,7 @@ from synthbook.recognize.contrastive import ContrastiveRecipe, encoder, train_co
 from synthbook.settings import Count, Side, Width, from_texts, settings
 from synthbook.store import cached
 from synthbook.studies import few_images, frozen
+from synthbook.studies.dip_limited_models import MODULATED
 from synthbook.studies.dip_models import FIRST, NONE, untrained
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import LABELS, Asked, Finetuned
@@ -47,7 +48,6 @@ BASELINE, SELF_COND, DIP = "baseline", "Self-Cond GAN", "DIP"
 METHODS = (BASELINE, "SSGAN", SELF_COND, DIP)
 OWN = "own"  # the prior of a network that has learned the training images, without labels
 INFERENCES = ("D_prior", "K-means", "GMM")  # where the conditions of new images come from
-MODULATED = {"sngan": "sngan_self_modulated"}  # gains and biases take z, too
 CLUSTERED = 50_000  # images that clusters are made of at most, as of ImageNet (Appendix C)
 TRIALS, CELLS = 5, 5  # of the data-copying test: samples, and parts of the training images
 
@@ -149,6 +149,8 @@ def check_large_scale(p: Parameters) -> str:
     for part, compared in models(p).items():  # networks are looked for, too
         if not compared:
             raise InputError(f"parts holds {part}, which compares nothing; give it methods")
+        for model in compared:
+            added(model.method, 0)  # tells now whether it has a training
         for name in targets(p, part):
             check_gan(own := of_target(p, name))
             summary = check(name, data_root=p.data_root, image_size=own.image_size)
@@ -187,6 +189,19 @@ def self_conditioned(
 ) -> Extra:
     """Return self-conditioning as `few_images.conditioned` asks for it."""
     return SelfConditioned(clusters=clusters, every=every, samples=samples, seed=seed)
+
+
+def added(method: str, seed: int) -> Callable[..., Extra] | None:
+    """Return what a method adds to a training whatever its images are; None for nothing.
+
+    Raises:
+        InputError: for a method that has no training here.
+    """
+    if method == "SSGAN":
+        return partial(SSGAN, seed=seed)
+    if method not in (BASELINE, SELF_COND, DIP):
+        raise untrained(method, "added of studies/dip_scale.py")
+    return None
 
 
 class LargeScale:
@@ -255,11 +270,8 @@ class LargeScale:
         Snapshots are judged by validation images, which also choose the best.
         """
         p, sets, network = self.bed(name), self.sets(name), self.network(name)
-        train, extra, asked = sets.train, None, Asked(None, [None] * p.generated)
-        if model.method == "SSGAN":
-            extra = partial(SSGAN, seed=seed)
-        elif model.method not in (BASELINE, SELF_COND, DIP):
-            raise untrained(model.method, "arguments of studies/dip_scale.py")
+        train, extra = sets.train, added(model.method, seed)
+        asked = Asked(None, [None] * p.generated)
         if model.method == SELF_COND:
             train, asked = unlabelled(train, p.clusters), Asked(None, p.generated)
             network |= {"num_classes": p.clusters}

@@ -54,7 +54,6 @@ LAST = {"top1_accuracy": "last_accuracy", "gain_by_images": "last_gain"}  # of t
 MIX = "mix"
 TRAININGS = (MIX, "synthetic-then-real", "real-then-synthetic")  # the columns of Table 7
 NORMS = ("frozen", "live", "trained")  # batch norm: `recognize.unfreezing`
-Job = tuple[int, str, str]
 
 
 # ---- what is asked of the parameters -------------------------------------------------------------

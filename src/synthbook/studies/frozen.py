@@ -28,7 +28,16 @@ from torch import Tensor, nn
 from synthbook import machine, sums
 from synthbook.data import ImageSet, load
 from synthbook.errors import InputError, did_you_mean
-from synthbook.generate.cards import CARD, places
+from synthbook.generate.cards import (
+    CARD,
+    check_files,
+    places,
+    put,
+    read,
+    remedy,
+    restore,
+    trained_here,
+)
 from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.recognize.backbones import check_backbone
@@ -38,12 +47,12 @@ from synthbook.recognize.contrastive import (
     steps_of,
     train_contrastive,
 )
-from synthbook.store import atomic_write, commit
 
 WEB, LITE0, TIMM = "web", "lite0", "timm:"
 HERE = {"supervised": LITE0, "self-supervised": WEB}  # what these names stand for
 FOLDER, WEIGHTS = "encoders", "model.safetensors"  # the folder of encoders, beside models
-FORMAT, SIZE = 1, 32  # of a card; pixels
+COMMAND = "python -m synthbook.studies.frozen --data-root DIR"
+SIZE = 32  # pixels
 DATA = ("cifar10", "cifar100")  # what "web" has seen: the training parts
 RECIPE, SEED = ContrastiveRecipe(precision="auto"), 0
 PROBED = "caltech10"  # a linear layer on the features of its training part tells how good they are
@@ -216,21 +225,15 @@ def kept() -> Path:
     Raises:
         InputError: if it is not there, or a file is not as its card says.
     """
-    remedy = f"restore it from the repository (git checkout -- models/{FOLDER}/{WEB})"
+    gone = restore(f"{FOLDER}/{WEB}")
     for place in places():
         folder = place / FOLDER / WEB
         if not (folder / CARD).is_file():
             continue
-        try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-            whole = card["format"] == FORMAT
-            whole = whole and sums.digest(folder / WEIGHTS) == card["files"][WEIGHTS]
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise InputError(f"{folder} is not as its card says: cut off or altered; {remedy}")
+        helps = remedy(folder, f"delete the folder and make it anew ({COMMAND})")
+        check_files(folder, read(folder, (), "an encoder", helps), helps)
         return folder
-    raise InputError(f"the network '{WEB}' is not among the models of the book; {remedy}")
+    raise InputError(f"the network '{WEB}' is not among the models of the book; {gone}")
 
 
 def web_images(data_root: str = "") -> ImageSet:
@@ -277,15 +280,10 @@ def make(
     part.mkdir(parents=True)
     save(network, part)
     card: dict[str, Any] = {
-        "format": FORMAT, "name": WEB, "seed": SEED,
+        "name": WEB, "seed": SEED,
         "data": {"name": images.name, "images": len(images), "fingerprint": images.fingerprint()},
         "recipe": dataclasses.asdict(recipe), "loss": losses,
-        "training": {
-            "minutes": round((time.monotonic() - begin) / 60, 1), "device": device,
-            "threads": torch.get_num_threads(), "processor": machine.processor(),
-            "torch": torch.__version__, "commit": commit()[0],
-        },
-        "files": {WEIGHTS: sums.digest(part / WEIGHTS)},
+        "training": trained_here(round((time.monotonic() - begin) / 60, 1), device),
     }  # fmt: skip
     if probed:
         bodies = {"untrained": encoder(seed=SEED).eval(), WEB: network.cpu()}
@@ -295,11 +293,7 @@ def make(
         }
         looked[LITE0] = frozen(LITE0)
         card["probe"] = {name: round(probe(one), 4) for name, one in looked.items()}
-    with atomic_write(part / CARD) as stream:
-        json.dump(card, stream, indent=1)
-        stream.write("\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    put(part, folder, card)
     shutil.rmtree(begun, ignore_errors=True)
     return folder
 

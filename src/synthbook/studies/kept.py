@@ -1,7 +1,5 @@
 """GANs of whole trainings with the Data Instance Prior and without, kept in folders.
 
-    python -m synthbook.studies.kept [NAME ...] [--seeds 0,1,2,3,4] [--device D]
-
 Pages of chapters 41 to 44 show their images, and chapter 44 inverts and edits with them. Those that
 come with the book lie in ``models/dip``, others in ``dip`` beside the models that were made here. A
 folder holds one generator with averaged weights in half precision, and ``card.json``: what it
@@ -11,10 +9,8 @@ is. The prior of the training images is computed anew by whoever samples.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,29 +20,23 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import nn
 
-from synthbook import machine
 from synthbook.data import ImageSet
 from synthbook.errors import InputError, check_choice
 from synthbook.gans import networks
 from synthbook.gans.recipes import Training
-from synthbook.generate.cards import CARD, places
-from synthbook.machine import say
+from synthbook.generate.cards import CARD, check_files, places, put, read, remedy, trained_here
 from synthbook.measure.features import Extractor
-from synthbook.store import commit
 from synthbook.studies import dip, dip_limited, dip_scale
 from synthbook.studies.dip import FewShot
 from synthbook.studies.dip_limited import Limited
 from synthbook.studies.dip_models import NONE
 from synthbook.studies.dip_scale import LargeScale
 from synthbook.studies.few_images import Asked, Finetuned
-from synthbook.sums import digest, sums_of
+from synthbook.studies.pairs import REMEDY
 
 PLACE = "dip"  # the folder of these generators, beside models
-FORMAT = 1  # of a card
-REMEDY = "delete the folder and make it anew (make models)"
 
 
 # -- Found and written ----------------------------------------------------------------------------
@@ -120,15 +110,8 @@ def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
     """
     for place in places():
         for file in sorted(place.glob(f"{PLACE}/[!.]*/{CARD}")):  # a dot: it is being written
-            try:
-                card = json.loads(file.read_text(encoding="utf-8"))
-                usable = card["format"] == FORMAT
-                usable &= {"learned", "files", "snapshot", "curve"} <= card.keys()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                usable = False
-            if not usable:
-                raise InputError(f"{file} is no card of a generator; {_remedy(file.parent)}")
-            yield file.parent, card
+            folder, needed = file.parent, {"learned", "snapshot", "curve"}
+            yield folder, read(folder, needed, "a generator", remedy(folder, REMEDY))
 
 
 def find(*given: Any, prior: str, first: Path | None = None, **how: Any) -> Kept | None:
@@ -144,15 +127,7 @@ def find(*given: Any, prior: str, first: Path | None = None, **how: Any) -> Kept
     for folder, card in cards() if first is None else ():
         wanted = wanted or learned_from(*given, prior=prior, **how)
         if card["learned"] == wanted:
-            for name, known in card["files"].items():
-                path = folder / name
-                if not path.is_file():
-                    raise InputError(f"{path} is missing; {_remedy(folder)}")
-                if digest(path) != known:
-                    raise InputError(
-                        f"{path} is not the file whose SHA-256 stands in its card: cut off or "
-                        f"altered; {_remedy(folder)}"
-                    )
+            check_files(folder, card, remedy(folder, REMEDY))
             history = {int(step): numbers for step, numbers in card["curve"].items()}
             return Kept(folder, history, card)
     return None
@@ -193,18 +168,9 @@ def write(
         str(step): {key: round(value, 4) for key, value in numbers.items()}
         for step, numbers in trained.history.items()
     }
-    card = {"format": FORMAT, "name": name, "snapshot": which, "learned": learned, **about,
-            "curve": curve, "files": sums_of(part)}  # fmt: skip
-    (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    card = {"name": name, "snapshot": which, "learned": learned, **about, "curve": curve}
+    put(part, folder, card)
     return folder
-
-
-def _remedy(folder: Path) -> str:
-    if folder.parent.parent == places()[0]:
-        return f"restore it from the repository (git checkout -- models/{PLACE}/{folder.name})"
-    return REMEDY
 
 
 # -- Those of the book ----------------------------------------------------------------------------
@@ -358,14 +324,7 @@ def make(name: str, seed: int, *, device: str = "cpu") -> Kept:
     trained = study.learned(*job)
     given, how = arguments(study, *job)
     learned = learned_from(*given, **how)
-    about = {
-        "training": {
-            "minutes": round(minutes_of(trained), 2), "device": device,
-            "threads": torch.get_num_threads(), "processor": machine.processor(),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "commit": commit()[0],
-        },
-    }  # fmt: skip
+    about = {"training": trained_here(round(minutes_of(trained), 2), device)}
     write(f"{name}-{seed}", trained, BOOK[name].which, learned, about)
     return kept(name, seed, device=device)
 
@@ -389,27 +348,3 @@ def minutes_of(trained: Finetuned) -> float:
     ends = (trained.folder / f"step-{step}.npy" for step in (min(trained.history), trained.last))
     first, last = (path.stat().st_mtime for path in ends)
     return max(0.0, last - first) / 60
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make generators of the book that are not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BOOK))
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
-    for name in given.names:
-        check_choice("generator", name, BOOK)
-    try:
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
-    device = machine.prepare(given.device)
-    for seed in seeds:
-        for name in given.names or BOOK:
-            made = make(name, seed, device=device)
-            say(f"{made.folder.name}: kept")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Generators that are trained for long and kept: those of the book, and of a reader's photographs.
 
-    python -m synthbook.studies.models [NAME ...] [--seeds 0,1,2,3,4] [--minutes M] [--device D]
-
 A training ends by a rule, written down before any was run: now and then a linear classifier on
 EfficientNet's features is trained on a thousand samples and tested on real validation images; after
 four measurements without a new best accuracy, or when the budget is spent, the training ends, and
@@ -14,13 +12,12 @@ families have the same budget. A training that was stopped goes on.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
-import platform
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,7 +31,7 @@ from synthbook.data.bundled import kinds_of
 from synthbook.errors import InputError, check_choice
 from synthbook.gans import sampling as gan_sampling
 from synthbook.generate import banks, diffusion, models
-from synthbook.generate.cards import places
+from synthbook.generate.cards import places, trained_here
 from synthbook.generate.models import Generator, described
 from synthbook.generate.recipes import ON_A_GPU, RECIPE_OF
 from synthbook.locks import alone
@@ -46,7 +43,7 @@ from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import accuracy, predict
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import fit
-from synthbook.store import commit
+from synthbook.studies.image_sources import SCALES
 from synthbook.training import Budget, Watch, mixed
 
 JUDGED = 1000  # samples that a measurement takes
@@ -55,7 +52,6 @@ JUDGE = Recipe(epochs=20, batch_size=64, learning_rate=5e-3, schedule="cosine", 
 STEPS = (6, 8, 12, 16, 24)  # of denoising, of which the fewest are taken that do as well
 AS_WELL = 1.02  # at most so many times the lowest Frechet distance
 WHILE_TRAINING = 8  # denoising steps of a measurement while training
-GUIDANCE = (1.0, 2.0, 4.0, 7.5)
 
 
 @dataclass(frozen=True)
@@ -159,10 +155,11 @@ def _trained(
     checkpoints = place / f".{name}-{seed}.training"
     told = _telling(f"{name}, seed {seed}", watch)
     begin = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    network = models.FAMILIES[family].train(
-        learned.own, settings, seed=seed, device=device, on_step=told, watch=watch,
-        folder=checkpoints,
-    )  # fmt: skip
+    with _fastest_convolutions():
+        network = models.FAMILIES[family].train(
+            learned.own, settings, seed=seed, device=device, on_step=told, watch=watch,
+            folder=checkpoints,
+        )  # fmt: skip
     if family == "gan":
         network = watch.best
     best = watch.curve[watch.best_point()]
@@ -178,13 +175,10 @@ def _trained(
         "classes": learned.own.classes, "shares": shares.tolist(), "kinds": kinds,
         "recipe": described(settings), "budget": asdict(budget),
         "training": {
-            "begun": begin, "minutes": watch.curve[-1]["minutes"], "steps": best["steps"],
-            "best_minutes": best["minutes"],
+            "begun": begin, "steps": best["steps"], "best_minutes": best["minutes"],
             "images": best["steps"] * settings.batch_size,
-            "precision": machine.fast_precision(device), "device": device,
-            "threads": torch.get_num_threads(), "processor": _machine(device),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "commit": commit()[0],
+            "precision": machine.fast_precision(device),
+            **trained_here(watch.curve[-1]["minutes"], device),
         },
         "curve": watch.curve, "sampling": {},
     }  # fmt: skip
@@ -199,6 +193,17 @@ def _trained(
     made = models.write(place / f"{name}-{seed}", network, card, extras)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return models.opened(made.folder, learned.asked.classes, device=device)
+
+
+@contextmanager
+def _fastest_convolutions() -> Iterator[None]:
+    """Let a GPU try its convolutions and take the fastest: all steps are of equal shapes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def measuring(
@@ -227,12 +232,6 @@ def _diffused(pipeline: Any, labels: list[int], steps: int, how: Mapping[str, An
     with mixed("auto", how["device"]):
         settings = {"guidance_scale": 1.0, "num_inference_steps": steps}
         return diffusion.sample(pipeline, labels, **settings, **how)
-
-
-def _machine(device: str) -> str:
-    """Return the name of the GPU, or the processor and what matters of its instructions."""
-    place = torch.device(device)
-    return torch.cuda.get_device_name(place) if place.type == "cuda" else machine.processor()
 
 
 def teaches(
@@ -367,7 +366,7 @@ class Made:
         """
         if self.shots:
             return {1.0: 2000}
-        guided = dict.fromkeys(GUIDANCE[1:], 1000) if self.family == "diffusion" else {}
+        guided = dict.fromkeys(SCALES[1:], 1000) if self.family == "diffusion" else {}
         return {1.0: 11_000, **guided}
 
 
@@ -390,30 +389,3 @@ def make(name: str, seed: int, *, minutes: float = 0.0, device: str = "cpu") -> 
     budget = Budget(minutes=minutes, measure_every=min(Budget.measure_every, minutes / 5))
     how = {"name": name, "seed": seed, "budget": budget, "device": device}
     return train(made.family, learned, samples=made.samples(), **how)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make models of the book that are not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BOOK))
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--minutes", type=float, default=0.0, help="0: those of the book")
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
-    device = machine.prepare(given.device)
-    torch.backends.cudnn.benchmark = True  # of equal shapes, all steps: the fastest convolutions
-    for name in given.names:
-        check_choice("model", name, BOOK)
-    try:
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
-    for seed in seeds:
-        for name in given.names or BOOK:
-            model = make(name, seed, minutes=given.minutes, device=device)
-            best = model.card["curve"]
-            say(f"{model.folder.name}: kept, {best[-1]['minutes']:.0f} minutes of training")
-
-
-if __name__ == "__main__":
-    main()

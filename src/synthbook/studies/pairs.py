@@ -1,7 +1,5 @@
 """GANs that learned from drawn or real images before, kept in folders: those of chapters 52 and 53.
 
-    python -m synthbook.studies.pairs [NAME ...] [--seeds 0,1,2,3,4] [--device D]
-
 Those that come with the book lie in ``models/pairs``, others in ``pairs`` beside the models that
 were made here. A folder holds a generator with averaged and with its own weights, and the last
 discriminator, all in half precision, and ``card.json``: what they learned from and how, and a
@@ -10,14 +8,12 @@ SHA-256 of each file. It is found by that, whatever its name is.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
-import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,21 +23,18 @@ from torch import nn
 
 from synthbook import machine
 from synthbook.data import ImageSet
-from synthbook.errors import InputError, check_choice
+from synthbook.errors import check_choice
 from synthbook.gans import networks
 from synthbook.gans.batches import ImageStream
 from synthbook.gans.recipes import Training, published
-from synthbook.generate.cards import CARD, places
+from synthbook.generate.cards import CARD, check_files, places, put, read, remedy, trained_here
 from synthbook.generate.primitives import POLICIES, VARIANTS, Primitives, shapes_at
-from synthbook.machine import say
 from synthbook.measure.features import extractor
-from synthbook.store import commit
 from synthbook.studies import few_images
 from synthbook.studies.targets import real_source, stream
 
 Source = ImageSet | ImageStream
 PAIRS = "pairs"  # the folder of pairs, beside models
-FORMAT = 1  # of a card
 REMEDY = "delete the folder and make it anew (make models)"
 
 
@@ -71,14 +64,8 @@ def cards() -> Iterator[tuple[Path, dict[str, Any]]]:
     """
     for place in places():
         for file in sorted(place.glob(f"{PAIRS}/[!.]*/{CARD}")):  # a dot: it is being written
-            try:
-                card = json.loads(file.read_text(encoding="utf-8"))
-                usable = card["format"] == FORMAT and {"learned", "files"} <= card.keys()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                usable = False
-            if not usable:
-                raise InputError(f"{file} is no card of a pair; {_remedy(file.parent)}")
-            yield file.parent, card
+            folder = file.parent
+            yield folder, read(folder, {"learned"}, "a pair", remedy(folder, REMEDY))
 
 
 def find(source: Source, recipe: Training, network: Mapping[str, Any], *, seed: int) -> Path | None:
@@ -91,15 +78,7 @@ def find(source: Source, recipe: Training, network: Mapping[str, Any], *, seed: 
     for folder, card in cards():
         wanted = wanted or learned_from(source, recipe, network, seed)
         if card["learned"] == wanted:
-            for name, digest in card["files"].items():
-                path = folder / name
-                if not path.is_file():
-                    raise InputError(f"{path} is missing; {_remedy(folder)}")
-                if _digest(path) != digest:
-                    raise InputError(
-                        f"{path} is not the file whose SHA-256 stands in its card: cut off or "
-                        f"altered; {_remedy(folder)}"
-                    )
+            check_files(folder, card, remedy(folder, REMEDY))
             return folder
     return None
 
@@ -115,23 +94,8 @@ def write(name: str, pair: Path, learned: Mapping[str, Any], about: Mapping[str,
     shutil.rmtree(part, ignore_errors=True)
     averaged, own = networks.load(pair).half(), networks.load_unaveraged(pair).half()
     networks.save(averaged, part, networks.load_discriminator(pair).half(), own)
-    sums = {path.name: _digest(path) for path in sorted(part.iterdir())}
-    card = {"format": FORMAT, "name": name, "learned": learned, **about, "files": sums}
-    (part / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    put(part, folder, {"name": name, "learned": learned, **about})
     return folder
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _remedy(folder: Path) -> str:
-    if folder.parent.parent == places()[0]:
-        return f"restore it from the repository (git checkout -- models/{PAIRS}/{folder.name})"
-    return REMEDY
 
 
 # -- Those of the book ----------------------------------------------------------------------------
@@ -198,13 +162,8 @@ def make(name: str, seed: int, *, device: str = "cpu") -> Path:
     )  # fmt: skip
     about = {
         "curve": json.loads((folder / few_images.CURVE).read_text()),
-        "training": {
-            "minutes": round((time.monotonic() - begin) / 60, 2), "device": device,
-            "threads": torch.get_num_threads(), "processor": machine.processor(),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "commit": commit()[0],
-        },
-    }  # fmt: skip
+        "training": trained_here(round((time.monotonic() - begin) / 60, 2), device),
+    }
     return write(f"{name}-{seed}", folder, learned_from(images, PRETRAINING, NETWORK, seed), about)
 
 
@@ -214,28 +173,3 @@ def _some(images: Source) -> ImageSet:
         return images.subset(range(0, len(images), -(-len(images) // 1000)))
     drawn = images.images(torch.arange(1000)).permute(0, 2, 3, 1).cpu().numpy()
     return ImageSet(drawn, [0] * len(drawn), ("drawn",), "drawn")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make pairs of the book that are not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(sources()))
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args(arguments)
-    for name in given.names:
-        check_choice("pair", name, sources())
-    try:
-        seeds = [int(seed) for seed in given.seeds.split(",")]
-    except ValueError:
-        raise InputError(f"seeds = '{given.seeds}'; give numbers, as in 0,1,2") from None
-    device = machine.prepare(given.device)
-    for seed in seeds:
-        for name in given.names or sources():
-            folder = make(name, seed, device=device)
-            curve = json.loads((folder / CARD).read_text(encoding="utf-8"))["curve"]
-            say(f"{folder.name}: kept; FD {', '.join(str(x['fd']) for x in curve.values())}")
-
-
-if __name__ == "__main__":
-    main()

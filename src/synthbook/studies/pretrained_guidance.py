@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from synthbook.errors import InputError
 from synthbook.recognize.backbones import check_backbone
+from synthbook.recognize.methods import METHODS
 from synthbook.recognize.recipe import Recipe
 from synthbook.studies import needs
 from synthbook.studies.image_sources import check_data, families_of, training_images
@@ -60,6 +61,7 @@ def check_pretrained_guidance(p: Mapping[str, Any]) -> object:
             f"backbone = '{p['backbone']}' is the guide's own; for part other_architecture set "
             "another"
         )
+    _guided(p)
     needs.check_guide(p)
     _check_large(p, summary)
     method_settings(p)
@@ -93,6 +95,13 @@ def _settings(p: Mapping[str, Any]) -> list[str]:
 
 
 def _guided(p: Mapping[str, Any]) -> list[str]:
+    """Return the guided methods; InputError for one whose weights no parameter has."""
+    for name in p["methods"]:
+        if METHODS[name].guided and name not in GUIDED:
+            raise InputError(
+                f"method '{name}' has Pretrained Guidance, and no parameter has its weights; add "
+                "one to GUIDED of studies/pretrained_guidance.py"
+            )
     return [name for name in GUIDED if name in p["methods"]]
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import shutil
 import sys
 import time
@@ -34,7 +33,17 @@ from synthbook.data import ImageSet, load
 from synthbook.errors import InputError, check_choice
 from synthbook.generate import text_diffusion
 from synthbook.generate.captions import caption, grounds
-from synthbook.generate.cards import CARD, places
+from synthbook.generate.cards import (
+    CARD,
+    check_files,
+    places,
+    put,
+    read,
+    remedy,
+    restore,
+    seal,
+    trained_here,
+)
 from synthbook.generate.diffusion import sample
 from synthbook.generate.mosaics import mosaic_of, tiles_of
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
@@ -43,15 +52,15 @@ from synthbook.measure import features
 from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.recognize import language_image
 from synthbook.recognize.language_image import ClipConfig, ClipRecipe
-from synthbook.store import atomic_write, commit
-from synthbook.sums import digest, sums_of
+from synthbook.store import atomic_write
 
 if TYPE_CHECKING:
     from synthbook.generate.text import TextToImage
 
 PLACE = "web"  # the folder of these models, beside others
+COMMAND = "python -m synthbook.studies.web {} --data-root DIR"
 CLIP, NARROW, TEXT2IMAGE = "web-clip", "web-clip-narrow", "web-text2image"
-FORMAT, SEED = 1, 0
+SEED = 0
 # How often an image is seen in an epoch: of CIFAR-100 there are ninety a class, of CIFAR-10 4,500.
 DATA = {"cifar10": 1, "cifar100": 3}
 CONFIG, CLIP_RECIPE = ClipConfig(), ClipRecipe(precision="auto")
@@ -115,22 +124,15 @@ def kept(name: str) -> Path:
         InputError: if it is not there, or a file is not as its card says.
     """
     check_choice("model of the web", name, NAMES)
-    remedy = f"restore it from the repository (git checkout -- models/{PLACE}/{name})"
+    gone = restore(f"{PLACE}/{name}")
     for place in places():
         folder = place / PLACE / name
         if not (folder / CARD).is_file():
             continue
-        try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-            whole = card["format"] == FORMAT
-            files = card["files"]
-            whole = whole and all(digest(folder / one) == known for one, known in files.items())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            whole = False
-        if not whole:
-            raise InputError(f"{folder} is not as its card says: cut off or altered; {remedy}")
+        helps = remedy(folder, f"delete the folder and make it anew ({COMMAND.format(name)})")
+        check_files(folder, read(folder, (), "a model of the web", helps), helps)
         return folder
-    raise InputError(f"'{name}' is not among the models of the book; {remedy}")
+    raise InputError(f"'{name}' is not among the models of the book; {gone}")
 
 
 @cache
@@ -193,10 +195,7 @@ def keep_samples(images: Mapping[str, np.ndarray], folder: Path) -> None:
     with atomic_write(place / ASKED) as stream:
         json.dump([*images], stream, indent=0)
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    card["files"] = {name: known for name, known in sums_of(folder).items() if name != CARD}
-    with atomic_write(folder / CARD) as stream:
-        json.dump(card, stream, indent=1)
-        stream.write("\n")
+    seal(folder, card)
 
 
 # -- Made -----------------------------------------------------------------------------------------
@@ -293,7 +292,7 @@ class _Making:
         self.before = 0.0  # seconds
         images = some.images
         self.card: dict[str, Any] = {
-            "format": FORMAT, "name": name, "seed": SEED,
+            "name": name, "seed": SEED,
             "data": {"name": images.name, "images": len(images), "classes": images.num_classes,
                      "fingerprint": images.fingerprint()},
             "captions": [some.caption(k, 0) for k in range(3)],
@@ -324,18 +323,8 @@ class _Making:
         if kind is not None:
             return
         self.card["curve"] = self.curve
-        self.card["training"] = {
-            "minutes": round(self.seconds() / 60, 1), "device": self.device,
-            "threads": torch.get_num_threads(), "processor": machine.processor(),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "commit": commit()[0],
-        }  # fmt: skip
-        self.card["files"] = sums_of(self.part)
-        with atomic_write(self.part / CARD) as stream:
-            json.dump(self.card, stream, indent=1)
-            stream.write("\n")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.part.replace(self.folder)
+        self.card["training"] = trained_here(round(self.seconds() / 60, 1), self.device)
+        put(self.part, self.folder, self.card)
         shutil.rmtree(self.begun, ignore_errors=True)
         self.log.unlink(missing_ok=True)
 

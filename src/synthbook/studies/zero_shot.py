@@ -53,7 +53,6 @@ SHIFTED = "shifted"  # real photographs that look otherwise
 LEARNED = (SYNTHETIC, SHIFTED, REAL)  # what an encoder is tuned on
 PLACES = ("first", "second", "third", "fourth")  # of an encoder among those that were given
 AMOUNTS = {1.0: "one", 2.0: "two", 4.0: "four"}  # of generated images, for the claims
-RATIO = "ratio"
 OWN = ("steps", "schedule", "loader_batches", "counted_batches")  # not in tuning_settings
 FEWEST_SETS = 3  # whose gains are compared with one another
 # Those of the recorded runs at mini, in place of the paper's seventeen.

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synthbook.errors import InputError, check_choice
+from synthbook.recognize.methods import READINGS
 
 
 def cosine(features: Tensor) -> Tensor:
@@ -64,9 +65,8 @@ def matching_loss(
         target: whose distribution the KL starts from, 'guide': KL(P || Q), 'model': KL(Q || P).
         over: what a distribution of the KL is over, a 'row' without its diagonal, or the 'matrix'.
     """
-    check_choice("similarity", similarity, ("kl", "l1"))
-    check_choice("target", target, ("guide", "model"))
-    check_choice("over", over, ("row", "matrix"))
+    for name, value in (("similarity", similarity), ("target", target), ("over", over)):
+        check_choice(name, value, READINGS[name])
     p, q = off_diagonal(guide), off_diagonal(model)
     if not q.numel():
         return model.sum() * 0
