@@ -125,7 +125,7 @@ def methods_alone_and_with(table, whose):
     """Draw the distances of each method alone and with the prior, a panel for each target."""
     targets, priors = list(dict.fromkeys(table.dataset)), list(dict.fromkeys(table.prior))
     order = [name for name in METHODS if name in set(table.method)]
-    size = (min(2.2 + 2.6 * len(targets), 14), 1.3 + 0.6 * len(order))
+    size = (min(2.2 + 2.6 * len(targets), 14), 1.3 + 0.9 * len(order))
     fig, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
     for ax, target in zip(axes[0], targets, strict=True):
         mine = table[table.dataset == target]
@@ -134,8 +134,9 @@ def methods_alone_and_with(table, whose):
                 values = matching(mine, method=method, prior=given).value
                 name, mark = ("scratch", "o") if given == "none" else ("dip", "D")
                 if len(values):
-                    high = place + 0.3 * (k / max(1, len(priors) - 1) - 0.5)
-                    figures.dots_and_interval(ax, high, values, figures.color(name), mark)
+                    high = place + 0.5 * (k / max(1, len(priors) - 1) - 0.5)
+                    tint = figures.color(name)
+                    figures.dots_and_interval(ax, high, values, tint, mark, below=0.14)
         again = matching(mine, method="replayed").value
         if len(again):
             ax.axvline(again.mean(), color="black", linestyle="--", linewidth=1)

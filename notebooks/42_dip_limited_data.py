@@ -393,21 +393,22 @@ def finetuned(table, whose):
     """Draw the distances of each method alone and with the priors, a panel for each target."""
     targets = list(dict.fromkeys(table.dataset))
     order = [name for name in dip_limited.FINETUNED if name in set(table.method)]
-    size = (2.4 + 3.4 * len(targets), 1.3 + 0.7 * len(order))
+    size = (2.4 + 3.4 * len(targets), 1.6 + 0.9 * len(order))
     fig, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
     for ax, target in zip(axes[0], targets, strict=True):
         mine = table[table.dataset == target]
         for (method, given), rows in mine[mine.method != "replayed"].groupby(["method", "prior"]):
             color, shift = LOOKS.get(given, (looks.BLUE, 0.3))
-            mark = "o" if given == "none" else "D"
-            figures.dots_and_interval(ax, order.index(method) + shift, rows.value, color, mark)
+            mark, place = "o" if given == "none" else "D", order.index(method) + shift
+            figures.dots_and_interval(ax, place, rows.value, color, mark, below=0.12)
         again = matching(mine, method="replayed").value
         if len(again):
             ax.axvline(again.mean(), color="black", linestyle="--", linewidth=1)
         ax.set(title=Path(target).name, xlabel=f"{FD} to unseen images")
     axes[0][0].set(yticks=range(len(order)), yticklabels=map(figures.label, order))
-    axes[0][0].set_ylim(len(order) - 0.3, -0.6)
-    fig.supxlabel(whose, fontsize="small")
+    axes[0][0].set_ylim(len(order) - 0.4, -0.6)
+    key = "grey: alone; green: DIP; blue: DIP, self-supervised"
+    fig.supxlabel(f"{key}\n{whose}", fontsize="small")
     plt.show()
 
 
