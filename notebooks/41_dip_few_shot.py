@@ -106,9 +106,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 
 figures.style()
@@ -147,9 +149,29 @@ def methods_alone_and_with(table, whose):
     plt.show()
 
 
+def came_out(table, whose):
+    """Return in words whether a model comes below replay, and what the prior changes, by target."""
+    texts = []
+    for target, mine in named(table).groupby("dataset", sort=False):
+        again = matching(mine, method="replayed").value.mean()
+        means = mine[mine.method != "replayed"].groupby("model").value.mean()
+        nearest = f"the nearest, {means.idxmin()}, has {means.min():,.0f}, replay {again:,.0f}"
+        below = "no model is" if means.min() > again else "a model is"
+        text = f"{below} better than replaying the training images: {nearest}"
+        wide = mine.pivot_table(index=["method", "seed"], columns="prior", values="value")
+        given = next((prior for prior in wide if prior != "none"), "none")
+        change = (wide[given] - wide["none"]).dropna()
+        change = {name: change[name] for name in METHODS if given != "none" and name in change}
+        if told := figures.sides(change, "smaller", "larger"):
+            text += f". With DIP the distance is {told}"
+        texts.append(f"{Path(target).name}: {text}")
+    return f"{'. '.join(texts)} (95 % intervals; {whose})."
+
+
 HELD_OUT = {"part": "methods", "against": "held_out"}
 table, whose = Page(Run(p)).shown("best_fd", **HELD_OUT)
 if whose:
+    display(aside(came_out(table, whose)))
     methods_alone_and_with(table, whose)
 else:
     print("Nothing is recorded at this scale; this run's numbers are in the tables below.")

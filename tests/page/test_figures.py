@@ -162,6 +162,13 @@ def test_seeds_lie_as_far_below_their_bar_as_is_asked(axes):
     assert axes.lines[0].get_ydata().tolist() == [3.125, 3.125]
 
 
+def test_differences_are_told_by_the_side_of_zero_on_which_their_interval_lies():
+    found = {"a": [-2.0, -2.1, -1.9], "b": [-1.0, 2.0, 0.1], "c": [3.0], "d": [], "e": [-5, -5.5]}
+    assert figures.sides(found, "less", "more") == "less for a, e, open for b, c"
+    assert figures.sides({"a": [2.0, 2.1, 1.9]}, "less", "more") == "more for a"
+    assert figures.sides({}, "less", "more") == ""
+
+
 def test_a_level_stands_in_the_band_of_its_interval(axes):
     figures.level(axes, [])
     figures.level(axes, [2.0], linestyle=":", label="mine")

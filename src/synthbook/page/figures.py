@@ -118,6 +118,24 @@ def interval_text(mean: float, low: float, high: float, decimals: int = 1) -> st
     return mean if "nan" in low else f"{mean} [{low}, {high}]"
 
 
+def sides(differences: Mapping[str, Sequence[float]], below: str, above: str) -> str:
+    """Return in words on which side of zero differences over seeds lie, by their intervals.
+
+    "smaller for FreezeD, larger for BSA, open for scratch, GLANN": a difference is open where its
+    95 % interval holds zero, and where it has one seed. Those without values are left out.
+
+    Args:
+        differences: what is compared -> values, one a seed.
+        below, above: words for a mean surely below zero, and above it.
+    """
+    held: dict[str, list[str]] = {below: [], above: [], "open": []}
+    for name, values in differences.items():
+        if len(values):
+            _, low, high = interval(values)
+            held[below if high < 0 else above if low > 0 else "open"].append(name)
+    return ", ".join(f"{word} for {', '.join(names)}" for word, names in held.items() if names)
+
+
 def light(images: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     """Return uint8 images ``[N, H, W, 3]``, or several such arrays in one, in few colours.
 
