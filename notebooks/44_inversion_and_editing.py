@@ -107,7 +107,6 @@ WAYS = {  # how both are inverted -> what its rows have
     "its own images": {"part": "others", "queries": "generated"},
     "random weights": {"part": "untrained", "method": "untrained"},
 }
-ERRORS = [digit * 10.0**power for power in (-4, -3, -2, -1) for digit in (1, 2, 5)]
 NO_GENERATOR = {"mean image": "--", "nearest image": ":"}
 
 
@@ -142,7 +141,7 @@ def errors_by_way(table, whose):
     places = [1.6 * place for place in range(len(WAYS))]
     ax.set(yticks=places, yticklabels=WAYS, ylim=(places[-1] + 0.9, -0.8), xscale="log")
     low, high = ax.get_xlim()
-    ticks = [value for value in ERRORS if low <= value <= high]
+    ticks = [value for value in (1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1) if low <= value <= high]
     ax.set_xticks(ticks, [f"{value:g}" for value in ticks])
     ax.minorticks_off()
     ax.set_xlabel(f"squared error, images in [0, 1] ({whose})")
@@ -321,6 +320,8 @@ sheet([("unseen", study.queries(seed)[:count]), *lines] if lines else [], p.show
 # ### The error over the steps
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean error of the nearest images so far, over the steps of the search: as in the paper (solid), and where both begin anywhere (dashed; the baseline always does). Bands are one standard deviation over seeds. If lines meet, the features of the image save steps, and no more.", "name": "fig-44-steps"}, "image": {"alt": "Falling curves of squared error over optimisation steps, one colour for each generator, solid and dashed for two starts."}}
+ERRORS = [digit * 10.0**power for power in (-4, -3, -2, -1) for digit in (1, 2, 5)]
+
 table, whose = page.shown("best_error", part="starts", dataset=study.name)
 if not whose:
     table, whose = page.shown("best_error", part="shown", dataset=study.name)
@@ -379,7 +380,7 @@ if with_prior:
     size = (0.62 * 9, (0.62 * (1 + len(with_prior)) + 0.45) * len(dip_invert.EDITS))
     fig, axes = plt.subplots(len(dip_invert.EDITS), 1, figsize=size)
     for ax, edit in zip(np.atleast_1d(axes), dip_invert.EDITS, strict=True):
-        rows = {"edited": study.edited(seed, edit)[:6]}
+        rows = {"image": study.edited(seed, edit)[:6]}
         for model in with_prior:
             rows[figures.label(dip_invert.shown(model))] = study.answers(seed, model, edit, 6)
         drawn = figures.light(rows.values())
