@@ -107,9 +107,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 
 figures.style()
@@ -126,7 +128,7 @@ def methods_alone_and_with(table, whose):
     """Draw the distances of each method alone and with the prior, a panel for each target."""
     targets, priors = list(dict.fromkeys(table.dataset)), list(dict.fromkeys(table.prior))
     order = [name for name in METHODS if name in set(table.method)]
-    size = (min(2.2 + 2.6 * len(targets), 14), 1.3 + 0.6 * len(order))
+    size = (min(2.2 + 2.6 * len(targets), 14), 1.3 + 0.9 * len(order))
     fig, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
     for ax, target in zip(axes[0], targets, strict=True):
         mine = table[table.dataset == target]
@@ -135,8 +137,9 @@ def methods_alone_and_with(table, whose):
                 values = matching(mine, method=method, prior=given).value
                 name, mark = ("scratch", "o") if given == "none" else ("dip", "D")
                 if len(values):
-                    high = place + 0.3 * (k / max(1, len(priors) - 1) - 0.5)
-                    figures.dots_and_interval(ax, high, values, figures.color(name), mark)
+                    high = place + 0.5 * (k / max(1, len(priors) - 1) - 0.5)
+                    tint = figures.color(name)
+                    figures.dots_and_interval(ax, high, values, tint, mark, below=0.14)
         again = matching(mine, method="replayed").value
         if len(again):
             ax.axvline(again.mean(), color="black", linestyle="--", linewidth=1)
@@ -147,9 +150,29 @@ def methods_alone_and_with(table, whose):
     plt.show()
 
 
+def came_out(table, whose):
+    """Return in words whether a model comes below replay, and what the prior changes, by target."""
+    texts = []
+    for target, mine in named(table).groupby("dataset", sort=False):
+        again = matching(mine, method="replayed").value.mean()
+        means = mine[mine.method != "replayed"].groupby("model").value.mean()
+        nearest = f"the nearest, {means.idxmin()}, has {means.min():,.0f}, replay {again:,.0f}"
+        below = "no model is" if means.min() > again else "a model is"
+        text = f"{below} better than replaying the training images: {nearest}"
+        wide = mine.pivot_table(index=["method", "seed"], columns="prior", values="value")
+        given = next((prior for prior in wide if prior != "none"), "none")
+        change = (wide[given] - wide["none"]).dropna()
+        change = {name: change[name] for name in METHODS if given != "none" and name in change}
+        if told := figures.sides(change, "smaller", "larger"):
+            text += f". With DIP the distance is {told}"
+        texts.append(f"{Path(target).name}: {text}")
+    return f"{'. '.join(texts)} (95 % intervals; {whose})."
+
+
 HELD_OUT = {"part": "methods", "against": "held_out"}
 table, whose = Page(Run(p)).shown("best_fd", **HELD_OUT)
 if whose:
+    display(aside(came_out(table, whose)))
     methods_alone_and_with(table, whose)
 else:
     print("Nothing is recorded at this scale; this run's numbers are in the tables below.")

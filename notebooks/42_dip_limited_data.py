@@ -110,9 +110,12 @@ print(dip_limited.check_limited(p))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Best Frechet distance to unseen images by the share of the data set that was learned, alone (solid) and with the prior (dashed); means over seeds and 95 % intervals, both axes logarithmic. Black: what replaying the training images would have. Do the dashed lines lie below the solid ones of their colour, and does the dashed grey one come below the solid purple one with all images?", "name": "fig-42-shares"}, "image": {"alt": "A panel for each data set with one line a model: distance over the share of the training images."}}
 import matplotlib.pyplot as plt
+from IPython.display import display
 
+from synthbook.intervals import interval
 from synthbook.page import figures, looks
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 from synthbook.studies import dip
 
@@ -161,8 +164,41 @@ def distances_by_share(table, whose):
     plt.show()
 
 
-table, whose = Page(Run(p)).shown("best_fd", part="fractions", **UNSEEN)
+def came_out(table, gaps, whose):
+    """Return in words what the prior changes, and whether it curbs what overfits, by data set."""
+    texts = []
+    for name, mine in table.groupby("dataset", sort=False):
+        lines = ["method", "share", "seed"]
+        wide = mine.pivot_table(index=lines, columns="prior", values="value")
+        given = next((prior for prior in wide if prior != "none"), "none")
+        change = (wide[given] - wide["none"]).dropna().groupby(["method", "share"])
+        change = {
+            f"{method} at {100 * share:.0f} %": list(one)
+            for (method, share), one in change
+            if given != "none"
+        }
+        told = figures.sides(change, "smaller", "larger")
+        text = f"{name}: with DIP the distance is {told}" if told else f"{name}"
+        ends = {
+            words: interval(values)
+            for prior, words in (("none", "without"), (given, "with"))
+            if len(values := matching(gaps, dataset=name, method="scratch", prior=prior).value)
+        }
+        if len(ends) == 2:
+            both = [f"{figures.interval_text(*end, 2)} {words} DIP" for words, end in ends.items()]
+            text += ". In the end the discriminator scores training images above unseen ones by "
+            text += " and ".join(both)
+            if ends["without"].low <= 0:
+                text += ": no overfitting is seen that DIP could curb"
+        texts += [text] if text != name else []
+    return f"{'. '.join(texts)} (95 % intervals; {whose})." if texts else ""
+
+
+shown = Page(Run(p)).shown
+table, whose = shown("best_fd", part="fractions", **UNSEEN)
 if whose:
+    if told := came_out(table, shown("score_gap", part="scores")[0], whose):
+        display(aside(told))
     distances_by_share(table, whose)
 else:
     print("No shares are on record at this scale; this run's numbers are below.")
@@ -394,21 +430,22 @@ def finetuned(table, whose):
     """Draw the distances of each method alone and with the priors, a panel for each target."""
     targets = list(dict.fromkeys(table.dataset))
     order = [name for name in dip_limited.FINETUNED if name in set(table.method)]
-    size = (2.4 + 3.4 * len(targets), 1.3 + 0.7 * len(order))
+    size = (2.4 + 3.4 * len(targets), 1.6 + 0.9 * len(order))
     fig, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
     for ax, target in zip(axes[0], targets, strict=True):
         mine = table[table.dataset == target]
         for (method, given), rows in mine[mine.method != "replayed"].groupby(["method", "prior"]):
             color, shift = LOOKS.get(given, (looks.BLUE, 0.3))
-            mark = "o" if given == "none" else "D"
-            figures.dots_and_interval(ax, order.index(method) + shift, rows.value, color, mark)
+            mark, place = "o" if given == "none" else "D", order.index(method) + shift
+            figures.dots_and_interval(ax, place, rows.value, color, mark, below=0.12)
         again = matching(mine, method="replayed").value
         if len(again):
             ax.axvline(again.mean(), color="black", linestyle="--", linewidth=1)
         ax.set(title=Path(target).name, xlabel=f"{FD} to unseen images")
     axes[0][0].set(yticks=range(len(order)), yticklabels=map(figures.label, order))
-    axes[0][0].set_ylim(len(order) - 0.3, -0.6)
-    fig.supxlabel(whose, fontsize="small")
+    axes[0][0].set_ylim(len(order) - 0.4, -0.6)
+    key = "grey: alone; green: DIP; blue: DIP, self-supervised"
+    fig.supxlabel(f"{key}\n{whose}", fontsize="small")
     plt.show()
 
 

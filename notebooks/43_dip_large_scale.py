@@ -84,9 +84,12 @@ print(dip_scale.check_large_scale(p))
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from IPython.display import display
 
+from synthbook.intervals import interval
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 
 figures.style()
@@ -123,8 +126,30 @@ def distances(ax, table):
     ax.set(yticks=range(len(place)), yticklabels=list(place), ylim=(len(place) - 0.5, -0.5))
 
 
+def came_out(table, whose):
+    """Return in words how far DIP and the baseline are from the test images, by data set."""
+    texts = []
+    for name, mine in named(table).groupby("dataset", sort=False):
+        wide = mine.pivot_table(index="seed", columns="model", values="value")
+        pair = [model for model in ("DIP, D_prior", "baseline") if model in wide]
+        if len(pair) < 2:
+            continue
+        told = figures.interval_text(*interval((wide[pair[0]] - wide[pair[1]]).dropna()), 0)
+        means = wide.mean()
+        text = (
+            f"{Path(name).name}: DIP with the conditions of training images has "
+            f"{means[pair[0]]:,.0f}, the baseline without conditions {means[pair[1]]:,.0f}; "
+            f"difference {told}"
+        )
+        again = f". Training images drawn again have {means.get('replayed', 0):,.0f}"
+        texts.append(text + again * ("replayed" in means))
+    return f"{'. '.join(texts)} (95 % interval; {whose})." if texts else ""
+
+
 table, whose = Page(Run(p)).shown("last_fd", part="methods", against="test")
 if whose:
+    if told := came_out(table, whose):
+        display(aside(told))
     sets = [rows for _, rows in named(table).groupby("dataset", sort=False)]
     fig, axes = plt.subplots(1, len(sets), figsize=(3.2 + 2.6 * len(sets), 3.6), squeeze=False)
     for ax, rows in zip(axes[0], sets, strict=True):

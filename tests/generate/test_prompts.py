@@ -51,6 +51,13 @@ def test_the_forms_are_those_of_the_paper() -> None:
     } == (wanted)
     for form in FORMS.values():
         assert form_of(form.paper) == form_of(form.name) == form
+    assert [form.words for form in FORMS.values()] == [
+        "name",
+        "name, parent",
+        "name, definition",
+        "name, parent inside scene",
+        "a photo of a name",
+    ]
 
 
 def test_all_lemmas_and_all_parents_stand_in_a_prompt() -> None:

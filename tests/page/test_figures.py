@@ -157,6 +157,29 @@ def test_dots_and_interval_show_every_seed_and_the_interval_of_their_mean(axes):
     assert np.isnan(axes.lines[4].get_xdata()).all()  # one seed has no interval
 
 
+def test_seeds_lie_as_far_below_their_bar_as_is_asked(axes):
+    figures.dots_and_interval(axes, 3, [1.0, 4.0], "#0072B2", below=0.125)
+    assert axes.lines[0].get_ydata().tolist() == [3.125, 3.125]
+
+
+def test_differences_are_told_by_the_side_of_zero_on_which_their_interval_lies():
+    found = {"a": [-2.0, -2.1, -1.9], "b": [-1.0, 2.0, 0.1], "c": [3.0], "d": [], "e": [-5, -5.5]}
+    assert figures.sides(found, "less", "more") == "less for a, e, open for b, c"
+    assert figures.sides({"a": [2.0, 2.1, 1.9]}, "less", "more") == "more for a"
+    assert figures.sides({}, "less", "more") == ""
+
+
+def test_a_level_stands_in_the_band_of_its_interval(axes):
+    figures.level(axes, [])
+    figures.level(axes, [2.0], linestyle=":", label="mine")
+    (line,) = axes.lines
+    assert (line.get_ydata()[0], line.get_linestyle(), line.get_label()) == (2, ":", "mine")
+    assert not axes.patches  # one seed has no band
+    figures.level(axes, [1.0, 4.0, 2.5])
+    band = axes.patches[0].get_bbox()
+    assert (band.y0, band.y1) == pytest.approx(interval([1.0, 4.0, 2.5])[1:])
+
+
 @pytest.mark.parametrize(
     ("values", "numbers"),
     [

@@ -53,6 +53,11 @@ class Form:
         """Which of c, h (parents), d (definition) and b (scene) it has."""
         return frozenset(field for _, field, _, _ in string.Formatter().parse(self.template))
 
+    @property
+    def words(self) -> str:
+        """What it is made of, in words: "name, definition"."""
+        return self.template.format(c="name", h="parent", d="definition", b="scene")
+
 
 # Section 4.1 (the first and the last), 4.2 and 4.3. The last was tried there, and was worse.
 FORMS: dict[str, Form] = {

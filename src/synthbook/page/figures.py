@@ -118,6 +118,24 @@ def interval_text(mean: float, low: float, high: float, decimals: int = 1) -> st
     return mean if "nan" in low else f"{mean} [{low}, {high}]"
 
 
+def sides(differences: Mapping[str, Sequence[float]], below: str, above: str) -> str:
+    """Return in words on which side of zero differences over seeds lie, by their intervals.
+
+    "smaller for FreezeD, larger for BSA, open for scratch, GLANN": a difference is open where its
+    95 % interval holds zero, and where it has one seed. Those without values are left out.
+
+    Args:
+        differences: what is compared -> values, one a seed.
+        below, above: words for a mean surely below zero, and above it.
+    """
+    held: dict[str, list[str]] = {below: [], above: [], "open": []}
+    for name, values in differences.items():
+        if len(values):
+            _, low, high = interval(values)
+            held[below if high < 0 else above if low > 0 else "open"].append(name)
+    return ", ".join(f"{word} for {', '.join(names)}" for word, names in held.items() if names)
+
+
 def light(images: np.ndarray | Iterable[np.ndarray]) -> np.ndarray:
     """Return uint8 images ``[N, H, W, 3]``, or several such arrays in one, in few colours.
 
@@ -215,16 +233,23 @@ def band(ax: Axes, x: Sequence[float], curves: np.ndarray, name: str, **line: An
 
 
 def dots_and_interval(
-    ax: Axes, place: float, values: Iterable[float], color: str, marker: str = "o"
+    ax: Axes,
+    place: float,
+    values: Iterable[float],
+    color: str,
+    marker: str = "o",
+    *,
+    below: float = 0.2,
 ) -> Interval:
     """Draw values over seeds in a line of a horizontal chart; return their mean and interval.
 
-    Mean and bar of the interval stand at the height ``place``, seeds as black dots beside it:
-    below the bar if the y axis goes from top to bottom.
+    Mean and bar of the interval stand at the height ``place``, seeds as black dots beside it, by
+    ``below``: under the bar if the y axis goes from top to bottom. Where bars are near to each
+    other, it is less than half of what lies between them.
     """
     values = list(values)
     mean, low, high = interval(values)
-    ax.plot(values, [place + 0.2] * len(values), ".", color="black", markersize=4)
+    ax.plot(values, [place + below] * len(values), ".", color="black", markersize=4)
     ax.plot([low, high], [place, place], color=color, linewidth=5, alpha=0.5)
     ax.plot(mean, place, marker, color=color)
     return Interval(mean, low, high)
@@ -276,6 +301,20 @@ def means_and_intervals(
     mean, low, high = np.array([interval(values) for values in groups]).T
     reach = np.nan_to_num([mean - low, high - mean])
     ax.errorbar(x, mean, reach if reach.any() else None, elinewidth=1, **look)
+
+
+def level(ax: Axes, values: Iterable[float], **look: Any) -> None:
+    """Draw a grey line across a chart at the mean over seeds, in a band of its 95 % interval.
+
+    One seed has no band, and no values draw nothing; ``look`` is for ``Axes.axhline``.
+    """
+    if not len(values := list(values)):
+        return
+    mean, low, high = interval(values)
+    look = {"color": looks.GREY, "linewidth": 1} | look
+    ax.axhline(mean, **look)
+    if low < high:
+        ax.axhspan(low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 
 def numbers_along(ax: Axes) -> None:
