@@ -53,7 +53,12 @@ class Judgement(Estimate):
 
     @property
     def effect_text(self) -> str:
-        """The effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none."""
+        """The effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none.
+
+        Of fewer seeds than a verdict needs, it is the mean alone: "+3.2 points (2 seeds)".
+        """
+        if self.effect is not None and 1 < self.seeds < MIN_SEEDS:
+            return f"{effect_text(self.effect, None, None, self.unit)} ({self.seeds} seeds)"
         return effect_text(self.effect, self.low, self.high, self.unit)
 
 
