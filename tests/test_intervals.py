@@ -82,6 +82,8 @@ def test_bad_levels(level):
 def test_an_effect_is_written_with_its_interval_and_without_rounding_noise() -> None:
     assert effect_text(None, None, None) == ""
     assert effect_text(3.21, None, None) == "+3.21"
+    assert effect_text(-1234.5, None, None, "FD") == "-1234 FD"
+    assert effect_text(999.7, 999.7, 999.7) == "+1000 [+1000, +1000]"
     assert effect_text(2.84e-15, -1.67, 1.333) == "+0.0 [-1.7, +1.3]"
     assert effect_text(1.0, float("nan"), float("nan"), "nats") == "+1 nats"
     assert effect_text(3.21, 1, 5, "points") == "+3.2 [+1.0, +5.0] points"
@@ -110,6 +112,7 @@ def test_a_difference_has_a_sign_where_its_interval_lies_on_one_side_of_zero():
     gap = Difference(*interval([2.0, 2.0, 2.5]))
     assert gap.sign == 1
     assert gap.text(1) == "+2.2 [+1.4, +2.9]"
+    assert Difference(-0.001, -0.002, 0.001).text() == "+0.00 [+0.00, +0.00]"
     assert Difference(*interval([-2.0, -2.0, -2.5])).sign == -1
     assert Difference(*interval([-1.0, 1.0])).sign == 0
 

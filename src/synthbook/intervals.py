@@ -92,10 +92,11 @@ def effect_text(effect: float | None, low: float | None, high: float | None, uni
     effect, low, high = (
         None if x is None else round(x, DECIMALS) + 0.0 for x in (effect, low, high)
     )
+    alone = f"{effect:+.3g}" if abs(effect) < 999.5 else f"{effect:+.0f}"  # and not "+1.2e+03"
     if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return f"{effect:+.3g} {unit}".rstrip()
+        return f"{alone} {unit}".rstrip()
     if low == high:
-        return f"{effect:+.3g} [{low:+.3g}, {high:+.3g}] {unit}".rstrip()
+        return f"{alone} [{alone}, {alone}] {unit}".rstrip()
     decimals = min(WRITTEN, max(0, 1 - math.floor(math.log10((high - low) / 2))))
     while any(end and not round(end, decimals) for end in (low, high)):
         decimals += 1  # an end beside zero must not look like zero: its side decides
@@ -116,8 +117,8 @@ class Difference(Interval):
 
     def text(self, decimals: int = 2) -> str:
         """Return "-0.31 [-0.33, -0.29]", or the mean alone where one seed gives no interval."""
-        ends = f" [{self.low:+.{decimals}f}, {self.high:+.{decimals}f}]"
-        return f"{self.mean:+.{decimals}f}{'' if math.isnan(self.low) else ends}"
+        mean, low, high = (f"{round(x, decimals) + 0.0:+.{decimals}f}" for x in self)
+        return mean if math.isnan(self.low) else f"{mean} [{low}, {high}]"
 
 
 def holm(p: Sequence[float], alpha: float) -> list[bool]:

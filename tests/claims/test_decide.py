@@ -65,6 +65,7 @@ def test_holds_fails_undecided():
     reach = t.ppf(0.975, 4) * np.std(up, ddof=1) / np.sqrt(5)
     assert (found.low, found.high) == pytest.approx((3 - reach, 3 + reach))
     assert found.effect_text == "+3.00 [+2.12, +3.88]"
+    assert judge(PLAIN, rows({"a": up[:2], "b": down[:2]})).effect_text == "+2.5 (2 seeds)"
     assert judge(PLAIN, rows({"a": down, "b": up})).verdict == "fails"
     found = judge(PLAIN, rows({"a": mixed, "b": down}))
     assert found.verdict == "undecided"

@@ -62,7 +62,7 @@ def test_a_scale_without_any_verdict_is_left_out(found: list[Verdict]) -> None:
 def test_a_verdict_says_effect_seeds_and_reason(found: list[Verdict]) -> None:
     text = badge(found[-1])
     assert "holds" in text
-    assert "+3.0 [+1.0, +5.0], 3 seeds" in text
+    assert "<br>+3 (3 seeds)" in text
     assert "not run" in badge(None)
     undecided = verdict("gap-01", "mini", "undecided", 1.0, reason="A < B & C", seeds=1)
     assert "A &lt; B &amp; C" in badge(undecided)
@@ -123,8 +123,8 @@ def test_claims_have_their_parts_and_the_way_back_to_their_rows() -> None:
     )
     assert str(shown) == "gap-01 fails\ngap-07 not run"
     first, second = shown.html.split('<div class="book-claim"')[1:]
-    assert "-1.00 [-2.00, -0.50], 5 seeds<br><small>RS &lt; SR</small>" in first
-    assert "+1.00 [+0.50, +2.00], 3 seeds" in first
+    assert "-1.00 [-2.00, -0.50]</span>, 5 seeds<br><small>RS &lt; SR</small>" in first
+    assert "+1 (3 seeds)" in first
     folded = first.partition("<details>")[2]
     assert "RS - SR &gt; 0" in folded
     assert "<summary>1 part, and the way back to the rows</summary>" in folded

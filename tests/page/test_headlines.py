@@ -7,7 +7,7 @@ import re
 import pytest
 
 from synthbook.claims.catalogue import PAPERS, claims_of, find
-from synthbook.claims.decide import Verdict
+from synthbook.claims.decide import Part, Verdict
 from synthbook.page import headlines
 from synthbook.page.headlines import PLACE, QUESTIONS, came_out, with_headlines
 from synthbook.record.chapters import chapters
@@ -30,11 +30,14 @@ def test_verdicts_are_those_of_the_smallest_scale_with_effect_and_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = dict.fromkeys(IDS, "not run") | {"gap-09": "fails", "gap-21": "undecided"}
+    told["gap-01"] = "holds"
+    control = Part(verdict="fails", decides=False, because="the control", effect=-3.0)
     asked = []
 
     def verdicts(scale: str, ids: list[str]) -> list[Verdict]:
         asked.append(scale)
         numbers = {"effect": -1.0, "low": -2.0, "high": -0.5, "seeds": 5}
+        numbers["parts"] = (control,)
         return [
             Verdict(id=name, paper="", scale=scale, verdict=told[name],
                     **({} if told[name] == "not run" else numbers))
@@ -47,12 +50,16 @@ def test_verdicts_are_those_of_the_smallest_scale_with_effect_and_reason(
     first, *lines = str(shown).splitlines()
     assert asked == ["small"]
     assert first == (
-        f"Measured at scale small. Of the {len(IDS)} claims below 1 fails, 1 is undecided and "
-        f"{len(IDS) - 2} were not run."
+        f"Measured at scale small. Of the {len(IDS)} claims below 1 holds, 1 fails, 1 is undecided "
+        f"and {len(IDS) - 3} were not run."
     )
     assert lines == [f"{name} {told[name]}" for name in IDS]
     (item,) = (one for one in shown.html.split("<li>") if "#gap-21" in one)
-    assert "-1.00 [-2.00, -0.50]; no longer below zero with Holm" in item
+    assert "-1.00 [-2.00, -0.50]</span>; below zero, but not surely, as one of several" in item
+    assert "Beside" not in item
+    (item,) = (one for one in shown.html.split("<li>") if "#gap-01" in one)
+    assert "</a>. Beside it 1 of 1 does not hold: the control (fails, -3).</small>" in item
+    assert shown.html.index("What the words mean") < shown.html.index("<b>")
     (item,) = (one for one in shown.html.split("<li>") if "#prim-01" in one)
     assert "not run" in item
     assert "[" not in item

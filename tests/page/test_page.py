@@ -206,10 +206,33 @@ def test_an_answer_tells_each_main_claim_that_was_run_and_of_the_others_those_de
     first, *lines = str(answer(CHAPTER, *words)).splitlines()
     assert "1 was not run (gap-10)" in first
     told = [re.sub(r"^([a-z ]+): .*\((gap-\d\d), .*", r"\1 \2", line) for line in lines]
-    assert told == ["fails gap-03", "undecided gap-09", "holds gap-02"]
-    assert (
-        "(gap-09, -1.00 [-2.00, -0.50]; no longer below zero with Holm's correction)." in lines[1]
+    assert told == ["undecided gap-09", "fails gap-03", "holds gap-02"]
+    open_ = "below zero, but not surely, as one of several"
+    assert f"(gap-09, -1.00 [-2.00, -0.50]; {open_})." in lines[0]
+    rest = (
+        "Main claims, and others that are decided; the rest stands at the end of the page.</small>"
     )
+    assert rest in answer(CHAPTER, *words).html
+    assert rest not in answer(CHAPTER, "gap-03").html
+
+
+def test_an_answer_tells_how_many_parts_hold_and_what_does_not_beside_a_claim_that_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    part = decide.Part(verdict="holds")
+    control = decide.Part(verdict="fails", decides=False, because="the <control>", effect=-1.0)
+    found = [
+        verdict("gap-09", "holds", parts=(part, control), effect=1.0, low=0.5, high=1.5, seeds=5),
+        verdict("gap-03", "undecided", parts=(part, part, decide.Part(verdict="undecided")),
+                effect=1.0, low=-0.5, high=2.5, seeds=5),
+    ]  # fmt: skip
+    monkeypatch.setattr(decide, "verdicts", lambda scale, ids: found)
+    shown = answer(CHAPTER, "gap-09", "gap-03")
+    _, held, open_ = str(shown).splitlines()
+    assert held.endswith("). Beside it 1 of 1 does not hold: the <control> (fails, -1).")
+    assert open_.endswith("(gap-03, +1.0 [-0.5, +2.5]; 2 of 3 parts hold).")
+    assert " <small>Beside it 1 of 1 does not hold: the &lt;control&gt; (fails, -1).<" in shown.html
+    assert '(gap-09, <span class="book-effect">+1.00 [+0.50, +1.50]</span>).' in shown.html
 
 
 def test_an_answer_with_effects_says_in_the_page_what_they_are(

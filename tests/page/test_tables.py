@@ -44,13 +44,14 @@ def headings(display):
 
 def test_the_paper_this_run_and_recorded_runs_side_by_side():
     table = comparison(
-        measured("mini", 1, ["plain"]), measured("mini", 3), PRINTED, index=INDEX, columns="test"
+        measured("mini", 1, ["plain"]), measured("mini", 5), PRINTED, index=INDEX, columns="test"
     )
-    assert headings(table) == ["paper: T1", "this run: mini, 1 seed", "recorded: mini, 3 seeds"]
+    assert headings(table) == ["paper: T1", "this run: mini, 1 seed", "recorded: mini, 5 seeds"]
     assert body(table) == [
-        ["plain", "real", "96.3", "90.0", "90.0", "91.0 ± 2.5", "91.0 ± 2.5"],
-        ["PG-KL", "real", "·", "·", "·", "81.0 ± 2.5", "81.0 ± 2.5"],
+        ["plain", "real", "96.3", "90.0", "90.0", "92.0 ± 2.0", "92.0 ± 2.0"],
+        ["PG-KL", "real", "·", "·", "·", "82.0 ± 2.0", "82.0 ± 2.0"],
     ]
+    assert "<small>± 2.0</small>" in table.html
     assert "· not run, or not in the paper" in table.html
     assert "95 % interval" in table.html
 
@@ -101,6 +102,22 @@ def test_differing_numbers_of_seeds_are_said():
     recorded = pd.concat([measured("mini", 5, ["plain"]), measured("mini", 3, ["PG-KL"])])
     table = comparison(None, recorded, None, index=INDEX, columns="test")
     assert headings(table) == ["recorded: mini, 3–5 seeds"]
+    assert [line[2] for line in body(table)] == ["92.0 ± 2.0", "81.0 (3 seeds)"]
+    assert "words" not in tree(table).find("tbody")[1][2].get("class", "")
+    assert "Of fewer than 5 seeds the mean alone." in table.html
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    rows = measured("mini", 1, ["plain"], ["real"]).assign(value=-0.001)
+    assert [line[2] for line in body(comparison(rows, None, None, index=INDEX))] == ["0.0"]
+
+
+def test_of_few_seeds_the_mean_stands_alone_and_the_heading_says_how_many():
+    table = comparison(None, measured("mini", 2), None, index=INDEX, columns="test")
+    assert headings(table) == ["recorded: mini, 2 seeds"]
+    assert [line[2] for line in body(table)] == ["90.5", "80.5"]
+    assert "95 % interval" not in table.html
+    assert "Of fewer than 5 seeds the mean alone." in table.html
 
 
 def test_notes_say_what_is_there_and_no_more():

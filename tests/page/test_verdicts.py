@@ -9,7 +9,16 @@ import pytest
 from synthbook.claims.decide import VERDICTS, Condition, Part, Verdict
 from synthbook.claims.language import Premise
 from synthbook.page import verdicts as module
-from synthbook.page.verdicts import effect, paper_sizes, parts, premises_table, says, why_open
+from synthbook.page.verdicts import (
+    effect,
+    not_so_beside,
+    paper_sizes,
+    parts,
+    parts_that_hold,
+    premises_table,
+    says,
+    why_open,
+)
 
 SHORT = "premise high (A > 95) is not met (by 4) at d"
 UNMET = Condition("high (A > 95)", {"dataset": "d"}, False, SHORT)
@@ -28,8 +37,16 @@ def lines(one: Verdict) -> list[str]:
 
 
 def test_an_effect_has_its_unit_and_seeds() -> None:
-    assert effect(verdict("holds", low=1.0, high=2.0)) == "+1.50 [+1.00, +2.00] points, 5 seeds"
+    shown = effect(verdict("holds", low=1.0, high=2.0))
+    assert shown == '<span class="book-effect">+1.50 [+1.00, +2.00]</span> points, 5 seeds'
     assert effect(verdict("not run", effect=None)) == ""
+
+
+def test_an_effect_of_too_few_seeds_is_the_mean_with_their_number_once() -> None:
+    shown = effect(verdict("undecided", effect=1200.4, low=-15e3, high=13e3, seeds=2))
+    assert re.sub("<[^>]*>", "", shown) == "+1200 points (2 seeds)"
+    part = Part(verdict="undecided", effect=-1.0, low=-3.0, high=1.0, seeds=4, unit="FD")
+    assert "-1 FD <small>(4 seeds)</small>" in parts([verdict("undecided", parts=(part,))])
 
 
 @pytest.mark.parametrize(
@@ -40,19 +57,22 @@ def test_an_effect_has_its_unit_and_seeds() -> None:
             "",
         ),  # as the interval says
         ({"low": 1.0, "high": 2.0, "reason": "premise high is not met"}, "a premise is not met"),
-        ({"low": -2.0, "high": -1.0}, "no longer below zero with Holm's correction"),
-        ({"low": -2.0, "high": -1.0, "seeds": 3}, "3 of the 5 seeds that it takes"),
-        ({"seeds": 1}, "1 of the 5 seeds that it takes"),
+        ({"low": -2.0, "high": -1.0}, "below zero, but not surely, as one of several"),
+        ({"low": -2.0, "high": -1.0, "seeds": 3}, "a verdict takes 5"),
+        ({"low": -1.0, "high": 2.0, "seeds": 2}, "a verdict takes 5"),
+        ({"seeds": 1}, "1 seed, and a verdict takes 5"),
         ({"seeds": 1, "effect": None}, ""),
         ({"low": 1.0, "high": 2.0, "votes": "3 of 4 cells"}, "too few cells are decided"),
         (
             {"low": -2.0, "high": -1.0, "votes": "0 of 4 cells", "cell": "mean of 4 cells"},
-            "no longer below zero with Holm's correction",
+            "below zero, but not surely, as one of several",
         ),
         ({}, ""),
     ],
 )
-def test_what_is_open_though_its_interval_is_off_zero_says_why(more: dict, words: str) -> None:
+def test_what_is_open_with_few_seeds_or_its_interval_off_zero_says_why(
+    more: dict, words: str
+) -> None:
     assert why_open(verdict("undecided", **more)) == words
     assert why_open(verdict("fails", **more)) == ""
 
@@ -63,6 +83,34 @@ def test_a_claim_about_sizes_that_a_miniature_decided_says_so() -> None:
     told = {one for one in asked if paper_sizes(verdict(one[0], scale=one[1], scale_free=one[2]))}
     assert told == {(word, "mini", False) for word in ("holds", "fails", "no effect")}
     assert paper_sizes(verdict("fails", scale_free=False)) == words
+
+
+def test_it_is_told_how_many_parts_hold_of_a_claim_that_does_not() -> None:
+    def of(*words: str, told: str = "undecided") -> str:
+        beside = Part(verdict="holds", decides=False, because="a control")
+        return parts_that_hold(verdict(told, parts=(*(Part(verdict=w) for w in words), beside)))
+
+    assert of("holds", "holds", "fails") == "2 of 3 parts hold"
+    assert of("holds", "undecided", told="fails") == "1 of 2 parts holds"
+    assert of("undecided", "fails") == of("undecided") == of("holds", "holds", told="holds") == ""
+
+
+def test_what_does_not_hold_beside_a_claim_that_holds_is_named_with_its_numbers() -> None:
+    def part(word: str, because: str = "the control", **more: object) -> Part:
+        return Part(
+            verdict=word, decides=False, because=because, cell="G=gan, caltech10, small_cnn",
+            **{"effect": 1.0, "low": -1.0, "high": 3.0, "seeds": 5, "unit": "points"} | more,
+        )  # fmt: skip
+
+    open_, below = part("undecided", "another"), part("fails", effect=-2.0, high=-1.0, low=-3.0)
+    quiet = (part("holds"), part("not run"), part("undecided", ""), Part(verdict="holds"))
+    words = "the control (fails, G=gan, -2.0 [-3.0, -1.0] points)."
+    held = verdict("holds", parts=(*quiet, open_, below))
+    assert not_so_beside(held) == f"Beside it 2 of 3 do not hold, such as: {words}"
+    held = verdict("holds", parts=(*quiet, below))
+    assert not_so_beside(held) == f"Beside it 1 of 2 does not hold: {words}"
+    assert not_so_beside(verdict("holds", parts=quiet)) == ""
+    assert not_so_beside(verdict("fails", parts=(below,))) == ""
 
 
 def test_the_weakest_part_votes_and_reason_are_each_said_once() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -227,6 +228,63 @@ def test_what_is_staged_has_the_page_of_coverage_and_what_links_of_claims_lead_t
     assert press.stage({})[1] == first
     (book / "results/mini/12_thing.jsonl").write_text("{}\n{}\n")
     assert press.stage({})[1] != first
+
+
+def _page(*between: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a chapter as it is executed: answer, what lies between, two figures, text."""
+
+    def code(source: str, text: str, **metadata: object) -> nbformat.NotebookNode:
+        outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
+        return nbformat.v4.new_code_cell(source, outputs=outputs, metadata=metadata)
+
+    first, second = ({"figure": {"name": name, "caption": "It."}} for name in ("fig-a", "fig-b"))
+    return nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_markdown_cell("# A chapter"), code("x\n\nanswer('12')", "told"), *between,
+        code("draw()", "drawn", mystnb=first), nbformat.v4.new_markdown_cell("## The mechanism"),
+        code("draw_more()", "more", mystnb=second),
+    ])  # fmt: skip
+
+
+def test_on_a_staged_page_the_figure_stands_right_behind_the_answer(
+    book: Path, tmp_path: Path
+) -> None:
+    parameters, check = (nbformat.v4.new_code_cell(text) for text in ("seeds = 1", "check()"))
+    path, notebook = tmp_path / "12_thing.ipynb", _page(parameters, check)
+    nbformat.write(notebook, path)
+    stored = path.read_bytes()
+    source, _ = press.stage({"12_thing": path})
+    staged = nbformat.read(source / "notebooks/12_thing.ipynb", as_version=4)
+    head, answer, seeds, checked, figure, *rest = notebook.cells
+    assert staged.cells == [head, answer, figure, seeds, checked, *rest]  # ids, outputs, anchors
+    assert staged.metadata == notebook.metadata
+    assert path.read_bytes() == stored
+
+
+@pytest.mark.parametrize("kind", ["text between", "no answer", "no figure"])
+def test_else_a_staged_notebook_is_what_was_executed(kind: str) -> None:
+    notebook = _page(nbformat.v4.new_markdown_cell("## More"))
+    if kind == "no answer":
+        del notebook.cells[1:3]
+    if kind == "no figure":
+        del notebook.cells[3:]
+    content = (nbformat.writes(notebook) + "\n").encode()
+    assert press.figure_first(content) == content
+
+
+def test_what_a_page_offers_is_the_notebook_as_it_was_executed(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "12_thing.ipynb"
+    nbformat.write(_page(nbformat.v4.new_code_cell("seeds = 1")), path)
+
+    def built(source: Path, *_: object) -> Path:
+        shutil.copytree(source / "notebooks", tmp_path / "html/_sources/notebooks")
+        return tmp_path / "html"
+
+    monkeypatch.setattr(press, "run_all", lambda *_: {"12_thing": path, "13_left_out": path})
+    monkeypatch.setattr(press, "_built", built)
+    press.book(1)
+    assert (tmp_path / "html/_sources/notebooks/12_thing.ipynb").read_bytes() == path.read_bytes()
 
 
 def test_the_first_page_is_staged_with_what_came_out(

@@ -63,8 +63,11 @@ class Judgement(Estimate):
     def effect_text(self) -> str:
         """The effect with its interval, "+3.2 [+1.1, +5.0] points"; "" if there is none.
 
-        That of a rank correlation is shown as far as there are any, from -1 to 1.
+        Of fewer seeds than a verdict needs, it is the mean alone: "+3.2 points (2 seeds)". That of
+        a rank correlation is shown as far as there are any, from -1 to 1.
         """
+        if self.effect is not None and 1 < self.seeds < MIN_SEEDS:
+            return f"{effect_text(self.effect, None, None, self.unit)} ({self.seeds} seeds)"
         low, high = self.low, self.high
         if self.unit == CORRELATION and low is not None and high is not None:
             low, high = max(low, -1.0), min(high, 1.0)

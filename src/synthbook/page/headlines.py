@@ -14,7 +14,7 @@ from synthbook.claims.decide import Verdict, recorded_scales, verdicts
 from synthbook.errors import InputError
 from synthbook.page.page import VERBS
 from synthbook.page.tables import Display, verdict_html
-from synthbook.page.verdicts import why_open
+from synthbook.page.verdicts import not_so_beside, unbroken, why_open
 from synthbook.record.chapters import MINI, Chapter
 
 # A question, and claims in words that are true to their statements in fewer words.
@@ -74,31 +74,35 @@ def came_out() -> Display:
     last = f" and {told.pop()}" if len(told) > 1 else ""
     bed = f"{scale} ({BEDS[scale]})" if scale in BEDS else scale
     first = f"Measured at scale {bed}. Of the {len(ids)} claims below {', '.join(told)}{last}."
-    lines = [f"<p>{html.escape(first)}</p>"]
-    for question, claims in QUESTIONS.items():
-        items = "\n".join(_item(found[name], words) for name, words in claims.items())
-        lines.append(f"<p><b>{html.escape(question)}</b></p>\n<ul>\n{items}\n</ul>")
-    lines.append(
+    lines = [
+        f"<p>{html.escape(first)}</p>",
         '<p class="book-note"><small>Effect: of the weakest thing that the claim needs, mean over '
         "seeds [95 % interval]; above 0 supports the claim. Undecided: the rows do not say. "
         "A claim's name leads to its chapter. "
         '<a href="../book/how_to_read.html#claims-verdicts-and-intervals">What the words mean</a>; '
-        '<a href="../notebooks/62_claims.html">all claims</a>.</small></p>'
-    )
+        '<a href="../notebooks/62_claims.html">all claims</a>.</small></p>',
+    ]
+    for question, claims in QUESTIONS.items():
+        items = "\n".join(_item(found[name], words) for name, words in claims.items())
+        lines.append(f"<p><b>{html.escape(question)}</b></p>\n<ul>\n{items}\n</ul>")
     text = [f"{one.id} {one.verdict}" for one in found.values()]
     inner = "\n".join(lines)
     return Display(f'<div class="book-headlines">\n{inner}\n</div>', "\n".join([first, *text]))
 
 
 def _item(verdict: Verdict, words: str) -> str:
-    """Return a claim in a line: its verdict, its words, the effect, and its place in a chapter."""
+    """Return a claim in a line: its verdict, its words, the effect, and its place in a chapter.
+
+    What is asked beside a claim that holds, and does not hold itself, stands behind it.
+    """
     (claim,) = find([verdict.id])
     chapter = next(c for c in map(Chapter, chapters_of(claim)) if c.script.is_file())
     link = f"../notebooks/{chapter.name}.html#{claim.id}"
-    told = [html.escape(text) for text in (verdict.effect_text, why_open(verdict)) if text]
+    told = [unbroken(text) for text in (verdict.effect_text, why_open(verdict)) if text]
     told.append(f'<a href="{link}" title="{html.escape(chapter.title)}">{claim.id}</a>')
-    word = verdict_html(verdict.verdict)
-    return f"<li>{word} {html.escape(words)} <small>{'; '.join(told)}</small></li>"
+    word, beside = verdict_html(verdict.verdict), unbroken(not_so_beside(verdict))
+    small = "; ".join(told) + (f". {beside}" if beside else "")
+    return f"<li>{word} {html.escape(words)} <small>{small}</small></li>"
 
 
 def with_headlines(page: str) -> str:

@@ -14,7 +14,13 @@ from synthbook.claims import catalogue, decide
 from synthbook.page.claims_page import claims_display
 from synthbook.page.figures import seeds, seeds_text
 from synthbook.page.tables import Display, aside, comparison, verdict_html
-from synthbook.page.verdicts import paper_sizes, why_open
+from synthbook.page.verdicts import (
+    not_so_beside,
+    paper_sizes,
+    parts_that_hold,
+    unbroken,
+    why_open,
+)
 from synthbook.record.agreement import CLOCKS, compare
 from synthbook.record.chapters import CUSTOM, FREE_NAMES, find
 from synthbook.record.parameters import check_values
@@ -31,6 +37,7 @@ KEY = (  # to what stands behind a claim in an answer
     "Behind the name of a claim: the effect of the weakest thing that it needs "
     "[95 % interval over seeds]; above 0 supports the claim."
 )
+OTHERS = "Main claims, and others that are decided; the rest stands at the end of the page."
 VERBS = {  # of one claim, of several
     "holds": ("holds", "hold"),
     "fails": ("fails", "fail"),
@@ -225,7 +232,8 @@ def answer(chapter: str, *ids: str) -> Answer:
     """Return what came out at ``mini`` of claims, by default of all that read a chapter's rows.
 
     After how many there are of each verdict, each main claim is told that was run, also where it is
-    undecided, and then each other that is decided.
+    undecided, and then each other that is decided, both in the order of the catalogue. What is
+    asked beside a claim that holds, and does not hold itself, stands behind it.
 
     It stands above the parameters, so it is of the recorded runs until a `Page` knows better.
     """
@@ -247,23 +255,26 @@ def answer(chapter: str, *ids: str) -> Answer:
         last = f" and {counts.pop()}" if len(counts) > 1 else ""
         sentence = f"Of the {len(asked)} claims asked here, {at}, {', '.join(counts)}{last}."
     told = [
-        (word, claim)
+        claim
         for main, words in ((True, (*DECIDED, "undecided")), (False, DECIDED))
-        for word in words
-        for claim in by_verdict[word]
-        if (claim.kind == "main") == main
+        for claim in asked
+        if (claim.kind == "main") == main and found[claim.id].verdict in words
     ]
     lines = [f"<b>What came out here.</b> {html.escape(sentence)}"]
     texts = [sentence]
-    for word, claim in told:
-        effect = f", {found[claim.id].effect_text}".removesuffix(", ")
-        why = why_open(found[claim.id]) or paper_sizes(found[claim.id])
-        why = f"; {why}" if why else ""
-        text = f"{claim.statement.rstrip('.')} ({claim.id}{effect}{why})."
-        small = ("<small>", "</small>") if word == "undecided" else ("", "")
-        lines.append(f"{verdict_html(word)} {html.escape(text).join(small)}")
-        texts.append(f"{word}: {text}")
-    if any(found[claim.id].effect_text for _, claim in told):
-        lines.append(f"<small>{KEY}</small>")
+    for claim in told:
+        one = found[claim.id]
+        effect = f", {one.effect_text}".removesuffix(", ")
+        said = why_open(one), parts_that_hold(one), paper_sizes(one)
+        open_ = "".join(f"; {text}" for text in said if text)
+        text = f"{claim.statement.rstrip('.')} ({claim.id}{effect}{open_})."
+        small = ("<small>", "</small>") if one.verdict == "undecided" else ("", "")
+        line, beside = unbroken(text).join(small), not_so_beside(one)
+        line += f" <small>{unbroken(beside)}</small>" if beside else ""
+        lines.append(f"{verdict_html(one.verdict)} {line}")
+        texts.append(f"{one.verdict}: {text} {beside}".rstrip())
+    notes = [KEY] if any(found[claim.id].effect_text for claim in told) else []
+    notes += [OTHERS] if told and len(told) < len(asked) else []
+    lines += [f"<small>{' '.join(notes)}</small>"] if notes else []
     text = "\n".join(texts)
     return Answer(f"<p>{'<br>'.join(lines)}</p>", text)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from synthbook.claims.inference import MIN_SEEDS
 from synthbook.errors import InputError
 from synthbook.intervals import interval
 from synthbook.page.figures import label, seeds_text
@@ -29,7 +30,8 @@ STYLE = (
 # Of Styler's names of places in a table, those that are needed, and short.
 CLASSES = {"col": "c", "row": "r", "data": "", "blank": "", "col_heading": "", "level": "l"}
 DENSE = 6  # columns of numbers; with more of them a spread stands below its number
-_NUMBER = re.compile(r"[-+−]?\d[\d.,e+−-]*( ?%| ± .*| \[.*\])?|·?")
+_NUMBER = re.compile(r"[-+−]?\d[\d.,e+−-]*( ?%| ± .*| \[.*\]| \(\d seeds?\))?|·?")
+_SMALL = re.compile(r"(.*?) (± .*|\(\d seeds?\))", re.DOTALL)  # a number, and what is said of it
 Cells = dict[tuple[str, ...], tuple[str, int]]  # key -> (text, number of seeds)
 
 
@@ -96,8 +98,8 @@ def plain(
 
     def written(value: Any) -> str:
         text = f"{value:.{decimals}f}" if is_float(value) else str(value)
-        number, plus_minus, spread = (text if markup else html.escape(text)).partition(" ± ")
-        return f"{number} <small>± {spread}</small>" if plus_minus else number
+        text = text if markup else html.escape(text)
+        return f"{said[1]} <small>{said[2]}</small>" if (said := _SMALL.fullmatch(text)) else text
 
     uuid = hashlib.sha256(repr((caption, frame.to_csv())).encode()).hexdigest()[:8]
     dense = "dense" if frame.shape[1] - names > DENSE else ""
@@ -141,7 +143,7 @@ def _cells(
 ) -> Cells:
     """Return the mean over seeds in each cell, with the half-width of its 95 % interval.
 
-    Or the median alone.
+    Or the mean alone of fewer seeds than an interval is told of, or the median alone.
     """
     if lacking := [name for name in (*names, "value") if name not in table]:
         held = ", ".join(map(str, table))
@@ -161,9 +163,15 @@ def _cells(
             cells[key] = (f"{rows['value'].median():.{digits}f}", len(rows))
             continue
         mean, low, high = interval(rows["value"])
-        spread = "" if math.isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
-        cells[key] = (f"{mean:.{digits}f}{spread}", len(rows))
-    return cells
+        spread = "" if len(rows) < MIN_SEEDS else f" ± {(high - low) / 2:.{digits}f}"
+        cells[key] = (f"{round(mean, digits) + 0.0:.{digits}f}{spread}", len(rows))  # no "-0.00"
+    sizes = {count for _, count in cells.values()}
+    if median or len(sizes) < 2:  # what heads the column says how many
+        return cells
+    return {
+        key: (f"{text} ({seeds_text([count])})" if count < MIN_SEEDS else text, count)
+        for key, (text, count) in cells.items()
+    }
 
 
 def _label(value: str, column: str) -> str:
@@ -187,10 +195,11 @@ def comparison(
 ) -> Display:
     """Return a table with the same numbers of the paper, of this run and of the recorded runs.
 
-    A measured cell is the mean over seeds and, with two seeds or more, the half-width of the 95 %
-    interval. What was not run, or not printed, is "·"; of nothing at all a sentence is returned.
-    The paper comes first, so that a narrow page shows it. Lines and columns stand in the order in
-    which they first appear in this run, then in the recorded ones.
+    A measured cell is the mean over seeds and, of five or more, the half-width of the 95 %
+    interval; of fewer, their number where it is not that of the whole column. What was not run, or
+    not printed, is "·"; of nothing at all a sentence is returned. The paper comes first, so that a
+    narrow page shows it. Lines and columns stand in the order in which they first appear in this
+    run, then in the recorded ones.
 
     Args:
         live, recorded: rows of this page, and `recorded` ones of a scale or several, cut likewise.
@@ -243,6 +252,8 @@ def comparison(
     texts = "\n".join(text for column in list(shown.values())[depth:] for text in column)
     may = {
         "Mean ± half the width of the 95 % interval over seeds.": " ± " in texts,
+        f"Of fewer than {MIN_SEEDS} seeds the mean alone.": not median
+        and any(1 < count < MIN_SEEDS for _, cells in measured for _, count in cells.values()),
         "Medians over seeds.": median and bool(measured),
         f"{MISSING} not run, or not in the paper.": MISSING in texts,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 
 from synthbook.claims.catalogue import premises
@@ -14,11 +15,19 @@ from synthbook.record.chapters import MINI
 
 DECIDED = ("holds", "fails", "no effect")
 
+_EFFECT = re.compile(r"[-+][\d.]+ \[[^][]+\]")
+
+
+def unbroken(text: str) -> str:
+    """Return a text as HTML in which no line ends between an effect and its interval's end."""
+    return _EFFECT.sub(r'<span class="book-effect">\g<0></span>', html.escape(text))
+
 
 def effect(verdict: Verdict) -> str:
     """Return an effect with its interval, unit and number of seeds; "" if there is none."""
-    text = html.escape(verdict.effect_text)
-    return f"{text}, {seeds_text([verdict.seeds])}" if text else ""
+    text = unbroken(verdict.effect_text)
+    said = 1 < verdict.seeds < MIN_SEEDS  # in the effect's own text, in place of an interval
+    return f"{text}, {seeds_text([verdict.seeds])}" if text and not said else text
 
 
 def says(verdict: Verdict) -> str:
@@ -40,25 +49,47 @@ def says(verdict: Verdict) -> str:
 
 
 def why_open(verdict: Verdict) -> str:
-    """Return in a few words why a claim is undecided whose effect has its interval off zero.
+    """Return in a few words why a claim is undecided that has few seeds or its interval off zero.
 
-    It is "" where the interval says it, and where the claim is not undecided. One seed has no
-    interval.
+    It is "" where the interval says it, and where the claim is not undecided.
     """
-    few = f"{verdict.seeds} of the {MIN_SEEDS} seeds that it takes"
     if verdict.verdict != "undecided" or verdict.effect is None:
         return ""
-    if verdict.low is None or verdict.high is None:
-        return few if 0 < verdict.seeds < MIN_SEEDS else ""
-    if verdict.low <= 0 <= verdict.high:
+    if 0 < verdict.seeds < MIN_SEEDS:
+        return f"{'1 seed, and ' * (verdict.seeds == 1)}a verdict takes {MIN_SEEDS}"
+    if verdict.low is None or verdict.high is None or verdict.low <= 0 <= verdict.high:
         return ""
     if "premise " in verdict.reason:
         return "a premise is not met"
-    if verdict.seeds < MIN_SEEDS:
-        return few
     if verdict.votes and not verdict.cell.startswith("mean of"):
         return "too few cells are decided"
-    return "no longer below zero with Holm's correction" if verdict.high < 0 else ""
+    return "below zero, but not surely, as one of several" if verdict.high < 0 else ""
+
+
+def parts_that_hold(verdict: Verdict) -> str:
+    """Return how many parts hold of a claim that does not: "5 of 6 parts hold"; "" if none do."""
+    words = [part.verdict for part in verdict.parts if part.decides]
+    held = words.count("holds")
+    if verdict.verdict == "holds" or not held or len(words) < 2:
+        return ""
+    return f"{held} of {len(words)} parts hold{'s' * (held == 1)}"
+
+
+def not_so_beside(verdict: Verdict) -> str:
+    """Return, in a sentence, what does not hold of all that is asked beside a claim that holds.
+
+    What speaks most against the claim is named. It is "" where all of it holds or was not run, and
+    where the claim does not hold itself.
+    """
+    beside = [part for part in verdict.parts if part.because and part.verdict != "not run"]
+    open_ = [part for part in beside if part.verdict != "holds"]
+    if verdict.verdict != "holds" or not open_:
+        return ""
+    worst = min(open_, key=lambda part: (part.verdict != "fails", part.p_fail))
+    place = ", ".join(text for text in worst.cell.split(", ") if "=" in text)
+    numbers = ", ".join(filter(None, (worst.verdict, place, worst.effect_text)))
+    some = "do not hold, such as" if len(open_) > 1 else "does not hold"
+    return f"Beside it {len(open_)} of {len(beside)} {some}: {worst.because} ({numbers})."
 
 
 def paper_sizes(verdict: Verdict) -> str:

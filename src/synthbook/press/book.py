@@ -7,6 +7,7 @@ own, by Snakemake (``workflow/Snakefile``), whose key includes all code behind a
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -51,20 +52,40 @@ def run_all(jobs: int, lock: int) -> dict[str, Path]:
     return targets
 
 
+def figure_first(content: bytes) -> bytes:
+    """Return an executed notebook, as JSON, with its first figure right behind its answer.
+
+    So the first screen of a page has both, above the parameters, which the figure's cell needs when
+    the notebook runs. Where text stands between the two, or one is missing, nothing is moved.
+    """
+    notebook = nbformat.reads(content.decode(), as_version=4)
+    cells = notebook.cells
+    answers = [k for k, cell in enumerate(cells) if re.search(r"^answer\(", cell.source, re.M)]
+    figures = [k for k, cell in enumerate(cells) if "figure" in cell.metadata.get("mystnb", {})]
+    if not (answers and figures and answers[0] < figures[0]):
+        return content
+    between = cells[answers[0] + 1 : figures[0]]
+    if any(cell.cell_type != "code" for cell in between):
+        return content
+    cells.insert(answers[0] + 1, cells.pop(figures[0]))
+    return nbformat.writes(notebook).encode()
+
+
 def stage(targets: dict[str, Path]) -> tuple[Path, str]:
     """Copy all that Jupyter Book reads into ``_build/source``; return it and its hash.
 
     A copy, so that a build leaves the clone as it was and finds no stray Markdown in it. The
     recorded rows and the claims go along, for the links of `page.claims_page`, and the pages that
-    are made here; on the first page, what came out so far is.
+    are made here; on the first page, what came out so far is. Notebooks are as in `figure_first`.
     """
     target = root() / "_build" / "source"
     paths = [root() / "_config.yml", root() / "_toc.yml", *(root() / "book").rglob("*")]
     files = {p.relative_to(root()): p for p in paths if p.is_file() and p.suffix != ".pyc"}
-    files |= {Path("notebooks") / f"{name}.ipynb": path for name, path in targets.items()}
     for path in [*root().glob("results/*/*.jsonl"), *root().glob("book/paper/claims_*.yml")]:
         files[Path("book", "_static") / published_at(path.relative_to(root()))] = path
     contents = {name: path.read_bytes() for name, path in files.items()}
+    for name, path in targets.items():
+        contents[Path("notebooks", f"{name}.ipynb")] = figure_first(path.read_bytes())
     contents[Path("book", "coverage.md")] = coverage_page().encode()
     contents |= models_page()
     if first := contents.get(Path("book", "intro.md")):
@@ -83,7 +104,13 @@ def book(jobs: int) -> None:
     check_jobs(jobs)
     start = time.monotonic()
     with building("building the book") as lock:
-        html = _built(*stage(run_all(jobs, lock)), lock)
+        targets = run_all(jobs, lock)
+        html = _built(*stage(targets), lock)
+        for name, path in targets.items():  # what a page offers to run has its cells in their order
+            offered = html / "_sources" / "notebooks" / f"{name}.ipynb"
+            if offered.is_file() and offered.read_bytes() != (content := path.read_bytes()):
+                with atomic_write(offered, "wb") as stream:
+                    stream.write(content)
     print(f"the book is at {html / 'index.html'} ({time.monotonic() - start:.0f} s)")
 
 

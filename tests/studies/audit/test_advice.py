@@ -174,6 +174,21 @@ def test_few_seeds_decide_nothing_about_accuracy(seeds):
         assert advise(found).conclusion.use != "yes"
 
 
+def test_copies_of_test_images_are_told_beside_those_that_training_images_are() -> None:
+    found = line(report(near_test=1, near_test_train=5), "test images").measured
+    assert found == (
+        "0 generated images equal a test image; near copies of a test image: 1 of 500 generated "
+        "ones and, for comparison, 5 of 500 training images"
+    )
+    assert line(report(), "labels").measured.startswith("share with a loss above 1: 0.90 against")
+
+
+def test_a_page_links_to_chapters_by_their_numbers() -> None:
+    shown = advise(report())._repr_html_()
+    assert ' See <a href="12_not_mutual.html">chapter 12</a>.' in shown
+    assert 'See <a href=".html"' not in shown
+
+
 # ---- what a stop makes void ----------------------------------------------------------------------
 
 FACTS = {

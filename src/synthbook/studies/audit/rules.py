@@ -57,7 +57,8 @@ _APART = "name real images that the generator has never seen: -p test=FOLDER, ke
 # fmt: off
 RULES: dict[str, Rule] = {
     "test images": Rule("", frozenset(), "{test_equal} generated images equal a test image; near"
-        " copies of one: {test_near}, of training images {test_near_train}", {
+        " copies of a test image: {test_near} generated ones and, for comparison,"
+        " {test_near_train} training images", {
         "seen": Words("stop", f"{LOST[UNSEEN]}, so no accuracy measured on them counts",
                       f"train it on the training images only, or {_APART}", UNSEEN),
         "shared": Words("warn", "the real splits share images, which may be all there is to it",
@@ -90,7 +91,7 @@ RULES: dict[str, Rule] = {
                      "look at the pairs; raise most_images"),
         None: Words("ok", "they come no nearer to single training images than new real images do"),
     }),
-    "labels": Rule("14_what_an_image_teaches", frozenset({LABELLED}), "share with a loss above 1"
+    "labels": Rule("14_what_an_image_teaches", frozenset({LABELLED}), "share with a loss above 1:"
         " {high_loss}; generated against unseen real images", {
         1: Words("warn", "wrong labels or artefacts: a classifier trained on real images"
                  " contradicts them", _LABELS),
@@ -141,7 +142,7 @@ RULES: dict[str, Rule] = {
         0: Words("ok", "as much is lost in either direction, as far as these seeds tell"),
     }),
     "new to a classifier": Rule("14_what_an_image_teaches", frozenset({NEW, LABELLED}), "share"
-        " with a loss near zero {near_zero_loss}; generated against unseen real images", {
+        " with a loss near zero: {near_zero_loss}; generated against unseen real images", {
         1: Words("warn", "many of them teach a classifier trained on real images nothing new",
                  "generate more and keep those of higher loss, after a look at the highest"),
         None: Words("ok", "they are no easier than new real images"),

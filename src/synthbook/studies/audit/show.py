@@ -44,7 +44,8 @@ def verdict_html(verdict: Verdict) -> str:
 def _block(line: Advice) -> str:
     mark, color = MARKS[line.severity]
     so, do = (html.escape(text[:1].upper() + text[1:] + ".") for text in (line.so, line.do))
-    link = f' See <a href="{line.chapter}.html">{line.chapter}</a>.' if line.chapter else ""
+    number = line.chapter.partition("_")[0]
+    link = f' See <a href="{line.chapter}.html">chapter {number}</a>.' if number else ""
     todo = f"<br><b>Do:</b> {do}" if line.do else ""
     faint = "; opacity: 0.65" * (line.severity == VOID)
     return (
