@@ -109,9 +109,13 @@ def gains(table, **which):
 def of_strategies(table, whose):
     """Draw gains over zero shots by strategy and loss, a panel for each data set."""
     names = list(dict.fromkeys(table.dataset))
-    wide = {"figsize": (max(3.6, 2.1 * len(names)), 3.4), "sharey": True, "squeeze": False}
-    fig, axes = plt.subplots(1, len(names), **wide)
-    for ax, name in zip(axes[0], names, strict=True):
+    across = min(3, len(names))
+    down = -(-len(names) // across)
+    size = {"figsize": (max(3.6, 2.7 * across), 0.8 + 2.6 * down)}
+    fig, axes = plt.subplots(down, across, sharey=True, squeeze=False, **size)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, names, strict=False):
         mine = matching(table, dataset=name)
         for shift, (loss, look) in zip((-0.06, 0.06), LOSSES.items(), strict=True):
             groups = [gains(mine, method="CT", strategy=s, loss=loss) for s in STRATEGIES]
@@ -124,7 +128,8 @@ def of_strategies(table, whose):
         ax.set_title(f"{name}\n{ends_told}", fontsize="small")
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(range(len(STRATEGIES)), STRATEGIES)
-    axes[0][0].set_ylabel("points over zero shots")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("points over\nzero shots")
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     fig.supxlabel(f"generated images ({whose})", fontsize="small")
     plt.show()
