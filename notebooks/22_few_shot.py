@@ -146,11 +146,11 @@ def of_shots(page):
     gain.set(ylabel="points")
     gain.set_title("CT w. Syn less CT w. init", fontsize="medium")
     key.set_axis_off()
-    how = {"fontsize": "small", "title_fontsize": "small", "alignment": "left"}
-    of_gain = gain.get_legend_handles_labels()
-    key.add_artist(key.legend(*of_gain, title="gain", loc="lower left", **how))
-    of_ways = axes["0"].get_legend_handles_labels()
-    key.legend(*of_ways, title="accuracy", loc="upper left", ncols=2, **how)
+    of_gain, of_ways = (ax.get_legend_handles_labels() for ax in (gain, axes["0"]))
+    how = {"alignment": "left", "borderaxespad": 0}
+    lower = key.legend(*of_gain, title="gain", loc="lower left", fontsize="small", **how)
+    key.legend(*of_ways, title="accuracy", loc="upper left", ncols=2, fontsize="small", **how)
+    key.add_artist(lower)
     fig.supxlabel(whose, fontsize="small")
     plt.show()
 
