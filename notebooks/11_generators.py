@@ -66,7 +66,7 @@ from synthbook.studies import gap, image_sources
 p = parameters("11_generators", globals())
 print(image_sources.check_generators(p), image_sources.plan_generators(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against unseen real images, in two feature spaces. Marks are seeds. The grey line is the control: what other unseen real images get, and so what a perfect generator would get. A generator that draws well but leaves things out reaches the line in precision and not in recall.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for each generator, one panel for each feature space, with a grey reference line for unseen real images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Precision, recall, density and coverage of each generator against unseen real images, in two feature spaces. Marks are seeds. The grey line is the control: what other unseen real images get, and so what a perfect generator would get. A generator that draws well but leaves things out reaches the line in precision and not in recall. Density has an axis of its own, since it is no share.", "name": "fig-11-coverage"}, "image": {"alt": "Dot plots of precision, recall, coverage and density for each generator, a column of panels for each feature space, with a grey reference line for unseen real images."}}
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -75,27 +75,44 @@ from synthbook.page.page import Page
 from synthbook.record.rows import Run
 
 figures.style()
-METRICS = ["precision", "recall", "density", "coverage"]
+METRICS = ["precision", "recall", "coverage", "density"]
+
+
+def space_of(extractor):
+    """Return a feature space in words."""
+    network = extractor.partition("@")[0]
+    own = network == "classifier"
+    return "the classifier's features" if own else f"ImageNet features ({network})"
+
+
+def of_space(ax, table, metrics):
+    """Draw measures of each generator in a line each, and those of unseen real images in grey."""
+    families, places = image_sources.families_of(p), np.arange(len(metrics))
+    level = table[table.train == "real"].groupby("metric").value.mean().reindex(metrics)
+    grey = {"color": "0.6", "linewidth": 3, "zorder": 0, "label": "unseen real"}
+    ax.vlines(level, places - 0.35, places + 0.35, **grey)
+    for k, family in enumerate(families):
+        values = table[(table.train == family) & table.metric.isin(metrics)]
+        look = figures.mark(family) | {"linestyle": "", "label": figures.label(family)}
+        beside = places[values.metric.map(metrics.index)] + 0.3 * (k - (len(families) - 1) / 2)
+        ax.plot(values.value, beside, **look)
+    ax.set_yticks(places, metrics)
+    ax.set_ylim(len(metrics) - 0.5, -0.5)
 
 
 def coverage(table, whose):
-    """Draw the measures of each generator, and those of unseen real images, by feature space."""
-    families = image_sources.families_of(p)
-    _, axes = plt.subplots(1, 2, figsize=(8, 2.9), sharey=True)
-    places = np.arange(len(METRICS))
-    for ax, (space, of_space) in zip(axes, table.groupby("extractor"), strict=True):
-        level = of_space[of_space.train == "real"].groupby("metric").value.mean().reindex(METRICS)
-        grey = {"color": "0.6", "linewidth": 3, "zorder": 0, "label": "unseen real"}
-        ax.hlines(level, places - 0.35, places + 0.35, **grey)
-        for k, family in enumerate(families):
-            values = of_space[of_space.train == family]
-            look = figures.mark(family) | {"linestyle": "", "label": figures.label(family)}
-            beside = places[values.metric.map(METRICS.index)] + 0.3 * (k - (len(families) - 1) / 2)
-            ax.plot(beside, values.value, **look)
-        ax.set_xticks(places, METRICS, rotation=20)
-        ax.set_title(f"features: {space}", fontsize="small")
-    axes[0].set_ylabel("share, or density")
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title=whose)
+    """Draw the measures by feature space: shares above, density, which may exceed 1, below."""
+    size = {"figsize": (8, 3.9), "sharex": "row", "sharey": "row", "height_ratios": (3, 1.3)}
+    fig, axes = plt.subplots(2, 2, **size)
+    for column, (extractor, rows) in zip(axes.T, table.groupby("extractor"), strict=True):
+        of_space(column[0], rows, METRICS[:3])
+        of_space(column[1], rows, METRICS[3:])
+        column[0].set_title(space_of(extractor), fontsize="medium")
+        column[0].set(xlim=(-0.03, 1.03), xlabel="share")
+        column[1].set_xlabel("density, around 1 for like sets")
+    axes[1][0].set_xlim(left=0)
+    handles = axes[0][0].get_legend_handles_labels()
+    fig.legend(*handles, title=whose, loc="outside upper center", ncols=3)
     plt.show()
 
 
@@ -104,6 +121,31 @@ if whose:
     coverage(table, whose)
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
+
+# %% tags=["hide-input"]
+from synthbook.page.tables import aside, plain
+
+
+def in_short(table, whose):
+    """Say how well formed and how varied the samples are, each beside unseen real images."""
+    means = table.groupby(["extractor", "metric", "train"]).value.mean()
+    names = {family: figures.label(family) for family in families} | {"real": "unseen real"}
+    told = []
+    for extractor in table.extractor.unique():
+        measures = [
+            f"{metric} "
+            + ", ".join(f"{means[extractor, metric, k]:.2f} ({name})" for k, name in names.items())
+            for metric in ("precision", "recall")
+        ]
+        told.append(f"In {space_of(extractor)}: {'; '.join(measures)}.")
+    return (
+        f"In short ({whose}, means). {' '.join(told)} Precision level with that of unseen real "
+        "images and recall below it: well-formed images that leave out part of the variety."
+    )
+
+
+families = image_sources.families_of(p)
+aside(in_short(table, whose)) if whose else None
 
 # %% [markdown]
 # *Precision* is the share of generated images that lie among real ones, *recall* the share of real images that lie
@@ -224,8 +266,6 @@ plt.show()
 # real images sees the class that was asked for, in percent:
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import aside, plain
-
 plain(gap.agreement_by_class(cards), decimals=1) if cards else None
 
 # %% [markdown]
@@ -275,7 +315,7 @@ for ax, name, grid in zip(axes, images, np.split(figures.light(grids), ends), st
     ax.set_title(figures.label(name))
 plt.show()
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-11-coverage-live"}, "image": {"alt": "Dot plots of precision, recall, density and coverage for each generator, one panel for each feature space, with a grey reference line for unseen real images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-11-coverage-live"}, "image": {"alt": "Dot plots of precision, recall, coverage and density for each generator, a column of panels for each feature space, with a grey reference line for unseen real images."}}
 results = run.frame()
 unseen = results[results.metric.isin(METRICS) & (results.split == "test")]
 coverage(unseen, f"{figures.seeds(results)}, this run")

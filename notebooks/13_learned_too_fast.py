@@ -93,6 +93,38 @@ if whose:
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
 
+# %% tags=["hide-input"]
+from synthbook.intervals import interval
+from synthbook.page.tables import aside
+
+FASTER = {  # what is read off the curves -> in words, and its sign where images are learned faster
+    "early_train_accuracy": ("training accuracy in the first epochs, points", 1),
+    "epochs_to_level": ("epochs until it is level", -1),
+    "generalisation_gap": ("final training less validation accuracy, points", 1),
+}
+
+
+def in_short(table, whose):
+    """Say in how much generated images differ from real ones, and how often as if easier."""
+    wide = table.pivot_table(index="seed", columns=["metric", "train"], values="value")
+    told, easier, parts = [], 0, 0
+    for metric, (words, sign) in FASTER.items():
+        numbers = []
+        for family in image_sources.families_of(p):
+            reach = interval((wide[metric, family] - wide[metric, "real"]).dropna())
+            numbers.append(f"{figures.label(family)} {figures.interval_text(*reach)}")
+            easier += min(sign * reach.low, sign * reach.high) > 0
+            parts += 1
+        told.append(f"{words}: {', '.join(numbers)}")
+    return (
+        f"In short ({whose}), generated less real images: {'; '.join(told)}. Of these {parts} "
+        f"differences {easier} are surely those of images that are learned faster and teach less."
+    )
+
+
+table, whose = Page(Run(p)).shown([*FASTER])
+aside(in_short(table, whose)) if whose and image_sources.families_of(p) else None
+
 # %% [markdown]
 # ## The mechanism
 #

@@ -109,6 +109,31 @@ if whose:
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
 
+# %% tags=["hide-input"]
+from synthbook.page.tables import aside, plain
+
+
+def both_ways(page, metric, form):
+    """Return the mean of a loss metric by generator, of its images and of real ones, in words."""
+    table, _ = page.shown(metric, method="plain", split="train")
+    means = table.groupby(["train", "test"]).value.mean().map(form.format)
+    means = means.str.replace("%", " %")
+    return ", ".join(
+        f"{figures.label(family)} {means['real', family]} (real {means[family, 'real']})"
+        for family in image_sources.families_of(p)
+    )
+
+
+if whose:
+    costs = both_ways(Page(Run(p)), "mean_cross_entropy", "{:.2f}")
+    little = both_ways(Page(Run(p)), "share_loss_below_0.01", "{:.0%}")
+aside(
+    f"In short ({whose}, means). What a generator's image costs a real-trained classifier, in nats, "
+    f"and in brackets a real image one trained on the generator's: {costs}. Images that cost next "
+    f"to nothing, below 0.01: {little}. The first says whether generated images cost less, the "
+    "second whether most of them cost next to nothing, and more of them than of real ones."
+) if whose else None
+
 # %% [markdown]
 # ## The mechanism
 #
@@ -177,23 +202,38 @@ page.agreement()
 # Solid: generated images under the real-trained classifier. Outlined: real images under the classifier trained on
 # generated ones. If generated images were as rich as real ones, the two would lie on each other.
 
+# %% tags=["hide-input"]
+_, whose = page.shown("share_loss_above_1", method="plain", split="train")
+if whose:
+    little = both_ways(page, "share_loss_below_0.01", "{:.0%}")
+    much = both_ways(page, "share_loss_above_1", "{:.0%}")
+aside(
+    f"Losses below 0.01: {little}. Above 1: {much}. (Means, {whose}; in brackets real images.)"
+) if whose else None
+
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Cross-entropy that an image costs a classifier trained on the other source (last seed of this run; training images of each source, as in Figure 3 of the paper). The more a histogram leans to the left, the less its images have to teach. Dotted: 0.01 and 1, this page's near zero and the paper's high. The first bar holds all that is smaller, too. Compare the left and the right ends.", "name": "fig-14-losses"}, "image": {"alt": "For each generator two histograms of losses on a logarithmic axis: generated images under a real-trained classifier, filled, and real images under a classifier trained on generated ones, outlined."}}
+from matplotlib.patches import Patch
+
 families, losses = lesson.families, lesson.losses
 bins = np.logspace(-5, 1.3, 36)
 outline = {"color": "black", "histtype": "step", "linewidth": 1.4}
-_, axes = plt.subplots(1, len(families), figsize=(8, 2.8), sharey=True, squeeze=False)
+fig, axes = plt.subplots(1, len(families), figsize=(8, 3.2), sharey=True, squeeze=False)
 for ax, family in zip(axes[0], families, strict=True):
     solid = {"color": figures.color(family), "alpha": 0.55}
     for train, test, look in (("real", family, solid), (family, "real", outline)):
         values = losses[train, test, "train"].clip(bins[0], bins[-1])
-        name = f"{figures.label(train)} → {figures.label(test)}"
-        ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), label=name, **look)
+        ax.hist(values, bins, weights=np.full(len(values), 100 / len(values)), **look)
     for level in (0.01, 1):
         ax.axvline(level, color="grey", linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="cross-entropy (nats)", title=figures.label(family))
-    ax.legend(title="trained on → loss of", fontsize="small", title_fontsize="small")
-    ax.set_ylim(top=1.5 * ax.get_ylim()[1])
 axes[0][0].set_ylabel("share of images (%)")
+fig.legend(
+    [Patch(color="0.6"), Patch(fill=False)],
+    ["generated images, trained on real", "real images, trained on generated"],
+    loc="outside upper center",
+    ncols=2,
+    fontsize="small",
+)
 plt.show()
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The images with the least and the most loss in both directions. Least: what everybody draws. Most: look for malformed or mislabelled images among the generated ones, and for unusual views among the real ones. Above each image: the class that it is labelled with.", "name": "fig-14-extremes"}, "image": {"alt": "Rows of small images: generated images with least and most loss under the real-trained classifier, and real images with least and most loss under classifiers trained on generated images, titled with their class."}}
@@ -309,8 +349,6 @@ else:
 # What is left of each gap above the control:
 
 # %% tags=["hide-input"]
-from synthbook.page.tables import plain
-
 means = table.pivot_table(index="train", columns="metric", values="value")
 excess = means.reindex(index=families, columns=list(GAPS)) - means.reindex(["real"]).mean()
 excess = excess.dropna().rename(index=figures.label).rename_axis(None)

@@ -26,8 +26,8 @@
 # **Here.** Every row of that table, on photographs of ten kinds of thing with ten real ones a kind; how accuracy changes
 # with the number of real images; and the question that its table cannot answer: is it the projection that counts, or
 # only that real images fill half of every step? Generators that know these hundred photographs and no others, the three
-# weights of the method, and the readings that the paper leaves open are parts of their own, each with a section of its
-# own, which says so where nothing is recorded yet.
+# weights of the method, and the readings that the paper leaves open are parts of their own, in [a
+# section](#three-further-parts) that says so where nothing is recorded yet.
 
 # %% tags=["hide-input"]
 from synthbook.page.page import answer
@@ -80,18 +80,19 @@ p = parameters("16_real_guidance", globals())
 print(check_real_guidance(p))
 print(RealGuidance.plan(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of two methods with the same seed, hence the same real and generated images and the same initial weights. Aug mixes both kinds of image; sum adds the gradients of equal batches of both, without a projection. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. If RG − sum spans zero, what lies between RG and Aug, a gain or a loss, is what equal batches do.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "How far methods are above mixing both kinds of image (Aug), in points of accuracy on real test images, seed by seed: with the same real and generated images and the same initial weights. RG is Real Guidance, RG + PG-R + PG-F the whole proposed method, with Pretrained Guidance on both kinds of image; DANN is domain adaptation in one stage, ADDA, DADA and LTDA are in two. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Right of zero a method is better than mixing.", "name": "fig-16-differences"}, "image": {"alt": "For each generator, differences in accuracy with intervals: RG, RG with Pretrained Guidance on both kinds of image, DANN, ADDA, DADA and LTDA, each minus Aug."}}
 import matplotlib.pyplot as plt
 
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
 from synthbook.record.rows import Run
 from synthbook.studies.image_sources import families_of
+from synthbook.studies.real_guidance import ALL_OURS
 
 figures.style()
 families = families_of(p)
 TABLE_4 = {"metric": "top1_accuracy", "part": "methods"}
-PAIRS = [("sum", "Aug"), ("RG", "Aug"), ("RG", "sum"), ("A-GEM", "Aug"), ("PCGrad", "sum")]
+PAIRS = [(name, "Aug") for name in ("RG", ALL_OURS, "DANN", "ADDA", "DADA", "LTDA")]
 
 
 def by_generator(table):
@@ -103,7 +104,8 @@ def differences(table, pairs, whose, decimals=1):
     """Draw how much the first method of each pair is above the second, seed by seed."""
     keys = ["generator", "seed"]
     wide = by_generator(table).pivot_table(index=keys, columns="method", values="value")
-    apart = {f"{a} − {b}": wide[a] - wide[b] for a, b in pairs if {a, b} <= {*wide}}
+    label = figures.label
+    apart = {f"{label(a)} − {label(b)}": wide[a] - wide[b] for a, b in pairs if {a, b} <= {*wide}}
     panels = {
         family: {text: change[family].dropna() for text, change in apart.items()}
         for family in families
@@ -120,6 +122,34 @@ if whose:
     differences(table, PAIRS, whose)
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
+
+# %% tags=["hide-input"]
+from synthbook.intervals import interval
+from synthbook.page.tables import aside
+
+
+def in_short(table, whose):
+    """Say which methods are above or below mixing both kinds of image, with every generator."""
+    keys = ["generator", "seed"]
+    wide = by_generator(table).pivot_table(index=keys, columns="method", values="value")
+    sides = {"surely above it with every generator": [], "surely below it": [], "neither": []}
+    above, below, neither = sides
+    for name in [a for a, b in PAIRS if {a, b} <= {*wide}]:
+        apart = (wide[name] - wide["Aug"]).dropna().groupby("generator")
+        reaches = [interval(values) for _, values in apart]
+        side = above if all(reach.low > 0 for reach in reaches) else neither
+        side = below if all(reach.high < 0 for reach in reaches) else side
+        sides[side].append(figures.label(name))
+    mixing = wide["Aug"].groupby("generator").mean()
+    levels = ", ".join(f"{figures.label(f)} {mixing[f]:.1f} %" for f in families if f in mixing)
+    told = (f"{side}: {', '.join(names) or 'no method'}" for side, names in sides.items())
+    return (
+        f"In short ({whose}): mixing both kinds of image (Aug) reaches {levels}. Of the methods in "
+        f"the figure, {'; '.join(told)}."
+    )
+
+
+aside(in_short(table, whose)) if whose and "Aug" in {*table.method} else None
 
 # %% [markdown]
 # ## The mechanism
@@ -256,7 +286,7 @@ print(f"largest difference {apart:.4f}, where entries reach {largest:.1f}")
 # ### Which reading was taken
 #
 # The paper fixes the formula and leaves the rest of the step open. Taken here, with what the other readings do under
-# [*Other readings*](#other-readings) below:
+# [*Three further parts*](#three-further-parts) below:
 #
 # - **All parameters together** form one vector, and there is one projection a step. `-p method_settings
 #   per_layer=true` projects each tensor on its own.
@@ -272,12 +302,12 @@ print(f"largest difference {apart:.4f}, where entries reach {largest:.1f}")
 # %% [markdown]
 # ## The experiment
 #
-# Methods of one stage all take the same number of updates, as many as the epochs over the generated images have, up to
-# the rounding to whole epochs of their own. Methods of two stages have three quarters of them on generated images, and
-# then a quarter of the epochs over the *few real images*: in the paper 150 and 50 of 200. An epoch over few images has
-# few updates, so that their second stage is short. The other reading, a quarter of the *updates*, which are many
-# epochs over few images, is in the part [*Other readings*](#other-readings). Equal seeds start from equal weights and
-# have the same few real images.
+# Methods of one stage all take the same number of updates, as many as the epochs over the generated images have, up
+# to the rounding to whole epochs of their own. Methods of two stages have three quarters of them on generated
+# images, and then a quarter of the epochs over the *few real images*: in the paper 150 and 50 of 200. An epoch over
+# few images has few updates, so that their second stage is short. The other reading, a quarter of the *updates*,
+# which are many epochs over few images, is in the part `readings` [below](#three-further-parts). Equal seeds start
+# from equal weights and have the same few real images.
 #
 # Before a seed's methods, the weight of Pretrained Guidance is chosen: RG + PG-R + PG-F is trained with each $\lambda_3$
 # of a grid, and the one of the largest mean accuracy over the generators on real *validation* images is taken, of equal
@@ -414,10 +444,12 @@ if {"Aug", "sum", "RG"} <= {*of_all}:
 else:
     print("Not in these runs: -p methods Aug,sum,RG runs it.")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first figure of this page again, from this run alone.", "name": "fig-16-differences-live"}, "image": {"alt": "For each generator, differences in accuracy in this run: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum, as far as they were trained."}}
-table = matching(run.frame(), **TABLE_4)
-if len(table):
-    differences(table, PAIRS, f"{figures.seeds(table)}, this run")
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What the projection does, and what equal batches do: differences in accuracy on real test images, in points, as in the first figure. Aug mixes both kinds of image; sum adds the gradients of equal batches of both, without a projection; A-GEM and PCGrad are two other rules. If RG − sum spans zero, what lies between RG and Aug, a gain or a loss, is what equal batches do. A run that has no recorded runs beside it has the first figure's differences here, too.", "name": "fig-16-projecting"}, "image": {"alt": "For each generator, differences in accuracy with intervals: sum minus Aug, RG minus Aug, RG minus sum, A-GEM minus Aug, and PCGrad minus sum, as far as they were trained."}}
+CUT = [("sum", "Aug"), ("RG", "Aug"), ("RG", "sum"), ("A-GEM", "Aug"), ("PCGrad", "sum")]
+table, whose = page.shown(**TABLE_4)
+if whose:
+    pairs = CUT if whose.endswith("recorded runs") else dict.fromkeys(PAIRS + CUT)
+    differences(table, pairs, whose)
 else:
     print("Not in this run: -p parts methods runs it.")
 
@@ -430,7 +462,7 @@ else:
 # is above *sum* too: A-GEM is the only one of the three that takes no step down the loss on real images.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real test images over the number of real training images a class, with 95 % intervals over seeds; the generated images are the same throughout. Look at where the lines meet, and at A-GEM, to which real images teach nothing.", "name": "fig-16-real-images"}, "image": {"alt": "A line chart for each generator: accuracy over real images a class on a logarithmic axis, one line for each of Aug, A-GEM, sum, RG and RG with Pretrained Guidance, with error bars."}}
-from synthbook.studies.real_guidance import ALL_OURS, METHODS_OF, TWO_STAGES, WEIGHTS
+from synthbook.studies.real_guidance import METHODS_OF, TWO_STAGES, WEIGHTS
 
 table, whose = page.shown("top1_accuracy", part="real_images")
 if whose:
@@ -457,32 +489,39 @@ else:
     print("Neither recorded nor run here: -p parts methods,real_images runs it.")
 
 # %% [markdown]
-# ### A generator that knows the same images
+# ### Three further parts
 #
-# Above, the generators have learned from all photographs of the training set, hundreds of a kind, and hand on what they
-# learned to a classifier that was given ten. In the paper's second setting the same few images train both. `make models`
-# trains such models too: of the same hundred photographs as the classifier's, and no others. As many images are drawn from them
-# as above. No filter chooses among these, because its classifier would know other photographs. All methods of the table
-# are compared with them, and where they are recorded, the claims show this setting beside. Its grid takes the weight of
-# the guidance of this page's own run, and chooses none.
+# - **A generator that knows the same images** (`same_images`). Above, the generators have learned from all
+#   photographs of the training set, hundreds of a kind, and hand on what they learned to a classifier that was given
+#   ten. In the paper's second setting the same few images train both. `make models` trains such models too: of the
+#   same hundred photographs as the classifier's, and no others. As many images are drawn from them as above. No
+#   filter chooses among these, because its classifier would know other photographs. All methods of the table are
+#   compared with them, and where they are recorded, the claims show this setting beside. Its grid takes the weight
+#   of the guidance of this page's own run, and chooses none.
+# - **How much the weights matter** (`sensitivity`). $\lambda_1$ weights the real gradient, $\lambda_2$ the synthetic
+#   one, $\lambda_3$ Pretrained Guidance. The paper sets them for each data set by hand (its appendix has them); here
+#   each is varied with the others as they are taken, of which $\lambda_3$ is each seed's own choice. A weight is
+#   chosen on the validation images (solid). The test images (dashed) show what such a choice is worth.
+# - **Other readings** (`readings`). One projection for each tensor instead of one for the network; no projection;
+#   and PCGrad, which projects the real gradient too: each against RG as it was taken, with one projection. All have
+#   equal batches. And for the methods of two stages: a second stage of a quarter of the updates against one of a
+#   quarter of the epochs, which is taken.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, as in the first figure, with generators that were trained on the same ten real images a kind as the classifier. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the signs with those of the first figure.", "name": "fig-16-same-images"}, "image": {"alt": "For each generator, differences in accuracy with intervals, of methods that were trained with images of generators that know only the few real images: sum, RG, PG-R and PG-F, and all together, each minus Aug, and RG minus sum."}}
+# %% tags=["hide-input"]
 from synthbook.studies.image_sources import SAME_IMAGES
 
+further = (SAME_IMAGES, "sensitivity", "readings")
+lacking = [part for part in further if not page.shown("top1_accuracy", part=part)[1]]
+aside(
+    f"Neither recorded nor run here: {', '.join(lacking)}. With -p parts methods,"
+    f"{','.join(lacking)} they are run."
+) if lacking else None
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, as in the first figure, with generators that were trained on the same ten real images a kind as the classifier. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the signs with those of the figures above.", "name": "fig-16-same-images"}, "image": {"alt": "For each generator, differences in accuracy with intervals, of methods that were trained with images of generators that know only the few real images: sum, RG, PG-R and PG-F, and all together, each minus Aug, and RG minus sum."}}
 table, whose = page.shown("top1_accuracy", part=SAME_IMAGES)
-SAME_PAIRS = [*PAIRS[:3], ("PG-R+PG-F", "Aug"), (ALL_OURS, "Aug")]
+SAME_PAIRS = [*CUT[:3], ("PG-R+PG-F", "Aug"), (ALL_OURS, "Aug")]
 if whose:
     differences(table, SAME_PAIRS, whose)
-else:
-    print("Neither recorded nor run here: -p parts methods,same_images runs it.")
-
-# %% [markdown]
-# ### How much do the weights matter?
-#
-# $\lambda_1$ weights the real gradient, $\lambda_2$ the synthetic one, $\lambda_3$ Pretrained Guidance. The paper sets
-# them for each data set by hand (its appendix has them); here each is varied with the others as they are taken, of
-# which $\lambda_3$ is each seed's own choice. A weight is chosen on the validation images (solid). The test images
-# (dashed) show what such a choice is worth.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy of RG + PG-R + PG-F over each of its three weights, the other two as they are taken: real validation images (solid) and test images (dashed), means over seeds with 95 % intervals. Vertical lines are the weights that are taken; for the third each seed has its own. A flat curve is a weight that need not be tuned.", "name": "fig-16-sensitivity"}, "image": {"alt": "Three line charts of accuracy over lambda 1, lambda 2 and lambda 3 on logarithmic axes, with validation accuracy solid and test accuracy dashed for each generator."}}
 table, whose = page.shown("top1_accuracy", part="sensitivity", varied=[*WEIGHTS])
@@ -512,15 +551,6 @@ if whose:
     fig.legend(*handles, loc="outside upper center", ncols=4, columnspacing=1.2)
     fig.supxlabel(whose, fontsize="medium")
     plt.show()
-else:
-    print("Neither recorded nor run here: -p parts methods,sensitivity runs it.")
-
-# %% [markdown]
-# ### Other readings
-#
-# One projection for each tensor instead of one for the network; no projection; and PCGrad, which projects the real
-# gradient too: each against RG as it was taken, with one projection. All have equal batches. And for the methods of two
-# stages: a second stage of a quarter of the updates against one of a quarter of the epochs, which is taken.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, of other readings from the one that is taken: of Real Guidance, and of the second stage of Adp, ADDA, DADA and LTDA. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Where all lie at zero, the paper's silence on them costs nothing.", "name": "fig-16-readings"}, "image": {"alt": "For each generator, differences in accuracy with intervals: RG with a projection for each tensor minus RG, sum minus RG, PCGrad minus RG, and each method of two stages with a share of the updates minus itself with a share of the epochs."}}
 table, whose = page.shown("top1_accuracy", part="readings")
@@ -532,8 +562,6 @@ if whose:
     pairs = [(other, "RG") for other in ("RG per tensor", "sum", "PCGrad")]
     pairs += [(f"{name}, updates", name) for name in TWO_STAGES]
     differences(table, pairs, whose, decimals=2)
-else:
-    print("Neither recorded nor run here: -p parts methods,readings runs it.")
 
 # %% [markdown]
 # ## The table
@@ -608,7 +636,7 @@ page.table(
 # %% [markdown]
 # The paper's other columns are of its second setting: the same small real set trains the generator and the classifier,
 # with as many generated images as real ones (CUB, Flower) or twice as many (SDI). The gain of RG over Aug is several
-# times as large there. [*A generator that knows the same images*](#a-generator-that-knows-the-same-images) above is that
+# times as large there. [`same_images`](#three-further-parts) above is that
 # setting with ten photographs a kind; `-p shots 0 -p synthetic_ratio 1 -p set_size 0` is it with all of them, and with
 # `-p synthetic_ratio 2` there are twice as many generated ones, as in the columns of SDI. With fewer `shots` than there are
 # real images the ratio is of these few, and there are no more generated images than real ones in all.

@@ -82,7 +82,7 @@ from synthbook.studies import few_shots
 p = parameters("22_few_shot", globals())
 print(few_shots.check_few_shots(p), few_shots.plan_few_shots(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on unseen photographs by the number of photographs of each class. Left: seven ways to a classifier, with the step of each training chosen on validation photographs; CT is the head of the CLIP tuned, from words (init), from nothing (random), or from words with generated images besides (Syn). Middle: the same trainings at their last step, which is what there is without validation photographs. Right: what the generated images add, CT w. Syn less CT w. init, either way. Means over seeds with 95 % intervals; marks of one number of photographs stand a little apart. Look on the right whether a curve stays above zero and whether it falls, and whether a choice hides what few photographs do to a head: below the grey line in the middle they harm it.", "name": "fig-22-shots"}, "image": {"alt": "Three line charts over one to sixteen shots: accuracy of seven few-shot methods with the step chosen on validation photographs and at the last step, each with the zero-shot level as a grey line, and the gain by generated images with a line for either choice and a line at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on unseen photographs by the number of photographs of each class. Above on the left: seven ways to a classifier, with the step of each training chosen on validation photographs; CT is the head of the CLIP tuned, from words (init), from nothing (random), or from words with generated images besides (Syn). On the right: the same trainings at their last step, which is what there is without validation photographs. Below: what the generated images add, CT w. Syn less CT w. init, either way. Means over seeds with 95 % intervals; marks of one number of photographs stand a little apart. Look below whether a curve stays above zero and whether it falls, and whether a choice hides what few photographs do to a head: below the grey line on the right they harm it.", "name": "fig-22-shots"}, "image": {"alt": "Three line charts over one to sixteen shots: accuracy of seven few-shot methods with the step chosen on validation photographs and at the last step, each with the zero-shot level as a grey line, and the gain by generated images with a line for either choice and a line at zero."}}
 import matplotlib.pyplot as plt
 
 from synthbook.page import figures
@@ -123,31 +123,34 @@ def of_shots(page):
     where = {"part": "methods", "dataset": p.targets[0]}
     whose = page.shown("top1_accuracy", **where)[1]
     level = page.shown("top1_accuracy", method="zero-shot", **where)[0].value.mean()
-    fig, axes = plt.subplots(1, 1 + len(WAYS), figsize=(3.1 * (1 + len(WAYS)), 3.6))
-    for ax, (metric, title) in zip(axes, WAYS.items(), strict=False):
-        table = page.shown(metric, **where)[0]
+    # the accuracies, their gain and a key of both
+    layout = "01;gk" if len(WAYS) > 1 else "0g;k."
+    fig, axes = plt.subplot_mosaic(layout, figsize=(8, 6.2))
+    for place, (metric, title) in enumerate(WAYS.items()):
+        ax, table = axes[str(place)], page.shown(metric, **where)[0]
         for k, (method, look) in enumerate(LOOKS.items()):
             if len(mine := matching(table, method=method)):
                 over_shots(ax, mine, 1.03 ** (k - 2.5), label=method, **look)
         ax.axhline(level, color="#7F7F7F", linewidth=1, label="zero-shot")
         ax.set_title(title, fontsize="medium")
-    axes[0].set(ylabel="accuracy (%)")
+    axes["0"].set(ylabel="accuracy (%)")
     if len(WAYS) > 1:
-        axes[1].sharey(axes[0])
-        axes[1].autoscale(axis="y")
+        axes["1"].sharey(axes["0"])
+        axes["1"].autoscale(axis="y")
+    gain, key = axes["g"], axes["k"]
     for metric, (shift, look) in GAINS.items():
         if len(gains := page.shown(metric, **where)[0]):
             label = [*WAYS.values()][metric == "last_gain"]
-            over_shots(axes[-1], gains, shift, **LOOKS["CT w. Syn"] | look, label=f"Syn, {label}")
-    axes[-1].axhline(0, color="#7F7F7F", linewidth=1)
-    axes[-1].set(ylabel="Syn less init (points)")
-    axes[-1].set_title("gain", fontsize="medium")
-    handles = {
-        label: line
-        for ax in (axes[0], axes[-1])
-        for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    fig.legend([*handles.values()], [*handles], loc="outside upper center", ncols=5)
+            over_shots(gain, gains, shift, **LOOKS["CT w. Syn"] | look, label=label)
+    gain.axhline(0, color="#7F7F7F", linewidth=1)
+    gain.set(ylabel="points")
+    gain.set_title("CT w. Syn less CT w. init", fontsize="medium")
+    key.set_axis_off()
+    of_gain, of_ways = (ax.get_legend_handles_labels() for ax in (gain, axes["0"]))
+    how = {"alignment": "left", "borderaxespad": 0}
+    lower = key.legend(*of_gain, title="gain", loc="lower left", fontsize="small", **how)
+    key.legend(*of_ways, title="accuracy", loc="upper left", ncols=2, fontsize="small", **how)
+    key.add_artist(lower)
     fig.supxlabel(whose, fontsize="small")
     plt.show()
 
@@ -157,6 +160,32 @@ if page.shown("top1_accuracy", part="methods")[1]:
     of_shots(page)
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
+
+# %% tags=["hide-input"]
+from synthbook.intervals import interval
+from synthbook.page.tables import aside
+
+
+def in_short(page):
+    """Say with how many photographs generated images surely add to them, by what is chosen."""
+    told = []
+    for metric, way in zip(GAINS, WAYS.values(), strict=False):
+        table, whose = page.shown(metric, part="methods", dataset=p.targets[0])
+        reaches = {count: interval(some.value) for count, some in table.groupby("shots")}
+        surely = {count: reach for count, reach in reaches.items() if reach.low > 0}
+        means = [reach.mean for reach in reaches.values()]
+        ends = [f"{end:+.1f}".replace("-", "−") for end in (min(means), max(means))]
+        numbers = f"with {', '.join(map(str, surely))} of them" if surely else "with no number"
+        told.append(
+            f"{way.capitalize()}: between {' and '.join(ends)}, surely above zero {numbers}"
+        )
+    return (
+        f"In short ({whose}): what generated images add to {p.shots[0]} to {p.shots[-1]} photographs "
+        f"of each class, in points (CT w. Syn less CT w. init). {'. '.join(told)}."
+    )
+
+
+aside(in_short(page)) if page.shown([*GAINS], part="methods", dataset=p.targets[0])[1] else None
 
 # %% [markdown]
 # ## The mechanism

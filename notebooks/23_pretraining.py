@@ -75,7 +75,7 @@ from synthbook.studies import pretraining
 p = parameters("23_pretraining", globals())
 print(pretraining.check_pretraining(p), pretraining.plan_pretraining(p), sep="\n")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a network reaches at the task by what it has learned before: from left to right Tables 8, 10 and 11, as far as they were run. Grey lines have learned nothing before (dotted) or photographs alone (solid); colours have learned generated images, from random weights (filled) or from those that photographs have taught (hollow). Bars are 95 % intervals; marks of one amount stand a little apart. Grey bands are the intervals of the grey lines: where they overlap, there is hardly a way to go. Look how much of the way between the grey lines the filled marks go.", "name": "fig-23-amounts"}, "image": {"alt": "Line charts of accuracy and average precision over the number of generated images, with lines for label spaces and starts, and grey levels with bands of their intervals for random weights and for pretraining on photographs."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "What a network reaches at the task by what it has learned before: panel by panel Tables 8, 10 and 11, as far as they were run. Grey lines have learned nothing before (dotted) or photographs alone (solid); colours have learned generated images, from random weights (filled) or from those that photographs have taught (hollow). Bars are 95 % intervals; marks of one amount stand a little apart. Grey bands are the intervals of the grey lines: where they overlap, there is hardly a way to go. Look how much of the way between the grey lines the filled marks go.", "name": "fig-23-amounts"}, "image": {"alt": "Line charts of accuracy and average precision over the number of generated images, with lines for label spaces and starts, and grey levels with bands of their intervals for random weights and for pretraining on photographs."}}
 import matplotlib.pyplot as plt
 
 from synthbook.intervals import interval
@@ -101,9 +101,12 @@ def of_amounts(table, whose):
     """Draw what is reached at the tasks over the amount of generated images."""
     panels = {key: matching(table, part=key[0], metric=key[1]) for key in PANELS}
     panels = {key: held for key, held in panels.items() if len(held)}
-    wide = 2.4 + 3.0 * len(panels)
-    fig, axes = plt.subplots(1, len(panels), figsize=(wide, 3.9), squeeze=False)
-    for ax, (key, held) in zip(axes[0], panels.items(), strict=True):
+    down = (len(panels) + 2) // 2  # rows of two, the key in the place behind the last panel
+    fig, axes = plt.subplots(down, 2, figsize=(8, 0.4 + 2.9 * down), squeeze=False)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    drawn = axes.flat[: len(panels)]
+    for ax, (key, held) in zip(drawn, panels.items(), strict=True):
         for train, (line, label) in GREY.items():
             if len(level := matching(held, train=train).value):
                 mean, low, high = interval(level)
@@ -128,11 +131,11 @@ def of_amounts(table, whose):
         ax.set_ylabel("accuracy (%)" if key[1] == "top1_accuracy" else "AP50 (%)")
     legend = {
         label: handle
-        for ax in axes[0]
+        for ax in drawn
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    how = {"ncols": len(panels), "loc": "outside upper center"}
-    fig.legend([*legend.values()], [*legend], fontsize="small", **how)
+    behind = axes.flat[len(panels)]
+    behind.legend([*legend.values()], [*legend], fontsize="small", loc="center left")
     words = f"generated images, in multiples of {p.pretrain_images:,} ({whose})"
     fig.supxlabel(words, fontsize="small")
     plt.show()
@@ -144,6 +147,32 @@ if whose:
     of_amounts(table, whose)
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
+
+# %% tags=["hide-input"]
+from synthbook.page.tables import aside
+
+
+def in_short(table, whose):
+    """Say how far there is to go: what photographs before the task add to random weights."""
+    told, unsure = [], []
+    for (part, metric), title in PANELS.items():
+        held = matching(table, part=part, metric=metric)
+        levels = {train: matching(held, train=train).set_index("seed").value for train in GREY}
+        if len(gain := (levels["real"] - levels["none"]).dropna()):
+            reach = interval(gain)
+            told.append(f"{title} {figures.interval_text(*reach)}")
+            unsure += [] if reach.low > 0 else [title]
+    doubt = (
+        " Where that is not surely above zero, the figure cannot say what share of the way "
+        f"generated images go: {'; '.join(unsure)}."
+    )
+    return (
+        f"In short ({whose}): what photographs before the task add to random weights, in points, "
+        f"and so the way that there is to go: {'; '.join(told)}.{doubt * bool(unsure)}"
+    )
+
+
+aside(in_short(table, whose)) if whose else None
 
 # %% [markdown]
 # ## The mechanism
@@ -292,7 +321,9 @@ if finding:
         line[0].set_title(f"{words_of(start)} ({part})", fontsize="small", loc="left")
     plt.show()
 else:
-    print("This run learns to find nothing; recorded figures are in the table below.")
+    print(
+        "No part of this run looks for things in scenes; recorded figures are in the table below."
+    )
 
 # %% [markdown]
 # The first figure of this page again, from this run alone:
