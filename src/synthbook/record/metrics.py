@@ -193,10 +193,10 @@ PRODUCES = {
         ("prompts", "crops", "filter"),
     ),
     "32_scale_and_shift": Produced(
-        ("clone", "real"), ("top1_accuracy", "top5_accuracy"), ("sizes", "classes")
+        ("clone", "real", "published"), ("top1_accuracy", "top5_accuracy"), ("sizes", "classes")
     ),
     "33_transfer": Produced(
-        ("clone", "real", "random weights"),
+        ("clone", "real", "published", "random weights"),
         ("probe_accuracy", "top1_accuracy", "top5_accuracy"), ("sizes", "classes"),
     ),
     "41_dip_few_shot": Produced(
