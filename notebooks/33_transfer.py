@@ -40,6 +40,7 @@ model: str = ""  # a diffusers pipeline: a folder or a name on the Hub; "" is th
 class_words: str = ""  # a file of class names with definitions and parents; "": WordNet's
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 fine_data: str = "caltech10_fine"  # the same with many classes, for the part classes
+real_networks: list[str] = []  # published networks to probe as well, NAME=timm:NETWORK
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
 set_size: int = 1000  # photographs that a clone stands for; 0: all
@@ -191,12 +192,14 @@ def of_own(table):
 
 def encoders(table):
     """Return in words what each row's encoder has learned."""
-    fields = ("prompt", "guidance_scale", "size")
+    fields = ("prompt", "guidance_scale", "size", "network")
     parts = zip(table.method, *(table.get(name, table.seed) for name in fields), strict=True)
     names = {"real": "photographs", "random weights": "random weights"}
     return [
-        names.get(method) or f"{FORMS[form].paper}, w = {scale:g}, {size:g}x"
-        for method, form, scale, size in parts
+        f"{FORMS[form].paper}, w = {scale:g}, {size:g}x"
+        if method == "clone"
+        else names.get(method, f"photographs, {network}")
+        for method, form, scale, size, network in parts
     ]
 
 

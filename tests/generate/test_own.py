@@ -88,6 +88,45 @@ def test_a_filter_uses_up_a_folder_and_gives_up_once_too_few_are_left(folder: st
         filtered_clone(source, REAL, judge, count=18, **how)
 
 
+def test_images_without_labels_are_drawn_without_a_class_and_labelled_by_the_filter(
+    folder: str, tmp_path: Path
+) -> None:
+    flat, file = tmp_path / "flat", tmp_path / "flat.npz"
+    flat.mkdir()
+    for path in Path(folder).glob("*/*.png"):
+        path.rename(flat / path.name)
+    levels = np.arange(20, dtype=np.uint8)[:, None, None]
+    np.savez(file, images=levels * np.ones((8, 8), np.uint8))
+    for path in map(str, (flat, file)):
+        assert "20 generated images without labels" in own.check("mine", path, CLASSES, 20)
+        with pytest.raises(InputError, match=r"'mine' has 20 images in .* and 21 are needed"):
+            own.check("mine", path, CLASSES, 21)
+        with pytest.raises(InputError, match=r"'mine' in .* have no labels, and nothing labels"):
+            own.check("mine", path, CLASSES, 20, labelled=True)
+        source = own.opened("mine", path, REAL)
+        assert (source.conditional, source.unconditional) == (False, True)
+        assert (source.classes, source.left.tolist()) == (CLASSES, [20, 20])
+        first = source.sample([None] * 12, seed=0)
+        assert first.shape == (12, 8, 8, 1)
+        assert source.left.tolist() == [8, 8]
+        with pytest.raises(InputError, match="has 20 images, 8 of them not drawn yet, and 9 more"):
+            source.sample([None] * 9, seed=1)
+        with pytest.raises(InputError, match="'mine' have no labels and are asked for by class"):
+            source.sample([None, 1], seed=1)
+        assert sorted(numbers(first) + numbers(source.sample([None] * 8, seed=1))) == [*range(20)]
+        how = {"confidence": 0.8, "unconditional": True, "seed": 0}
+        kept, info = filtered_clone(own.opened("mine", path, REAL), REAL, judge, count=16, **how)
+        assert sorted(numbers(kept.images)) == list(range(4, 20))
+        assert [n % 2 for n in numbers(kept.images)] == kept.labels.tolist()
+        assert info["agreement"] is False
+        words = "took 8 of 20 mine samples for class 'cat', of which 9 are wanted; add images to"
+        with pytest.raises(InputError, match=words):
+            filtered_clone(own.opened("mine", path, REAL), REAL, judge, count=18, **how)
+        raw = how | {"confidence": 0.0}  # no filter; the labels are the classifier's still
+        kept, _ = filtered_clone(own.opened("mine", path, REAL), REAL, judge, count=20, **raw)
+        assert sorted(numbers(kept.images)) == list(range(20))
+
+
 # Pipelines
 
 

@@ -62,3 +62,32 @@ def test_weights_that_are_here_are_found(monkeypatch, tmp_path):
     backbones.check_backbone("resnet18", pretrained=True)
     with pytest.raises(InputError, match="not on this computer"):
         backbones.check_backbone("resnet18.tv_in1k", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "message"),
+    [
+        ("resnet50.a2_in2k", 1000, r"networks = 'resnet50\.a2_in2k' is no network"),
+        ("small_cnn", 1000, "networks = small_cnn has no pretrained weights"),
+        (
+            "resnet50.tv_in1k",
+            1000,
+            r"of networks = resnet50\.tv_in1k are not on this .* fetch them",
+        ),
+        ("efficientnet_lite0", 68, "knows 1,000 classes and 'mine' has 68; give a network that"),
+        (
+            "resnet18.a1_in1k",
+            68,
+            r"networks = resnet18\.a1_in1k knows 1,000 classes and 'mine' has",
+        ),
+    ],
+)
+def test_a_published_network_has_to_be_here_and_to_know_the_classes(
+    name: str, classes: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "_here", lambda name: name == "resnet18.a1_in1k")
+    how = {"parameter": "networks", "data": "mine"}
+    with pytest.raises(InputError, match=message):
+        backbones.check_published(name, classes, **how)
+    for here in ("efficientnet_lite0", "resnet18.a1_in1k"):
+        backbones.check_published(here, 1000, **how)

@@ -20,7 +20,7 @@ FREE = (
     "methods", "parts", "sources", "variants", "targets", "policies", "counts", "shares",
     "more_data", "priors", "study_targets", "stylegan2_targets", "study_priors", "forms",
     "guidance_scales", "sizes", "transfer_sets", "encoders", "real_counts", "shots", "starts",
-    "agnostic_sizes", "label_spaces", "real_weights",
+    "agnostic_sizes", "label_spaces", "real_weights", "real_networks",
 )  # fmt: skip
 
 

@@ -302,6 +302,10 @@ def test_the_hash_depends_on_values_and_not_on_order_or_places():
     assert check({"seeds": 2, "epochs": 2, "rows": ""}, types).hash != base
     more = {"seeds": 1, "epochs": 2, "rows": "", "workers": 4}
     assert check(more, types | {"workers": int}).hash == base
+    newer = {"seeds": 1, "epochs": 2, "rows": "", "real_networks": []}
+    assert check(newer, types | {"real_networks": list[str]}).hash == base
+    given = newer | {"real_networks": ["a=timm:resnet18"]}
+    assert check(given, types | {"real_networks": list[str]}).hash != base
     assert base == "ca1a1553b3e9da07"  # recorded rows carry hashes: they never change
 
 

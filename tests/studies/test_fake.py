@@ -18,6 +18,7 @@ from synthbook.data.deferred import Deferred, deferred
 from synthbook.data.transfer import TEN
 from synthbook.errors import InputError
 from synthbook.generate import text
+from synthbook.recognize import models
 from synthbook.record.metrics import METRICS, PRODUCES
 from synthbook.record.parameters import check_values
 from synthbook.studies import clones_by_name, fake
@@ -365,6 +366,33 @@ def test_chapter_33_probes_each_encoder_and_random_weights() -> None:
     assert told == {"digits"}
     with pytest.raises(InputError, match="no transfer set is called 'digit'"):
         fake.check_transfer(check_values("33_transfer", {"transfer_sets": ["digit"]}))
+
+
+@pytest.mark.parametrize("chapter", ["32_scale_and_shift", "33_transfer"])
+def test_published_networks_are_rated_as_they_are_beside_the_books_own(
+    chapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"parts": ["classes"], "fine_data": "caltech10", "real_networks": ["A=timm:resnet18"]}
+    few |= {"transfer_sets": ["digits"]} if chapter == "33_transfer" else {}
+    p, asked = check_values(chapter, SMALL | few), []
+    with pytest.raises(InputError, match=r"resnet18 .*, or leave it out"):
+        fake.check_sizes(p)
+    study = (fake.Transfers if chapter == "33_transfer" else fake.Sizes)(p, "cpu")
+
+    def create(network: str, **how: Any) -> Any:
+        asked.append((network, how["num_classes"], how["pretrained"]))
+        return models.create_classifier("small_cnn", **(how | {"pretrained": False, "seed": 5}))
+
+    monkeypatch.setattr(fake, "create_classifier", create)
+    kinds = [job[2] for job in study.jobs]
+    assert kinds[-5:] == ["real", "published", "clone", "clone", "clone"]
+    rows = list(study.rows(*study.jobs[kinds.index("published")]))
+    assert asked == [("resnet18", 10, True)]
+    fits(chapter, rows)
+    told = {(row["method"], row["train"], row["network"], row["backbone"]) for row in rows}
+    assert told == {("published", "real", "A", "resnet18")}
+    accuracies = {row["test"] for row in rows if row["metric"] == "top5_accuracy"}
+    assert accuracies == ({"test"} if chapter == "33_transfer" else {*TESTS})
 
 
 def test_the_mean_is_that_of_the_papers_ten_where_they_are_there() -> None:

@@ -165,6 +165,15 @@ def test_own_images_must_be_as_many_as_a_chapter_takes(tmp_path, chapter, needed
         check(100, **{name: int(most) + 1})
 
 
+def test_own_images_without_labels_need_a_filter_that_gives_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "made.npz", images=np.zeros((450, 8, 8), np.uint8))
+    sources = ["real", f"mine={tmp_path / 'made.npz'}"]
+    told = image_sources.check_data(parameters("12_not_mutual", sources=sources)).sources
+    assert "mine: 450 generated images without labels" in told[0]
+    with pytest.raises(InputError, match=r"'mine' in .* have no labels, and nothing labels them"):
+        image_sources.check_data(parameters("11_generators", sources=sources))
+
+
 @pytest.mark.parametrize(
     "check", [image_sources.check_sources, image_sources.check_what_an_image_teaches]
 )

@@ -20,6 +20,8 @@ from synthbook.studies import given
 from synthbook.studies.given import (
     TESTS,
     check_clones,
+    check_networks,
+    networks_of,
     one_crop,
     recipe_of,
     sets_of,
@@ -49,6 +51,31 @@ def test_names_without_a_caption_are_told_and_not_all_of_many() -> None:
     assert re.search(r"face, accordion, .* and \d+ more\. What", many)
     assert not unread({"model": ""}, class_words("cifar100"))
     assert not unread({"model": "another"}, class_words("caltech101"))
+
+
+def test_published_networks_know_the_classes_of_imagenet_alone() -> None:
+    networks = ["A=timm:efficientnet_lite0", "B=timm:resnet50.tv_in1k"]
+    assert networks_of({"real_networks": networks}) == {
+        "A": "efficientnet_lite0", "B": "resnet50.tv_in1k",
+    }  # fmt: skip
+    synsets = tuple(words.name for words in class_words("imagenet"))
+
+    def many(classes: tuple[str, ...]) -> Summary:
+        return Summary("many", "", "", len(classes), classes, {}, "")
+
+    p = {"real_networks": networks[:1]}
+    check_networks(p, many(synsets))
+    check_networks({"real_networks": []}, None)
+    for summary, message in (
+        (None, "are rated in the part classes; add it to parts"),
+        (many(synsets[:68]), "efficientnet_lite0 knows 1,000 classes and 'many' has 68"),
+        (many(synsets[::-1]), "classes of ImageNet, and 'many' has others; name its class folders"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_networks(p, summary)
+    for wrong in (["resnet50"], ["A=resnet50"], ["=timm:resnet50"], [networks[0]] * 2):
+        with pytest.raises(InputError, match="give each as NAME=timm:NETWORK with a name of its"):
+            networks_of({"real_networks": wrong})
 
 
 def in_parts(folder: Path) -> None:

@@ -217,6 +217,12 @@ def test_a_readers_own_images_pass_the_filter_and_none_is_used_twice(
     assert other.train.fingerprint() != made.train.fingerprint()
     with pytest.raises(InputError, match="add images to mine"):
         studies.training_sets(numbered([21, 21, 21]), parameters(sources=sources), seed=0)
+    np.savez(tmp_path / "mine.npz", images=images)  # without labels: the filter's classifier has
+    made = studies.training_sets(real, parameters(sources=sources), seed=0)["mine"]
+    np.testing.assert_array_equal(made.train.counts(), [9, 10, 3])
+    np.testing.assert_array_equal(made.train.labels, made.train.images[:, 7, 7, 0])
+    assert len({*numbers(made.train), *numbers(made.held_out)}) == 22 + 11
+    assert made.info["agreement"] is False
 
 
 def test_set_size_draws_equally_many_a_class_and_by_seed(printed: dict[str, Printer]) -> None:

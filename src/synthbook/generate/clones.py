@@ -17,7 +17,8 @@ class Sampler(Protocol):
     """What makes images of classes: a generator of the book, or a reader's own (`own`).
 
     ``left`` is how many images of each class it can still give, None for as many as are asked for;
-    ``key`` tells it from others.
+    one that is not ``conditional`` has as many of every class as are left at all. ``key`` tells it
+    from others.
     """
 
     family: str

@@ -19,9 +19,10 @@ import numpy as np
 from synthbook.data import ImageSet
 from synthbook.data.files import conform
 from synthbook.data.loading import check_generated, load_generated
+from synthbook.data.unlabelled import count_unlabelled, is_unlabelled, read_unlabelled
 from synthbook.errors import InputError
 from synthbook.randomness import numpy_generator
-from synthbook.store import atomic_write, cached
+from synthbook.store import atomic_write, cached, path_of
 from synthbook.sums import digest
 
 INDEX = "model_index.json"
@@ -30,27 +31,44 @@ INDEX = "model_index.json"
 def check(
     name: str, path: str, classes: Sequence[str], needed: int,
     why: str = "", fewer: Callable[[int], str] = lambda _: "ask for fewer",
+    *, labelled: bool = False,
 ) -> str:  # fmt: skip
     """Return in a line what the source ``name`` is, or raise InputError; reads no pixels.
 
     ``classes`` are those of the real data, () where they are not known yet; a folder or .npz must
-    hold ``needed`` images. ``why`` so many, and how to ask for ``fewer``, says the caller.
+    hold ``needed`` images. ``why`` so many, and how to ask for ``fewer``, says the caller; and that
+    they must be ``labelled``, where no filter labels those that are not.
     """
     if _is_pipeline(path):
         return f"{name}: images of a {_index(path)['_class_name']} in {path}"
-    counts = check_generated(path, classes)
-    if (count := counts.sum()) < needed:
+    if is_unlabelled(place := path_of(path)):
+        if labelled:
+            raise InputError(
+                f"the images of '{name}' in {path} have no labels, and nothing labels them here; "
+                "put those of each class into a folder named after it (in an .npz: add the array "
+                "'labels'), or leave it out"
+            )
+        count, what = count_unlabelled(place), "without labels (the filter gives them)"
+    else:
+        counts = check_generated(path, classes)
+        count, what = int(counts.sum()), f"of {len(counts)} classes"
+    if count < needed:
         raise InputError(
             f"'{name}' has {count:,} images in {path} and {needed:,} are needed{why}; add images, "
-            f"or {fewer(int(count))}"
+            f"or {fewer(count)}"
         )
-    return f"{name}: {count:,} generated images of {len(counts)} classes in {path}"
+    return f"{name}: {count:,} generated images {what} in {path}"
 
 
 def opened(name: str, path: str, like: ImageSet, *, device: str = "cpu") -> Images | Pipeline:
     """Return the source ``name``, whose images are in size, channels and classes as ``like``."""
     if _is_pipeline(path):
         return Pipeline(name, Path(path).expanduser(), like, device)
+    if is_unlabelled(place := path_of(path)):
+        shape = (like.image_size, like.channels)
+        pixels, _ = read_unlabelled(place, *shape, skip_unreadable=False)
+        none = np.zeros(len(pixels), dtype=np.int64)
+        return Images(name, ImageSet(pixels, none, like.classes, place.stem), labelled=False)
     return Images(name, load_generated(path, like))
 
 
@@ -74,12 +92,14 @@ def _index(path: str | Path) -> dict[str, Any]:
 
 
 class Images:
-    """Images of files as a generator: each is drawn once, without replacement."""
+    """Images of files as a generator: each is drawn once, without replacement.
 
-    conditional, unconditional = True, False
+    Those that are not ``labelled`` are drawn without a class; their labels mean nothing.
+    """
 
-    def __init__(self, family: str, images: ImageSet) -> None:
+    def __init__(self, family: str, images: ImageSet, *, labelled: bool = True) -> None:
         self.family, self.images, self.classes = family, images, images.classes
+        self.conditional, self.unconditional = labelled, not labelled
         self._undrawn = np.ones(len(images), dtype=bool)
 
     @property
@@ -89,15 +109,24 @@ class Images:
 
     @property
     def left(self) -> np.ndarray:
-        """How many images of each class are not drawn yet, int64 [classes]."""
+        """How many images of each class are not drawn yet, int64 [classes].
+
+        Without labels all that are left may be of any.
+        """
+        if not self.conditional:
+            return np.full(len(self.classes), self._undrawn.sum())
         return np.bincount(self.images.labels[self._undrawn], minlength=len(self.classes))
 
-    def sample(self, labels: Sequence[int], *, seed: int) -> np.ndarray:
+    def sample(self, labels: Sequence[int | None], *, seed: int) -> np.ndarray:
         """Return an image a label, uint8 [N, H, W, C], drawn by ``seed`` of those of its class.
 
+        Of images without labels they are all None.
+
         Raises:
-            InputError: if more are asked for than are left.
+            InputError: if more are asked for than are left, or classes of images without labels.
         """
+        if not self.conditional:
+            return self._any(labels, seed)
         asked = np.asarray(labels)
         for label in np.unique(asked):
             number, left = int((asked == label).sum()), int(self.left[label])
@@ -112,6 +141,25 @@ class Images:
             members = np.flatnonzero(self._undrawn & (self.images.labels == label))
             drawn = numpy_generator(seed, "own images", int(label)).permutation(members)
             chosen[asked == label] = drawn[: (asked == label).sum()]
+        return self._drawn(chosen)
+
+    def _any(self, labels: Sequence[int | None], seed: int) -> np.ndarray:
+        """Return as many images as ``labels``, which are all None."""
+        if {*labels} - {None}:
+            raise InputError(
+                f"the images of '{self.family}' have no labels and are asked for by class; put "
+                "those of each class into a folder named after it, or leave it out here"
+            )
+        left = np.flatnonzero(self._undrawn)
+        if len(labels) > len(left):
+            raise InputError(
+                f"'{self.family}' has {len(self.images)} images, {len(left)} of them not drawn "
+                f"yet, and {len(labels)} more are asked for; add images, or ask for fewer"
+            )
+        drawn = numpy_generator(seed, "own images").permutation(left)
+        return self._drawn(drawn[: len(labels)])
+
+    def _drawn(self, chosen: np.ndarray) -> np.ndarray:
         self._undrawn[chosen] = False
         return self.images.images[chosen]
 

@@ -14,6 +14,7 @@ from synthbook.settings import shown
 # The names that `models.OWN` has without pretrained weights, and the one whose weights are here.
 OWN = frozenset({"small_cnn", "resnet18_cifar", "resnet34_cifar", "resnet50_cifar"})
 BUNDLED = "efficientnet_lite0"
+HEAD = 1000  # classes that the bundled weights know
 LONGEST = 80  # signs of a name that is compared with others
 _NETWORK = re.compile(r"@register_model\s+def (\w+)\(")
 _WEIGHTS = re.compile(r"""^\s*['"](\w+\.[\w.-]+)['"]\s*:""", re.MULTILINE)
@@ -61,6 +62,30 @@ def check_backbone(
         raise InputError(
             f"the pretrained weights of {parameter} = {name} are not on this computer, and nothing "
             f"is downloaded while a chapter runs; {remedy}"
+        )
+
+
+def check_published(name: str, classes: int, *, parameter: str, data: str) -> None:
+    """Raise InputError unless a network can be taken as it was published, with its own last layer.
+
+    Its weights must be on this computer and know as many ``classes`` as those of ``data``.
+    """
+    check_backbone(name, pretrained=name in OWN, parameter=parameter, switch="")
+    if name != BUNDLED and not _here(name):
+        raise InputError(
+            f"the published weights of {parameter} = {name} are not on this computer, and nothing "
+            f'is downloaded while a chapter runs; fetch them once with `python -c "import timm; '
+            f"timm.create_model('{name}', pretrained=True)\"`, or leave it out"
+        )
+    known = HEAD
+    if name != BUNDLED:
+        import timm
+
+        known = timm.get_pretrained_cfg(name).num_classes
+    if known != classes:
+        raise InputError(
+            f"{parameter} = {name} knows {known:,} classes and '{data}' has {classes:,}; give a "
+            "network that was trained on these, or leave it out"
         )
 
 

@@ -40,6 +40,7 @@ FREE_NAMES = frozenset({
     "lambda_3_l1", "lambdas", "priors", "study_targets", "amount_targets", "amount_methods",
     "stylegan2_targets", "study_priors", "train_missing", "forms", "guidance_scales", "sizes",
     "transfer_sets", "encoders", "real_counts", "starts", "agnostic_sizes",
+    "real_networks",
 })  # fmt: skip
 PRIORS = ("priors", "study_priors")  # of these rows have the name, and not the network
 

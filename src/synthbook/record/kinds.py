@@ -38,7 +38,7 @@ def _own_sources(sources: list[str]) -> list[str]:
         if not path or not path_of(path).exists():
             raise InputError(
                 f"the path '{path}' of '{name}' does not exist; correct it: a folder of class "
-                "folders, an .npz, or the folder of a diffusers pipeline"
+                "folders or of images, an .npz, or the folder of a diffusers pipeline"
             )
     return sources
 

@@ -194,11 +194,11 @@ PRODUCES = {
         ("prompts", "crops", "filter"),
     ),
     "32_scale_and_shift": Produced(
-        ("clone", "real", "largest class"), ("top1_accuracy", "top5_accuracy"),
+        ("clone", "real", "published", "largest class"), ("top1_accuracy", "top5_accuracy"),
         ("sizes", "classes", "tests"),
     ),
     "33_transfer": Produced(
-        ("clone", "real", "random weights"),
+        ("clone", "real", "published", "random weights"),
         ("probe_accuracy", "top1_accuracy", "top5_accuracy"), ("sizes", "classes"),
     ),
     "41_dip_few_shot": Produced(

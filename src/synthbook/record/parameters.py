@@ -30,6 +30,8 @@ from synthbook.settings import STRICT, all_faults, fault_text, schema_of, shown
 KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
 # Where files lie, and how many processes there are, changes no number.
 NO_MATTER = frozenset({"rows", "data_root", "workers"})
+# Newer than rows on record, which are as with these values: then they are no part of the hash.
+LATER = {"real_networks": ()}
 _SEEN = "__synthbook_parameters__"
 
 
@@ -44,7 +46,11 @@ class Parameters(Mapping[str, Any]):
 
     def __init__(self, chapter: str, values: Mapping[str, Any]) -> None:
         held = {k: tuple(v) if isinstance(v, list) else v for k, v in sorted(values.items())}
-        key = {name: value for name, value in held.items() if name not in NO_MATTER}
+        key = {
+            name: value
+            for name, value in held.items()
+            if not (name in NO_MATTER or LATER.get(name) == value)
+        }
         for slot, value in zip(self.__slots__, (held, chapter, key_hash(key)), strict=True):
             object.__setattr__(self, slot, value)
 

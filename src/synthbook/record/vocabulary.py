@@ -231,6 +231,10 @@ VOCABULARY: dict[str, Any] = {
     "updates": _of(s.Whole, "training steps; 0: as many epochs as training_settings say", 600),
     "view_settings": _of(s.Unique[s.Text], "settings of the crops", ["local_views: 8"]),
     "fine_data": _of(Named, "data set of many classes", "caltech10_fine"),
+    "real_networks": _of(
+        s.Unique[s.Text], "published networks to rate as well, as NAME=timm:NETWORK",
+        ["PyTorch=timm:resnet50.tv_in1k"],
+    ),
     "transfer_sets": _of(s.Some[Named], "sets that frozen features are probed on", ["digits"]),
     # a CLIP that is told of classes
     "encoders": _of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from synthbook.generate.wordnet import sense_count
 from synthbook.measure.fidelity import fidelity
 from synthbook.measure.realism import class_spread, realism
 from synthbook.randomness import numpy_generator
+from synthbook.recognize.models import create_classifier
 from synthbook.recognize.predict import features
 from synthbook.recognize.probe import encoded, probe
 from synthbook.studies.clones_by_name import (
@@ -37,8 +38,18 @@ from synthbook.studies.clones_by_name import (
     of_clone,
     some,
 )
-from synthbook.studies.given import check_clones, summary_of, unread, words_of
+from synthbook.studies.given import (
+    check_clones,
+    check_networks,
+    networks_of,
+    summary_of,
+    unread,
+    words_of,
+)
 from synthbook.studies.rows import REAL, Rows, measured
+
+if TYPE_CHECKING:
+    from synthbook.recognize.models import Classifier
 
 Job = tuple[Any, ...]
 
@@ -229,6 +240,7 @@ FORM, SCALE = "definition", 2.0  # of the clones that are made in several sizes
 FINE = (("definition", 7.5), ("scene", 7.5), ("definition", 2.0))  # of many classes: rows 15 to 17
 FEW, ONE, SOME, MANY = "few", "one", "some", "many"  # images
 LARGEST = "largest class"  # a method: the class with the most images of a test is always named
+PUBLISHED = "published"  # networks that others trained on the photographs
 
 
 def amounts(sizes: Sequence[float]) -> dict[float, str]:
@@ -247,9 +259,10 @@ def amounts(sizes: Sequence[float]) -> dict[float, str]:
 
 def check_sizes(p: Mapping[str, Any]) -> Summary:
     """Check what the parameters of chapters 32 and 33 mean together; return the data in words."""
-    summary = check_clones(p, [(FORM, SCALE)], part="sizes")
+    summary, many = check_clones(p, [(FORM, SCALE)], part="sizes"), None
     if "classes" in p["parts"]:
-        check_clones({**p, "set_size": 0}, FINE, p["fine_data"], part="classes")
+        many = check_clones({**p, "set_size": 0}, FINE, p["fine_data"], part="classes")
+    check_networks(p, many)
     return summary
 
 
@@ -272,11 +285,14 @@ def plan_sizes(p: Mapping[str, Any]) -> str:
 class Sizes:
     """Chapter 32: clones of several sizes, and of many classes, on five kinds of test images.
 
+    Beside the network that learns the photographs of many classes stand those that others
+    published, as they are.
     The part tests says of these what is right without a look at them, which trains nothing.
     """
 
     def __init__(self, p: Any, device: str) -> None:
         self.p, self.device, self.amounts = p, device, amounts(p.sizes)
+        self.networks = networks_of(p)
         self.beds = {}
         if "sizes" in p.parts:
             self.beds["sizes"] = Bed(p, device, part="sizes")
@@ -286,9 +302,12 @@ class Sizes:
             self.beds["tests"] = self.beds.get("sizes") or Bed(p, device, part="sizes")
         models: dict[str, list[Job]] = {
             "sizes": [(REAL,), *((CLONE, FORM, SCALE, float(size)) for size in p.sizes)],
-            "classes": [(REAL,), *((CLONE, *asked, 1.0) for asked in FINE)],
+            "classes": [
+                (REAL,), *((PUBLISHED, name) for name in self.networks),
+                *((CLONE, *asked, 1.0) for asked in FINE),
+            ],
             "tests": [(LARGEST,)],
-        }
+        }  # fmt: skip
         self.jobs = [
             (seed, part, *model) for seed in p.seeds_list for part in self.beds
             for model in models[part]
@@ -299,11 +318,25 @@ class Sizes:
         bed = self.beds[part]
         return bed.real(seed) if kind == REAL else bed.clone(seed, *asked)
 
+    def encoder(self, seed: int, part: str, kind: str, *asked: Any) -> Classifier:
+        """Return a job's network: trained, or a published one with its own last layer."""
+        bed = self.beds[part]
+        if kind != PUBLISHED:
+            return bed.trained(self.images(seed, part, kind, *asked), seed)
+        network = create_classifier(
+            self.networks[asked[0]], num_classes=bed.splits.train.num_classes,
+            channels=bed.channels, image_size=bed.reading["input_size"], pretrained=True,
+        )  # fmt: skip
+        return network.eval().requires_grad_(False).to(self.device)
+
     def about(self, seed: int, part: str, kind: str, *asked: Any) -> dict[str, Any]:
         """Return the fields of a job's rows."""
         told = self.beds[part].about(seed, part=part)
         if kind == REAL:
             return told | OF_REAL
+        if kind == PUBLISHED:
+            told |= {"method": PUBLISHED, "train": REAL, "network": asked[0]}
+            return told | {"backbone": self.networks[asked[0]]}
         *clone, size = asked
         told |= of_clone(*clone) | {"size": size}
         if part == "sizes" and size in self.amounts:
@@ -317,8 +350,8 @@ class Sizes:
             told = bed.about(seed, part=part, method=LARGEST, train="none", metric="top1_accuracy")
             yield from (told | {"test": t, "value": v} for t, v in largest_class(bed).items())
             return
-        trained = bed.trained(self.images(seed, part, *model), seed)
-        yield from bed.accuracy_rows(trained, **self.about(seed, part, *model))
+        network, about = self.encoder(seed, part, *model), self.about(seed, part, *model)
+        yield from bed.accuracy_rows(network, **about)
 
 
 # ---- features for other tasks: chapter 33 --------------------------------------------------------
@@ -344,12 +377,12 @@ class Transfers(Sizes):
                 self.jobs.insert(self.jobs.index((seed, part, REAL)), (seed, part, RANDOM))
         self.sets = transfer_sets(p, next(iter(self.beds.values())))
 
-    def encoder(self, seed: int, part: str, kind: str, *asked: Any) -> Any:
+    def encoder(self, seed: int, part: str, kind: str, *asked: Any) -> Classifier:
         """Return a job's network."""
+        if kind != RANDOM:
+            return super().encoder(seed, part, kind, *asked)
         bed = self.beds[part]
-        if kind == RANDOM:
-            return bed.fresh(bed.real(seed), seed).eval().to(self.device)
-        return bed.trained(self.images(seed, part, kind, *asked), seed)
+        return bed.fresh(bed.real(seed), seed).eval().to(self.device)
 
     def about(self, seed: int, part: str, kind: str, *asked: Any) -> dict[str, Any]:
         """Return the fields of a job's rows."""

@@ -291,7 +291,8 @@ def without_filter(
 ) -> dict[str, TrainingSet]:
     """Return those of the ``sets`` that a filter chose, drawn without it; {} if not asked for.
 
-    Their labels are the classes that the generators were asked for.
+    Their labels are the classes that the generators were asked for; of images that a reader gave
+    without labels, what the filter's classifier sees.
     """
     from synthbook.studies.training_sets import training_sets
 

@@ -21,8 +21,9 @@ from synthbook.errors import InputError, did_you_mean
 from synthbook.generate.prompts import check_form, classes_of
 from synthbook.generate.sentences import called, unknown_words
 from synthbook.generate.text import check_guidance
-from synthbook.generate.wordnet import SETS, ClassWords, named
+from synthbook.generate.wordnet import SETS, ClassWords, class_words, named
 from synthbook.machine import memory, say
+from synthbook.recognize.backbones import check_published
 from synthbook.recognize.multicrop import MulticropRecipe
 from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import from_texts, source_paths
@@ -33,6 +34,7 @@ OWN = ("updates", "batch_size", "learning_rate")  # parameters, not in the setti
 BEDS = ("sizes.", "classes.")  # before a training setting of one part of chapters 32 and 33
 HELD = 8  # of a machine's memory one set of images may take this part, and is else read
 TOLD = 12  # names that a warning holds at most
+TIMM, IMAGENET = "timm:", "imagenet"  # before a network's name; whose classes published ones know
 
 
 def recipe_of(p: Mapping[str, Any], part: str = "") -> MulticropRecipe:
@@ -212,6 +214,47 @@ def check_model(p: Mapping[str, Any]) -> None:
         raise InputError(
             f"model = '{name}' is no folder of a diffusers pipeline (model_index.json); give one "
             "that save_pretrained wrote, a name on the Hub, or '' for the book's own"
+        )
+
+
+def networks_of(p: Mapping[str, Any]) -> dict[str, str]:
+    """Return the published networks of chapters 32 and 33, name -> timm's name of the weights.
+
+    Raises:
+        InputError: for one that is not given as NAME=timm:NETWORK, and for a name given twice.
+    """
+    found: dict[str, str] = {}
+    for entry in p["real_networks"]:
+        name, _, network = entry.partition("=")
+        if not name or name in found or not network.startswith(TIMM):
+            raise InputError(
+                f"real_networks has '{entry}'; give each as NAME={TIMM}NETWORK with a name of its "
+                f"own, as in PyTorch={TIMM}resnet50.tv_in1k"
+            )
+        found[name] = network.removeprefix(TIMM)
+    return found
+
+
+def check_networks(p: Mapping[str, Any], summary: Summary | None) -> None:
+    """Raise InputError if a published network cannot name the classes of the data.
+
+    It has a layer for those of ImageNet, in the order of their synsets. ``summary`` is of the data
+    of many classes, None without that part.
+    """
+    if not (networks := networks_of(p)):
+        return
+    if summary is None:
+        raise InputError(
+            f"real_networks = {list(p['real_networks'])} are rated in the part classes; add it to "
+            "parts, or leave them out"
+        )
+    how = {"parameter": "real_networks", "data": summary.name}
+    for network in networks.values():
+        check_published(network, summary.num_classes, **how)
+    if [*summary.classes] != [words.name for words in class_words(IMAGENET)]:
+        raise InputError(
+            f"real_networks know the classes of ImageNet, and '{summary.name}' has others; name "
+            "its class folders by synset, n01440764 and so on, or leave real_networks out"
         )
 
 

@@ -45,8 +45,9 @@ def check_data(p: Mapping[str, Any]) -> Summary:
     Where ``p["minutes"]`` trains models, none needs to be there.
     """
     summary = check(p["data"], data_root=p["data_root"], image_size=p["image_size"])
+    labelled = "confidence" not in p  # where nothing is filtered, no classifier gives labels
     lines = [
-        own.check(name, path, summary.classes, *_needed(p, summary))
+        own.check(name, path, summary.classes, *_needed(p, summary), labelled=labelled)
         for name, path in source_paths(p["sources"]).items()
         if path
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from math import inf
@@ -14,7 +14,8 @@ import numpy as np
 from synthbook import data
 from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
-from synthbook.data.npz import check_size, headers, images_of, oriented
+from synthbook.data.npz import headers
+from synthbook.data.unlabelled import count_unlabelled, is_unlabelled, read_unlabelled
 from synthbook.errors import InputError, check_choice, did_you_mean
 from synthbook.generate.cards import FAMILIES
 from synthbook.randomness import derive, numpy_generator
@@ -162,6 +163,8 @@ def _checked(p: Mapping[str, Any]) -> str:
         )
     elif is_unlabelled(path):
         count = count_unlabelled(path, skip_unreadable=p.get("skip_unreadable", False))
+        if count < LEAST:
+            raise InputError(f"{path} has {count} images; give at least {LEAST} generated ones")
         lines.append(f"{path.name}: {count:,} images without labels; a classifier labels them")
     else:
         second = data.check(samples, image_size=size or None, **options)
@@ -302,49 +305,3 @@ def draw(images: ImageSet, count: int, seed: int, *purpose: str) -> tuple[np.nda
 def some(images: ImageSet, most: int, *purpose: str) -> ImageSet:
     """Return at most ``most`` of the images, the same ones for every seed of a run."""
     return images.subset(np.sort(draw(images, most, 0, *purpose)[0]))
-
-
-def is_unlabelled(path: Path) -> bool:
-    """Return whether ``path`` is a folder of images only, or an .npz with ``images`` only."""
-    if path.is_dir():
-        return not files.subfolders(path) and next(files.image_files(path), None) is not None
-    names = set(headers(path)) if path.suffix == ".npz" and path.is_file() else set()
-    return "images" in names and not {"labels", "x_train", "y_train"} & names
-
-
-def count_unlabelled(path: Path, *, skip_unreadable: bool = False) -> int:
-    """Return the number of images without labels, by their heads only; InputError if under 20."""
-    if path.is_dir():
-        count = len(_read(path, files.header, skip_unreadable)[0])
-    else:
-        head = headers(path)["images"]
-        count = len(oriented(path, "images", head))
-        check_size(path, {"images": head})
-    if count < LEAST:
-        raise InputError(f"{path} has {count} images; give at least {LEAST} generated ones")
-    return count
-
-
-def read_unlabelled(
-    path: Path, image_size: int, channels: int, *, skip_unreadable: bool
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the images in the order of names, and the names of unreadable files left out.
-
-    They are uint8 [N, image_size, image_size, channels].
-    """
-    if path.is_dir():
-        read, skipped = _read(
-            path, lambda x: files.decode(x, image_size, channels), skip_unreadable
-        )
-        return files.conform(files.stack(read, path.name), 0, channels), skipped
-    return images_of(path, "images", image_size, channels), ()
-
-
-def _read(
-    folder: Path, read: Callable[[Path], Any], skip_unreadable: bool
-) -> tuple[list[Any], tuple[str, ...]]:
-    """Return what is read of each image, and the unreadable files, refused unless skipped."""
-    good, _, bad = files.readable(files.in_threads(read, sorted(files.image_files(folder))))
-    if not skip_unreadable:
-        files.refuse(bad, folder.name)
-    return good, tuple(file.name for file in bad)
