@@ -187,6 +187,10 @@ def test_an_answer_counts_verdicts_and_says_what_is_decided(
     found[:] = [verdict("gap-01", "not run")]
     one = "The claim asked here, at mini, was not run (gap-01)."
     assert str(answer(CHAPTER, "gap-01")) == one
+    numbers = {"effect": 5.0, "low": 4.5, "high": 5.5, "seeds": 5, "scale_free": False}
+    found[:] = [verdict("gap-01", "holds", **numbers)]
+    sizes = "(gap-01, +5.00 [+4.50, +5.50]; the paper's own sizes are part of this claim)."
+    assert sizes in str(answer(CHAPTER, "gap-01"))
 
 
 def test_an_answer_tells_each_main_claim_that_was_run_and_of_the_others_those_decided(
