@@ -201,8 +201,8 @@ def in_short(table, whose, largest):
         reaches = [interval(some.value) for _, some in plain_at(table, network).groupby("train")]
         low += [network] if any(not reach.low > largest for reach in reaches) else []
     little = (
-        f" The interval of plain training on generated images reaches it, so that gains say little: "
-        f"{'; '.join(low)}."
+        " The interval of plain training on generated images is not above it, so that gains say "
+        f"little: {'; '.join(low)}."
     )
     return (
         f"In short ({whose}). Above plain training, or below it, by their intervals with every "
