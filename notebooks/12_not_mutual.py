@@ -127,7 +127,7 @@ def in_short(table, whose):
         }
         numbers = (f"{name} {figures.interval_text(*reach)}" for name, reach in apart.items())
         lopsided = [name for name, reach in apart.items() if reach.low > 0]
-        who = f"surely above zero for {' and '.join(lopsided) or 'neither'}"
+        who = f"interval above zero for {' and '.join(lopsided) or 'neither'}"
         told += [f"{how}: {', '.join(numbers)}, {who}"] if apart else []
     return (
         f"In short ({whose}): the drop from generated to real images less the drop from real to "

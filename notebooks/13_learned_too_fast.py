@@ -118,7 +118,7 @@ def in_short(table, whose):
         told.append(f"{words}: {', '.join(numbers)}")
     return (
         f"In short ({whose}), generated less real images: {'; '.join(told)}. Of these {parts} "
-        f"differences {easier} are surely those of images that are learned faster and teach less."
+        f"intervals {easier} lie on the side of images that are learned faster and teach less."
     )
 
 

@@ -201,12 +201,12 @@ def in_short(table, whose, largest):
         reaches = [interval(some.value) for _, some in plain_at(table, network).groupby("train")]
         low += [network] if any(not reach.low > largest for reach in reaches) else []
     little = (
-        f" Plain training on generated images is not surely above it, so that a gain says little: "
-        f"{'; '.join(low)}."
+        " The interval of plain training on generated images is not above it, so that gains say "
+        f"little: {'; '.join(low)}."
     )
     return (
-        f"In short ({whose}). Surely above plain training, or below it, with every generator, by "
-        f"architecture and weights: {'. '.join(told)}. Always naming the largest class of the "
+        f"In short ({whose}). Above plain training, or below it, by their intervals with every "
+        f"generator, by architecture and weights: {'. '.join(told)}. Always naming the largest class of the "
         f"test images gets {largest:.1f} %.{little * bool(low)}"
     )
 

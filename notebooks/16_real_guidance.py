@@ -132,7 +132,7 @@ def in_short(table, whose):
     """Say which methods are above or below mixing both kinds of image, with every generator."""
     keys = ["generator", "seed"]
     wide = by_generator(table).pivot_table(index=keys, columns="method", values="value")
-    sides = {"surely above it with every generator": [], "surely below it": [], "neither": []}
+    sides = {"above it by their intervals with every generator": [], "below it": [], "neither": []}
     above, below, neither = sides
     for name in [a for a, b in PAIRS if {a, b} <= {*wide}]:
         apart = (wide[name] - wide["Aug"]).dropna().groupby("generator")

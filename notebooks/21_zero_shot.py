@@ -163,8 +163,8 @@ def in_short(table, whose):
     told = (f"{name} {figures.interval_text(*reach)}" for name, reach in reaches.items())
     return (
         f"In short ({whose}): what generated images add to zero shots by the whole recipe "
-        f"({strategy}, {loss}), in points: {', '.join(told)}. It is surely above zero on {above} "
-        f"of {len(reaches)} data sets, and surely below on {below}."
+        f"({strategy}, {loss}), in points: {', '.join(told)}. The interval is above zero on {above} "
+        f"of {len(reaches)} data sets, and below on {below}."
     )
 
 

@@ -167,17 +167,17 @@ from synthbook.page.tables import aside
 
 
 def in_short(page):
-    """Say with how many photographs generated images surely add to them, by what is chosen."""
+    """Say with how many photographs generated images clearly add to them, by what is chosen."""
     told = []
     for metric, way in zip(GAINS, WAYS.values(), strict=False):
         table, whose = page.shown(metric, part="methods", dataset=p.targets[0])
         reaches = {count: interval(some.value) for count, some in table.groupby("shots")}
-        surely = {count: reach for count, reach in reaches.items() if reach.low > 0}
+        clear = {count: reach for count, reach in reaches.items() if reach.low > 0}
         means = [reach.mean for reach in reaches.values()]
         ends = [f"{end:+.1f}".replace("-", "−") for end in (min(means), max(means))]
-        numbers = f"with {', '.join(map(str, surely))} of them" if surely else "with no number"
+        numbers = f"with {', '.join(map(str, clear))} of them" if clear else "with no number"
         told.append(
-            f"{way.capitalize()}: between {' and '.join(ends)}, surely above zero {numbers}"
+            f"{way.capitalize()}: between {' and '.join(ends)}, interval above zero {numbers}"
         )
     return (
         f"In short ({whose}): what generated images add to {p.shots[0]} to {p.shots[-1]} photographs "

@@ -163,7 +163,7 @@ def in_short(table, whose):
             told.append(f"{title} {figures.interval_text(*reach)}")
             unsure += [] if reach.low > 0 else [title]
     doubt = (
-        " Where that is not surely above zero, the figure cannot say what share of the way "
+        " Where the interval is not above zero, the figure cannot say what share of the way "
         f"generated images go: {'; '.join(unsure)}."
     )
     return (
