@@ -15,7 +15,7 @@ from synthbook.errors import InputError
 from synthbook.generate import own
 from synthbook.machine import check_memory
 from synthbook.settings import source_paths
-from synthbook.studies import needs
+from synthbook.studies import fit, needs
 from synthbook.studies.rows import REAL
 
 UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
@@ -55,6 +55,8 @@ def check_data(p: Mapping[str, Any]) -> Summary:
     if not p.get("minutes"):
         kept = needs.check_kept(trained_here(p), numbers_of(p), p, summary)
         lines += [f"{family}: {models}" for family, models in kept.items()]
+    if said := fit.told(p, training_images(p, summary)):
+        lines.append(said)
     return replace(summary, sources=tuple(lines))
 
 

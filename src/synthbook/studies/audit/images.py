@@ -20,7 +20,7 @@ from synthbook.generate.cards import FAMILIES
 from synthbook.randomness import derive, numpy_generator
 from synthbook.recognize.methods import GUIDE, METHODS
 from synthbook.recognize.recipe import Recipe
-from synthbook.studies import needs
+from synthbook.studies import fit, needs
 
 if TYPE_CHECKING:
     from synthbook.studies.training_sets import Network
@@ -185,6 +185,8 @@ def _checked(p: Mapping[str, Any]) -> str:
             f"classifiers are trained on {most:,} of {held:,} real images: -p train_images=0 takes"
             " all"
         )
+    if said := fit.told(p, min(held, most or held)):
+        lines.append(said)
     return "\n".join(lines)
 
 
@@ -286,6 +288,13 @@ def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) 
     everything = ImageSet(images, labels, real.classes, name)
     note = f"the classifier labelled {keep.sum():,} of {len(images):,} images"
     return Pool(everything, everything.subset(keep), note)
+
+
+def fitted(settings: AuditSettings, images: int) -> AuditSettings:
+    """Return the settings with as many epochs as fit ``images`` real ones of a reader's own."""
+    count = min(images, settings.train_images or images)
+    epochs = fit.fitting(count, settings.recipe.batch_size)["epochs"]
+    return replace(settings, recipe=replace(settings.recipe, epochs=epochs))
 
 
 def draw(images: ImageSet, count: int, seed: int, *purpose: str) -> tuple[np.ndarray, np.ndarray]:
