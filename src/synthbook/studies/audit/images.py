@@ -14,6 +14,7 @@ import numpy as np
 from synthbook import data
 from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
+from synthbook.data.named import REGISTRY
 from synthbook.data.npz import check_size, headers, images_of, oriented
 from synthbook.errors import InputError, check_choice, did_you_mean
 from synthbook.generate.cards import FAMILIES
@@ -140,7 +141,8 @@ def _checked(p: Mapping[str, Any]) -> str:
     first = data.check(real, image_size=size, **options)
     if "backbone" in p:
         _check_training(p, first)
-    lines = [str(first)]
+    whole = bool(test) and samples not in FAMILIES  # all real images are trained on
+    lines = [str(_together(first) if whole else first)]
     paths = {"data": real, "samples": samples} | ({"test": test} if test else {})
     for name, path in paths.items():
         for other, same in paths.items():
@@ -168,8 +170,10 @@ def _checked(p: Mapping[str, Any]) -> str:
         if first.classes and second.classes:
             same_classes(first.classes, second.classes)
         resized = "" if first.size == second.size else "; brought to the size of the real images"
-        lines.append(f"{second}{resized}")
+        lines.append(f"{_together(second)}{resized}")
     if test:
+        if test not in REGISTRY and not Path(test).expanduser().exists():
+            raise InputError(f"test '{test}' is no folder or .npz that exists; correct the path")
         third = data.check(test, image_size=size or None, **options)
         if first.classes and third.classes:
             same_classes(first.classes, third.classes, "test images")
@@ -178,7 +182,7 @@ def _checked(p: Mapping[str, Any]) -> str:
     elif samples not in FAMILIES and is_drawn(real):
         lines.append(f"test images: {first.counts['test']:,} drawn from {first.name}. {KEEP_APART}")
     held = first.counts.get("train", 0)
-    if test and samples not in FAMILIES:
+    if whole:
         held = sum(first.counts.values())
     if 0 < (most := p.get("train_images", 0)) < held:
         lines.append(
@@ -188,6 +192,11 @@ def _checked(p: Mapping[str, Any]) -> str:
     if said := fit.told(p, min(held, most or held)):
         lines.append(said)
     return "\n".join(lines)
+
+
+def _together(summary: data.Summary) -> data.Summary:
+    """Return the summary of images whose parts are put together."""
+    return replace(summary, counts={"": sum(summary.counts.values())})
 
 
 def _check_training(p: Mapping[str, Any], real: data.Summary) -> None:
