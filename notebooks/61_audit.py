@@ -16,9 +16,10 @@
 # **The question.** You have real images and a generator, or images somebody else has generated. Are they good
 # enough to train on, beside the real ones or in their place? Are they copies? What is wrong with them?
 #
-# **What comes out here**, for the GAN that comes with this book, trained on small photographs of ten kinds of things
-# ({doc}`11_generators`), stands below the run in three sentences: whether to use its images, instead of the real ones or
-# beside them, and whether to publish them. [Name your own images](#your-own-images) and run the same page again.
+# **What comes out here** stands below the run in three sentences: whether to use the generated images, instead of the
+# real ones or beside them, and whether to publish them. Unless others are named, these are those of the GAN that comes
+# with this book, which learned small photographs of ten kinds of things ({doc}`11_generators`). [Name your own
+# images](#your-own-images) and run the same page again.
 #
 # **Before anything else:** keep a folder `test` of real images that your generator has never seen. Without one, three
 # tenths of your images are drawn at random to test on. If your generator was trained on them too, no accuracy below
@@ -26,9 +27,9 @@
 # finds copies of them; a generator that has seen them and copies none gets a *warn*, and the accuracies stand. (The
 # book's own models have seen the training part of their data set and no more.)
 #
-# **What the study says.** {cite:t}`wang2024improving` split the gap between generated and real images into appearance,
-# content and quality (Sec. 3.1), and found that content, what is left out, is most of it. Their observations are
-# measurements that anybody can make on any pair of image sets; this chapter makes them on yours.
+# **What the study says.** Wang, Schmedding and Huber (Sec. 3.1) split the gap between generated and real images into
+# appearance, content and quality {cite:p}`wang2024improving`, and found that content, what is left out, is most of it.
+# Their observations are measurements that anybody can make on any pair of image sets; this chapter makes them on yours.
 
 # %% tags=["parameters", "hide-input"] mystnb={"code_prompt_show": "Show the parameters", "code_prompt_hide": "Hide the parameters"}
 data: str = "caltech10"  # real images: a data set's name, a folder of class folders, or an .npz
@@ -131,7 +132,9 @@ print(f"publish: {verdict.conclusion.publish}")
 #
 # `--output` names the notebook to write (else it lies in `_build/runs`). `jupyter-book build report.ipynb --config
 # CLONE/_config.yml` makes a page for a browser of it; CLONE is the folder of the book, whose settings keep it from
-# running the audit again. From Python, with the same defaults and without the pictures:
+# running the audit again; its warnings of what is not beside the report do not matter. `synthbook run` and Python fit
+# `epochs` to your images unless they are given; papermill and Jupyter do not, and the check says so. From Python,
+# without the pictures:
 #
 # ```python
 # from synthbook.studies.audit import advise, audit
@@ -224,8 +227,9 @@ plt.show()
 #    on thumbnails of at most 16 pixels, against all training images. Dividing by the spacing around $t$ follows the
 #    extraction attack of Carlini et al. (2023): near means little where images are dense anyway. Below one half, $x$ is
 #    nearer to $t$ than the point half-way to its neighbour is, so it is not an even mixture of training images.
-# 3. The *data-copying test* of {cite:t}`meehan2020nonparametric` on features: do generated images lie nearer to the
-#    training images than unseen real ones do? Its score is about 0 if they lie equally near, and below −3 if nearer.
+# 3. The *data-copying test* of Meehan, Chaudhuri and Dasgupta on features {cite:p}`meehan2020nonparametric`: do
+#    generated images lie nearer to the training images than unseen real ones do? Its score is about 0 if they lie
+#    equally near, and below −3 if nearer.
 #
 # Shifted or cropped copies escape the second check and may escape the third.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import nbformat
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import Field
@@ -21,9 +22,9 @@ from pydantic import Field
 from synthbook import store
 from synthbook.cli import main
 from synthbook.press import execute as press
-from synthbook.press.rehearsal import fitting
 from synthbook.record.chapters import convert, find
 from synthbook.record.vocabulary import CHAPTERS
+from synthbook.studies.fit import fitting
 
 CHAPTER = """\
 # %% [markdown]
@@ -201,7 +202,7 @@ def test_own_images_get_settings_that_fit_them_unless_they_are_given(
     own, asked = _folder(tmp_path / "mine", (40, 40)), {"image_size": 16, "epochs": 77}
     options = [f"-p{name}={value}" for name, value in {"data": own, **asked}.items()]
     main(["run", "12", *options, "--output", str(tmp_path / "out.ipynb")])
-    said = capsys.readouterr().err
+    said = capsys.readouterr().err.partition("\n")[0]
     fit = {name: value for name, value in fitting(6).items() if name not in asked}
     for name, value in fit.items():
         assert f"-p {name}={value or ''}" in said  # a list without members is no text
@@ -239,6 +240,17 @@ def test_own_images_below_the_home_folder_are_found(
     monkeypatch.setenv("HOME", str(tmp_path))
     main(["run", "12", "-pdata=~/mine", "-pimage_size=16", "--dry-run"])
     assert "to fit 4 training images" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("all_kept")
+def test_what_fits_goes_by_the_size_of_sets_and_batches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.npz"
+    np.savez(own, images=np.zeros((60, 16, 16), np.uint8), labels=np.arange(60) % 2)
+    main(["run", "12", f"-pdata={own}", "-pset_size=20", "-pbatch_size=8", "--dry-run"])
+    said = capsys.readouterr().err
+    assert "to fit 20 training images, unless given: -p unconditional= -p epochs=80\n" in said
 
 
 def test_the_books_own_data_keep_a_chapters_defaults(

@@ -221,8 +221,8 @@ def run_chapter(given: argparse.Namespace) -> int | None:
             raise InputError(f"-p {text} has no '='; write -p NAME=VALUE, for example -p seeds=5")
         values[name.strip()] = rehearsal.value_of(value.strip(), types.get(name.strip(), ""))
     checked = check_values(chapter.name, values, given.scale)
-    if given.scale == MINI and (images := _own_images(checked)):
-        values = rehearsal.fitted(images, set(types) - set(values)) | values
+    if given.scale == MINI:
+        values = _fitted(checked, set(types) - set(values)) | values
         checked = check_values(chapter.name, values)
     if given.dry_run:
         from synthbook.press.plan import plan
@@ -265,29 +265,17 @@ def run_chapter(given: argparse.Namespace) -> int | None:
     return int(bool(fault))
 
 
-def _own_images(parameters: Parameters) -> int:
-    """Return how many images of the reader's own a run trains on; 0 for the book's own data.
+def _fitted(parameters: Parameters, free: set[str]) -> dict[str, Any]:
+    """Return what fits images of the reader's own, of the ``free`` parameters; say so."""
+    from synthbook.studies import fit
 
-    0 too for what has no such parameters, and for images that cannot be read.
-    """
-    from synthbook.data import available, check
-    from synthbook.generate.cards import FAMILIES
-    from synthbook.store import path_of
-
-    data = parameters.get("data")
-    if not data or data in {e["name"] for e in available()} or not path_of(data).exists():
-        return 0
-    how = {
-        name: parameters[name] for name in ("image_size", "skip_unreadable") if name in parameters
-    }
-    try:
-        counts = check(data, **how).counts
-    except InputError:
-        return 0  # the chapter's own check says what is wrong, and what to do
-    # With test images of their own all others are trained on, but by a generator of the book.
-    whole = parameters.get("test") and parameters.get("samples") not in FAMILIES
-    images = sum(number for part, number in counts.items() if whole or "train" in part)
-    return min(images, parameters.get("train_images") or images)
+    if not (images := fit.own_images(parameters)):
+        return {}
+    fits = {k: v for k, v in fit.fitting_of(parameters, images).items() if k in free}
+    if fits:
+        said = f"to fit {images:,} training images, unless given: {fit.written(fits)}"
+        print(said, file=sys.stderr)
+    return fits
 
 
 def verify_chapters(given: argparse.Namespace) -> int:

@@ -184,6 +184,31 @@ def test_a_real_set_by_name_is_looked_for_in_the_folder_of_data_sets(
 # ---- the price -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [("0.01", "20 minutes of it"), ("1", "12 seconds of it; with 8 of them 1.5 seconds"),
+     ("0.002", "1.7 hours of it; with 8 of them 12 minutes")],
+)  # fmt: skip
+def test_a_price_below_an_hour_is_told_in_minutes_or_seconds(
+    classes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str, said: str
+) -> None:
+    given = ["clone", classes, "--model", "no/where", "--out", str(tmp_path / "out")]
+    assert main([*given, "--per-class", "4", "--dry-run", "--rate", rate]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_names_that_the_books_model_has_not_read_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "classes.txt").write_text("cat\nforklift\n")
+    given = ["clone", str(tmp_path / "classes.txt"), "--out", str(tmp_path / "out"), "--dry-run"]
+    given += ["--per-class", "4", "--rate", "1", "--model"]
+    assert main([*given, "web-text2image"]) == 0
+    assert "has read no caption with: forklift. What" in capsys.readouterr().err
+    assert main([*given, "no/where"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_price_comes_from_a_given_rate_without_the_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from synthbook.claims.catalogue import PAPERS
 from synthbook.cli import main
+from synthbook.press.grids import grid
 from synthbook.press.plan import coverage_page, plan
 from synthbook.record.coverage import coverage, figures
 from synthbook.record.parameters import check_values
@@ -69,6 +70,13 @@ def test_a_grid_is_named_where_the_run_has_the_scales_own_values() -> None:
         ("mini", {"data": "digits"}, False), ("small", {"data": "digits"}, False),
     ):  # fmt: skip
         assert ("Its grid" in told("12_not_mutual", scale, **given)) == there
+
+
+def test_a_run_of_own_images_is_told_what_one_run_of_the_grid_took() -> None:
+    own = told("52_transfer_to_few_images", "mini", targets=["my_photos"])
+    minutes = grid("52_transfer_to_few_images", "mini").minutes
+    assert f"One run of the grid took about {minutes:.0f} minutes of one core or GPU" in own
+    assert "One run of the grid" not in told("52_transfer_to_few_images", "mini")
 
 
 def test_the_page_names_every_reason_and_counts_its_figures() -> None:

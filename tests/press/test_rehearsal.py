@@ -1,19 +1,15 @@
-"""What comes before a run: texts become values, own images get what fits, the check is run."""
+"""What comes before a run: texts become values, and the check is run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from synthbook.errors import InputError
 from synthbook.press.rehearsal import (
     check_replaceable,
     checking_cell,
-    fitted,
-    fitting,
     rehearse,
     value_of,
 )
@@ -92,23 +88,6 @@ def test_every_list_that_an_error_gives_as_an_example_is_taken_as_it_is_typed() 
                     assert check_values(chapter.name, {field.name: value})[field.name]
                     seen += 1
     assert seen > 100
-
-
-@given(st.integers(2, 100_000))
-def test_what_fits_is_allowed_and_trains_no_longer_than_it_must(images: int) -> None:
-    fit, larger = fitting(images), fitting(2 * images)
-    checked = check_values("12_not_mutual", fit)
-    assert {name: value for name, value in checked.as_dict().items() if name in fit} == fit
-    assert fit["epochs"] >= larger["epochs"]
-
-
-def test_what_was_given_is_not_fitted_and_the_rest_is_told(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert fitted(128, {"epochs", "seeds"}) == {"epochs": fitting(128)["epochs"]}
-    assert capsys.readouterr().err == "to fit 128 training images, unless given: -p epochs=100\n"
-    assert fitted(128, {"seeds"}) == {}
-    assert capsys.readouterr() == ("", "")
 
 
 def test_a_rehearsal_runs_the_checking_cell_alone_with_the_values_of_the_run(

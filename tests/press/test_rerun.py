@@ -72,6 +72,10 @@ def test_only_cells_that_made_a_row_of_the_claim_are_run(name: str, part: str) -
     assert all(part in parts for parts in made.values())
 
 
+def test_a_claim_is_found_by_its_number_without_the_nought() -> None:
+    assert rerun.find("gap-3", "mini").claim.id == "gap-03"
+
+
 def test_all_cells_of_a_seed_are_run_where_nobody_knows_which_made_a_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -349,7 +349,7 @@ def test_what_is_drawn_of_an_edit_depends_on_the_edit_alone(study) -> None:
         ({"queries": 5000}, "queries = 5000 and 'digits' has 1300 held-out images; give 1300"),
         ({"shown_images": 7}, "shown_images = 7 of 6 queries; give at most 6"),
         ({"noises": 1}, "noises = 1 and edited_images = 5; give 2 or more"),
-        ({"photographs": "no_such_folder/"}, "no target 'no_such_folder/'"),
+        ({"photographs": "no_such_folder/"}, "no_such_folder/ is no folder that exists"),
         ({"targets": ["digit"]}, "digits"),
         ({"targets": ["digits", "mnist5k"], "photographs": "mine"}, "one data set .*=digits$"),
         ({"image_size": 9}, "image_size = 9"),

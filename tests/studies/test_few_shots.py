@@ -284,7 +284,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(
 
 
 def test_shots_and_batch_norm_have_to_be_there(study: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="cannot be drawn from; ask for 1 to"):
+    with pytest.raises(InputError, match="cannot be drawn from; give -p shots="):
         study(shots=[400], images_per_class=1000, kept_share=1.0)
     some = study().targets["caltech10"]
     monkeypatch.setattr(Target, "__init__", lambda self, *_: self.__dict__.update(some.__dict__))
@@ -296,6 +296,20 @@ def test_shots_and_batch_norm_have_to_be_there(study: Any, monkeypatch: pytest.M
     monkeypatch.setattr(few_shots, "has_batch_norm", lambda network: False)
     with pytest.raises(InputError, match="has no batch norm; leave that part out"):
         study(parts=["norms"])
+
+
+def test_shots_that_own_photographs_lack_are_told_with_those_that_they_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(few_shots.web, "kept", lambda name: Path())
+    path, words = tmp_path / "mine.npz", tmp_path / "words.txt"
+    words.write_text("cat\ndog\n")
+    images = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(48) % 2, names=np.array(["cat", "dog"]))
+    given = {"targets": [str(path)], "class_words": str(words)}
+    with pytest.raises(InputError, match=r"some 1\d training .* shots = 16 .* shots=1,2,4,8$"):
+        check_few_shots(check_values("22_few_shot", given))
+    check_few_shots(check_values("22_few_shot", given | {"shots": [1, 2, 4, 8]}))
 
 
 def test_a_plan_counts_what_is_trained() -> None:

@@ -281,6 +281,38 @@ def test_unseen_images_and_their_control_are_others(test: ImageSet, count: int) 
     assert {*numbers(first), *numbers(second)} <= {*numbers(test)}
 
 
+@pytest.mark.parametrize(
+    ("size", "nearest"), [(50, "48 or 52"), (33, "32 or 36"), (31, "30 or 32"), (47, "44 or 48")]
+)
+def test_sizes_that_the_diffusion_model_cannot_learn_are_told_before_it_trains(
+    size: int, nearest: str
+) -> None:
+    from synthbook.generate.recipes import diffusion_recipe
+    from synthbook.generate.unet import build_unet
+
+    def check(side: int, **values: Any) -> Any:
+        p = parameters("11_generators", data="caltech10", image_size=side, minutes=1, **values)
+        return image_sources.check_generators(p)
+
+    with pytest.raises(InputError, match=rf"images of {size} pixels .* image_size={nearest}, or"):
+        check(size)
+    check(size, sources=["real", "gan"])
+    for side in map(int, nearest.split(" or ")):
+        check(side)
+        build_unet(
+            diffusion_recipe("book", side), image_size=side, channels=3, num_classes=2, seed=0
+        )
+
+
+def test_a_plan_tells_how_wide_the_diffusion_model_of_a_size_is() -> None:
+    for size, wide in ((32, "64, 96, 128"), (48, "64, 96"), (60, "64")):
+        p = parameters("11_generators", data="caltech10", image_size=size, minutes=1)
+        told = f"a diffusion model (number 0, {wide} channels), 1 minutes"
+        assert told in str(image_sources.plan_generators(p))
+    p = parameters("11_generators", data="caltech10", image_size=0, minutes=1)
+    assert "64, 96, 128 channels" in str(image_sources.plan_generators(p))
+
+
 # -- What it will train -------------------------------------------------------------------------
 
 
@@ -340,7 +372,8 @@ def test_a_plan_names_models_that_may_be_trained() -> None:
     assert "minutes" not in str(image_sources.plan_generators(parameters("11_generators", **how)))
     plan = image_sources.plan_generators(parameters("11_generators", minutes=1.5, **how))
     assert len(plan.models) == 4
-    assert "a gan model (number 1), 1.5 minutes at most" in str(plan)
+    told = "a gan model (number 1, 40 channels), 1.5 minutes of training at most, and the measuring"
+    assert told in str(plan)
     own = parameters("11_generators", minutes=1.5, sources=["real", "gan"])
     assert len(image_sources.plan_generators(own).models) == 1
     text = str(image_sources.plan_of_sources(parameters("12_not_mutual", seeds=5)))

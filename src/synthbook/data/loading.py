@@ -27,10 +27,10 @@ class Summary:
     """What `check` found without reading pixels; printing it gives one line.
 
     ``counts`` are images a part: train, val, test where the split is known already, else the
-    official parts ("train+val" becomes train and val). ``size`` is the native size in words;
-    ``classes`` is empty where only reading the images tells the names. ``sources`` are lines on
-    generated images beside them. ``side`` is the shorter one of the largest image in pixels (0: not
-    known), ``channels`` are at most so many.
+    official parts ("train+val" becomes train and val), or "" for all together. ``size`` is the
+    native size in words; ``classes`` is empty where only reading the images tells the names.
+    ``sources`` are lines on generated images beside them. ``side`` is the shorter one of the
+    largest image in pixels (0: not known), ``channels`` are at most so many.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Summary:
 
     def __str__(self) -> str:
         """Return the summary as one line, and one a source of generated images."""
-        counts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
+        counts = ", ".join(f"{count:,} {part}".strip() for part, count in self.counts.items())
         skipped, more = "", len(self.skipped) - 3
         if self.skipped:
             names = ", ".join(self.skipped[:3]) + (f" and {more} more" if more > 0 else "")

@@ -22,6 +22,7 @@ from synthbook.errors import InputError
 from synthbook.generate.clones import class_shares
 from synthbook.generate.dataset_plan import Plan, prompts_of
 from synthbook.generate.prompts import classes_of
+from synthbook.generate.sentences import read, unread_names
 from synthbook.generate.shots import Shots, shots_in
 from synthbook.generate.wordnet import ClassWords
 
@@ -49,6 +50,11 @@ def run(given: Namespace, own: Own) -> None:
         str(given.model), _shots(given, names), given.strength,
     )  # fmt: skip
     worker, device = share(given.worker, given.device)
+    if given.model in own and (unread := unread_names(words)):
+        print(
+            f"The book's generator has read no caption with: {unread}. What it draws of them may "
+            "be anything; --model takes another one.", file=sys.stderr,
+        )  # fmt: skip
     if given.dry_run:
         return print(priced(plan, given, own))
     generator = _opened(given, prepare(device), own)
@@ -69,8 +75,6 @@ def _prompts(
     """Return the prompts of each class: by a form, or the sentences of a file."""
     if given.sentences is None:
         return prompts_of(words, given.prompt, counts, seed=given.seed, scenes=given.scenes)
-    from synthbook.generate.sentences import read
-
     return tuple(read(given.sentences, words).values())
 
 
@@ -181,7 +185,7 @@ def priced(plan: Plan, given: Namespace, own: Own) -> str:
         rate, said = Rate(1 / given.rate, guess), "as given"
     else:
         rate, said = _measured(plan, given, own, measured)
-    hours = len(plan) * rate.seconds / 3600
+    seconds = len(plan) * rate.seconds
     counts = plan.counts
     each = f"{counts[0]:,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     prompts = sum(map(len, plan.prompts))
@@ -193,7 +197,7 @@ def priced(plan: Plan, given: Namespace, own: Own) -> str:
         "settings": f"guidance scale {plan.guidance_scale:g}, {plan.num_inference_steps} steps, "
         f"seed {plan.seed}, {plan.model}" + _started(plan),
         "rate": f"{1 / rate.seconds:.3g} images a second of one device, {said}",
-        "time": f"{hours:,.1f} hours of it; with 8 of them {hours / 8:,.1f}",
+        "time": f"{_time(seconds)} of it; with 8 of them {_time(seconds / 8)}",
         "disk": f"{_bytes(len(plan) * rate.size)} at {_bytes(rate.size)} an image; "
         f"{_bytes(_free(given.out))} are free",
     }  # fmt: skip
@@ -235,6 +239,12 @@ def _measured(
             f"'{cut[0].prompt[:60]} ...' loses '{cut[0].lost}'", file=sys.stderr,
         )  # fmt: skip
     return measured(_by(plan, generator), generator), f"measured on {where}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.3g} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:,.1f} hours"
 
 
 def _bytes(number: float) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
-from synthbook.errors import check_choice
+from synthbook.errors import InputError, check_choice
 from synthbook.gans.recipes import GanRecipe
 from synthbook.generate.unet import DiffusionRecipe
 
@@ -37,6 +38,24 @@ def diffusion_recipe(size: str, image_size: int) -> DiffusionRecipe:
         weight_decay=0.01, schedule="constant", warmup_steps=100, average="warmed",
         ema_decay=0.999 if book else 0.9999, flip=True, precision="auto",
     )  # fmt: skip
+
+
+def check_patches(size: str, image_size: int) -> None:
+    """Raise InputError if patches do not divide the images of a diffusion model of a recipe."""
+
+    def divided(side: int) -> bool:
+        return side % diffusion_recipe(size, side).patch == 0
+
+    if divided(image_size):
+        return
+    below = next(side for side in range(image_size, 0, -1) if divided(side))
+    above = next(side for side in count(image_size) if divided(side))
+    patch = diffusion_recipe(size, image_size).patch
+    raise InputError(
+        f"images of {image_size} pixels cannot be cut into squares of {patch} pixels, as the "
+        f"diffusion model sees them; give image_size={below} or {above}, or leave diffusion out of "
+        "sources"
+    )
 
 
 def gan_recipe(size: str, image_size: int) -> GanRecipe:

@@ -47,6 +47,7 @@ MOST = 20  # times as many are drawn before a class is given up
 T5 = "mrm8488/t5-base-finetuned-common_gen"  # the public code's
 GRAMMAR = "grammar"  # the name of what needs no model
 HEADER = ["class", "sentence"]
+TOLD = 12  # names that a warning holds at most
 KEEP_EVERY = 20  # classes, after which a file of many is written
 Draw = Callable[[str, int, int], list[str]]  # (name, seed, round) -> some sentences
 Sentences = dict[str, tuple[str, ...]]  # name of a class -> its sentences
@@ -69,6 +70,13 @@ def unknown_words(sentence: str, name: str = "") -> tuple[str, ...]:
         sentence = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", sentence, flags=re.IGNORECASE)
     words = re.findall(r"\w+(?:['-]\w+)*", sentence.lower())
     return tuple(word for word in dict.fromkeys(words) if word not in _known_words())
+
+
+def unread_names(words: Sequence[ClassWords]) -> str:
+    """Return names of classes that no caption of the miniature's web has, in a list, or ""."""
+    names = [name for name in dict.fromkeys(map(called, words)) if unknown_words(name)]
+    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+    return f"{', '.join(names[:TOLD])}{more}"
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 from synthbook.claims.catalogue import PAPERS
 from synthbook.errors import InputError
 from synthbook.page.claims_page import STUDIES
-from synthbook.press.grids import estimate
+from synthbook.press.grids import estimate, grid
 from synthbook.record.chapters import FREE_NAMES, declared
 from synthbook.record.coverage import Figure, coverage, figures, tables_of
 from synthbook.record.parameters import Parameters
@@ -32,6 +32,10 @@ def plan(parameters: Parameters, scale: str) -> str:
         return "\n".join(lines)
     try:
         lines.append(f"Its grid (make results): {estimate(parameters.chapter, scale)}.")
+        known = grid(parameters.chapter, scale)
+        if not known.basis and values != defaults:  # own images, say, take their own time
+            one = f"One run of the grid took {known.time(1)} of one core or GPU"
+            lines.append(f"{one}; this one goes by the trainings that it has.")
     except InputError as error:
         lines.append(f"It has no grid: {error}.")
     return "\n".join(lines)

@@ -1,9 +1,8 @@
-"""What comes before a run: values as they were typed, what fits own images, the check rehearsed."""
+"""What comes before a run: values as they were typed, the check rehearsed."""
 
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -27,25 +26,6 @@ def value_of(text: str, kind: str) -> Any:
     except ValueError:
         return text
     return text if kind == "str" and not isinstance(value, str) else value
-
-
-def fitting(images: int) -> dict[str, Any]:
-    """Return values of parameters that fit ``images`` photographs of a reader's own, by name.
-
-    Samples are drawn by class: the filter cannot wait for a class that comes seldom. Classifiers
-    take some 200 steps.
-    """
-    return {"unconditional": [], "epochs": min(max(round(200 * 64 / images), 10), 100)}
-
-
-def fitted(images: int, free: set[str]) -> dict[str, Any]:
-    """Return what fits ``images`` of the reader's own, of the ``free`` parameters; say so."""
-    fit = {name: value for name, value in fitting(images).items() if name in free}
-    if fit:
-        written = {k: ",".join(v) if isinstance(v, list) else v for k, v in fit.items()}
-        texts = " ".join(f"-p {name}={value}" for name, value in written.items())
-        print(f"to fit {images:,} training images, unless given: {texts}", file=sys.stderr)
-    return fit
 
 
 def rehearse(script: Path, values: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -31,6 +32,7 @@ def find(name: str, scale: str, seed: int | None = None) -> Evidence:
     Raises:
         InputError: if there is no such claim, it has no rows at the scale, or not of this seed.
     """
+    name = re.sub(r"-(\d)$", r"-0\1", name)  # gap-3 is gap-03
     (claim,) = catalogue.find([name])
     check_choice("scale", scale, decide.recorded_scales())
     (verdict,) = decide.verdicts(scale, ids=[name])

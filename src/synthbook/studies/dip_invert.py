@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from synthbook.data import check
 from synthbook.data.edits import EDITS, edited
+from synthbook.data.named import PHOTOGRAPHS
 from synthbook.errors import InputError
 from synthbook.gans.invert import free_numbers, images_of
 from synthbook.gans.networks import create_generator
@@ -87,6 +89,11 @@ def check_inversion(p: Parameters) -> str:
                 "most"
             )
     if p.photographs:
+        named = ":" in p.photographs or p.photographs in PHOTOGRAPHS
+        if not named and not Path(p.photographs).expanduser().is_dir():
+            raise InputError(
+                f"photographs = {p.photographs} is no folder that exists; correct the path"
+            )
         how = {"count": 2, "why": "images to compare over", "remedy": "put more into it"}
         lines.append(check_target(p.photographs, data_root=p.data_root, whole=True, **how))
     for name in ("shown_images", "control_queries", "edited_images"):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from synthbook.data import ImageSet
+from synthbook.data import ImageSet, Summary
 from synthbook.data.deferred import Deferred, deferred
 from synthbook.errors import InputError
 from synthbook.generate.text import check_guidance
@@ -43,6 +43,7 @@ from synthbook.studies.ready import (
     Target,
     described,
     look_of,
+    told_of,
 )
 from synthbook.studies.rows import Rows
 
@@ -103,6 +104,8 @@ def check_few_shots(p: Mapping[str, Any]) -> str:
         InputError: that names what cannot be.
     """
     told = [described(p, name) for name in p["targets"]]
+    for name in p["targets"]:
+        check_shots(p["shots"], name, told_of(p, name))
     check_guidance(p["guidance_scale"])
     check_model(p)
     templates_of(p["template"])
@@ -121,6 +124,21 @@ def check_few_shots(p: Mapping[str, Any]) -> str:
             f"{kept_of(p)} images, and each of {most} shots is to start one; give more"
         )
     return "\n".join(told)
+
+
+def check_shots(shots: Sequence[int], data: str, summary: Summary) -> None:
+    """Raise InputError if the training photographs are too few to draw the shots of each class.
+
+    It goes by their mean number: how many each class has is told when they are read.
+    """
+    held = sum(count for part, count in summary.counts.items() if "train" in part)
+    most = held // summary.num_classes
+    if held and max(shots) > most:
+        fewer = ",".join(str(count) for count in shots if count <= most) or most or "fewer"
+        raise InputError(
+            f"'{data}' has some {most} training photographs a class, which shots = {max(shots)} "
+            f"cannot be drawn from; give -p shots={fewer}"
+        )
 
 
 def plan_few_shots(p: Mapping[str, Any]) -> str:

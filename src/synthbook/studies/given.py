@@ -19,7 +19,7 @@ from synthbook.data.files import classes_of as files_of
 from synthbook.data.files import header, in_threads, layout, readable, refuse
 from synthbook.errors import InputError, did_you_mean
 from synthbook.generate.prompts import check_form, classes_of
-from synthbook.generate.sentences import called, unknown_words
+from synthbook.generate.sentences import unread_names
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import SETS, ClassWords, class_words, named
 from synthbook.machine import memory, say
@@ -33,7 +33,6 @@ TESTS = ("test", "v2", "sketch", "rendition", "adversarial")  # the columns of T
 OWN = ("updates", "batch_size", "learning_rate")  # parameters, not in the settings
 BEDS = ("sizes.", "classes.")  # before a training setting of one part of chapters 32 and 33
 HELD = 8  # of a machine's memory one set of images may take this part, and is else read
-TOLD = 12  # names that a warning holds at most
 TIMM, IMAGENET = "timm:", "imagenet"  # before a network's name; whose classes published ones know
 
 
@@ -89,12 +88,10 @@ def unread(p: Mapping[str, Any], words: Sequence[ClassWords]) -> str:
     """
     if p["model"]:
         return ""
-    names = [name for name in dict.fromkeys(map(called, words)) if unknown_words(name)]
-    if not names:
+    if not (names := unread_names(words)):
         return ""
-    more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
     return (
-        f"The book's generator has read no caption with: {', '.join(names[:TOLD])}{more}. What "
+        f"The book's generator has read no caption with: {names}. What "
         "it draws of them may be anything; model takes another one, the folder of a diffusers "
         "pipeline or its name on the Hub (-p model=...)."
     )

@@ -14,9 +14,10 @@ from typing import Any
 from synthbook.data import Summary, check
 from synthbook.errors import InputError
 from synthbook.generate import own
+from synthbook.generate.recipes import RECIPE_OF, check_patches
 from synthbook.machine import check_memory
 from synthbook.settings import source_paths
-from synthbook.studies import needs
+from synthbook.studies import fit, needs
 from synthbook.studies.rows import REAL
 
 UNFILTERED, GUIDED, SAME_IMAGES = "unfiltered", "guided", "same_images"  # controls
@@ -57,6 +58,8 @@ def check_data(p: Mapping[str, Any]) -> Summary:
     if not p.get("minutes"):
         kept = needs.check_kept(trained_here(p), numbers_of(p), p, summary)
         lines += [f"{family}: {models}" for family, models in kept.items()]
+    if said := fit.told(p, training_images(p, summary)):
+        lines.append(said)
     return replace(summary, sources=tuple(lines))
 
 
@@ -155,6 +158,9 @@ def check_generators(p: Mapping[str, Any]) -> Summary:
         )
     if "extractor" in p:
         needs.check_extractor(p)
+    side = p["image_size"] or summary.side
+    if side and p.get("minutes") and "diffusion" in trained_here(p):
+        check_patches(p["recipe"], side)
     return summary
 
 
@@ -197,7 +203,7 @@ class Plan:
     """What a run trains if nothing of it is kept: the classifiers of each seed, and models.
 
     ``classifiers`` are named by what they are trained on, ``models`` by their family; these take
-    ``minutes`` each at most.
+    ``minutes`` of training each at most.
     """
 
     classifiers: tuple[str, ...]
@@ -211,8 +217,9 @@ class Plan:
         count = len(self.classifiers)
         classifiers, seeds = "classifier" + "s" * (count > 1), "seed" + "s" * (self.seeds > 1)
         parts = [f"{count} {classifiers} x {self.seeds} {seeds} ({names})"]
-        parts += [f"a {name}, {self.minutes:g} minutes at most" for name in self.models]
-        return f"To train, unless it is kept from before: {'; '.join(parts)}."
+        parts += [f"a {name}, {self.minutes:g} minutes of training at most" for name in self.models]
+        measuring = ", and the measuring beside" if self.models else ""
+        return f"To train, unless it is kept from before: {'; '.join(parts)}{measuring}."
 
 
 def trained_here(p: Mapping[str, Any]) -> list[str]:
@@ -235,8 +242,22 @@ def numbers_of(p: Mapping[str, Any]) -> list[int]:
 
 def plan_generators(p: Mapping[str, Any]) -> Plan:
     """Return what chapter 11 trains."""
-    models = [f"{f} model (number {k})" for f in trained_here(p) for k in numbers_of(p)]
-    return Plan((REAL,), p["seeds"], tuple(models) if p["minutes"] else (), p["minutes"])
+    if not p["minutes"]:
+        return Plan((REAL,), p["seeds"])
+    side = p["image_size"] or check(p["data"], data_root=p["data_root"], image_size=0).side
+    models = [
+        f"{family} model (number {number}{_channels(family, p['recipe'], side)})"
+        for family in trained_here(p)
+        for number in numbers_of(p)
+    ]
+    return Plan((REAL,), p["seeds"], tuple(models), p["minutes"])
+
+
+def _channels(family: str, recipe: str, side: int) -> str:
+    """Return how wide a model of images of a ``side`` is, "" where that is not known."""
+    if not side:
+        return ""
+    return f", {str(RECIPE_OF[family](recipe, side).channels).strip('(),')} channels"
 
 
 def plan_of_sources(p: Mapping[str, Any]) -> Plan:

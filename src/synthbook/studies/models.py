@@ -336,7 +336,8 @@ def _telling(task: str, watch: Watch) -> Callable[[int, Mapping[str, float]], No
         measured = f"; probe {last['probe']:.1f} %, FD {last['fd']:.0f}" if last else ""
         left = max(0.0, watch.budget.minutes - spent)
         numbers = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        say(f"{task}: step {step:,}, {spent:.1f} min, at most {left:.0f} left; {numbers}{measured}")
+        left_over = f"at most {left:.{int(left < 10)}f} left, and measuring"
+        say(f"{task}: step {step:,}, {spent:.1f} min, {left_over}; {numbers}{measured}")
 
     return tell
 

@@ -111,6 +111,17 @@ def test_each_rule_both_ways(changes, topic, expected):
     assert line(report(**changes), topic).severity == expected
 
 
+@pytest.mark.parametrize(
+    ("topic", "near"), [("near copies", "near_train"), ("test images", "near_test")]
+)
+def test_more_are_to_be_searched_only_where_some_were_not(topic, near):
+    every = line(report(**{near: 1}), topic)
+    some = line(report(n_generated=400, **{near: 1}), topic)
+    assert "make more samples" in every.do
+    assert "most_images" not in every.do
+    assert "raise most_images" in some.do
+
+
 def test_fewer_generated_images_are_said_to_be_fewer():
     worse = line(report({"generated": DOWN}, generated=200), "in place of real images")
     assert worse.so.endswith("not so few of them")
@@ -192,7 +203,7 @@ def test_a_page_links_to_chapters_by_their_numbers() -> None:
 # ---- what a stop makes void ----------------------------------------------------------------------
 
 FACTS = {
-    **dict.fromkeys(("why", "more", "z", "both_why", "both", "effects"), 0),
+    **dict.fromkeys(("why", "more", "search", "z", "both_why", "both", "effects"), 0),
     **{name: name for name in ("test_equal", "test_near", "test_near_train", "equal", "near",
                                "equal_unseen", "near_unseen", "near_gap", "alone", "recall",
                                "coverage", "precision", "appearance", "high_loss",

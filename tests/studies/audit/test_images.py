@@ -89,12 +89,27 @@ def test_check_names_what_is_wrong(folders, tmp_path):
     for test, words in {good: "samples and test are both", other: "test images lack 'dog'"}.items():
         with pytest.raises(InputError, match=words):
             check_inputs({"data": real, "samples": good, "test": test})
+    with pytest.raises(InputError, match=r"^test 'gone' is no folder or \.npz that exists"):
+        check_inputs({"data": real, "samples": good, "test": "gone"})
     said = check_inputs({"data": real, "samples": good})
     assert said.count("2 classes") == 2
     assert "test images: 4 drawn from real. If your generator was trained on them" in said
     said = check_inputs({"data": real, "samples": good, "test": folders("apart", "cat", "dog")})
     assert "test images: all of apart" in said
     assert "drawn" not in check_inputs({"data": real, "samples": "gan"})
+
+
+@pytest.mark.usefixtures("all_kept")
+def test_parts_are_told_of_those_images_alone_that_the_audit_has_in_parts(folders):
+    real, made = folders("real", "cat", "dog"), folders("made", "cat", "dog")
+    test = folders("apart", "cat", "dog")
+    first, second, *_ = check_inputs({"data": real, "samples": made}).splitlines()
+    assert " train, " in first
+    assert "2 classes; 10 images, " in second
+    first, *_ = check_inputs({"data": real, "samples": made, "test": test}).splitlines()
+    assert "2 classes; 10 images, " in first
+    first, *_ = check_inputs({"data": real, "samples": "gan", "test": test}).splitlines()
+    assert " train, " in first
 
 
 @pytest.mark.usefixtures("all_kept")

@@ -18,7 +18,7 @@ from synthbook.record.parameters import check_values
 from synthbook.record.vocabulary import CHAPTERS
 from synthbook.settings import choices
 from synthbook.store import root
-from synthbook.studies import audit
+from synthbook.studies import audit, fit
 from synthbook.studies.audit import images, lessons
 from synthbook.studies.audit.lessons import guide_for, learn
 
@@ -183,6 +183,34 @@ def test_the_audit_of_folders_in_one_call(photographs):
         assert (severities["beside real images"] == "void") == (verdict is seen)
     assert "drawn from my_photos" in seen.notes[0]
     assert "drawn" not in apart.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "epochs"),
+    [
+        ({}, 100),
+        ({"batch_size": 16}, 44),
+        ({"batch_size": 16, "test": "my_test"}, 27),
+        ({"batch_size": 16, "train_images": 50}, 64),
+        ({"epochs": 3}, 3),
+    ],
+)
+def test_epochs_fit_own_images_from_python_as_on_the_command_line(
+    given, epochs, photographs, monkeypatch
+):
+    class Chosen(Exception):
+        pass
+
+    def stop(settings, real):
+        raise Chosen(settings.recipe.epochs)
+
+    monkeypatch.setattr("synthbook.studies.audit.report.guide_for", stop)
+    with pytest.raises(Chosen) as chosen:
+        audit.audit("my_photos", "my_samples", image_size=8, **given)
+    p = check_values(CHAPTER, {"data": "my_photos", "samples": "my_samples", **given})
+    fits = fit.fitting_of(p, fit.own_images(p))
+    assert chosen.value.args == (epochs,)
+    assert given.get("epochs", fits["epochs"]) == epochs
 
 
 @pytest.mark.parametrize("page", ["README.md", "notebooks/61_audit.py"])

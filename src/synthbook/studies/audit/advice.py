@@ -162,7 +162,9 @@ def _counted(report: Report) -> Iterator[Answer]:
     texts = {"near": f"{near[0]:,.0f} of {near[1]:,.0f}",
              "near_unseen": f"{near[2]:,.0f} of {near[3]:,.0f}",
              "near_gap": f"{100 * gap.mean:+.1f} points [{ends}]"}  # fmt: skip
-    yield Answer("near copies", "few" if gap.mean > 0 >= gap.sign else gap.sign, texts)
+    searched = counts["n_generated"] >= counts["n_all_generated"]
+    search = {"search": "make more samples" if searched else "raise most_images"}
+    yield Answer("near copies", "few" if gap.mean > 0 >= gap.sign else gap.sign, texts | search)
     # Below -3 is how its authors read the score (Meehan et al. 2020): a one-sided probability of
     # about 0.001 that images drawn like the real ones lie so near to the training set. No reason
     # to stop, because a generator that makes typical images only has the same score.
@@ -179,7 +181,7 @@ def _counted(report: Report) -> Iterator[Answer]:
              "test_near_train": f"{near[2]:,.0f} of {near[3]:,.0f}"}  # fmt: skip
     if report.drawn and answer == "unseen":
         answer = "drawn"
-    yield Answer("test images", answer, texts)
+    yield Answer("test images", answer, texts | search)
 
 
 def _compared(report: Report) -> Iterator[Answer]:

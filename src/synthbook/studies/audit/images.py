@@ -14,6 +14,7 @@ import numpy as np
 from synthbook import data
 from synthbook.data import ImageSet, Splits, files
 from synthbook.data.loading import same_classes
+from synthbook.data.named import REGISTRY
 from synthbook.data.npz import headers
 from synthbook.data.unlabelled import count_unlabelled, is_unlabelled, read_unlabelled
 from synthbook.errors import InputError, check_choice, did_you_mean
@@ -21,7 +22,7 @@ from synthbook.generate.cards import FAMILIES
 from synthbook.randomness import derive, numpy_generator
 from synthbook.recognize.methods import GUIDE, METHODS
 from synthbook.recognize.recipe import Recipe
-from synthbook.studies import needs
+from synthbook.studies import fit, needs
 
 if TYPE_CHECKING:
     from synthbook.studies.training_sets import Network
@@ -141,7 +142,8 @@ def _checked(p: Mapping[str, Any]) -> str:
     first = data.check(real, image_size=size, **options)
     if "backbone" in p:
         _check_training(p, first)
-    lines = [str(first)]
+    whole = bool(test) and samples not in FAMILIES  # all real images are trained on
+    lines = [str(_together(first) if whole else first)]
     paths = {"data": real, "samples": samples} | ({"test": test} if test else {})
     for name, path in paths.items():
         for other, same in paths.items():
@@ -171,8 +173,10 @@ def _checked(p: Mapping[str, Any]) -> str:
         if first.classes and second.classes:
             same_classes(first.classes, second.classes)
         resized = "" if first.size == second.size else "; brought to the size of the real images"
-        lines.append(f"{second}{resized}")
+        lines.append(f"{_together(second)}{resized}")
     if test:
+        if test not in REGISTRY and not Path(test).expanduser().exists():
+            raise InputError(f"test '{test}' is no folder or .npz that exists; correct the path")
         third = data.check(test, image_size=size or None, **options)
         if first.classes and third.classes:
             same_classes(first.classes, third.classes, "test images")
@@ -181,14 +185,21 @@ def _checked(p: Mapping[str, Any]) -> str:
     elif samples not in FAMILIES and is_drawn(real):
         lines.append(f"test images: {first.counts['test']:,} drawn from {first.name}. {KEEP_APART}")
     held = first.counts.get("train", 0)
-    if test and samples not in FAMILIES:
+    if whole:
         held = sum(first.counts.values())
     if 0 < (most := p.get("train_images", 0)) < held:
         lines.append(
             f"classifiers are trained on {most:,} of {held:,} real images: -p train_images=0 takes"
             " all"
         )
+    if said := fit.told(p, min(held, most or held)):
+        lines.append(said)
     return "\n".join(lines)
+
+
+def _together(summary: data.Summary) -> data.Summary:
+    """Return the summary of images whose parts are put together."""
+    return replace(summary, counts={"": sum(summary.counts.values())})
 
 
 def _check_training(p: Mapping[str, Any], real: data.Summary) -> None:
@@ -289,6 +300,13 @@ def label(images: np.ndarray, name: str, real: Splits, settings: AuditSettings) 
     everything = ImageSet(images, labels, real.classes, name)
     note = f"the classifier labelled {keep.sum():,} of {len(images):,} images"
     return Pool(everything, everything.subset(keep), note)
+
+
+def fitted(settings: AuditSettings, images: int) -> AuditSettings:
+    """Return the settings with as many epochs as fit ``images`` real ones of a reader's own."""
+    count = min(images, settings.train_images or images)
+    epochs = fit.fitting(count, settings.recipe.batch_size)["epochs"]
+    return replace(settings, recipe=replace(settings.recipe, epochs=epochs))
 
 
 def draw(images: ImageSet, count: int, seed: int, *purpose: str) -> tuple[np.ndarray, np.ndarray]:

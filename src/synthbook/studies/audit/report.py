@@ -16,6 +16,7 @@ from synthbook.studies.audit.images import (
     FAMILIES,
     AuditSettings,
     Pool,
+    fitted,
     is_drawn,
     load_generated,
     load_real,
@@ -24,6 +25,7 @@ from synthbook.studies.audit.images import (
 )
 from synthbook.studies.audit.lessons import AUG, Lessons, guide_for, learn
 from synthbook.studies.audit.measures import FLOOR, GENERATED
+from synthbook.studies.fit import is_own
 from synthbook.studies.rows import REAL
 
 UNSEEN = ("recall", "coverage", "precision", "appearance", "near_zero_loss", "high_loss")
@@ -117,8 +119,9 @@ def audit(
     ``real`` is a data set's name, a folder of class folders or an .npz, ``generated`` another
     folder or .npz, or a generator's name as for `load_generated`; or either are images in memory,
     of one size and with the same classes. ``parameters`` are the chapter's, by name, where they
-    differ from its defaults; or give all of them as ``settings``. ``progress`` wraps the seeds of
-    a loop, given its label.
+    differ from its defaults; or give all of them as ``settings``. ``epochs``, where neither gives
+    them, fit the number of images at a path, as in `synthbook run`. ``progress`` wraps the seeds
+    of a loop, given its label.
 
     Raises:
         InputError: for images, parameters, remedies or a guide that do not fit.
@@ -128,12 +131,15 @@ def audit(
     if settings and parameters:
         raise InputError(f"settings and {', '.join(parameters)} are given; put these into settings")
     by_book = isinstance(generated, str) and generated in FAMILIES
+    fits = isinstance(real, str) and is_own(real) and not settings and "epochs" not in parameters
     settings = settings or named_settings(parameters)
     drawn = isinstance(real, str) and not (by_book or settings.test) and is_drawn(real)
     named = real if isinstance(real, str) else ""
     if isinstance(real, str):
         with skippable(settings.skip_unreadable):
             real = load_real(real, settings, by_book=by_book)
+    if fits:
+        settings = fitted(settings, len(real.train))
     guide = guide_for(settings, real)  # before anything is trained: its weights may be missing
     if isinstance(generated, ImageSet):
         same_classes(real.classes, generated.classes)

@@ -64,7 +64,7 @@ RULES: dict[str, Rule] = {
         "shared": Words("warn", "the real splits share images, which may be all there is to it",
                         "remove duplicates from the real images"),
         "few": Words("warn", "too few near copies to tell whether the generator has seen them",
-                     "raise most_images; remove duplicates from the real images"),
+                     "{search}; remove duplicates from the real images"),
         "drawn": Words("warn", "they are drawn from images that the generator may have seen; no"
                        " near copies of them are found, but not all that was seen is copied",
                        f"if it was trained on all of these, {_APART}"),
@@ -88,7 +88,7 @@ RULES: dict[str, Rule] = {
                  "look at the closest pairs and remove them; train the generator for fewer steps",
                  NEW),
         "few": Words("warn", "too few to tell memorising from chance",
-                     "look at the pairs; raise most_images"),
+                     "look at the pairs; {search}"),
         None: Words("ok", "they come no nearer to single training images than new real images do"),
     }),
     "labels": Rule("14_what_an_image_teaches", frozenset({LABELLED}), "share with a loss above 1:"
