@@ -86,12 +86,15 @@ from synthbook.studies import dip_invert
 p = parameters("44_inversion_and_editing", globals())
 print(dip_invert.check_inversion(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the nearest images that each generator was made to draw, for unseen images. First line: as in the paper, where only the models with a prior begin at the image's own features. Below: both begin alike, with fewer free numbers, and by the noise alone, on a third of the images. A disc is the generator without the prior, a diamond one with it; dots are seeds, bars the 95 % interval of the mean; the lines are the error of the nearest training image (dotted) and of the mean of all training images (dashed).", "name": "fig-44-inversion"}, "image": {"alt": "Horizontal chart with one line for each way to invert: a disc or a diamond with an interval for each generator on an axis of squared error, and two vertical lines for what needs no generator."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the nearest images that each generator was made to draw, for unseen images, on a logarithmic axis. First line: as in the paper, where only the models with a prior begin at the image's own features. Below, on a third of the images: both begin alike, with fewer free numbers, and by the noise alone. Then two by which the others are to be judged: images that each generator has drawn itself, of which no error need remain, and generators of random weights. A disc is the generator without the prior, a diamond one with it; dots are seeds, bars the 95 % interval of the mean; the lines are the error of the nearest training image (dotted) and of the mean of all training images (dashed).", "name": "fig-44-inversion"}, "image": {"alt": "Horizontal chart with one line for each way to invert: a disc or a diamond with an interval for each generator on a logarithmic axis of squared error, and two vertical lines for what needs no generator."}}
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
+from synthbook.intervals import interval
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 
 figures.style()
@@ -101,13 +104,16 @@ WAYS = {  # how both are inverted -> what its rows have
     "both at the nearest draw": {"part": "starts", "start": "nearest"},
     "one vector for all blocks": {"part": "freedom", "freedom": "condition"},
     "noise alone": {"part": "freedom", "freedom": "z"},
+    "its own images": {"part": "others", "queries": "generated"},
+    "random weights": {"part": "untrained", "method": "untrained"},
 }
 NO_GENERATOR = {"mean image": "--", "nearest image": ":"}
 
 
 def named(table):
     """Return rows with the model's name, "DIP, self-supervised", in a column of its own."""
-    return table.assign(model=[dip_invert.shown(row) for row in table.to_dict("records")])
+    names = [dip_invert.shown(row) for row in table.to_dict("records")]
+    return table.assign(model=[name.removeprefix("untrained ") for name in names])
 
 
 def mark(model):
@@ -133,17 +139,42 @@ def errors_by_way(table, whose):
     for model in compared:
         ax.plot([], [], mark(model), color=figures.color(model), label=figures.label(model))
     places = [1.6 * place for place in range(len(WAYS))]
-    ax.set(yticks=places, yticklabels=WAYS, ylim=(places[-1] + 0.9, -0.8), xlim=(0, None))
+    ax.set(yticks=places, yticklabels=WAYS, ylim=(places[-1] + 0.9, -0.8), xscale="log")
+    low, high = ax.get_xlim()
+    ticks = [value for value in (1e-4, 3e-4, 0.001, 0.003, 0.01, 0.03, 0.1) if low <= value <= high]
+    ax.set_xticks(ticks, [f"{value:g}" for value in ticks])
+    ax.minorticks_off()
     ax.set_xlabel(f"squared error, images in [0, 1] ({whose})")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     plt.show()
 
 
+def came_out(table, whose):
+    """Return in words by how much the baseline is behind, of unseen images and of its own."""
+    texts = []
+    for model in sorted({*matching(table, part="inversion", method="DIP").model}):
+        behind = []
+        for way in ("as in the paper", "its own images"):
+            both = matching(table, **WAYS[way])
+            both = both.pivot_table(index="seed", columns="model", values="value")
+            if {model, "baseline"} <= {*both}:
+                behind.append(interval((both["baseline"] - both[model]).dropna()))
+        if len(behind) == 2:
+            unseen, own = (figures.interval_text(*one, 4) for one in behind)
+            text = f"The baseline's error less that of {model}: {unseen} of unseen images"
+            text += f", {own} of images that each has drawn itself"
+            if 0 < behind[0].mean <= behind[1].mean:
+                text += ", so that the lead does not say who can draw more"
+            texts.append(text)
+    return f"{'. '.join(texts)} (95 % intervals; {whose})." if texts else ""
+
+
 DATA = p.targets[0]
-table, whose = Page(Run(p)).shown(
-    "ivom", part=["inversion", "starts", "freedom"], queries="test", dataset=DATA
-)
+PARTS = ["inversion", "starts", "freedom", "others", "untrained"]
+table, whose = Page(Run(p)).shown("ivom", part=PARTS, dataset=DATA)
 if whose:
+    if told := came_out(named(table), whose):
+        display(aside(told))
     errors_by_way(table, whose)
 else:
     print("Nothing is recorded at this scale; this run's numbers are in the tables below.")
@@ -344,14 +375,20 @@ sheet(lines, 9, 0.52)
 # %% [markdown]
 # ### Altered images and what is drawn of them
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, each edit of them, and below it what is drawn of its features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Pairs of rows of small images: edited photographs, and below them the generated images; pairs for no edit, paste, erase, sketch and grey."}}
-lines = []
-for edit in dip_invert.EDITS if with_prior else ():
-    lines.append((dip_invert.EDIT_NAMES[edit], study.edited(seed, edit)[:6]))
-    for model in with_prior:
-        name = figures.label(dip_invert.shown(model))
-        lines.append((name, study.answers(seed, model, edit, 6)))
-sheet(lines, 6, 0.38)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, a block for each edit of them: the edited images, and below them what is drawn of their features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Blocks of rows of small images: edited photographs, and below them the generated images; a block each for no edit, paste, erase, sketch and grey."}}
+if with_prior:
+    size = (0.62 * 9, (0.62 * (1 + len(with_prior)) + 0.45) * len(dip_invert.EDITS))
+    fig, axes = plt.subplots(len(dip_invert.EDITS), 1, figsize=size)
+    for ax, edit in zip(np.atleast_1d(axes), dip_invert.EDITS, strict=True):
+        rows = {"image": study.edited(seed, edit)[:6]}
+        for model in with_prior:
+            rows[figures.label(dip_invert.shown(model))] = study.answers(seed, model, edit, 6)
+        drawn = figures.light(rows.values())
+        figures.image_grid(drawn, len(rows), 6, ax=ax, row_titles=[*rows])
+        ax.set_title(dip_invert.EDIT_NAMES[edit], fontsize="medium", fontweight="bold", loc="left")
+    plt.show()
+else:
+    sheet([], 6)
 
 # %% [markdown]
 # ## The tables
@@ -406,8 +443,6 @@ LINES = {
     "as in the paper": {"part": "starts", "start": "own"},
     **{way: where for way, where in WAYS.items() if where["part"] != "inversion"},
     "images trained on": {"queries": "train"},
-    "its own images": {"queries": "generated"},
-    "random weights": {"part": "untrained", "method": "untrained"},
     "shown": {"part": "shown"},
 }
 
@@ -415,7 +450,6 @@ LINES = {
 def by_way(table):
     """Return errors with the way to invert in a column."""
     table = matching(named(table), metric="ivom", dataset=study.name)
-    table = table.assign(model=table.model.str.removeprefix("untrained "))
     return pd.concat([matching(table, **where).assign(way=way) for way, where in LINES.items()])
 
 
