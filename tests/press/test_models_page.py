@@ -121,6 +121,16 @@ def test_a_row_of_samples_has_the_first_images_of_a_class(kept: Generator) -> No
             np.testing.assert_array_equal(images[k], first[labels == k][: model_samples.COLUMNS])
 
 
+def test_names_of_two_lines_have_room_beside_their_row_and_curves_have_plain_numbers() -> None:
+    images = np.zeros((2, 4, 8, 8, 3), np.uint8)
+    short = models_page._rows(["faces", "planes"], images).get_figheight()
+    assert models_page._rows(["faces", "airplanes-diffaugment-0"], images).get_figheight() > short
+    cards = {"primitives": {"curve": {"0": {"fd": 4300.0}, "9": {"fd": 2050.0}}}}
+    figure = models_page._pair_curves(cards)
+    figure.canvas.draw()
+    assert "3000" in [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+
+
 def test_the_page_is_made_once_and_anew_when_a_card_changes(
     kept: Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from synthbook.claims.catalogue import PAPERS
 from synthbook.cli import main
 from synthbook.press.plan import coverage_page, plan
 from synthbook.record.coverage import coverage, figures
@@ -82,3 +83,8 @@ def test_the_page_names_every_reason_and_counts_its_figures() -> None:
             assert re.search(rf"\| {table.title} .*\| {len(every)} \| \d+ \| {cannot} \|", page)
         for other in held.others:
             assert other.what in page
+
+
+def test_the_page_has_the_studies_in_the_order_of_the_book() -> None:
+    headings = re.findall(r"^## (\w+):", coverage_page(), re.MULTILINE)
+    assert headings == list(PAPERS)

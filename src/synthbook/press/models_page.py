@@ -205,6 +205,7 @@ def _pair_curves(cards: Mapping[str, Card]) -> Figure:
         color = PALETTE[place % len(PALETTE)]
         ax.plot(steps, fd, LINES[place // len(PALETTE) % len(LINES)], color=color, label=name)
     ax.set(xlabel="training steps", ylabel="FD to the source", yscale="log")
+    figures.numbers_along(ax)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
@@ -380,7 +381,8 @@ def _figure(path: Path, figure: Figure, caption: str, alt: str) -> str:
 
 def _rows(classes: Sequence[str], images: np.ndarray) -> Figure:
     names = [fill(name.replace("_", " "), 22) for name in classes]  # models differ at their ends
-    return figures.sheet(zip(names, images, strict=True), images.shape[1]).figure
+    side = 0.5 if any("\n" in name for name in names) else 0.42  # two lines are that high
+    return figures.sheet(zip(names, images, strict=True), images.shape[1], side).figure
 
 
 def _guided(scales: Sequence[str], rows: Sequence[np.ndarray], classes: Sequence[str]) -> Figure:

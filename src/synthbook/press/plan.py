@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from synthbook.claims.catalogue import PAPERS
 from synthbook.errors import InputError
 from synthbook.page.claims_page import STUDIES
 from synthbook.press.grids import estimate
@@ -101,7 +102,9 @@ def coverage_page() -> str:
         "of these tables to it.",
         "`synthbook run 16_real_guidance --scale paper --dry-run` prints the same for one chapter.",
     ]
-    for paper, held in coverage().items():
+    made = coverage()
+    for paper in PAPERS:  # in the order of the book
+        held = made[paper]
         tables = {name: figures(paper, name) for name in held.tables}
         every = [figure for found in tables.values() for figure in found]
         title = {name: table.title for name, table in held.tables.items()}
