@@ -106,24 +106,39 @@ print(reasons.check_reasons(p))
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the best snapshot to the images trained on, by policy for the sizes (upper lines) and by number of shapes with Decay (lower lines): means over seeds with 95 % intervals, dots are seeds. An interval that ends at the edge of a panel, as those of few seeds do, goes on. Dashed, with its interval shaded: from scratch. Left is better. Decay and the usual number of shapes are one model.", "name": "fig-53-ablation"}, "image": {"alt": "A panel for each target: one line for each size policy and each number of shapes, with the distance as a dot with an interval, beside a dashed vertical line for training from scratch."}}
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
+from synthbook.claims.inference import MIN_SEEDS
 from synthbook.generate.primitives import POLICIES
 from synthbook.intervals import interval
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 
 figures.style()
 FD = "FID" if p.extractor == "inception" else "FD"
+NONE = "N = 0 (PinkNoise + PS)"
+
+
+def of_count(count, relative):
+    """Return how a number of shapes is written, with what it is of the usual one."""
+    return f"N = {count:g} ({relative:.3g} x)" if count else NONE
+
+
+def asked_of(table):
+    """Return the lines of the ablation, policies and numbers of shapes, with what rows have."""
+    counts = matching(table, method="finetune", study="count")
+    counts = sorted({*zip(counts.n_shapes, counts.relative_n, strict=True)})
+    asked = [(name, {"study": "policy", "size_policy": name}) for name in POLICIES]
+    return asked + [(of_count(*n), {"study": "count", "n_shapes": n[0]}) for n in counts]
 
 
 def ablation(table, whose):
     """Draw the best distances by policy and by number of shapes, a panel for each target."""
     tuned, targets = table[table.method == "finetune"], list(dict.fromkeys(table.dataset))
-    counts = sorted({int(n) for n in tuned[tuned.study == "count"].n_shapes})
-    asked = [(name, {"study": "policy", "size_policy": name}) for name in POLICIES]
-    asked += [(f"N = {count}", {"study": "count", "n_shapes": count}) for count in counts]
-    how = {"figsize": (2.9 * len(targets) + 1.1, 3.3), "sharey": True, "squeeze": False}
+    asked = asked_of(table)
+    how = {"figsize": (2.9 * len(targets) + 2.2, 3.5), "sharey": True, "squeeze": False}
     fig, axes = plt.subplots(1, len(targets), **how)
     for ax, target in zip(axes[0], targets, strict=True):
         for place, (_, where) in enumerate(asked):
@@ -146,9 +161,26 @@ def ablation(table, whose):
     plt.show()
 
 
+def came_out(table, whose):
+    """Return in words between what the means of policies and of numbers of shapes lie."""
+    texts = []
+    for target, mine in table.groupby("dataset", sort=False):
+        text, asked = f"{target}: ", asked_of(mine)
+        for study, words in (("policy", "by policy"), ("count", "by number of shapes")):
+            lines = [one for one in asked if one[1]["study"] == study]
+            means = {line: matching(mine, **where).value.mean() for line, where in lines}
+            if means := {line: mean for line, mean in means.items() if mean == mean}:
+                low, high = min(means, key=means.get), max(means, key=means.get)
+                text += f"{words} from {means[low]:,.0f}, {low}, to {means[high]:,.0f}, {high}; "
+        texts.append(f"{text}from scratch {matching(mine, method='scratch').value.mean():,.0f}")
+    few = ", too few to order them" if table.seed.nunique() < MIN_SEEDS else ""
+    return f"Mean distances ({whose}{few}). {'. '.join(texts)}."
+
+
 ABLATION = {"part": "ablation", "against": "train"}
 table, whose = Page(Run(p)).shown("best_fd", **ABLATION)
 if whose:
+    display(aside(came_out(table, whose)))
     ablation(table, whose)
 else:
     print("No ablation is on record at this scale; the pictures of this run are below.")
@@ -343,12 +375,12 @@ else:
 # gains over plain BigGAN. Distances at different shares are to different training images, so a line need not fall: on a
 # few images the distance to those images rewards copying them. The right panel, against held-out images, does not.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the best snapshot over the share of the training images, means over seeds with 95 % intervals: to the images trained on (left), and to held-out images (right), as in the public code. Each has its own best snapshot, chosen by the distance that is shown. Lower is better.", "name": "fig-53-shares"}, "image": {"alt": "Two line charts with a logarithmic axis for the share of the data: one line for each of BigGAN, with DiffAugment, with DiffAugment and pretraining, and a single point for pretraining alone at the smallest share."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Distance of the best snapshot over the share of the training images, means over seeds, with 95 % intervals where there are several: to the images trained on (left), and to held-out images (right), as in the public code. Each has its own best snapshot, chosen by the distance that is shown. Lower is better.", "name": "fig-53-shares"}, "image": {"alt": "Two line charts with a logarithmic axis for the share of the data: one line for each of BigGAN, with DiffAugment, with DiffAugment and pretraining, and a single point for pretraining alone at the smallest share."}}
 LOOKS = {
-    "BigGAN": ("#7F7F7F", "X", "-", "BigGAN"),
-    "BigGAN+DiffAug": ("#CC79A7", "v", "--", "+ DiffAugment"),
-    "BigGAN+DiffAug+PS": ("#0072B2", "^", "-", "+ DiffAugment + Primitives-PS"),
-    "BigGAN+PS": ("#009E73", "D", ":", "+ Primitives-PS"),
+    "BigGAN": ("#7F7F7F", "X", "-"),
+    "BigGAN+DiffAug": ("#CC79A7", "v", "--"),
+    "BigGAN+DiffAug+PS": ("#0072B2", "^", "-"),
+    "BigGAN+PS": ("#009E73", "D", ":"),
 }
 ways = {"train": "to the images trained on", "held_out": "to held-out images"}
 
@@ -356,12 +388,13 @@ ways = {"train": "to the images trained on", "held_out": "to held-out images"}
 def shares_of(ax, table):
     """Draw the best distances of each method over the share of the data."""
     shares = sorted({float(share) for share in table.share})
-    for place, (method, (tint, marker, line, text)) in enumerate(LOOKS.items()):
+    for place, (method, (tint, marker, line)) in enumerate(LOOKS.items()):
         groups = {x: matching(table, method=method, share=x).value for x in shares}
         groups = {x: values for x, values in groups.items() if len(values)}
         at = 100 * np.array(list(groups)) * 1.04 ** (place - 1.5)  # beside each other
         if groups:
-            look = {"color": tint, "marker": marker, "linestyle": line, "label": text}
+            look = {"color": tint, "marker": marker, "linestyle": line}
+            look["label"] = figures.label(method)
             figures.means_and_intervals(ax, at, list(groups.values()), **look)
     ax.set_xscale("log")
     ax.set_xticks([100 * x for x in shares], [f"{100 * x:g}" for x in shares])
@@ -418,11 +451,12 @@ plt.show()
 
 # %% tags=["hide-input"]
 SHARES = sorted({0.01, 0.1, 0.2, 1.0, *p.shares})
+ONE = ["dataset", "share", "method", "seed"]  # model of this part
 
 
 def written(share, method):
     """Return the line of a method at a share; the share is NaN for real images."""
-    text = method.replace("+", " + ")
+    text = figures.label(method)
     return text if share != share else f"{100 * float(share):g}%, {text}"
 
 
@@ -446,7 +480,15 @@ def leaks(table):
 LINES = ["real images", *(written(share, method) for share in SHARES for method in LOOKS)]
 by_line = {"headings": {"line": "share and method"}, "order": LINES}
 headings = {"line": "share and method", "dataset": "data"}
-page.table(["dataset", "line"], "kind", select=leaks, headings=headings, order=LINES)
+table, whose = page.shown(["cutout_like", "shift_like"], part="shares")
+found = matching(pd.concat([table, page.rows]), metric=["cutout_like", "shift_like"])
+found = found[found.method != "real images"] if len(found) else found
+if whose and len(found) and not found.value.any():
+    models = len(table[table.method != "real images"].drop_duplicates(ONE))
+    shown = aside(f"No leak was found in the images of any of {models} models ({whose}).")
+else:
+    shown = page.table(["dataset", "line"], "kind", select=leaks, headings=headings, order=LINES)
+shown
 
 # %% [markdown]
 # ### Filters
@@ -486,21 +528,21 @@ plt.show()
 #
 # The ablation, appendix Table 2 of the paper by its text (the captions of its Tables 2 and 3 are swapped): best
 # distance to the images trained on. The paper's figures are FID at 256 pixels; only orders and ratios can be compared. Numbers
-# of shapes are told as multiples of the usual one at a size: a hundred in the paper, 50 at 32 pixels.
+# of shapes are those of this page, and in brackets what they are of the usual one at a size: a hundred in the paper, 50 at 32 pixels.
 
 # %% tags=["hide-input"]
 from synthbook.record.published import published
 
-SCRATCH, NONE = "from scratch", "N = 0 (PinkNoise + PS)"
+SCRATCH = "from scratch"
 
 
 def line_of(study, policy, relative):
     """Return the line of the ablation's table that a model belongs to."""
     if not isinstance(study, str) or not study:
         return SCRATCH
-    if relative == 0:
-        return NONE
-    return policy if study == "policy" else f"N = {relative:.3g} x usual"
+    if study == "policy" and relative:
+        return policy
+    return of_count(relative * usual, relative)
 
 
 def lines(table):
@@ -517,7 +559,7 @@ relative = paper.n_shapes.astype(float) / 100  # what is usual at 256 pixels
 paper = paper.assign(line=list(map(line_of, paper.panel, paper.size_policy, relative)))
 scratch = published("prim", "T1", source="none", dataset=list(dict.fromkeys(paper.dataset)))
 parts_of = sorted({0.1, 0.5, 1, 5, *(count / max(1, usual) for count in study.counts)})
-order = [SCRATCH, *POLICIES, NONE, *(f"N = {n:.3g} x usual" for n in parts_of)]
+order = [SCRATCH, *POLICIES, NONE, *(of_count(n * usual, n) for n in parts_of)]
 page.table(
     ["line"],
     "dataset",
