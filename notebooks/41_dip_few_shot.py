@@ -101,7 +101,7 @@ from synthbook.studies import dip
 p = parameters("41_dip_few_shot", globals())
 print(dip.check_few_shot(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to held-out images of each method alone (grey discs) and with the prior (coloured diamonds), best snapshots. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what replaying the training images would have: whoever lies to its right has made nothing that is worth more than a copy.", "name": "fig-41-methods"}, "image": {"alt": "A panel for each target: for each method a disc (alone) and a diamond (with the prior) with intervals on an axis of distance, and a dashed vertical line for replayed training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to held-out images of each method alone (grey discs) and with the prior (coloured diamonds), best snapshots. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what replaying the training images would have: whoever lies to its right has made nothing that is worth more than a copy.", "name": "fig-41-methods"}, "image": {"alt": "A panel for each target: for each method a disc (alone) and a diamond (with the prior) with intervals on an axis of distance, and a dashed vertical line for replayed training images."}}
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -358,7 +358,7 @@ plt.show()
 # ### Distance over the steps
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to held-out images over the steps, means over seeds in bands of one standard deviation. Look at where a curve turns upwards: there the discriminator knows its images by heart. A curve that still falls at the end says that the budget, not the method, may decide.", "name": "fig-41-curves"}, "image": {"alt": "A panel for each target with one curve a model: distance over training steps, on a logarithmic axis; dashed with the prior."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to held-out images over the steps, means over seeds in bands of one standard deviation. Look at where a curve turns upwards: there the discriminator knows its images by heart. A curve that still falls at the end says that the budget, not the method, may decide.", "name": "fig-41-curves"}, "image": {"alt": "A panel for each target with one curve a model: distance over training steps, on a logarithmic axis; dashed with the prior."}}
 def curves(ax, table):
     """Draw the distances of a target over the steps, dashed with the prior."""
     for model, rows in table.groupby("model", sort=False):
@@ -388,7 +388,7 @@ else:
 #
 # Figure 6 of the paper: the same from 25 to 500 images.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Best Frechet distance to held-out images by the number of training images, alone (solid) and with the prior (dashed); means over seeds and 95 % intervals. The held-out images are the same everywhere.", "name": "fig-41-amount"}, "image": {"alt": "One line a model: distance over the number of training images, both axes logarithmic."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Best Fréchet distance to held-out images by the number of training images, alone (solid) and with the prior (dashed); means over seeds and 95 % intervals. The held-out images are the same everywhere.", "name": "fig-41-amount"}, "image": {"alt": "One line a model: distance over the number of training images, both axes logarithmic."}}
 table, whose = page.shown("best_fd", part="amount", against="held_out")
 if whose:
     fig, ax = plt.subplots()

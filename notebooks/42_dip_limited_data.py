@@ -107,7 +107,7 @@ from synthbook.studies import dip_limited
 p = parameters("42_dip_limited_data", globals())
 print(dip_limited.check_limited(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Best Frechet distance to unseen images by the share of the data set that was learned, alone (solid) and with the prior (dashed); means over seeds and 95 % intervals, both axes logarithmic. Black: what replaying the training images would have. Do the dashed lines lie below the solid ones of their colour, and does the dashed grey one come below the solid purple one with all images?", "name": "fig-42-shares"}, "image": {"alt": "A panel for each data set with one line a model: distance over the share of the training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Best Fréchet distance to unseen images by the share of the data set that was learned, alone (solid) and with the prior (dashed); means over seeds and 95 % intervals, both axes logarithmic. Black: what replaying the training images would have. Do the dashed lines lie below the solid ones of their colour, and does the dashed grey one come below the solid purple one with all images?", "name": "fig-42-shares"}, "image": {"alt": "A panel for each data set with one line a model: distance over the share of the training images."}}
 import matplotlib.pyplot as plt
 from IPython.display import display
 
@@ -369,7 +369,7 @@ plt.show()
 # round: without the prior the three scores lie on one another, and with it training images score above unseen ones (*score gap*
 # below). This baseline does not know its images by heart, so there is nothing to curb (the premise of dip-26).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: Frechet distance to unseen images over the steps. Then for each model the discriminator's mean unconditional score of training, unseen and generated images, from the first measurement after the start on; means over seeds in bands of one standard deviation. Look for the step at which black and blue part: from there on the discriminator knows its images by heart. A score is compared within a panel, not between two.", "name": "fig-42-scores"}, "image": {"alt": "A panel of distances over training steps, and panels of three curves of scores each: of training images, of unseen images, of generated images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Left: Fréchet distance to unseen images over the steps. Then for each model the discriminator's mean unconditional score of training, unseen and generated images, from the first measurement after the start on; means over seeds in bands of one standard deviation. Look for the step at which black and blue part: from there on the discriminator knows its images by heart. A score is compared within a panel, not between two.", "name": "fig-42-scores"}, "image": {"alt": "A panel of distances over training steps, and panels of three curves of scores each: of training images, of unseen images, of generated images."}}
 KINDS = {
     "train": {"color": looks.BLACK, "linestyle": "-", "label": "training"},
     "held_out": {"color": looks.BLUE, "linestyle": "--", "label": "unseen"},
@@ -419,7 +419,7 @@ else:
 # %% [markdown]
 # ### Finetuning a GAN of other images
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to unseen images of each method on a target, alone (grey discs) and with the prior (green diamonds; blue ones: a prior that has learned without labels), best snapshots. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what replaying the training images would have.", "name": "fig-42-finetuning"}, "image": {"alt": "A panel for each target: for each method a disc (alone) and up to two diamonds (with a prior) with intervals on an axis of distance, and a dashed vertical line for replayed training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to unseen images of each method on a target, alone (grey discs) and with the prior (green diamonds; blue ones: a prior that has learned without labels), best snapshots. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what replaying the training images would have.", "name": "fig-42-finetuning"}, "image": {"alt": "A panel for each target: for each method a disc (alone) and up to two diamonds (with a prior) with intervals on an axis of distance, and a dashed vertical line for replayed training images."}}
 from pathlib import Path
 
 LOOKS = {"none": (figures.color("scratch"), -0.3), dip.FIRST: (figures.color("dip"), 0.0)}

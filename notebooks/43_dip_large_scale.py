@@ -80,7 +80,7 @@ from synthbook.studies import dip_scale
 p = parameters("43_dip_large_scale", globals())
 print(dip_scale.check_large_scale(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance of the last snapshot to test images, without the prior (grey) and with it, by where the conditions of new images come from. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what the training images themselves have, drawn with repetition.", "name": "fig-43-methods"}, "image": {"alt": "One line a model on an axis of distance: three without the prior, and with it three for each network, with dots for seeds and a bar for the interval; a dashed vertical line for training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance of the last snapshot to test images, without the prior (grey) and with it, by where the conditions of new images come from. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what the training images themselves have, drawn with repetition.", "name": "fig-43-methods"}, "image": {"alt": "One line a model on an axis of distance: three without the prior, and with it three for each network, with dots for seeds and a bar for the interval; a dashed vertical line for training images."}}
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -300,7 +300,7 @@ plt.show()
 # %% [markdown]
 # ### Distance over the steps
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to validation images over the steps, means over seeds in bands of one standard deviation. Does a curve still fall at the end? Then the budget may decide, and not the method.", "name": "fig-43-curves"}, "image": {"alt": "One curve a model: distance to validation images over training steps, on a logarithmic axis."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to validation images over the steps, means over seeds in bands of one standard deviation. Does a curve still fall at the end? Then the budget may decide, and not the method.", "name": "fig-43-curves"}, "image": {"alt": "One curve a model: distance to validation images over training steps, on a logarithmic axis."}}
 table, whose = page.shown("fd", part=part, against="val")
 CURVES = {"DIP": ("dip", "-"), "DIP, self-supervised": ("dip", "--"), "DIP, own": ("dip", ":")}
 fig, axes = plt.subplots(1, table.dataset.nunique(), figsize=(6.4, 3), squeeze=False)

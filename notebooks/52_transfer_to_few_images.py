@@ -88,9 +88,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
+from synthbook.claims.inference import MIN_SEEDS
 from synthbook.page import figures
 from synthbook.page.page import Page, matching
+from synthbook.page.tables import aside
 from synthbook.record.rows import Run
 
 figures.style()
@@ -129,8 +132,25 @@ def gains(table, whose):
     plt.show()
 
 
+def came_out(table, whose):
+    """Return in words what drawn and real sources save of the distance, by target."""
+    table = named(table[table.dataset != "all outside"])
+    texts = []
+    for model in ("Primitives-PS", "TransferGAN"):
+        means = matching(table, model=model).groupby("dataset", sort=False).value.mean()
+        told = [
+            f"{100 * x:+.1f} % ({Path(name).name.rpartition(':')[2]})" for name, x in means.items()
+        ]
+        texts += [f"{figures.label(model)} {', '.join(told)}"] if told else []
+    few = ", too few for a verdict" if table.seed.nunique() < MIN_SEEDS else ""
+    told = f"Saved of the distance from random weights on average ({whose}{few}): "
+    return told + f"{'; '.join(texts)}." if texts else ""
+
+
 table, whose = Page(Run(p)).shown("gain", against="train")
 if whose:
+    if told := came_out(table, whose):
+        display(aside(told))
     gains(table, whose)
 else:
     print("Nothing is recorded at this scale; the picture of this run is below.")
@@ -364,7 +384,7 @@ plt.show()
 # model from random weights, read as $d^2 \le d^2_{\mathrm{scratch}} / 0.95$. The star of *from scratch* says how long
 # that model needs for it.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Frechet distance to the training images over the steps of finetuning, means over seeds in bands of one standard deviation. Stars: the first measured step within 95 % of the best distance of the model from scratch, the median over seeds; no star where it is never reached. Look at where the curves start, where they cross, and whether they still fall at the end: then the budget, not the start, may decide.", "name": "fig-52-curves"}, "image": {"alt": "Line charts, a column for each target: falling distances over training steps on a logarithmic axis, one line for each start, with stars; synthesizers above, real sources below where they were run."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to the training images over the steps of finetuning, means over seeds in bands of one standard deviation. Stars: the first measured step within 95 % of the best distance of the model from scratch, the median over seeds; no star where it is never reached. Look at where the curves start, where they cross, and whether they still fall at the end: then the budget, not the start, may decide.", "name": "fig-52-curves"}, "image": {"alt": "Line charts, a column for each target: falling distances over training steps on a logarithmic axis, one line for each start, with stars; synthesizers above, real sources below where they were run."}}
 FD = "FID" if p.extractor == "inception" else f"FD ({study.extractor.name})"
 TABLES = {  # what is compared with what in the paper's two tables
     "synthesizers": ("scratch", *VARIANTS),
@@ -424,7 +444,7 @@ else:
 # %% [markdown]
 # ## The tables
 #
-# Frechet distances at the best snapshot, to the training images: Table 1 of the paper and its counterpart, then
+# Fréchet distances at the best snapshot, to the training images: Table 1 of the paper and its counterpart, then
 # Table 2. Numbers of different targets, sizes and extractors cannot be compared; the order of the lines can.
 
 # %% tags=["hide-input"]
