@@ -218,7 +218,8 @@ of_guidance(page_of_run)
 # ### What a word may mean
 #
 # A name with several meanings is an order that can be filled in several ways; a parent or a definition says which is
-# meant. What WordNet knows of the ten names, and which other senses prompts of the name and of name and parent leave open:
+# meant. What WordNet knows of the ten names, and which other senses prompts of the name, and of name and parent,
+# leave open:
 
 # %% tags=["hide-input"]
 import pandas as pd

@@ -528,7 +528,8 @@ plt.show()
 #
 # The ablation, appendix Table 2 of the paper by its text (the captions of its Tables 2 and 3 are swapped): best
 # distance to the images trained on. The paper's figures are FID at 256 pixels; only orders and ratios can be compared. Numbers
-# of shapes are those of this page, and in brackets what they are of the usual one at a size: a hundred in the paper, 50 at 32 pixels.
+# of shapes are those of this page, and in brackets what they are of the usual one at a size: a hundred in the paper,
+# 50 at 32 pixels.
 
 # %% tags=["hide-input"]
 from synthbook.record.published import published

@@ -56,7 +56,8 @@ def figure_first(content: bytes) -> bytes:
     """Return an executed notebook, as JSON, with its first figure right behind its answer.
 
     So the first screen of a page has both, above the parameters, which the figure's cell needs when
-    the notebook runs. Where text stands between the two, or one is missing, nothing is moved.
+    the notebook runs. Code cells behind it come along, up to the next text: they say in short what
+    it shows. Where text stands between the two, or one is missing, nothing is moved.
     """
     notebook = nbformat.reads(content.decode(), as_version=4)
     cells = notebook.cells
@@ -67,7 +68,9 @@ def figure_first(content: bytes) -> bytes:
     between = cells[answers[0] + 1 : figures[0]]
     if any(cell.cell_type != "code" for cell in between):
         return content
-    cells.insert(answers[0] + 1, cells.pop(figures[0]))
+    texts = (k for k in range(figures[0], len(cells)) if cells[k].cell_type != "code")
+    end = next(texts, len(cells))
+    cells[answers[0] + 1 : end] = cells[figures[0] : end] + between
     return nbformat.writes(notebook).encode()
 
 
