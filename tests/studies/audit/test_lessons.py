@@ -220,6 +220,7 @@ def test_what_pages_say_of_the_audit_runs(page, photographs, monkeypatch, capsys
         "synthbook.studies.audit.report.named_settings",
         lambda *given: dataclasses.replace(images.named_settings(*given), **quick),
     )
+    monkeypatch.setattr("synthbook.studies.audit.report.fitted", lambda settings, _: settings)
     text = re.sub(r"^# ?", "", (root() / page).read_text(), flags=re.MULTILINE)
     (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "audit(" in b)
     exec(block, {})
