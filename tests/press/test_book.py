@@ -240,7 +240,8 @@ def _page(*between: nbformat.NotebookNode) -> nbformat.NotebookNode:
     first, second = ({"figure": {"name": name, "caption": "It."}} for name in ("fig-a", "fig-b"))
     return nbformat.v4.new_notebook(cells=[
         nbformat.v4.new_markdown_cell("# A chapter"), code("x\n\nanswer('12')", "told"), *between,
-        code("draw()", "drawn", mystnb=first), nbformat.v4.new_markdown_cell("## The mechanism"),
+        code("draw()", "drawn", mystnb=first), code("in_short()", "said"),
+        nbformat.v4.new_markdown_cell("## The mechanism"),
         code("draw_more()", "more", mystnb=second),
     ])  # fmt: skip
 
@@ -254,8 +255,9 @@ def test_on_a_staged_page_the_figure_stands_right_behind_the_answer(
     stored = path.read_bytes()
     source, _ = press.stage({"12_thing": path})
     staged = nbformat.read(source / "notebooks/12_thing.ipynb", as_version=4)
-    head, answer, seeds, checked, figure, *rest = notebook.cells
-    assert staged.cells == [head, answer, figure, seeds, checked, *rest]  # ids, outputs, anchors
+    head, answer, seeds, checked, figure, said, *rest = notebook.cells
+    wanted = [head, answer, figure, said, seeds, checked, *rest]
+    assert staged.cells == wanted  # with ids, outputs, anchors
     assert staged.metadata == notebook.metadata
     assert path.read_bytes() == stored
 
