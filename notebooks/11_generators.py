@@ -308,7 +308,7 @@ grids = [
     for some in images.values()
 ]
 ends = np.cumsum([len(grid) for grid in grids])[:-1]
-_, axes = plt.subplots(1, len(images), figsize=(6.1, 4.9))
+_, axes = plt.subplots(1, len(images), figsize=(5.6, 4.5))
 for ax, name, grid in zip(axes, images, np.split(figures.light(grids), ends), strict=True):
     names = [real.classes[k] for k in classes] if name == "real" else None
     figures.image_grid(grid, len(classes), each, ax=ax, row_titles=names)
@@ -326,7 +326,7 @@ coverage(unseen, f"{figures.seeds(results)}, this run")
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same images of the diffusion model's bank at growing guidance scale g: each column starts from the same noise, four classes, five columns each. Compare within a row how much the images of a class differ.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale."}}
 guided = gap.guided_images(p, real, seed=p.first_seed, each=3, classes=4, device=device)
 if guided:
-    _, ax = plt.subplots(figsize=(8, 0.5 + 0.42 * len(guided)))
+    _, ax = plt.subplots(figsize=(7.4, 0.5 + 0.39 * len(guided)))
     names = [f"g = {g:g}" for g in guided]
     grid = figures.light(guided.values())
     figures.image_grid(grid, len(guided), len(grid) // len(guided), ax=ax, row_titles=names)

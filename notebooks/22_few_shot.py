@@ -279,7 +279,7 @@ noise = {
     "by its name (B)": target.images(seed, "B", 1),
 }
 tiles |= {f"from noise, {words}": few_shots.firsts(some, across) for words, some in noise.items()}
-fig, axes = plt.subplots(len(tiles), 1, figsize=(0.86 * across, 1.05 * len(tiles)))
+fig, axes = plt.subplots(len(tiles), 1, figsize=(0.76 * across, 0.96 * len(tiles)))
 for ax, (title, images) in zip(axes, tiles.items(), strict=True):
     names = [one.replace(" ", "\n") for one in target.names[:across]]
     names = names if title == titles[0] else None

@@ -112,8 +112,13 @@ NO_GENERATOR = {"mean image": "--", "nearest image": ":"}
 
 def named(table):
     """Return rows with the model's name, "DIP, self-supervised", in a column of its own."""
-    names = [dip_invert.shown(row) for row in table.to_dict("records")]
-    return table.assign(model=[name.removeprefix("untrained ") for name in names])
+    return table.assign(model=[dip_invert.shown(row) for row in table.to_dict("records")])
+
+
+def trained_or_not(table):
+    """Return the same with one name for a model and for its like of random weights."""
+    table = named(table)
+    return table.assign(model=table.model.str.removeprefix("untrained "))
 
 
 def mark(model):
@@ -123,7 +128,7 @@ def mark(model):
 
 def errors_by_way(table, whose):
     """Draw the errors of each way to invert, a place for each generator beside the others."""
-    found = named(table)
+    found = trained_or_not(table)
     compared = [m for m in dict.fromkeys(found.model) if m not in NO_GENERATOR]
     _, ax = plt.subplots(figsize=(7.4, 1.2 + 0.75 * len(WAYS)))
     for place, where in enumerate(WAYS.values()):
@@ -375,20 +380,14 @@ sheet(lines, 9, 0.52)
 # %% [markdown]
 # ### Altered images and what is drawn of them
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, a block for each edit of them: the edited images, and below them what is drawn of their features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Blocks of rows of small images: edited photographs, and below them the generated images; a block each for no edit, paste, erase, sketch and grey."}}
-if with_prior:
-    size = (0.62 * 9, (0.62 * (1 + len(with_prior)) + 0.45) * len(dip_invert.EDITS))
-    fig, axes = plt.subplots(len(dip_invert.EDITS), 1, figsize=size)
-    for ax, edit in zip(np.atleast_1d(axes), dip_invert.EDITS, strict=True):
-        rows = {"image": study.edited(seed, edit)[:6]}
-        for model in with_prior:
-            rows[figures.label(dip_invert.shown(model))] = study.answers(seed, model, edit, 6)
-        drawn = figures.light(rows.values())
-        figures.image_grid(drawn, len(rows), 6, ax=ax, row_titles=[*rows])
-        ax.set_title(dip_invert.EDIT_NAMES[edit], fontsize="medium", fontweight="bold", loc="left")
-    plt.show()
-else:
-    sheet([], 6)
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, each edit of them, and below it what is drawn of its features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Pairs of rows of small images: edited photographs, and below them the generated images; pairs for no edit, paste, erase, sketch and grey."}}
+lines = []
+for edit in dip_invert.EDITS if with_prior else ():
+    lines.append((dip_invert.EDIT_NAMES[edit], study.edited(seed, edit)[:6]))
+    for model in with_prior:
+        name = figures.label(dip_invert.shown(model))
+        lines.append((name, study.answers(seed, model, edit, 6)))
+sheet(lines, 6, 0.38)
 
 # %% [markdown]
 # ## The tables
@@ -449,7 +448,7 @@ LINES = {
 
 def by_way(table):
     """Return errors with the way to invert in a column."""
-    table = matching(named(table), metric="ivom", dataset=study.name)
+    table = matching(trained_or_not(table), metric="ivom", dataset=study.name)
     return pd.concat([matching(table, **where).assign(way=way) for way, where in LINES.items()])
 
 
