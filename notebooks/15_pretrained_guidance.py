@@ -279,11 +279,11 @@ raised = level + 0.3 * (1 - torch.eye(3))
 #
 # Every network is trained on as many images, all generated, for as many updates; *real* is plain training on real
 # images, to compare with. A network of the guide's architecture is slow, so it gets only `large_set_size` of these
-# images, equally many a class; from random weights it has more passes over them, larger, mirrored and shifted,
-# without which it would learn them by heart and nothing else ({doc}`../book/how_to_read`). In the settings *scratch*
-# and *pretrained* it has the guide's architecture (Table 2), in *other architecture* it is a small convolutional
-# network of random weights (Table 3). CSG compares the feature maps of two networks of one architecture and cannot be
-# run there. In a seed all methods start from the same weights.
+# images, equally many a class; from random weights it has more passes over them, larger, mirrored and shifted, without
+# which it would learn them by heart and nothing else ({doc}`../book/how_to_read`). In the settings *scratch* and
+# *pretrained* it has the guide's architecture (Table 2), in *other architecture* it is a small convolutional network of
+# random weights (Table 3). CSG compares the feature maps of two networks of one architecture and cannot be run there.
+# In a seed all methods start from the same weights.
 #
 # Before a seed's methods, each network's $\lambda_3$ is chosen, one for KL and one for L1: each weight of a grid is
 # trained with, and the one of the largest mean accuracy over the generators on real *validation* images is taken, of
@@ -607,7 +607,7 @@ page.claims()
 # weights, and tells how much of an effect is the pretraining and how much any regulariser would have given.
 #
 # In the recorded runs Pretrained Guidance was weak for the network of the guide's architecture: medians of its gradient
-# go from less than a hundredth to a fifth of the cross-entropy's ([*Is the guidance felt?*](#is-the-guidance-felt)
+# go from a hundredth to a fifth of the cross-entropy's ([*Is the guidance felt?*](#is-the-guidance-felt)
 # above), for the small network from a quarter up. That the former gains little by it is weak evidence against the
 # method.
 #
