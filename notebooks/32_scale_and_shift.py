@@ -39,7 +39,7 @@ class_words: str = ""  # a file of class names with definitions and parents; "":
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 fine_data: str = "caltech10_fine"  # the same with many classes, for the part classes
 other_tests: list[str] = []  # folders in place of made tests, NAME and FOLDER
-real_networks: list[str] = []  # published networks to rate on many classes, NAME=timm:NETWORK
+real_networks: list[str] = []  # networks to rate on many classes, NAME and timm:NETWORK
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
 set_size: int = 1000  # photographs that a clone stands for; 0: all

@@ -40,7 +40,7 @@ model: str = ""  # a diffusers pipeline: a folder or a name on the Hub; "" is th
 class_words: str = ""  # a file of class names with definitions and parents; "": WordNet's
 data: str = "caltech10"  # a data set's name, a folder of class folders, or an .npz
 fine_data: str = "caltech10_fine"  # the same with many classes, for the part classes
-real_networks: list[str] = []  # published networks to probe as well, NAME=timm:NETWORK
+real_networks: list[str] = []  # published networks to probe as well, NAME and timm:NETWORK
 data_root: str = ""  # where downloaded data sets lie
 image_size: int = 0  # side in pixels to resize to; 0 keeps the size
 set_size: int = 1000  # photographs that a clone stands for; 0: all
