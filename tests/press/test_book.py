@@ -262,6 +262,19 @@ def test_on_a_staged_page_the_figure_stands_right_behind_the_answer(
     assert path.read_bytes() == stored
 
 
+def test_what_a_figure_says_besides_its_picture_stands_before_it() -> None:
+    words, picture = (
+        nbformat.v4.new_output("display_data", {kind: "x"}) for kind in ("text/html", "image/png")
+    )
+    notebook = _page(nbformat.v4.new_code_cell("seeds = 1"))
+    notebook.cells[3].outputs = [words, picture]
+    staged = nbformat.reads(press.figure_first(nbformat.writes(notebook).encode()), as_version=4)
+    said, figure = staged.cells[2:4]
+    assert (said.outputs, said.source, said.metadata.tags) == ([words], "", ["remove-input"])
+    assert (figure.outputs, figure.source) == ([picture], "draw()")
+    assert [cell.source for cell in staged.cells[4:6]] == ["in_short()", "seeds = 1"]
+
+
 @pytest.mark.parametrize("kind", ["text between", "no answer", "no figure"])
 def test_else_a_staged_notebook_is_what_was_executed(kind: str) -> None:
     notebook = _page(nbformat.v4.new_markdown_cell("## More"))

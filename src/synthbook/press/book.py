@@ -57,21 +57,39 @@ def figure_first(content: bytes) -> bytes:
 
     So the first screen of a page has both, above the parameters, which the figure's cell needs when
     the notebook runs. Code cells behind it come along, up to the next text: they say in short what
-    it shows. Where text stands between the two, or one is missing, nothing is moved.
+    it shows. Where text stands between the two, or one is missing, nothing is moved. What a
+    figure's cell says besides its picture becomes a cell before it, since each output of such a
+    cell would be a figure of that name.
     """
     notebook = nbformat.reads(content.decode(), as_version=4)
     cells = notebook.cells
+    said = [(k, _beside_picture(cell)) for k, cell in enumerate(cells)]
+    for k, outputs in reversed([pair for pair in said if pair[1]]):
+        cells[k].outputs = [one for one in cells[k].outputs if one not in outputs]
+        how = {"metadata": {"tags": ["remove-input"]}, "id": f"{cells[k].id}-said"}
+        cells.insert(k, nbformat.v4.new_code_cell(outputs=outputs, **how))
+    unmoved = nbformat.writes(notebook).encode() if any(one for _, one in said) else content
     answers = [k for k, cell in enumerate(cells) if re.search(r"^answer\(", cell.source, re.M)]
     figures = [k for k, cell in enumerate(cells) if "figure" in cell.metadata.get("mystnb", {})]
     if not (answers and figures and answers[0] < figures[0]):
-        return content
+        return unmoved
+    figures[0] -= bool(cells[figures[0] - 1].id.endswith("-said"))
     between = cells[answers[0] + 1 : figures[0]]
     if any(cell.cell_type != "code" for cell in between):
-        return content
+        return unmoved
     texts = (k for k in range(figures[0], len(cells)) if cells[k].cell_type != "code")
     end = next(texts, len(cells))
     cells[answers[0] + 1 : end] = cells[figures[0] : end] + between
     return nbformat.writes(notebook).encode()
+
+
+def _beside_picture(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return the outputs of a figure's cell that are no picture, where it has one too."""
+    if "figure" not in cell.metadata.get("mystnb", {}):
+        return []
+    shown = [one for one in cell.outputs if "data" in one]
+    others = [one for one in shown if "image/png" not in one.data]
+    return others if len(others) < len(shown) else []
 
 
 def stage(targets: dict[str, Path]) -> tuple[Path, str]:
