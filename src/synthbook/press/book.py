@@ -67,7 +67,8 @@ def figure_first(content: bytes) -> bytes:
     for k, outputs in reversed([pair for pair in said if pair[1]]):
         cells[k].outputs = [one for one in cells[k].outputs if one not in outputs]
         how = {"metadata": {"tags": ["remove-input"]}, "id": f"{cells[k].id}-said"}
-        cells.insert(k, nbformat.v4.new_code_cell(outputs=outputs, **how))
+        # MyST-NB passes over a cell without source.
+        cells.insert(k, nbformat.v4.new_code_cell("# in words", outputs=outputs, **how))
     unmoved = nbformat.writes(notebook).encode() if any(one for _, one in said) else content
     answers = [k for k, cell in enumerate(cells) if re.search(r"^answer\(", cell.source, re.M)]
     figures = [k for k, cell in enumerate(cells) if "figure" in cell.metadata.get("mystnb", {})]
