@@ -229,20 +229,25 @@ def test_kills_while_a_network_is_trained(place: Path, said: list[str], tell: Te
     tell("training", killer.kills, trainings=seed, resumed=resumed, differences=0, broken=0)
 
 
-@contextmanager
-def _stand_in(module: object, monkeypatch: pytest.MonkeyPatch, work: Callable) -> Iterator[None]:
-    """Let ``module`` start no program but a fork, which does ``work`` and outlives its parent."""
+def _forks(work: Callable) -> SimpleNamespace:
+    """Return what stands in for ``subprocess``: its run forks, works and outlives its parent."""
 
     def run(command: list[str], **_: object) -> SimpleNamespace:
         return SimpleNamespace(returncode=ended(forked(partial(work, command), leads=False)))
 
+    return SimpleNamespace(run=run, STDOUT=subprocess.STDOUT)
+
+
+@contextmanager
+def _stand_in(module: object, monkeypatch: pytest.MonkeyPatch, work: Callable) -> Iterator[None]:
+    """Let ``module`` start no program but a fork of `_forks` for a while."""
     with monkeypatch.context() as patch:
-        patch.setattr(module, "subprocess", SimpleNamespace(run=run, STDOUT=subprocess.STDOUT))
+        patch.setattr(module, "subprocess", _forks(work))
         yield
 
 
 @pytest.fixture
-def grid(new_book: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def grid(new_book: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A book with a grid of three cells, each of which writes four rows in a while."""
     script = '# %% tags=["parameters"]\nfirst_seed: int = 0\nrows: str = ""\n'
     entry = {"90_tiny": {"mini": {"axes": {"first_seed": [0, 1, 2]}, "minutes": 1}}}
@@ -264,8 +269,9 @@ def grid(new_book: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Iter
         return 0
 
     monkeypatch.setattr(grids, "snakemake", one_after_another)
-    with _stand_in(grids, monkeypatch, work):
-        yield top
+    # Not a context of its own, which would end before what a test sets over it is undone.
+    monkeypatch.setattr(grids, "subprocess", _forks(work))
+    return top
 
 
 RECORDED = [(seed, k) for seed in (0, 1, 2) for k in range(4)]
