@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -22,6 +24,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'seeds'?" for the nearest of ``known``, or "" if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+@contextmanager
+def fault_of(parameter: str) -> Iterator[None]:
+    """Let an InputError begin with the parameter whose value is looked at, if it names none."""
+    try:
+        yield
+    except InputError as error:
+        if parameter in str(error) or re.match(r"\w+ = ", str(error)):
+            raise
+        raise InputError(f"{parameter}: {error}") from error
 
 
 def check_choice(name: str, value: str, known: Collection[str]) -> None:

@@ -397,11 +397,12 @@ def test_the_nearest_image_of_a_training_image_is_itself(study) -> None:
         ({"stop_after": 3}, "measured every 2 steps"),
         ({"stop_after": 2, "training_settings": ["flip=true"]}, "schedule is 'linear'"),
         ({"architecture": "stylegan2"}, "architecture = 'stylegan2'"),
-        ({"targets": ["chima"]}, "no target 'chima'"),
+        ({"targets": ["chima"]}, "^targets: there is no target 'chima'"),
+        ({"study_targets": ["chima"], "parts": ["losses"]}, "^study_targets: there is no target"),
         ({"priors": [], "parts": ["labels"]}, "priors is empty, and the part labels takes"),
         ({"priors": [], "parts": ["methods", "alike"]}, "the part alike takes features"),
         ({"architecture": "biggan", "parts": ["controls"]}, "the part controls .* give sngan, or"),
-        ({"priors": [], "methods": ["BSA"], "real_source": "digit"}, "digits"),
+        ({"priors": [], "methods": ["BSA"], "real_source": "digit"}, "^real_source: .*digits"),
     ],
 )
 def test_what_chapter_41_cannot_run_is_refused(values, says, study) -> None:

@@ -297,6 +297,13 @@ def test_what_only_styles_modulate_is_no_gan_of_these_chapters() -> None:
             check_values(chapter, {"architecture": "stylegan2"})
 
 
+def test_a_data_set_that_is_not_there_is_told_with_its_parameter() -> None:
+    for part, name in (("methods", "targets"), ("priors", "study_targets")):
+        asked = check_values(CHAPTER, SMALL | {"parts": [part], name: ["digit"]})
+        with pytest.raises(InputError, match=f"^{name}: unknown data set 'digit'"):
+            dip_scale.check_large_scale(asked)
+
+
 def test_networks_are_checked_by_their_names() -> None:
     checked = check_values(CHAPTER, SMALL | {"priors": ["vgg"]})
     with pytest.raises(InputError, match="priors has 'vgg'"):

@@ -364,7 +364,7 @@ def test_chapter_33_probes_each_encoder_and_random_weights() -> None:
     study.p = check_values("33_transfer", {"transfer_sets": ["digits"]})  # a part of mini's
     told = {row["on"] for row in study.rows(*study.jobs[0]) if row["test"] == "transfer"}
     assert told == {"digits"}
-    with pytest.raises(InputError, match="no transfer set is called 'digit'"):
+    with pytest.raises(InputError, match=r"^transfer_sets: no transfer set is called 'digit'"):
         fake.check_transfer(check_values("33_transfer", {"transfer_sets": ["digit"]}))
 
 

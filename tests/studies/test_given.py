@@ -21,6 +21,7 @@ from synthbook.studies.given import (
     TESTS,
     check_clones,
     check_networks,
+    check_words,
     networks_of,
     one_crop,
     recipe_of,
@@ -51,6 +52,36 @@ def test_names_without_a_caption_are_told_and_not_all_of_many() -> None:
     assert re.search(r"face, accordion, .* and \d+ more\. What", many)
     assert not unread({"model": ""}, class_words("cifar100"))
     assert not unread({"model": "another"}, class_words("caltech101"))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fault"),
+    [
+        ("words.csv", None, r"class_words = '.*words\.csv' is no file; give one \(a line is: name"),
+        ("cifar11", None, "class_words = 'cifar11' is no file; did you mean 'cifar10'"),
+        ("words.csv", b"", "class_words: .* has no class; a line is: name"),
+        ("words.csv", b"a, b, c, d\n", "class_words: .* has 4 parts; a line is"),
+        ("words.csv", b'"a\n', "class_words: .*near '\"a'.*; a line is"),
+        ("words.csv", b"\xff\xfe", "class_words: .* is no text in UTF-8"),
+        ("words.csv", b"a\n", "class_words = .* no line for the class 'b' of 'mine'; add one"),
+    ],
+)
+def test_a_wrong_file_of_words_is_told_with_its_parameter(
+    tmp_path: Path, file: str, text: bytes | None, fault: str
+) -> None:
+    path = tmp_path / file if file.endswith("csv") else Path(file)
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(InputError, match=f"^{fault}"):
+        check_words({"class_words": str(path)}, "mine", ("a", "b"))
+
+
+def test_a_file_of_words_or_the_name_of_a_set_has_the_words_of_the_classes(tmp_path: Path) -> None:
+    (tmp_path / "words.csv").write_text("b\na, some thing\n")
+    for source in (str(tmp_path / "words.csv"), "cifar10"):
+        classes = ("a", "b") if source != "cifar10" else ("cat", "dog")
+        found = check_words({"class_words": source}, "mine", classes)
+        assert tuple(words.name for words in found) == classes
 
 
 def test_published_networks_know_the_classes_of_imagenet_alone() -> None:

@@ -157,8 +157,8 @@ def test_steps_to_95_percent_are_those_of_the_curve(trainings, rows_of, transfer
         ({"training_settings": ["steps=8"]}, "steps is a parameter of its own"),
         ({"network_settings": ["latent"]}, "write NAME=VALUE"),
         ({"network_settings": ["latent=0"]}, "network_settings: latent = '0'"),
-        ({"targets": ["chima"]}, "no target 'chima'"),
-        ({"real_source": "digit"}, "digits"),
+        ({"targets": ["chima"]}, "^targets: there is no target 'chima'"),
+        ({"real_source": "digit"}, "^real_source: .*digits"),
         ({"quirks": ["fixed_canvas", "worker_streams"]}, "no worker processes draw; leave it out"),
     ],
 )

@@ -332,6 +332,9 @@ def test_confusion_counts_names_in_percent_of_each_class() -> None:
     [
         ({"targets": ["digits"]}, "no words for the classes of 'digits'; give class_words"),
         ({"targets": ["caltech10:cartoon"]}, "caltech10"),
+        ({"targets": ["nowhere"]}, "^targets: unknown data set 'nowhere'"),
+        ({"parts": ["encoder"], "encoder_target": "nowhere"}, "^encoder_target: unknown data set"),
+        ({"class_words": "nowhere.csv"}, "^class_words = 'nowhere.csv' is no file"),
         ({"guidance_scale": 0.5}, "guidance_scale 0.5 is not possible"),
         ({"model": "./nowhere"}, "model = './nowhere' is no folder of a diffusers pipeline"),
         ({"template": "photos"}, "templates 'photos' are not known"),

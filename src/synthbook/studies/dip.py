@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from synthbook.data import at_most
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.baselines.labels import instances, logo
 from synthbook.gans.invert import walk
@@ -55,7 +55,7 @@ from synthbook.studies.prim import (
     recipe_of,
 )
 from synthbook.studies.rows import Rows, measured
-from synthbook.studies.targets import Target, check_target, target
+from synthbook.studies.targets import Target, check_target, parameter_of, target
 
 AS_THEY_ARE = ("scratch", "TransferGAN")  # nothing in their training is other
 PARTS = ("methods", "stylegan2", "labels", "losses", "amount", "controls", "alike")
@@ -111,7 +111,9 @@ def check_few_shot(p: Parameters) -> str:
         for model in compared:  # tells now whether it has a training
             fitting(p, model.method) if model.method in WITHOUT else recipe(p, part, model)
         how = {"data_root": p.data_root, "count": count, "why": why}
-        lines += [check_target(name, **how) for name in targets(p, part)]
+        for name in targets(p, part):
+            with fault_of(parameter_of(p, name)):
+                lines.append(check_target(name, **how))
         if any(model.method in FROM_OTHERS for model in compared):
             lines.append(check_source(of_bed(p, part)))
             pretraining_of(of_bed(p, part))

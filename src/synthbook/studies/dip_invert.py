@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from synthbook.data import check
 from synthbook.data.edits import EDITS, edited
 from synthbook.data.named import PHOTOGRAPHS
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.gans.invert import free_numbers, images_of
 from synthbook.gans.networks import create_generator
 from synthbook.gans.prior import Prior, mixup, noisy
@@ -80,7 +80,8 @@ def check_inversion(p: Parameters) -> str:
         )
     lines = []
     for data in p.targets:
-        summary = check(data, data_root=p.data_root, image_size=p.image_size)
+        with fault_of("targets"):
+            summary = check(data, data_root=p.data_root, image_size=p.image_size)
         lines.append(str(summary))
         held = summary.counts.get("test", p.queries)
         if p.queries > held and not p.photographs:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from synthbook.data import ImageSet, at_most, check, concatenate, load
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.gans import networks
 from synthbook.gans.prior import Elements, Prior, prior
 from synthbook.gans.sampling import sample
@@ -86,15 +86,17 @@ def check_limited(p: Parameters) -> str:
             recipe(p, part, model)  # tells now whether it has a training
         if part == "finetuning":
             _check_finetuning(p, blocks, compared)
-            lines += [
-                check_target(name, data_root=p.data_root, count=count)
-                for name, count in counts(p).items()
-            ]
+            with fault_of("targets"):
+                lines += [
+                    check_target(name, data_root=p.data_root, count=count)
+                    for name, count in counts(p).items()
+                ]
             lines.append(check_source(own))
             pretraining_of(own)
             continue
         for name in sets(p, part):
-            summary = check(name, data_root=p.data_root, image_size=own.image_size)
+            with fault_of("more_data" if name in p.more_data else "data"):
+                summary = check(name, data_root=p.data_root, image_size=own.image_size)
             images = sum(count for kind, count in summary.counts.items() if kind != "test")
             if round(min(p.shares) * images) < 2:
                 raise InputError(

@@ -21,7 +21,7 @@ import numpy as np
 from torch import nn
 
 from synthbook.data import ImageSet, Splits, at_most, check, load
-from synthbook.errors import InputError, did_you_mean
+from synthbook.errors import InputError, did_you_mean, fault_of
 from synthbook.gans.baselines.self_conditioned import SelfConditioned, unlabelled
 from synthbook.gans.baselines.ssgan import SSGAN
 from synthbook.gans.extra import Extra
@@ -43,6 +43,7 @@ from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import LABELS, Asked, Finetuned
 from synthbook.studies.prim import check_gan, curve_rows, distance_rows, network_of, recipe_of
 from synthbook.studies.rows import REAL, Rows, measured
+from synthbook.studies.targets import parameter_of
 
 BASELINE, SELF_COND, DIP = "baseline", "Self-Cond GAN", "DIP"
 METHODS = (BASELINE, "SSGAN", SELF_COND, DIP)
@@ -153,7 +154,8 @@ def check_large_scale(p: Parameters) -> str:
             added(model.method, 0)  # tells now whether it has a training
         for name in targets(p, part):
             check_gan(own := of_target(p, name))
-            summary = check(name, data_root=p.data_root, image_size=own.image_size)
+            with fault_of(parameter_of(p, name)):
+                summary = check(name, data_root=p.data_root, image_size=own.image_size)
             wanted = {"clusters": p.clusters, "centres": p.centres, "components": p.components}
             for parameter, count in wanted.items():
                 if count > summary.counts["train"]:

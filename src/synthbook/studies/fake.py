@@ -16,7 +16,7 @@ import numpy as np
 
 from synthbook.data import Summary
 from synthbook.data.transfer import TEN, open_transfer
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.generate.wordnet import sense_count
 from synthbook.measure.fidelity import fidelity
 from synthbook.measure.realism import class_spread, realism
@@ -362,8 +362,10 @@ TRANSFER, OWN_CLASSES, MEAN = "transfer", "own classes", "mean"  # what a probe 
 def check_transfer(p: Mapping[str, Any]) -> Summary:
     """Check what the parameters of chapter 33 mean together; return its data in words."""
     summary = check_sizes(p)
-    for name in p["transfer_sets"]:
-        open_transfer(name, data_root=p["data_root"], image_size=summary.side or p["image_size"])
+    how = {"data_root": p["data_root"], "image_size": summary.side or p["image_size"]}
+    with fault_of("transfer_sets"):
+        for name in p["transfer_sets"]:
+            open_transfer(name, **how)
     return summary
 
 

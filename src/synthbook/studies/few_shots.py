@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from synthbook.data import ImageSet, Summary
 from synthbook.data.deferred import Deferred, deferred
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.generate.text import check_guidance
 from synthbook.measure.fidelity import gaussian, gaussian_distance
 from synthbook.randomness import numpy_generator
@@ -103,7 +103,8 @@ def check_few_shots(p: Mapping[str, Any]) -> str:
     Raises:
         InputError: that names what cannot be.
     """
-    told = [described(p, name) for name in p["targets"]]
+    with fault_of("targets"):
+        told = [described(p, name) for name in p["targets"]]
     for name in p["targets"]:
         check_shots(p["shots"], name, told_of(p, name))
     check_guidance(p["guidance_scale"])

@@ -17,8 +17,8 @@ from synthbook.data import Splits, Summary, check, load
 from synthbook.data.deferred import Deferred, of_folder
 from synthbook.data.files import classes_of as files_of
 from synthbook.data.files import header, in_threads, layout, readable, refuse
-from synthbook.errors import InputError, did_you_mean
-from synthbook.generate.prompts import check_form, classes_of
+from synthbook.errors import InputError, did_you_mean, fault_of
+from synthbook.generate.prompts import LINE, check_form, classes_of
 from synthbook.generate.sentences import unread_names
 from synthbook.generate.text import check_guidance
 from synthbook.generate.wordnet import SETS, ClassWords, class_words, named
@@ -27,6 +27,7 @@ from synthbook.recognize.backbones import check_published
 from synthbook.recognize.multicrop import MulticropRecipe
 from synthbook.recognize.views import ViewRecipe
 from synthbook.settings import from_texts, source_paths
+from synthbook.store import path_of
 from synthbook.studies import needs, web
 
 TESTS = ("test", "v2", "sketch", "rendition", "adversarial")  # the columns of Table 1
@@ -100,6 +101,21 @@ def unread(p: Mapping[str, Any], words: Sequence[ClassWords]) -> str:
 # -- What is asked beforehand ----------------------------------------------------------------------
 
 
+def check_words(p: Mapping[str, Any], data: str, classes: Sequence[str]) -> tuple[ClassWords, ...]:
+    """Return the words of the classes, as `words_of`; InputError, which names class_words, if not.
+
+    It is what a check calls: `words_of` tells of a file alone what is wrong with it.
+    """
+    source = p["class_words"]
+    if source and source not in SETS and not path_of(source).is_file():
+        raise InputError(
+            f"class_words = '{source}' is no file{did_you_mean(source, SETS)}; give one ({LINE}), "
+            f"the name of a set whose words the book has ({', '.join(SETS)}), or '' for WordNet's"
+        )
+    with fault_of("class_words"):
+        return words_of(p, data, classes)
+
+
 def check_clones(
     p: Mapping[str, Any], asked: Sequence[tuple[str, float]], data: str = "", part: str = ""
 ) -> Summary:
@@ -111,8 +127,9 @@ def check_clones(
         InputError: that names what cannot be.
     """
     data = data or p["data"]
-    summary = summary_of(p, data)
-    recipe, words = recipe_of(p, part), words_of(p, data, summary.classes)
+    with fault_of("data" if data == p["data"] else "fine_data"):
+        summary = summary_of(p, data)
+    recipe, words = recipe_of(p, part), check_words(p, data, summary.classes)
     for form, scale in asked:
         check_form(words, form)
         check_guidance(scale)

@@ -22,7 +22,7 @@ from synthbook.data.deferred import deferred
 from synthbook.data.scenes import SceneRecipe, bundled_scenes
 from synthbook.data.transfer import open_transfer
 from synthbook.data.voc import pascal_voc, voc_folder
-from synthbook.errors import InputError, check_choice, did_you_mean
+from synthbook.errors import InputError, check_choice, did_you_mean, fault_of
 from synthbook.generate.prompts import label_space
 from synthbook.generate.sentences import GRAMMAR, called, sentences_of
 from synthbook.generate.text import check_guidance
@@ -38,6 +38,7 @@ from synthbook.studies.clones_by_name import Images, made_of, some
 from synthbook.studies.given import (
     check_model,
     check_validated,
+    check_words,
     sets_of,
     summary_of,
     unread,
@@ -178,7 +179,9 @@ def check_pretraining(p: Mapping[str, Any]) -> str:
         raise InputError(
             f"label_spaces holds {len(p['label_spaces'])}; give two, the smaller one first"
         )
-    spaces = spaces_of(p, summary.classes, p["first_seed"])
+    check_words(p, p["data"], summary.classes)
+    with fault_of("label_spaces"):
+        spaces = spaces_of(p, summary.classes, p["first_seed"])
     outside = {*map(called, spaces[SMALLER])} - {*map(called, spaces[LARGER])}
     if outside or len(spaces[LARGER]) <= len(spaces[SMALLER]):
         raise InputError(
@@ -193,8 +196,9 @@ def check_pretraining(p: Mapping[str, Any]) -> str:
     for part in p["parts"]:
         _check_part(p, part, spaces, weights)
     if p["detection_data"] and {LABELLED, CONTRASTIVE} & {*p["parts"]}:
-        for year in (2007, 2012):
-            voc_folder(p["detection_data"], year)
+        with fault_of("detection_data"):
+            for year in (2007, 2012):
+                voc_folder(p["detection_data"], year)
     if len(p["scene_counts"]) != 2:
         raise InputError(
             f"scene_counts = {p['scene_counts']}; give two, scenes to learn and to test"

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from synthbook.data import check
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.gans import networks
 from synthbook.gans.recipes import Training, published
 from synthbook.generate.primitives import Primitives
@@ -140,7 +140,8 @@ def check_source(p: Parameters) -> str:
         single = ":" in p.real_source or Path(p.real_source).expanduser().is_dir()
         size = {"image_size": p.image_size}
         look, how = (check_target, {"whole": True}) if single else (check, size)
-        return str(look(p.real_source, data_root=p.data_root, **how))
+        with fault_of(_told(p, "real_source")):
+            return str(look(p.real_source, data_root=p.data_root, **how))
     ours = networks.create_config(**network_of(p))
     theirs = networks.check_pair(Path(p.pretrain_on).expanduser())
     wanted, given = ({"architecture": c.architecture, **asdict(c)} for c in (ours, theirs))
@@ -279,7 +280,9 @@ def check_transfer(p: Parameters) -> str:
             f"frozen_blocks = {p.frozen_blocks} and the discriminator has {blocks} at "
             f"{p.image_size} pixels; give at most {blocks}"
         )
-    lines = [check_target(name, data_root=p.data_root, count=p.target_images) for name in p.targets]
+    how = {"data_root": p.data_root, "count": p.target_images}
+    with fault_of("targets"):
+        lines = [check_target(name, **how) for name in p.targets]
     if "sources" in p.parts:
         lines.append(check_source(p))
     return "\n".join(lines)

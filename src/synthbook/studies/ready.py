@@ -22,7 +22,7 @@ from synthbook.recognize.clip import Encoded, Encoder, encoded, encoder
 from synthbook.recognize.heads import PHOTO, text_head
 from synthbook.studies import web
 from synthbook.studies.clones_by_name import Images, made_of
-from synthbook.studies.given import sets_of, summary_of, unread, words_of
+from synthbook.studies.given import check_words, sets_of, summary_of, unread, words_of
 
 if TYPE_CHECKING:
     from synthbook.generate.prompted import Prompted
@@ -144,7 +144,7 @@ def told_of(p: Mapping[str, Any], data: str) -> Summary:
     """Return what a data set is, once its classes have names, before anything is made."""
     base = split_look(data)[0]
     summary = summary_of(p, base)
-    words_of(p, base, summary.classes)
+    check_words(p, base, summary.classes)
     return summary
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from synthbook.data import ImageSet, at_most, check, concatenate, few_shot, load
 from synthbook.data.images import pixels_and_labels
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.gans import networks
 from synthbook.gans.recipes import Training
 from synthbook.measure.leaks import cutout_like, shift_like
@@ -95,7 +95,8 @@ def check_reasons(p: Parameters) -> str:
     check_stop(p.stop_after, longest, "biggan_training_settings")
     lines = []
     for data in [p.data, *p.more_data]:
-        summary = check(data, data_root=p.data_root, image_size=p.biggan_image_size)
+        with fault_of("more_data" if data in p.more_data else "data"):
+            summary = check(data, data_root=p.data_root, image_size=p.biggan_image_size)
         images = sum(count for part, count in summary.counts.items() if part != "test")
         images -= borrowed(summary.counts["test"], images, p.biggan_generated)
         classes = summary.num_classes
@@ -111,7 +112,8 @@ def check_reasons(p: Parameters) -> str:
         lines.append(str(summary))
     if "ablation" in p.parts:
         how = {"data_root": p.data_root, "count": p.target_images}
-        lines += [check_target(name, **how) for name in p.targets]
+        with fault_of("targets"):
+            lines += [check_target(name, **how) for name in p.targets]
     if "filters" in p.parts:
         lines.append(check_source(p))
     return "\n".join(lines)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,6 +153,11 @@ def _without(
     if not kept:
         raise InputError(f"every class of '{text}' is a target; choose another source")
     return source.of_classes(kept)
+
+
+def parameter_of(p: Mapping[str, Any], target: str) -> str:
+    """Return the first of a chapter's lists of targets that holds one."""
+    return next(name for name in p if name.endswith("targets") and target in p[name])
 
 
 def check_target(

@@ -18,7 +18,7 @@ import numpy as np
 from synthbook.data import ImageSet, few_shot
 from synthbook.data.deferred import Deferred, deferred
 from synthbook.data.shift import renditions
-from synthbook.errors import InputError
+from synthbook.errors import InputError, fault_of
 from synthbook.generate.text import check_guidance
 from synthbook.recognize.clip import Encoded, NamedCache, encoded
 from synthbook.recognize.filters import Kept, clip_filter
@@ -57,6 +57,7 @@ OWN = ("steps", "schedule", "loader_batches", "counted_batches")  # not in tunin
 FEWEST_SETS = 3  # whose gains are compared with one another
 # Those of the recorded runs at mini, in place of the paper's seventeen.
 SETS = ("caltech10", "caltech10:sketch", "caltech10:rendition", "caltech10_fine", "caltech3")
+OF_PARTS = {"encoder": "encoder_target", "scratch": "scratch_target"}  # parameters of data sets
 MOST_LACKING = 0.1  # of as many photographs as generated images, where a data set has no more
 Job = tuple[Any, ...]
 
@@ -73,10 +74,9 @@ def recipe_of(p: Mapping[str, Any], images: int) -> TuningRecipe:
 
 def sets_asked(p: Mapping[str, Any]) -> list[str]:
     """Return the data sets of a run, each once."""
-    parts = {"encoder": "encoder_target", "scratch": "scratch_target"}
     some = {"strategies", "faults"} & set(p["parts"]) or _judging(p)
     asked = list(p["targets"]) if some else []
-    asked += [p[name] for part, name in parts.items() if part in p["parts"]]
+    asked += [p[name] for part, name in OF_PARTS.items() if part in p["parts"]]
     return list(dict.fromkeys(asked))
 
 
@@ -91,7 +91,11 @@ def check_zero_shot(p: Mapping[str, Any]) -> str:
     Raises:
         InputError: that names what cannot be.
     """
-    told = [described(p, name) for name in sets_asked(p)]
+    told = []
+    for name in sets_asked(p):
+        others = (parameter for parameter in OF_PARTS.values() if p[parameter] == name)
+        with fault_of("targets" if name in p["targets"] else next(others)):
+            told.append(described(p, name))
     for name in [*_judging(p), *(p["targets"][:1] if "faults" in p["parts"] else ())]:
         check_validated(p, split_look(name)[0])
     check_guidance(p["guidance_scale"])
