@@ -72,11 +72,24 @@ def test_a_grid_is_named_where_the_run_has_the_scales_own_values() -> None:
         assert ("Its grid" in told("12_not_mutual", scale, **given)) == there
 
 
-def test_a_run_of_own_images_is_told_what_one_run_of_the_grid_took() -> None:
-    own = told("52_transfer_to_few_images", "mini", targets=["my_photos"])
-    minutes = grid("52_transfer_to_few_images", "mini").minutes
-    assert f"One run of the grid took about {minutes:.0f} minutes of one core or GPU" in own
-    assert "One run of the grid" not in told("52_transfer_to_few_images", "mini")
+def test_the_minutes_of_a_grid_are_told_as_those_of_its_own_images_and_steps() -> None:
+    chapter = "52_transfer_to_few_images"
+    one = f"One run of the grid takes about {grid(chapter, 'mini').minutes:.0f} minutes of one"
+    own = told(chapter, "mini", targets=["my_photos", "caltech3:airplanes"], seeds=2)
+    assert f"{one} core or GPU.\nNo run of the grid has stop_after = " in own
+    assert (
+        ", targets = my_photos: the time of this one is not known, and goes by the size and" in own
+    )
+    whole = {"stop_after": 0, "first_seed": 7, "device": "cuda"}  # as any run of the grid
+    own = told(chapter, "mini", **whole, targets=["my_photos"])
+    assert "No run of the grid has targets = my_photos: the time" in own
+    part = told(chapter, "mini", **whole, parts=["sources"])
+    assert f"{one} core or GPU; this one goes by the trainings that it has." in part
+    large = told(chapter, "paper", targets=["my_photos"])
+    assert "No run of the grid has targets = my_photos: the time" in large
+    for plain in (told(chapter, "mini"), told(chapter)):
+        assert "One run of the grid" not in plain
+    assert "No run of the grid" not in told(chapter)
 
 
 def test_the_page_names_every_reason_and_counts_its_figures() -> None:

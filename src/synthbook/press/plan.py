@@ -9,10 +9,13 @@ from typing import Any
 from synthbook.claims.catalogue import PAPERS
 from synthbook.errors import InputError
 from synthbook.page.claims_page import STUDIES
-from synthbook.press.grids import estimate, grid
+from synthbook.press.grids import cells, estimate, grid
 from synthbook.record.chapters import FREE_NAMES, declared
 from synthbook.record.coverage import Figure, coverage, figures, tables_of
-from synthbook.record.parameters import Parameters
+from synthbook.record.parameters import NO_MATTER, Parameters, check_values
+
+# Beside its images and trainings: which they are, how often, and where.
+REPEATED = {"seeds", "first_seed", "generators", "device", "threads"}
 
 
 def plan(parameters: Parameters, scale: str) -> str:
@@ -32,13 +35,43 @@ def plan(parameters: Parameters, scale: str) -> str:
         return "\n".join(lines)
     try:
         lines.append(f"Its grid (make results): {estimate(parameters.chapter, scale)}.")
-        known = grid(parameters.chapter, scale)
-        if not known.basis and values != defaults:  # own images, say, take their own time
-            one = f"One run of the grid took {known.time(1)} of one core or GPU"
-            lines.append(f"{one}; this one goes by the trainings that it has.")
+        if values != defaults:
+            lines += _time_of_one(parameters, scale)
     except InputError as error:
         lines.append(f"It has no grid: {error}.")
     return "\n".join(lines)
+
+
+def _time_of_one(parameters: Parameters, scale: str) -> list[str]:
+    """Return how long one run of the grid takes, and whether this is such a run, in lines.
+
+    One with other values, own images among them, has a time of its own, which nothing tells. The
+    hours of a grid that are an estimate stand in the line about it alone.
+    """
+    known, other = grid(parameters.chapter, scale), _other(parameters, scale)
+    one = f"One run of the grid takes {known.time(1)} of one core or GPU"
+    if not other:
+        return [] if known.basis else [f"{one}; this one goes by the trainings that it has."]
+    said = ", ".join(f"{name} = {', '.join(held)}" for name, held in other.items())
+    return ([] if known.basis else [f"{one}."]) + [
+        f"No run of the grid has {said}: the time of this one is not known, and goes by the size "
+        "and number of its images and by the trainings that it has."
+    ]
+
+
+def _other(parameters: Parameters, scale: str) -> dict[str, list[str]]:
+    """Return the values that no run of the grid has, by parameter; of a list, its members."""
+    chapter, found = parameters.chapter, {}
+    runs = [check_values(chapter, cell.parameters, scale) for cell in cells(chapter, scale)]
+    for name, value in parameters.items():
+        if name not in (NO_MATTER | REPEATED):
+            held = {one for run in runs for one in _members(run[name])}
+            found[name] = [str(one) for one in _members(value) if one not in held]
+    return {name: values for name, values in found.items() if values}
+
+
+def _members(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _table(chapter: str, paper: str, name: str, values: Mapping[str, Any]) -> list[str]:
