@@ -13,6 +13,7 @@ import torch
 
 from synthbook.errors import InputError
 from synthbook.gans.baselines.bsa import BSARecipe
+from synthbook.gans.baselines.glann import GlannRecipe
 from synthbook.gans.networks import load, load_discriminator, load_unaveraged
 from synthbook.gans.recipes import published
 from synthbook.gans.residual import CIFAR
@@ -253,6 +254,32 @@ def test_vgg16_sees_images_at_their_own_size_and_weighs_as_much_as_pixels(
                 perceptual=name, extractor=PIXELS, generated=4, seed=0, device="cpu",
             )  # fmt: skip
     assert asked == [(64, 0.1), (16, 1.0)]
+
+
+@pytest.mark.parametrize("method", few_images.WITHOUT)
+def test_a_method_without_an_adversary_has_a_fit_of_its_own(
+    method: str, conditional, few, monkeypatch
+) -> None:
+    """`fitted` sends what is not BSA to GLANN: a new name needs a branch there, and a line here."""
+    fits = {
+        "GLANN": (few_images.glann, "train_glann", GlannRecipe(epochs=2)),
+        "BSA": (few_images.bsa, "train_bsa", BSARecipe(steps=2)),
+    }
+    called: list[str] = []
+
+    def caught(name: str, *given, **how):
+        called.append(name)
+        raise KeyboardInterrupt
+
+    for name, (module, function, _) in fits.items():
+        monkeypatch.setattr(module, function, partial(caught, name))
+    monkeypatch.setattr(few_images, "network_maps", lambda name: lambda x: [x])
+    with pytest.raises(KeyboardInterrupt):
+        few_images.fitted(
+            method, few.train, few.held_out, fits[method][2], None, first=conditional[1],
+            perceptual="vgg16", extractor=PIXELS, generated=4, seed=0, device="cpu",
+        )  # fmt: skip
+    assert called == [method]
 
 
 def test_classes_are_judged_in_turn() -> None:
