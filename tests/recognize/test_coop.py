@@ -10,28 +10,12 @@ import torch
 from torch.nn import functional as F
 
 from synthbook.errors import InputError
-from synthbook.recognize import language_image
 from synthbook.recognize.clip import Encoded, encoder
 from synthbook.recognize.coop import CoopRecipe, learn_context, word_embedding
 from synthbook.recognize.heads import text_head, unit, zero_shot
-from synthbook.recognize.language_image import ClipConfig
 
-SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
-                   merges=300)  # fmt: skip
 NAMES = ("red", "green cup", "aquamarine")
 SHORT = CoopRecipe(steps=30, length=4, learning_rate=0.01, warmup_steps=1, measure_every=10)
-
-
-@pytest.fixture(scope="module")
-def look(tmp_path_factory):
-    place = tmp_path_factory.mktemp("clip")
-    language_image.save(language_image.create(SMALL, seed=0).eval(), SMALL, place)
-    return encoder(f"local-dir:{place}")
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 
 from synthbook.errors import InputError
-from synthbook.recognize import few_shot, language_image
+from synthbook.recognize import few_shot
 from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter
-from synthbook.recognize.clip import Encoded, encoder
+from synthbook.recognize.clip import Encoded
 from synthbook.recognize.coop import CoopRecipe
 from synthbook.recognize.few_shot import METHODS, Recipes, Task, compared
 from synthbook.recognize.heads import text_head, unit, zero_shot
-from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
 from synthbook.record.kinds import Shot
 
-SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
-                   merges=300)  # fmt: skip
 NAMES = ("red", "green", "blue")
 RECIPES = Recipes(
     TuningRecipe(steps=20, batch_size=8, learning_rate=0.05, measure_every=5),
@@ -31,13 +28,6 @@ def drawn(count: int, seed: int = 0) -> Encoded:
     draw = np.random.default_rng(seed)
     rows = np.eye(3, 16)[np.arange(count) % 3] + 0.4 * draw.standard_normal((count, 16))
     return Encoded(unit(rows.astype(np.float32)), np.arange(count) % 3, NAMES, "drawn")
-
-
-@pytest.fixture
-def look(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-    language_image.save(language_image.create(SMALL, seed=0).eval(), SMALL, tmp_path)
-    return encoder(f"local-dir:{tmp_path}")
 
 
 def test_every_method_runs_by_name_and_is_what_it_is_alone(look):

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from synthbook.errors import InputError
-from synthbook.recognize import language_image
-from synthbook.recognize.clip import Encoded, encoder
+from synthbook.recognize.clip import Encoded
 from synthbook.recognize.heads import (
     PHOTO,
     TEMPLATES,
@@ -21,23 +20,8 @@ from synthbook.recognize.heads import (
     text_head,
     zero_shot,
 )
-from synthbook.recognize.language_image import ClipConfig
 
-SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
-                   merges=300)  # fmt: skip
 NAMES = ("red ball", "green cup", "blue hat")
-
-
-@pytest.fixture(scope="module")
-def look(tmp_path_factory):
-    place = tmp_path_factory.mktemp("clip")
-    language_image.save(language_image.create(SMALL, seed=0).eval(), SMALL, place)
-    return encoder(f"local-dir:{place}")
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("templates", ["photo", "cifar", "imagenet7"])

@@ -16,12 +16,9 @@ from synthbook.errors import InputError
 from synthbook.recognize import language_image, unfreezing
 from synthbook.recognize.clip import encoded, encoder
 from synthbook.recognize.heads import random_head
-from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
 from synthbook.recognize.unfreezing import from_output, tune_live, unfreeze
 
-SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_layers=1, text_heads=2,
-                   merges=300)  # fmt: skip
 RECIPE = TuningRecipe(steps=6, batch_size=8, learning_rate=0.02, measure_every=3)
 HEAD, TEACHER = random_head(3, 16, seed=0), random_head(3, 16, seed=1)
 
@@ -34,22 +31,17 @@ def pictures(count: int = 12, seed: int = 0) -> ImageSet:
 
 
 @pytest.fixture(scope="module")
-def look(tmp_path_factory):
+def look(small_clip, tmp_path_factory):
     """A ResNet whose running statistics are not those of any batch."""
     place = tmp_path_factory.mktemp("clip")
-    model = language_image.create(SMALL, seed=0)
+    model = language_image.create(small_clip, seed=0)
     model.train()
     with torch.no_grad():
         for seed in range(3):
             draw = torch.Generator().manual_seed(seed)
             model.encode_image(torch.randn(8, 3, 32, 32, generator=draw))
-    language_image.save(model.eval(), SMALL, place)
+    language_image.save(model.eval(), small_clip, place)
     return encoder(f"local-dir:{place}")
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("loss", ["CE", "SCE"])
