@@ -18,8 +18,6 @@ from synthbook.errors import InputError
 from synthbook.generate import sentences
 from synthbook.generate.captions import caption
 from synthbook.generate.sentences import (
-    Sampling,
-    WordToSentence,
     grammar,
     has_name,
     read,
@@ -28,6 +26,7 @@ from synthbook.generate.sentences import (
     write,
     written,
 )
+from synthbook.generate.word_to_sentence import Sampling, WordToSentence
 from synthbook.generate.wordnet import ClassWords, class_words
 
 CAT = ClassWords("cat", ("cat", "kitty"))

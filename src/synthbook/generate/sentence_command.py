@@ -6,7 +6,8 @@ from argparse import Namespace
 from typing import Any
 
 from synthbook.generate.prompts import classes_of
-from synthbook.generate.sentences import GRAMMAR, Sampling, sentences_of
+from synthbook.generate.sentences import GRAMMAR, sentences_of
+from synthbook.generate.word_to_sentence import Sampling
 
 
 def run(given: Namespace) -> None:
