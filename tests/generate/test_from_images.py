@@ -24,8 +24,8 @@ from synthbook.generate.from_images import (
     steps_of,
     strength_of,
 )
-from synthbook.generate.guided import images_of_classes
 from synthbook.generate.image_pipelines import noised, started
+from synthbook.generate.started import images_of_classes
 from synthbook.generate.text import TextToImage
 from synthbook.generate.text_diffusion import TextDiffusionRecipe
 from synthbook.generate.unet import DiffusionRecipe, build_unet

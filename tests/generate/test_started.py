@@ -10,10 +10,10 @@ import pytest
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
-from synthbook.generate import guided
-from synthbook.generate.guided import Guided, images_of_classes
+from synthbook.generate import started
 from synthbook.generate.models import Generator, loaded
 from synthbook.generate.shots import shots_of
+from synthbook.generate.started import Started, images_of_classes
 from synthbook.randomness import derive
 
 CLASSES = ("crow", "owl", "oak", "fern", "rose")
@@ -30,7 +30,7 @@ def test_images_are_made_once_each_from_its_shot_at_the_strength_of_their_number
     make: Callable[..., Generator], no_builds: Any
 ) -> None:
     model = make("diffusion", recipe={"condition_dropout": 0.1})
-    source, real = Guided(model, shots(2)), shots(2)
+    source, real = Started(model, shots(2)), shots(2)
     assert source.strengths == (0.4,) * 5
     labels = [0, 3, 0, 0, 3]
     images = source.sample(labels, seed=5, guidance_scale=2.0)
@@ -41,20 +41,20 @@ def test_images_are_made_once_each_from_its_shot_at_the_strength_of_their_number
             num_inference_steps=3,
         )  # fmt: skip
         np.testing.assert_array_equal(images[k], alone[0])
-    no_builds(guided)
+    no_builds(started)
     np.testing.assert_array_equal(source.sample(labels, seed=5, guidance_scale=2.0), images)
     with pytest.raises(AssertionError, match="built again"):
-        Guided(model, shots(2), strength=0.5).sample(labels, seed=5, guidance_scale=2.0)
+        Started(model, shots(2), strength=0.5).sample(labels, seed=5, guidance_scale=2.0)
 
 
 def test_what_cannot_start_from_images_is_told(make: Callable[..., Generator]) -> None:
     with pytest.raises(InputError, match="a gan model cannot start from images"):
-        Guided(make("gan"), shots(1))
+        Started(make("gan"), shots(1))
     model = make("diffusion")
     with pytest.raises(InputError, match="are of 2 classes, and the model of 5"):
-        Guided(model, shots(1, CLASSES[:2]))
-    source = Guided(model, shots(1))
-    assert Guided(model, shots(2)).key != source.key
+        Started(model, shots(1, CLASSES[:2]))
+    source = Started(model, shots(1))
+    assert Started(model, shots(2)).key != source.key
     with pytest.raises(InputError, match="without a class has no real one"):
         source.sample([0, None], seed=0)
     with pytest.raises(InputError, match="class 9 is not known"):

@@ -61,7 +61,7 @@ def images_of_classes(
     return np.concatenate(made)
 
 
-class Guided:
+class Started:
     """A kept diffusion model whose images start from shots: a `clones.Sampler`.
 
     Args:
@@ -115,7 +115,7 @@ class Guided:
         return np.load(cached("samples", key, build, self.model.device) / "images.npy")
 
 
-def _make(source: Guided, labels: list[int], seed: int, how: dict[str, Any], folder: Path) -> None:
+def _make(source: Started, labels: list[int], seed: int, how: dict[str, Any], folder: Path) -> None:
     from synthbook.generate.models import loaded
 
     pipeline, model, seen = loaded(source.model), source.model, Counter()
