@@ -18,7 +18,7 @@ from synthbook.measure import features
 from synthbook.randomness import numpy_generator
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.rows import Row
-from synthbook.studies import ahead, few_images, remedies
+from synthbook.studies import ahead, few_images, remedies, web
 from synthbook.studies import training_sets as sets
 from synthbook.studies.few_images import Finetuned
 
@@ -30,6 +30,30 @@ NEEDED = {"method", "train", "test", "dataset", "metric", "value", "seed"}
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SYNTHBOOK_MODELS", str(tmp_path / "models"))
+
+
+class Painter:
+    """A generator whose images have one colour, of prompt, seed and guidance; it counts them."""
+
+    identity, device, side, made = {"pipeline": "painter"}, "cpu", 32, 0
+
+    def images(self, prompts: Any, seeds: Any, *, guidance_scale: float, **_: Any) -> Any:
+        self.made += len(prompts)
+        tones = [
+            (sum(map(ord, p)), s % 251, int(10 * guidance_scale))
+            for p, s in zip(prompts, seeds, strict=True)
+        ]
+        pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
+        shape = (len(tones), self.side, self.side, 3)
+        return SimpleNamespace(images=np.broadcast_to(pixels, shape).astype(np.uint8))
+
+
+@pytest.fixture
+def painter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Painter:
+    """Return a painter, to be put in the place of the book's model, of which nothing is kept."""
+    monkeypatch.setattr(web, "kept", lambda name: tmp_path)
+    monkeypatch.setattr(web, "kept_samples", dict)
+    return Painter()
 
 
 @pytest.fixture

@@ -41,9 +41,8 @@ def done(p: Any) -> dict[str, int]:
 
 
 @pytest.fixture(autouse=True)
-def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return the slow studies, where other processes find them, and the same cache."""
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
+def slow(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the slow studies, where other processes find them."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     return import_module("slow_study")

@@ -33,39 +33,18 @@ OF_PROMPTS = SMALL | {"measured": 30, "neighbours": 2, "guidance_scales": [2.0, 
 FOUR = ["name", "parent", "definition", "scene"]
 
 
-class Painter:
-    """A generator whose images have one colour, of prompt and seed; it counts them."""
-
-    identity, device, made = {"pipeline": "painter"}, "cpu", 0
-
-    def images(self, prompts: Any, seeds: Any, *, guidance_scale: float, **_: Any) -> Any:
-        self.made += len(prompts)
-        tones = [
-            (sum(map(ord, p)), s % 251, int(10 * guidance_scale))
-            for p, s in zip(prompts, seeds, strict=True)
-        ]
-        pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
-        return SimpleNamespace(
-            images=np.broadcast_to(pixels, (len(tones), 32, 32, 3)).astype(np.uint8)
-        )
-
-
 @pytest.fixture(autouse=True)
-def painter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Painter:
+def painter(painter: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A painter in the place of the book's model, and eyes that see mean colours."""
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-    here = Painter()
 
     def look(name: str, *_: Any, **__: Any) -> Any:
         from synthbook.measure.features import Extractor
 
         return Extractor(name, lambda x: x[:, ::8, ::8].reshape(len(x), -1) / 255, fingerprint="8")
 
-    monkeypatch.setattr(Bed, "generator", here)
+    monkeypatch.setattr(Bed, "generator", painter)
     monkeypatch.setattr(clones_by_name.features, "extractor", look)
-    monkeypatch.setattr(clones_by_name.web, "kept", lambda name: tmp_path)
-    monkeypatch.setattr(clones_by_name.web, "kept_samples", dict)
-    return here
+    return painter
 
 
 def rows_of(study: Any) -> list[dict[str, Any]]:
@@ -88,7 +67,7 @@ def fits(chapter: str, rows: list[dict[str, Any]]) -> None:
 # -- The bed ------------------------------------------------------------------------------------
 
 
-def test_a_clone_has_as_many_images_of_each_class_and_a_larger_one_has_it(painter: Painter) -> None:
+def test_a_clone_has_as_many_images_of_each_class_and_a_larger_one_has_it(painter: Any) -> None:
     bed = Bed(check_values("31_prompts", SMALL), "cpu")
     real, one = bed.real(0), bed.clone(0, "name", 2.0)
     np.testing.assert_array_equal(one.counts(), real.counts())
@@ -177,7 +156,7 @@ def test_columns_show_classes_and_white_where_there_are_too_few() -> None:
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_made(
-    given: dict[str, Any], says: str, painter: Painter
+    given: dict[str, Any], says: str, painter: Any
 ) -> None:
     with pytest.raises(InputError, match=says):
         fake.check_prompts(check_values("31_prompts", given))
@@ -209,7 +188,7 @@ def test_words_of_a_file_have_to_name_every_class(tmp_path: Path) -> None:
 # -- Chapters -----------------------------------------------------------------------------------
 
 
-def test_chapter_31_rates_clones_and_their_images(painter: Painter) -> None:
+def test_chapter_31_rates_clones_and_their_images(painter: Any) -> None:
     p = check_values(
         "31_prompts", OF_PROMPTS | {"forms": FOUR, "parts": ["prompts", "crops", "filter"]}
     )

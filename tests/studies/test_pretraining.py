@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from synthbook.recognize.moco import MocoRecipe
 from synthbook.record.metrics import METRICS as KNOWN
 from synthbook.record.metrics import PRODUCES
 from synthbook.record.parameters import check_values
-from synthbook.studies import clones_by_name, pretraining, tasks
+from synthbook.studies import pretraining, tasks
 from synthbook.studies.pretraining import Pretraining, Start, amount, starts_of
 
 ALL = ["none", "real", "synthetic", "real+synthetic"]
@@ -32,29 +31,11 @@ SMALL = {
 }  # fmt: skip
 
 
-class Painter:
-    """A generator whose images have one colour, of prompt and seed; it counts them."""
-
-    identity, device, made = {"pipeline": "painter"}, "cpu", 0
-
-    def images(self, prompts: Any, seeds: Any, **_: Any) -> Any:
-        self.made += len(prompts)
-        tones = [(sum(map(ord, p)), s % 251, 9) for p, s in zip(prompts, seeds, strict=True)]
-        pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
-        return SimpleNamespace(
-            images=np.broadcast_to(pixels, (len(tones), 32, 32, 3)).astype(np.uint8)
-        )
-
-
 @pytest.fixture(autouse=True)
-def painter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Painter:
+def painter(painter: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A painter in the place of the book's model."""
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
-    here = Painter()
-    monkeypatch.setattr(pretraining, "generator_of", lambda *_: here)
-    monkeypatch.setattr(clones_by_name.web, "kept", lambda name: tmp_path)
-    monkeypatch.setattr(clones_by_name.web, "kept_samples", dict)
-    return here
+    monkeypatch.setattr(pretraining, "generator_of", lambda *_: painter)
+    return painter
 
 
 def study_of(**given: Any) -> Pretraining:
@@ -119,7 +100,7 @@ def test_published_recipes_are_of_networks_whatever_their_weights() -> None:
 # -- Images ---------------------------------------------------------------------------------------
 
 
-def test_larger_amounts_have_the_smaller_and_spaces_share_images(painter: Painter) -> None:
+def test_larger_amounts_have_the_smaller_and_spaces_share_images(painter: Any) -> None:
     study = study_of(parts=["aware", "supervised"], sizes=[1.0, 2.0])
     one, two = (study.synthetic(0, "downstream", size) for size in (1.0, 2.0))
     assert len(one) == 24
@@ -265,7 +246,7 @@ def test_finetuning_sees_test_images_last(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_before_anything_is_made(
-    given: dict[str, Any], says: str, painter: Painter
+    given: dict[str, Any], says: str, painter: Any
 ) -> None:
     with pytest.raises(InputError, match=says):
         pretraining.check_pretraining(check_values("23_pretraining", SMALL | given))

@@ -50,7 +50,6 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / CARD).write_text(json.dumps({"format": 1, "files": {}}))
     monkeypatch.setattr(web, "places", lambda: (tmp_path / "models", tmp_path / "other"))
     monkeypatch.setattr(web, "text_to_image", Quick)
-    monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(prompted, "images_from", from_starts)
     web._samples.cache_clear()
     yield folder

@@ -38,18 +38,6 @@ SMALL = {
 }  # fmt: skip
 
 
-class Painter:
-    """A generator whose images have one colour, of prompt and seed."""
-
-    identity, device, side = {"pipeline": "painter"}, "cpu", 32
-
-    def images(self, prompts: Any, seeds: Any, **_: Any) -> Any:
-        tones = [(sum(map(ord, p)), s % 251, 7) for p, s in zip(prompts, seeds, strict=True)]
-        pixels = np.array(tones, dtype=np.int64)[:, None, None] % 256
-        shape = (len(tones), 32, 32, 3)
-        return SimpleNamespace(images=np.broadcast_to(pixels, shape).astype(np.uint8))
-
-
 def test_shares_of_the_paper_are_the_nearest_that_whole_weights_come_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,16 +77,14 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(autouse=True)
-def bed(monkeypatch: pytest.MonkeyPatch) -> None:
+def bed(painter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A painter in the place of the book's model, and eyes that see mean colours."""
 
     def look(name: str, *_: Any, **__: Any) -> Any:
         return Extractor(name, lambda x: x[:, ::8, ::8].reshape(len(x), -1) / 255, fingerprint="8")
 
-    monkeypatch.setattr(Target, "generator", Painter())
+    monkeypatch.setattr(Target, "generator", painter)
     monkeypatch.setattr(clones_by_name.features, "extractor", look)
-    monkeypatch.setattr(zero_shot.web, "kept", lambda name: Path())
-    monkeypatch.setattr(zero_shot.web, "kept_samples", dict)
 
 
 @pytest.fixture
