@@ -16,6 +16,7 @@ from synthbook.errors import InputError
 from synthbook.gans.baselines.self_conditioned import SelfConditioned, unlabelled
 from synthbook.gans.invert import walk
 from synthbook.gans.networks import create_discriminator, create_generator, save
+from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
@@ -62,7 +63,7 @@ def pixels(device: str = "cpu", size: int = 0) -> Extractor:
 @pytest.fixture
 def study(monkeypatch):
     """Return a function from parameters to the study, with features that are quick."""
-    monkeypatch.setattr(dip.features, "extractor", lambda name, device="cpu", size=0: pixels())
+    monkeypatch.setattr(features, "extractor", lambda name, device="cpu", size=0: pixels())
 
     def made(**values: Any) -> dip.FewShot:
         checked = check_values(CHAPTER, SMALL | values)

@@ -14,6 +14,7 @@ from synthbook.errors import InputError
 from synthbook.gans.invert import images_of
 from synthbook.gans.networks import create_generator
 from synthbook.gans.sampling import set_standing_statistics
+from synthbook.measure import features
 from synthbook.measure.alike import squared_errors
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
@@ -62,7 +63,7 @@ def tiny(study: dip_invert.Inversion, seed: int, model: Model) -> torch.nn.Modul
 @pytest.fixture
 def checked(monkeypatch):
     """Return a function from parameters to checked ones, with features that are quick."""
-    monkeypatch.setattr(dip_scale.features, "extractor", lambda *given, **how: pixels("judge"))
+    monkeypatch.setattr(features, "extractor", lambda *given, **how: pixels("judge"))
     named = SimpleNamespace(
         networks=lambda priors, *more: {name: name for name in priors},
         frozen=lambda name, *given, **how: pixels(name), check_frozen=lambda *given: None,

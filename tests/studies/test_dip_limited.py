@@ -18,6 +18,7 @@ from synthbook.gans.networks import (
     save,
 )
 from synthbook.gans.recipes import Training
+from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.metrics import PRODUCES
@@ -57,7 +58,7 @@ def squares(name: str = "", device: str = "cpu", *, size: int = 0) -> Extractor:
 @pytest.fixture
 def study(monkeypatch):
     """Return a function from parameters to the study, with features that are quick."""
-    monkeypatch.setattr(dip_limited.features, "extractor", squares)
+    monkeypatch.setattr(features, "extractor", squares)
     monkeypatch.setattr(dip_limited.frozen, "frozen", squares)
 
     def made(**values: Any) -> dip_limited.Limited:

@@ -13,6 +13,7 @@ from synthbook.data import load
 from synthbook.errors import InputError
 from synthbook.gans.networks import create_discriminator, create_generator, save
 from synthbook.gans.prior import prior
+from synthbook.measure import features
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import frechet_distance
 from synthbook.record.kinds import Whole
@@ -45,7 +46,7 @@ def pixels() -> Extractor:
 @pytest.fixture
 def study(monkeypatch):
     """Return a function from parameters to the study, with features that are quick."""
-    monkeypatch.setattr(dip_scale.features, "extractor", lambda *given, **how: pixels())
+    monkeypatch.setattr(features, "extractor", lambda *given, **how: pixels())
     monkeypatch.setattr(dip_scale.frozen, "frozen", lambda *given, **how: pixels())
     monkeypatch.setattr(dip_scale.frozen, "check_frozen", lambda *given: None)
 

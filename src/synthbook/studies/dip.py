@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ from synthbook.gans.baselines import bsa, glann
 from synthbook.gans.baselines.labels import instances, logo
 from synthbook.gans.invert import walk
 from synthbook.gans.perceptual import check_maps
-from synthbook.gans.prior import Interpolations, Prior, prior
+from synthbook.gans.prior import Interpolations
 from synthbook.gans.recipes import Training
 from synthbook.gans.sampling import embedded_classes, sample
-from synthbook.measure import features
 from synthbook.measure.alike import unit
 from synthbook.measure.copying import LEAST, data_copying, replayed
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
@@ -42,6 +40,7 @@ from synthbook.studies.dip_models import (
     models,
     untrained,
 )
+from synthbook.studies.dip_study import OfTargets
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import WITHOUT, Asked, Finetuned
 from synthbook.studies.others import gan_of_others, pretraining_of
@@ -148,24 +147,11 @@ def fitting(p: Parameters, method: str) -> bsa.BSARecipe | glann.GlannRecipe:
     raise untrained(method, "fitting of studies/dip.py")
 
 
-class FewShot:
-    """Chapter 41: each target learned by each method, alone and with the prior, seed by seed.
-
-    Everything is in the cache: asked again, it is read. ``jobs`` are (seed, part, target, model).
-    """
+class FewShot(OfTargets):
+    """Chapter 41: each target learned by each method, alone and with the prior, seed by seed."""
 
     def __init__(self, p: Parameters, device: str) -> None:
-        self.p, self.device, self.models = p, device, models(p)
-        self.jobs = [
-            (seed, part, name, model)
-            for seed, part in product(p.seeds_list, self.models)
-            for name in targets(p, part)
-            for model in self.models[part]
-        ]
-        self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
-        networks = frozen.networks(p.priors)
-        how = {"size": p.prior_size}
-        self.priors = {name: frozen.frozen(one, device, **how) for name, one in networks.items()}
+        super().__init__(p, device, models(p), targets)
         self._images = cache(self._images)
         self.given = cache(self._given)
 
@@ -223,11 +209,6 @@ class FewShot:
         """Return the features of the first prior, scaled to length one, float64 [N, d]."""
         return unit(next(iter(self.priors.values())).cached(images))
 
-    def prior(self, seed: int, part: str, name: str, model: Model) -> Prior:
-        """Return D_prior of the images that a model gets."""
-        few = self.images(seed, part, name, model)
-        return prior(self.priors[model.prior].cached(few.train.images))
-
     def _given(
         self, seed: int, part: str, name: str, model: Model
     ) -> tuple[Target, dict[str, Any], Asked]:
@@ -256,10 +237,6 @@ class FewShot:
     def may_be_kept(self, model: Model) -> bool:
         """Return whether it is trained by `few_images.conditioned` from random weights."""
         return model.method not in (*WITHOUT, *FROM_OTHERS)
-
-    def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
-        """Return the name of the prior's features, "none" without."""
-        return NONE if model.prior == NONE else self.priors[model.prior].name
 
     def arguments(
         self, seed: int, part: str, name: str, model: Model, *, whole: bool = False
@@ -330,10 +307,6 @@ class FewShot:
             return walk(generator, vectors[ends[0]], vectors[ends[1]], **how)
         rows = embedded_classes(generator)
         return walk(generator, rows[ends[0]], rows[ends[1]], embedded=True, **how)
-
-    def beside(self, images: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """Return the nearest of the images ``among`` of each image, in the features."""
-        return among[nearest(self.extractor(images), self.extractor.cached(among))[0]]
 
     # -- Rows --------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,10 @@ import numpy as np
 from synthbook.data import ImageSet, at_most, check, concatenate, load
 from synthbook.errors import InputError, fault_of
 from synthbook.gans import networks
-from synthbook.gans.prior import Elements, Prior, prior
+from synthbook.gans.prior import Elements
 from synthbook.gans.sampling import sample
-from synthbook.measure import features
 from synthbook.measure.copying import replayed
 from synthbook.measure.fidelity import gaussian, gaussian_distance
-from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.studies import few_images, frozen
 from synthbook.studies.dip_limited_models import (
@@ -40,6 +37,7 @@ from synthbook.studies.dip_limited_models import (
     steps_of,
 )
 from synthbook.studies.dip_models import NONE
+from synthbook.studies.dip_study import OfTargets
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.studies.mined import mined
@@ -141,24 +139,11 @@ def _check_finetuning(p: Parameters, blocks: int, compared: list[Model]) -> None
         check_stop(p.stop_after, own, f"method_settings of {method}")
 
 
-class Limited:
-    """Chapter 42: targets and shares of data sets, learned by each method and judged.
-
-    Everything is in the cache: asked again, it is read. ``jobs`` are (seed, part, name, model), the
-    name that of a target or a data set.
-    """
+class Limited(OfTargets):
+    """Chapter 42: targets and shares of data sets, learned by each method and judged."""
 
     def __init__(self, p: Parameters, device: str) -> None:
-        self.p, self.device, self.models = p, device, models(p)
-        self.jobs = [
-            (seed, part, name, model)
-            for seed, part in product(p.seeds_list, self.models)
-            for name in sets(p, part)
-            for model in self.models[part]
-        ]
-        self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
-        networks_of, how = frozen.networks(p.priors), {"size": p.prior_size}
-        self.priors = {name: frozen.frozen(one, device, **how) for name, one in networks_of.items()}
+        super().__init__(p, device, models(p), sets)
         self._images = cache(self._images)
         self._data = cache(self._data)
 
@@ -186,11 +171,6 @@ class Limited:
         """Return all images of a data set but those to test on, and these."""
         parts = load(name, data_root=self.p.data_root, image_size=side, channels=3)
         return concatenate(parts.train, parts.val, name=name), parts.test
-
-    def prior(self, seed: int, part: str, name: str, model: Model) -> Prior:
-        """Return D_prior of the images that a model learns."""
-        few = self.images(seed, part, name, model)
-        return prior(self.priors[model.prior].cached(few.train.images))
 
     def given(
         self, seed: int, part: str, name: str, model: Model
@@ -229,10 +209,6 @@ class Limited:
     def may_be_kept(self, model: Model) -> bool:
         """Return whether it is trained by `few_images.conditioned`; MineGAN has a miner besides."""
         return model.method != "MineGAN"
-
-    def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
-        """Return the name of the prior's features, "none" without."""
-        return NONE if model.prior == NONE else self.priors[model.prior].name
 
     def arguments(
         self, seed: int, part: str, name: str, model: Model, *, whole: bool = False
@@ -281,10 +257,6 @@ class Limited:
             return sample(generator, [None] * count, **how)
         vectors = self.prior(seed, part, name, model).vectors
         return sample(generator, Elements(vectors).sample(count, seed + 1), **how)
-
-    def beside(self, images: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """Return the nearest of the images ``among`` of each image, in the features."""
-        return among[nearest(self.extractor(images), self.extractor.cached(among))[0]]
 
     # -- Rows --------------------------------------------------------------------------------------
 

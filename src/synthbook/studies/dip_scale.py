@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,18 +26,17 @@ from synthbook.gans.baselines.ssgan import SSGAN
 from synthbook.gans.extra import Extra
 from synthbook.gans.prior import Elements, Prior, Sampler, centroids, embedded_rows, mixture, prior
 from synthbook.gans.sampling import sample
-from synthbook.measure import features
 from synthbook.measure.copying import LEAST, data_copying, replayed
 from synthbook.measure.features import Extractor
 from synthbook.measure.fidelity import DIP_NEIGHBOURS, gaussian, gaussian_distance, precision_recall
-from synthbook.measure.neighbours import nearest
 from synthbook.randomness import derive, numpy_generator
 from synthbook.recognize.contrastive import ContrastiveRecipe, encoder, train_contrastive
 from synthbook.settings import Count, Side, Width, from_texts, settings
 from synthbook.store import cached
-from synthbook.studies import few_images, frozen
+from synthbook.studies import frozen
 from synthbook.studies.dip_limited_models import MODULATED
 from synthbook.studies.dip_models import FIRST, NONE, untrained
+from synthbook.studies.dip_study import Study
 from synthbook.studies.drawn import Parameters
 from synthbook.studies.few_images import LABELS, Asked, Finetuned
 from synthbook.studies.prim import check_gan, curve_rows, distance_rows, network_of, recipe_of
@@ -206,23 +204,13 @@ def added(method: str, seed: int) -> Callable[..., Extra] | None:
     return None
 
 
-class LargeScale:
-    """Chapter 43: each data set learned by each method, seed by seed.
-
-    Everything is in the cache: asked again, it is read. ``jobs`` are (seed, part, data set, model).
-    """
+class LargeScale(Study):
+    """Chapter 43: each data set learned by each method, seed by seed."""
 
     def __init__(self, p: Parameters, device: str) -> None:
-        self.p, self.device, self.models = p, device, models(p)
-        self.jobs = [
-            (seed, part, name, model)
-            for seed, part in product(p.seeds_list, self.models)
-            for name in targets(p, part)
-            for model in self.models[part]
-        ]
+        super().__init__(p, device, models(p), targets)
         self.networks = networks(p.priors) | networks(p.study_priors)
         self.bed = cache(partial(of_target, p))
-        self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
         self.sets, self.features, self.prior = (
             cache(one) for one in (self._sets, self._features, self._prior)
         )
@@ -256,14 +244,6 @@ class LargeScale:
         """Return D_prior of a data set's training images."""
         return prior(self.features(name, given).cached(self.sets(name).train.images))
 
-    def may_be_kept(self, model: Model) -> bool:
-        """Return whether it is trained by `few_images.conditioned`: all are."""
-        return True
-
-    def name_of_prior(self, seed: int, part: str, name: str, model: Model) -> str:
-        """Return the name of the prior's features, "none" without."""
-        return NONE if model.prior == NONE else self.features(name, model.prior).name
-
     def arguments(
         self, seed: int, part: str, name: str, model: Model, *, whole: bool = False
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -295,11 +275,6 @@ class LargeScale:
         return (train, sets.val, recipe, network, asked), how
 
     # -- Learning and sampling ---------------------------------------------------------------------
-
-    def learned(self, seed: int, part: str, name: str, model: Model) -> Finetuned:
-        """Return what a model learned of a data set."""
-        given, how = self.arguments(seed, part, name, model)
-        return few_images.conditioned(*given, **how)
 
     def inferences(self, part: str, model: Model) -> tuple[str, ...]:
         """Return where the conditions of a model's images come from; Table 5 has D_prior alone."""
@@ -349,8 +324,7 @@ class LargeScale:
 
     def beside(self, images: np.ndarray, name: str) -> np.ndarray:
         """Return the nearest training image of each image, in the features of the distance."""
-        among = self.sets(name).train.images
-        return among[nearest(self.extractor(images), self.extractor.cached(among))[0]]
+        return super().beside(images, self.sets(name).train.images)
 
     # -- Rows --------------------------------------------------------------------------------------
 

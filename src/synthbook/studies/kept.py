@@ -33,6 +33,7 @@ from synthbook.studies.dip import FewShot
 from synthbook.studies.dip_limited import Limited
 from synthbook.studies.dip_models import NONE
 from synthbook.studies.dip_scale import LargeScale
+from synthbook.studies.dip_study import Study
 from synthbook.studies.few_images import Asked, Finetuned
 from synthbook.studies.pairs import REMEDY
 
@@ -133,11 +134,10 @@ def find(*given: Any, prior: str, first: Path | None = None, **how: Any) -> Kept
     return None
 
 
-def of(study: Any, *job: Any) -> Kept | None:
+def of(study: Study, *job: Any) -> Kept | None:
     """Return the kept result of the whole training of a chapter's job; None if none is kept.
 
-    ``study`` is a `dip.FewShot`, `dip_limited.Limited` or `dip_scale.LargeScale`, whose own
-    training may be stopped.
+    ``study`` is that of chapter 41, 42 or 43, whose own training may be stopped.
     """
     if not study.may_be_kept(job[-1]) or next(cards(), None) is None:
         return None  # without a look at the images
@@ -145,11 +145,11 @@ def of(study: Any, *job: Any) -> Kept | None:
     return find(*given, **how)
 
 
-def arguments(study: Any, *job: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(study: Study, *job: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of `learned_from` of the whole training of a chapter's job."""
     given, how = study.arguments(*job, whole=True)
-    before = study.told_before(*job[:2]) if isinstance(study, Limited) else None
-    return given, how | {"prior": study.name_of_prior(*job), "before": before}
+    told = {"prior": study.name_of_prior(*job), "before": study.told_before(*job[:2])}
+    return given, how | told
 
 
 def write(
