@@ -127,7 +127,7 @@ def test_the_last_generator_of_a_training_is_asked_kept_or_made_now(checked, mon
 def test_the_page_asks_for_the_generators_that_the_book_keeps() -> None:
     mine = dip_scale.LargeScale(dip_invert.bed_of(check_values(CHAPTER, {})), "cpu")
     told = []
-    for scale in (mine, kept.large_scale(0, "cpu")):
+    for scale in (mine, kept.chapter_43(0, "cpu")):
         given, how = scale.arguments(0, "methods", "caltech101", BASELINE, whole=True)
         told.append(kept.learned_from(*given, prior="none", **how))
     assert told[0] == told[1]

@@ -23,9 +23,9 @@ from synthbook.studies.dip_models import Model
 FEW, WHOLE = "faces-diffaugment-dip", "caltech101-dip-supervised"
 TUNED = "airplanes-freezed-dip"
 CHAPTERS = {
-    "41_dip_few_shot": (kept.few_shot, dip.FewShot),
-    "42_dip_limited_data": (kept.limited, dip_limited.Limited),
-    "43_dip_large_scale": (kept.large_scale, dip_scale.LargeScale),
+    "41_dip_few_shot": (kept.chapter_41, dip.FewShot),
+    "42_dip_limited_data": (kept.chapter_42, dip_limited.Limited),
+    "43_dip_large_scale": (kept.chapter_43, dip_scale.LargeScale),
 }
 
 
@@ -57,7 +57,7 @@ def short(quick, monkeypatch) -> None:
     }  # fmt: skip
     monkeypatch.setattr(kept, "LIMITED", held)
     book = {
-        name: made._replace(target="digits" if made.study is kept.large_scale else "digits:3")
+        name: made._replace(target="digits" if made.study is kept.chapter_43 else "digits:3")
         for name, made in kept.BOOK.items()
     }
     monkeypatch.setattr(kept, "BOOK", book)

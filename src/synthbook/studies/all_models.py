@@ -23,7 +23,7 @@ from synthbook.studies import kept, models, pairs
 
 PAIR_MINUTES = 6.0, 3.0  # of a pair's 1,600 steps: one processor core, a GPU; as seen
 KEPT_MINUTES = {  # of chapters 41, 42 (with the GAN that it starts from) and 43
-    kept.few_shot: (6.0, 3.0), kept.limited: (15.0, 6.0), kept.large_scale: (20.0, 8.0)
+    kept.chapter_41: (6.0, 3.0), kept.chapter_42: (15.0, 6.0), kept.chapter_43: (20.0, 8.0)
 }  # fmt: skip
 
 

@@ -189,17 +189,17 @@ class Settings(SimpleNamespace):
         return getattr(self, name)
 
 
-def few_shot(seed: int, device: str, priors: Sequence[str] = ()) -> FewShot:
+def chapter_41(seed: int, device: str, priors: Sequence[str] = ()) -> FewShot:
     """Return chapter 41 as it is at mini, with whole trainings."""
     return FewShot(Settings(**BED, **FEW, seeds_list=[seed], priors=list(priors)), device)
 
 
-def limited(seed: int, device: str, priors: Sequence[str] = ()) -> Limited:
+def chapter_42(seed: int, device: str, priors: Sequence[str] = ()) -> Limited:
     """Return chapter 42 as it is at mini, with whole trainings."""
     return Limited(Settings(**BED | FEW | LIMITED, seeds_list=[seed], priors=list(priors)), device)
 
 
-def large_scale(seed: int, device: str, priors: Sequence[str] = ()) -> LargeScale:
+def chapter_43(seed: int, device: str, priors: Sequence[str] = ()) -> LargeScale:
     """Return chapter 43 as it is at mini, with whole trainings."""
     return LargeScale(Settings(**BED, **LARGE, seeds_list=[seed], priors=list(priors)), device)
 
@@ -269,16 +269,16 @@ class Book(NamedTuple):
 
 
 def _few(method: str, prior: str = NONE) -> Book:
-    return Book(few_shot, "caltech3:Faces_easy", dip.Model(method, prior), "best")
+    return Book(chapter_41, "caltech3:Faces_easy", dip.Model(method, prior), "best")
 
 
 def _tuned(method: str, prior: str = NONE) -> Book:
     model = dip_limited.Model(method, prior)
-    return Book(limited, "caltech3:airplanes", model, "best", "finetuning")
+    return Book(chapter_42, "caltech3:airplanes", model, "best", "finetuning")
 
 
 def _large(method: str, prior: str = NONE) -> Book:
-    return Book(large_scale, "caltech101", dip_scale.Model(method, prior), "last")
+    return Book(chapter_43, "caltech101", dip_scale.Model(method, prior), "last")
 
 
 BOOK = {
