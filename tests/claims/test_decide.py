@@ -172,6 +172,8 @@ def test_a_premise_that_is_not_met_leaves_its_cell_undecided(premise, bed):
     # Met on average is met, and >= allows equality.
     even = rows({"a": [94.0, 96, 95, 94, 96], "b": [1.0] * 5})
     assert judge(premised, even).verdict == "holds"
+    above = claim(premise=["A > 95"], require=["A - B > 0"])
+    assert judge(above, even).reason == "premise A > 95 is not met (by 0) at d"
 
 
 def test_a_premise_may_have_premises_and_rivals(bed):
@@ -264,6 +266,14 @@ def test_a_clause_fails_only_after_holms_correction():
     found = judge(PLAIN, alone, *others)
     assert (found.verdict, found.effect) == ("undecided", pytest.approx(-1.52))
     assert "below zero, but no longer with Holm's correction for 3 clauses" in found.reason
+
+
+def test_of_several_clauses_that_fail_the_surest_is_told():
+    near, far = noisy(-1, dataset="near"), noisy(-9, dataset="far")
+    for order in ((near, far), (far, near)):
+        found = judge(PLAIN, *order)
+        assert (found.verdict, found.cell) == ("fails", "far")
+        assert found.effect == pytest.approx(-9)
 
 
 def noisy(effect, **fields):
@@ -374,6 +384,16 @@ def test_no_effect_is_within_a_stated_margin():
     assert judge(within(0.5, premise=["A > 1"]), up, none).verdict == "undecided"
     assert judge(claim(require=["A > B"], margin=0.5), none).verdict == "no effect"
     assert judge(within(0.5, over="most"), up, none, noisy(0, dataset="x")).verdict == "no effect"
+    # An interval that goes beyond it on either side is none, and leaves the claim open.
+    wide, still = [-2.0, 1, -1, 0.5, -0.6], [0.0] * 5
+    for values in ({"a": wide, "b": still}, {"a": still, "b": wide}):
+        open_ = rows(values, dataset="open")
+        assert judge(within(1.5), open_).verdict == "undecided"
+        assert judge(within(2.0), open_).verdict == "no effect"
+        assert judge(within(1.5), none, open_).verdict == "undecided"
+    # An inequality's own margin counts before that of the check.
+    own = claim(require=[{"that": "A > B", "margin": 0.1}, "A > B - 9"], margin=0.5)
+    assert judge(own, none).verdict == "undecided"
 
 
 def test_a_maximum_is_one_inequality_a_rival():
@@ -455,10 +475,12 @@ def test_rows_that_differ_in_an_unnamed_setting_are_ambiguous():
     assert "rows of A differ in shots" in found.reason
 
 
-def test_newest_row_of_an_identity_counts():
+def test_newest_row_of_an_identity_counts(monkeypatch):
     old = rows(DOWN, time="2020-01-01T00:00:00Z")
     new = rows({"a": [2.0] * 5}, time="2021-01-01T00:00:00Z")
     assert judge(PLAIN, new, old).verdict == judge(PLAIN, old, new).verdict == "holds"
+    monkeypatch.setattr(decide, "claims", lambda paper=None: [PLAIN])
+    assert verdicts("mini", rows=[*new, *old])[0].verdict == "holds"
 
 
 def test_numbers_that_are_not_finite_decide_nothing():
@@ -487,6 +509,8 @@ def trend(**fields):
         ("ends", "down", {1: 7, 2: 9, 16: 4}, "holds", 3),
         ("last", "up", {1: -7, 2: -9, 16: 4}, "holds", 4),
         ("last", "up", {"few": 1, "many": 2}, "undecided", None),
+        ("ends", "up", {4: 5}, "undecided", None),  # nor is one
+        ("last", "up", {4: 5}, "undecided", None),
     ],
 )
 def test_trend(by, direction, values, expected, effect):

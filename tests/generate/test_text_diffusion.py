@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,36 @@ def test_guidance_goes_on_from_no_caption_to_the_caption(pipeline):
     assert (at[1] - at[0]).abs().max() > 1e-3
     words = [sample(pipeline, [w] * 2, guidance_scale=1.0, **how) for w in ("a dark one", "")]
     assert not np.array_equal(*words)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1.0])
+def test_dropped_captions_are_empty_and_others_are_not(images, encoder, dropout):
+    asked = []
+
+    def states(texts):
+        asked.extend(texts)
+        return encode(encoder)(texts)
+
+    recipe = replace(RECIPE, steps=2, caption_dropout=dropout)
+    text.train_text_diffusion(images, caption, states, recipe, seed=0)
+    nothing, *rest = asked
+    assert nothing == ""
+    assert len(rest) == 2 * recipe.batch_size
+    assert {told == "" for told in rest} == {dropout == 1}
+
+
+def test_without_guidance_a_caption_has_no_say_in_an_image(encoder):
+    unet = text.build_unet(RECIPE, image_size=8, channels=1, width=16, seed=0).eval()
+    untrained = text.as_pipeline(unet, encoder, clip.transformers_tokenizer(WORDS), RECIPE)
+
+    def image(words, scale):
+        draw = [torch.Generator().manual_seed(0)]
+        how = {"guidance_scale": scale, "num_inference_steps": 2, "generator": draw}
+        return untrained(words, **how).images
+
+    nothing = image("", 1)
+    np.testing.assert_allclose(image("a dark one", 0), nothing, atol=1e-5)
+    assert np.abs(image("a dark one", 1) - nothing).max() > 1e-4
 
 
 def test_an_image_is_the_same_alone(pipeline):

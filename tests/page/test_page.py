@@ -265,6 +265,15 @@ def test_agreement_is_with_the_recorded_rows_of_the_scale() -> None:
     assert str(made.agreement()).startswith(f"✗ {count} rows")
 
 
+def test_a_run_stands_beside_the_recorded_rows_of_its_own_scale() -> None:
+    made = page(**scale_values(CHAPTER, "small"))
+    table, words = made.shown("top1_accuracy", split="test", test="real")
+    assert (words, {*table.scale}) == ("3 seeds, recorded runs", {"small"})
+    recorded = recorded_rows(CHAPTER, "small")
+    made.run.rows = lambda: recorded
+    assert f"{len(recorded)} on record for the same seed" in str(made.agreement())
+
+
 FOREIGN = {  # a chapter and parameters of a run -> what it is said to be of
     "own images": (CHAPTER, {"data": "my_photos", "image_size": 32}, "my_photos with image_size"),
     "another data set": (CHAPTER, {"data": "mnist5k"}, "mnist5k: they"),

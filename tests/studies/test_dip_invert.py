@@ -314,6 +314,45 @@ def test_a_line_has_one_prior_and_a_column_one_noise(study) -> None:
         assert value(rows, method="DIP", prior="supervised", metric=f"{side}_pixels") > 0
 
 
+def test_within_are_images_of_one_prior_and_between_those_of_one_noise() -> None:
+    grid = np.zeros((2, 3, 4, 4, 3), np.uint8)  # two priors, each the same with any noise
+    grid[0, ..., 0], grid[1, ..., 1] = 200, 200
+
+    def see(name: str, images: np.ndarray) -> np.ndarray:
+        return images[:, 0, 0] / 200.0
+
+    made = SimpleNamespace(
+        variants=lambda *_: grid, extractors=["one"], see=see,
+        p=SimpleNamespace(edited_images=2, noises=3),
+    )  # fmt: skip
+    rows = dip_invert.Inversion._variation(made, None, 0, {})  # type: ignore[arg-type]
+    told = {row["metric"]: row["value"] for row in rows}
+    assert told["within_pixels"] == 0 < told["between_pixels"]
+    assert told["within_distance"] == pytest.approx(0)
+    assert told["between_distance"] == pytest.approx(1)
+
+
+def test_answers_are_compared_with_what_was_asked_and_with_the_image_before() -> None:
+    rows_of = np.eye(6)  # three images before an edit, and after it
+
+    def edited(seed: int, edit: str) -> np.ndarray:
+        return rows_of[:3] if edit == "none" else rows_of[3:]
+
+    made = SimpleNamespace(
+        edited=edited, answers=lambda seed, model, edit: edited(seed, edit), extractors=["one"],
+        see=lambda name, images: images, known=lambda name: rows_of,
+    )  # fmt: skip
+    rows = list(dip_invert.Inversion._editing(made, 0, DIP, {}))  # type: ignore[arg-type]
+    for row in rows:
+        follows = row["against"] == "edited" and row["method"] != "real images"
+        expected = {"own_similarity": follows, "other_similarity": 0}
+        assert row["value"] == expected.get(row["metric"], row["value"]), row
+    assert {(row["method"], row["against"]) for row in rows if row["edit"] == "paste"} == {
+        ("DIP", "edited"), ("DIP", "original"), ("nearest image", "edited"),
+        ("nearest image", "original"), ("real images", "edited"),
+    }  # fmt: skip
+
+
 def test_ways_begin_and_end_at_the_priors_of_their_ends(study) -> None:
     made = study()
     ways = made.between(0, DIP, (0, 1), 5)

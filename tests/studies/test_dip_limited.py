@@ -213,6 +213,17 @@ def test_who_keeps_gains_and_biases_is_as_the_page_says(architecture, keeps, stu
     assert kept == {False: False, True: keeps}
 
 
+def test_mining_is_part_of_the_steps_that_the_others_have(study, asked, monkeypatch) -> None:
+    made = study(parts=["finetuning"], methods=["MineGAN"])
+    monkeypatch.setattr(made, "learned_before", lambda *_: None)
+    made.learned(*made.jobs[0])
+    ((_, _, more),) = asked
+    mining, finetuning = more["mining"], more["finetuning"]
+    assert (mining.steps, finetuning.steps) == (2, 2)
+    usual = dip_limited.recipe(made.p, "finetuning", dip_limited.Model("TransferGAN"))
+    assert usual == replace(mining, steps=4) == replace(finetuning, steps=4)
+
+
 def test_the_first_gan_is_that_of_chapter_41(study, asked) -> None:
     made = study(parts=["finetuning"], methods=["TransferGAN"])
     made.learned_before(0, "finetuning")

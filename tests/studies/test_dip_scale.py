@@ -216,6 +216,19 @@ def test_copies_score_as_copies_and_unseen_images_do_not(study, asked) -> None:
     assert abs(found["real images"]) < 3
 
 
+def test_images_of_one_kind_are_precise_and_recall_little() -> None:
+    drawn = np.random.default_rng(0).normal(size=(500, 3))
+    base, real = drawn[:250], drawn[250:450]
+    narrow = np.repeat(real[:1], 200, axis=0)
+    made = SimpleNamespace(
+        extractor=SimpleNamespace(cached=lambda images: images),
+        sets=lambda name: SimpleNamespace(train=SimpleNamespace(images=base)),
+    )
+    found = dip_scale.LargeScale._measures(made, "d", real, [narrow], 0)  # type: ignore[arg-type]
+    assert found["precision"] == 1
+    assert found["recall"] < 0.1
+
+
 def test_a_small_run_is_whole_and_the_same_again(study, distinct, monkeypatch, tmp_path) -> None:
     rows = distinct(every_row(study()))
     assert all(np.isfinite(row["value"]) for row in rows)

@@ -18,6 +18,7 @@ from synthbook.data.deferred import Deferred, deferred
 from synthbook.data.transfer import TEN
 from synthbook.errors import InputError
 from synthbook.generate import text
+from synthbook.measure.features import Extractor
 from synthbook.recognize import models
 from synthbook.record.metrics import METRICS, PRODUCES
 from synthbook.record.parameters import check_values
@@ -38,8 +39,6 @@ def painter(painter: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A painter in the place of the book's model, and eyes that see mean colours."""
 
     def look(name: str, *_: Any, **__: Any) -> Any:
-        from synthbook.measure.features import Extractor
-
         return Extractor(name, lambda x: x[:, ::8, ::8].reshape(len(x), -1) / 255, fingerprint="8")
 
     monkeypatch.setattr(Bed, "generator", painter)
@@ -206,7 +205,11 @@ def test_chapter_31_rates_clones_and_their_images(painter: Any) -> None:
     ]
     assert {row["test"] for row in accuracies if row["method"] == "real"} == {*TESTS}
     # The spread over forms is that of the rows beside it.
-    for row in (row for row in rows if row["metric"] == "prompt_spread"):
+    spreads = [row for row in rows if row["metric"] == "prompt_spread"]
+    assert {(row["guidance_scale"], row["test"]) for row in spreads} == {
+        (scale, test) for scale in (2.0, 7.5) for test in TESTS
+    }
+    for row in spreads:
         same = [
             one["value"] for one in accuracies if one["method"] == "clone"
             and one["guidance_scale"] == row["guidance_scale"] and one["test"] == row["test"]
@@ -428,14 +431,65 @@ def test_the_controls_are_photographs_that_nothing_learned(monkeypatch) -> None:
 def test_probes_learn_training_images_and_are_rated_on_test_images(monkeypatch) -> None:
     p = check_values("33_transfer", SMALL | {"sizes": [1.0], "transfer_sets": ["digits"]})
     study, asked = fake.Transfers(p, "cpu"), []
-    told = SimpleNamespace(measures=dict.fromkeys(("top1", "mean_per_class"), 1.0))
+    told = SimpleNamespace(measures={"top1": 1.0, "mean_per_class": 2.0})
     monkeypatch.setattr(
         fake, "probe", lambda _, train, test, **__: asked.append((train, test)) or told
     )
-    list(study.rows(*study.jobs[0]))
+    study.sets = {"digits": dataclasses.replace(study.sets["digits"], metric="mean_per_class")}
+    rows = list(study.rows(*study.jobs[0]))
+    probed = {row["test"]: row["value"] for row in rows if row["metric"] == "probe_accuracy"}
+    assert probed == {"transfer": 2.0, "own classes": 1.0}
     digits, bed = study.sets["digits"], study.beds["sizes"]
     assert asked[0] == (digits.train, digits.test)
     assert asked[1][1] is bed.splits.test
+
+
+def test_the_control_of_small_crops_is_trained_without_them() -> None:
+    made = SimpleNamespace(
+        first=("name", 2.0), real=lambda seed: "photographs", clone=lambda seed, *asked: asked,
+        trained=lambda *given: given, about=lambda seed, **told: told,
+        accuracy_rows=lambda model, **about: [about | {"model": model}],
+    )  # fmt: skip
+    for kind, images in (("real", "photographs"), ("clone", ("name", 2.0))):
+        (row,) = fake.Prompts._single(made, 5, kind)  # type: ignore[arg-type]
+        assert row["model"] == (images, 5, SINGLE)
+        assert (row["crops"], row["train"]) == (SINGLE, kind)
+
+
+def test_images_are_measured_beside_unseen_ones_and_by_meanings_of_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fake, "_senses", {"crane": 2, "zebra": 1, "mine": 0}.get)
+    words = [SimpleNamespace(lemmas=(name,)) for name in ("zebra", "crane", "mine")]
+    ambiguous = fake.Prompts.__dict__["ambiguous"].func(SimpleNamespace(words=words))
+    assert ambiguous == [1]
+    pixels = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    images = ImageSet(pixels, [0, 0, 1, 1, 2, 2], ("zebra", "crane", "mine"), "some")
+    look = Extractor("eye", lambda x: x[:, 0, 0] + [1.0, 0, 0], fingerprint="eye")
+    unseen, asked = np.ones((6, 3)), []
+    right = np.eye(3)[[0, 0, 2, 1, 2, 2]]  # but for one of the class with two meanings
+    made = SimpleNamespace(
+        unseen=unseen, look=look, ambiguous=ambiguous, p=SimpleNamespace(neighbours=2),
+        judge=SimpleNamespace(logits=lambda rows: right),
+    )  # fmt: skip
+    monkeypatch.setattr(fake, "fidelity", lambda *given, **_: asked.append(given) or {})
+    rows = list(fake.Prompts.image_rows(made, images))  # type: ignore[arg-type]
+    agreement = {r["classes"]: r["value"] for r in rows if r["metric"] == "class_agreement"}
+    assert agreement == pytest.approx({"all": 500 / 6, "ambiguous": 50.0})
+    ((first, second),) = asked
+    assert first is unseen
+    np.testing.assert_array_equal(second, look(images.images))
+
+
+def test_the_judge_learns_photographs_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = ImageSet(np.zeros((4, 2, 2, 3), np.uint8), [0, 1, 0, 1], ("a", "b"), "train")
+    made = SimpleNamespace(
+        real=lambda seed: train, look=SimpleNamespace(cached=lambda images: images), data="d"
+    )
+    monkeypatch.setattr(clones_by_name, "fit", lambda rows, labels, *_, **__: [(rows, labels)])
+    rows, labels = Bed.__dict__["judge"].func(made)
+    assert rows is train.images
+    assert labels is train.labels
 
 
 def test_only_classes_that_a_test_has_can_be_named(monkeypatch) -> None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from synthbook.gans.residual import CIFAR
 from synthbook.gans.sampling import sample
 from synthbook.generate.primitives import Primitives
 from synthbook.measure.features import Extractor
+from synthbook.measure.fidelity import frechet_distance
 from synthbook.randomness import derive
 from synthbook.studies import few_images
 from synthbook.studies.few_images import (
@@ -289,5 +291,28 @@ def test_classes_are_judged_in_turn() -> None:
     images = judged_images(generator, 6, seed=0)
     labels = [0, 1, 2, 0, 1, 2]
     assert np.array_equal(images, sample(generator, labels, seed=derive(0, "judged")))
-    sets = {"train": some.train, "held_out": None}
+    sets = {"train": some.train, "held_out": some.held_out}
+    found = judge(PIXELS, sets, 6, seed=0)(generator)
+    assert found == pytest.approx(distances(sets, images), rel=1e-3)
+    sets["held_out"] = None
     assert set(judge(PIXELS, sets, 6, seed=0)(generator)) == {"train"}
+
+
+def distances(sets, images) -> dict[str, float]:
+    made = PIXELS(images)
+    return {name: frechet_distance(PIXELS(some.images), made) for name, some in sets.items()}
+
+
+def test_a_generator_that_was_fitted_is_judged_against_each_set(few, monkeypatch) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    made = SimpleNamespace(save=lambda folder: None)
+    monkeypatch.setattr(few_images, "network_maps", lambda name: lambda x: [x])
+    monkeypatch.setattr(few_images.networks, "load", lambda first: None)
+    monkeypatch.setattr(few_images.bsa, "train_bsa", lambda *_, **__: made)
+    monkeypatch.setattr(few_images, "judged_images", lambda model, count, **_: drawn[:count])
+    found = few_images.fitted(
+        "BSA", few.train, few.held_out, BSARecipe(steps=2), None, first=Path("pair"),
+        perceptual="efficientnet_lite0", extractor=PIXELS, generated=7, seed=0, device="cpu",
+    )  # fmt: skip
+    sets = {"train": few.train, "held_out": few.held_out}
+    assert found.history == {2: pytest.approx(distances(sets, drawn[:7]), rel=1e-3)}

@@ -14,7 +14,9 @@ from synthbook.data.deferred import Deferred
 from synthbook.errors import InputError
 from synthbook.generate.from_images import STRENGTHS
 from synthbook.generate.text import Made
+from synthbook.measure.fidelity import frechet_distance
 from synthbook.recognize import language_image
+from synthbook.recognize.clip import Encoded
 from synthbook.recognize.filters import clip_filter
 from synthbook.recognize.language_image import ClipConfig
 from synthbook.record.parameters import check_values
@@ -261,6 +263,23 @@ def test_all_trainings_of_a_data_set_have_its_epochs(
     assert seen == {name: {5} for name in seen}  # 40 images by eights
 
 
+def test_distances_are_to_test_photographs_of_as_many_images_of_each_class() -> None:
+    draw = np.random.default_rng(0)
+
+    def encoded(*counts: int) -> Encoded:
+        features = draw.normal(size=(sum(counts), 3)).astype(np.float32)
+        return Encoded(features, np.repeat([0, 1], counts), ("a", "b"), "some")
+
+    sets = {"B": encoded(20, 5), "real": encoded(9, 30)}
+    target = SimpleNamespace(test=encoded(12, 40), validation=sets["real"])
+    rows = FewShots._distances(None, sets, target, 3, 16)  # type: ignore[arg-type]
+    told = {row["strategy"]: row["value"] for row in rows}
+    few = {name: few_shots.some_of(one, [9, 5], 3).features for name, one in sets.items()}
+    test = few_shots.some_of(target.test, [9, 5], 3).features
+    expected = {name: frechet_distance(test, rows) for name, rows in few.items()}
+    assert told == pytest.approx(expected)
+
+
 # -- What is asked beforehand ---------------------------------------------------------------------
 
 
@@ -331,9 +350,10 @@ def test_validation_photographs_choose_and_test_photographs_are_measured(
     watched = some._watched(target)
     for name, part in parts.items():
         np.testing.assert_array_equal(watched[name].labels, part.labels)
-    told = SimpleNamespace(tuned=SimpleNamespace(accuracy=lambda by: 0.0))
+    by = {"last": 1.0, "validation": 2.0, "test": 3.0}  # accuracies, by what chooses the step
+    told = SimpleNamespace(tuned=SimpleNamespace(accuracy=by.get))
     monkeypatch.setattr(few_shots, "tune_live", lambda *_, **how: asked.append(how) or told)
-    list(some._norms(0, "caltech10"))
+    assert {row["value"] for row in some._norms(0, "caltech10")} == {2.0}
     assert len(asked) == 6
     for how in asked:
         for name, part in parts.items():

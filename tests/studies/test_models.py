@@ -70,6 +70,52 @@ def test_samples_are_rated_on_validation_images(digits, monkeypatch) -> None:
     assert wrong["probe"] < 20 < 80 < found["probe"]
 
 
+def test_samples_of_a_training_are_as_frequent_as_its_classes_and_teach_those_of_the_reader(
+    monkeypatch,
+) -> None:
+    images = np.zeros((8, 4, 4, 3), np.uint8)
+    own = models.ImageSet(images, [0] * 6 + [1, 3], ("cat", "car", "none", "dog"), "fine")
+    asked = models.ImageSet(images, [1] * 6 + [0, 1], ("thing", "animal"), "kinds")
+    learned, told = Learned(own, asked, asked, np.array([1, 0, 0, 1])), []
+    monkeypatch.setattr(models.gan_sampling, "sample", lambda _, labels, **how: np.array(labels))
+    monkeypatch.setattr(models, "teaches", lambda *given, **how: told.append(given[:3]) or {})
+    measure = models.measuring("gan", learned, None, seed=0, device="cpu")
+    for _ in range(2):
+        measure(None)
+    (labels, kinds, of), again = told
+    assert of is learned
+    np.testing.assert_array_equal(labels, again[0])
+    np.testing.assert_array_equal(kinds, np.array([1, 0, 0, 1])[labels])
+    shares = np.bincount(labels, minlength=4) / models.JUDGED
+    np.testing.assert_allclose(shares, [0.75, 0.125, 0, 0.125], atol=0.05)
+
+
+def test_a_card_tells_the_agreement_by_class_of_a_classifier_of_real_images(
+    digits, monkeypatch
+) -> None:
+    labels, seen = np.array([0, 0, 0, 0, 7, 7]), [0, 0, 0, 7, 7, 7]
+    strips, fitted, rated = {1.0: "plain", 2.0: "guided"}, [], []
+    shown = {"plain": torch.eye(10)[seen], "guided": torch.eye(10)[labels]}
+    monkeypatch.setattr(models.banks, "write_strip", lambda *_: None)
+    monkeypatch.setattr(models.banks, "labels_of", lambda *_: labels)
+    monkeypatch.setattr(models.banks, "strip", lambda model, scale, k: strips[scale])
+    monkeypatch.setattr(models, "fit", lambda judge, images, *_, **__: fitted.append(images))
+    monkeypatch.setattr(models, "predict", lambda judge, images, **_: shown[images])
+    monkeypatch.setattr(models, "teaches", lambda images, *_, **__: {"of": images})
+    monkeypatch.setattr(models, "accuracy", lambda _, images, **__: rated.append(images) or 61.25)
+    model = SimpleNamespace(folder=Path(), card={"name": "it-0"}, device="cpu")
+    card = models.finish(model, digits, 0, {1.0: 6, 2.0: 6})
+    assert card == {
+        "measures": {
+            "g1": {"of": "plain", "class_agreement": {"0": 75.0, "7": 100.0}},
+            "g2": {"of": "guided", "class_agreement": {"0": 100.0, "7": 100.0}},
+        },
+        "real_classifier": 61.25,
+    }
+    assert fitted[0] is digits.asked
+    assert rated[0] is digits.validation
+
+
 def test_the_fewest_steps_that_do_as_well_are_taken(digits, monkeypatch) -> None:
     found = dict(zip(models.STEPS, (9.0, 5.09, 5.11, 5.0, 5.05), strict=True))
     asked = []

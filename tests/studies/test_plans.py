@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import pytest
 
 from synthbook.data import Splits
 from synthbook.errors import InputError
 from synthbook.recognize.methods import METHODS
-from synthbook.studies.plans import Experiment, best, method_settings
+from synthbook.studies.plans import Experiment, Trained, _value, best, method_settings
 from synthbook.studies.pretrained_guidance import PretrainedGuidance, check_pretrained_guidance
 from synthbook.studies.real_guidance import ALL_OURS, RealGuidance, check_real_guidance
 
@@ -135,6 +136,21 @@ def test_numbers_of_methods_are_set_by_name_or_for_all_that_have_them() -> None:
     p = {"methods": ("plain", "Adp", "DADA"), "method_settings": given}
     found = {"ADDA": {"discriminator_width": 9}, "RG": {"per_layer": True}}
     assert method_settings(p) == found | {name: {"first_share": 0.5} for name in ("Adp", "DADA")}
+
+
+def test_costs_and_shares_are_in_times_of_what_they_are_compared_with() -> None:
+    extra = {"guidance_gradient": (1.0, 3.0), "task_gradient": (4.0, 12.0)}
+    extra |= {"cosine": (0.5, -0.25), "projected": (0.0, 1.0)}
+    slow, plain = (
+        Trained(SimpleNamespace(seconds=seconds, extra=extra), {"val": 60.0, "test": 50.0})  # type: ignore[arg-type]
+        for seconds in (6.0, 2.0)
+    )
+    expected = {
+        ("relative_cost", "train"): 3, ("guidance_gradient_share", "train"): 0.25,
+        ("mean_cosine", "train"): 0.125, ("share_projected", "train"): 0.5,
+        ("top1_accuracy", "val"): 60, ("top1_accuracy", "test"): 50,
+    }  # fmt: skip
+    assert {asked: _value(*asked, slow, plain) for asked in expected} == expected
 
 
 @pytest.mark.usefixtures("all_kept")

@@ -220,6 +220,19 @@ def test_finetuning_sees_test_images_last(monkeypatch: pytest.MonkeyPatch) -> No
     assert second["top1"] != first["top1"]
 
 
+def test_scenes_to_learn_from_come_before_those_to_test_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretraining, "bundled_scenes", lambda counts, recipe, seed: counts)
+    p = SimpleNamespace(detection_data="", scene_counts=(40, 60))
+    made = SimpleNamespace(p=p, recipes=SimpleNamespace(scenes=None))
+    assert Pretraining._scenes(made, 0) == (40, 60)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("data", "rule"), [("", "area"), ("VOC", "eleven")])
+def test_average_precision_on_pascal_voc_is_by_the_rule_of_2007(data: str, rule: str) -> None:
+    made = SimpleNamespace(p=SimpleNamespace(detection_data=data))
+    assert Pretraining.rule.fget(made) == rule  # type: ignore[attr-defined]
+
+
 # -- What is asked beforehand ---------------------------------------------------------------------
 
 

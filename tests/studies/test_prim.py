@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,19 @@ def test_rows_are_unique_and_gains_are_those_of_the_best_distances(
         ]
         assert len(outside) == 2
         assert row["value"] == pytest.approx(np.median(outside))
+
+
+def test_the_median_and_the_lowest_gain_are_over_targets_outside() -> None:
+    gains = {"a": 0.1, "b": 0.7, "c": 0.2, "in": -9.0}
+    made = SimpleNamespace(
+        targets=[*gains], over_targets=True, network={"name": "sngan"},
+        domain=lambda name: "inside" if name == "in" else "outside",
+        models={"scratch": ("scratch", "none"), "drawn": ("finetune", "drawn")},
+        _gains=lambda seed, name: {"drawn": gains[name]},
+    )  # fmt: skip
+    rows = prim.Transfer._over_targets(made, 0)  # type: ignore[arg-type]
+    told = {(row["train"], row["metric"]): row["value"] for row in rows}
+    assert told == {("drawn", "median_gain"): 0.2, ("drawn", "lowest_gain"): 0.1}
 
 
 def test_a_median_takes_two_targets_outside(trainings, rows_of, transfer) -> None:
@@ -226,6 +241,28 @@ def test_the_number_of_shapes_is_by_resolution_or_as_given(transfer, rows_of, tr
         seen = [row for row in rows_of(study) if row["metric"] == "visible_ground"]
         assert [row["train"] for row in seen] == ["PinkNoise", "Primitives-PS"]
         assert seen[0]["value"] == 1 > seen[1]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("history", "share", "late"),
+    [
+        ({0: 80, 3: 50, 6: 40, 9: 30}, 1, 0.25),  # step 6 is no part of the last third
+        ({0: 80, 6: 40, 7: 20, 9: 30}, 7 / 9, 0.5),
+        ({0: 80, 3: 20, 6: 40, 9: 30}, 1 / 3, 0),
+    ],
+)
+def test_a_late_gain_is_what_the_last_third_saved_of_the_best_distance(
+    history, share, late, tmp_path
+) -> None:
+    told = {step: {"train": float(v), "held_out": 100.0 - v} for step, v in history.items()}
+    rows = [*prim.distance_rows(few_images.Finetuned(tmp_path, told))]
+    values = {(row["metric"], row["against"]): row["value"] for row in rows}
+    best = min(history.values())
+    assert values == pytest.approx({
+        ("best_fd", "train"): best, ("last_fd", "train"): 30,
+        ("best_step_share", "train"): share, ("late_gain", "train"): late,
+        ("best_fd", "held_out"): 100 - best, ("last_fd", "held_out"): 70,
+    })  # fmt: skip
 
 
 def test_best_snapshots_say_what_chose_them_and_how_far_they_are(

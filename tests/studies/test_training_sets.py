@@ -338,6 +338,22 @@ def test_kept_models_are_filtered_once(real, keep_models, any_label, no_builds) 
             studies.training_sets(real, parameters(**{**p, **changed}), seed=seed)
 
 
+def test_the_filters_classifier_learns_all_training_images_and_starts_by_itself(
+    real, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def train(network, images, *, seed, device, validation=None):
+        asked.append((images, seed))
+        return None, None
+
+    monkeypatch.setattr(studies.Network, "train", train)
+    for seed in (3, 4):
+        studies.classifier_of_all(real, parameters(set_size=20), seed=seed)
+    assert all(images is real.train for images, _ in asked)
+    assert len({3, 4, *(seed for _, seed in asked)}) == 4
+
+
 def test_a_conditional_generator_gives_images_of_the_class_asked_for(
     real, keep_models, any_label
 ) -> None:

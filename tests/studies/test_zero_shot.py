@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from synthbook.data import ImageSet
 from synthbook.data.deferred import Deferred
+from synthbook.data.shift import renditions, sketches
 from synthbook.errors import InputError
 from synthbook.measure.features import Extractor
 from synthbook.press import grids
@@ -42,7 +44,6 @@ def test_shares_of_the_paper_are_the_nearest_that_whole_weights_come_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import open_clip
-    import torch
 
     network = open_clip.create_model("RN50", pretrained=None).visual
     order = unfreezing.from_output(network, torch.randn(1, 3, 224, 224))
@@ -417,6 +418,127 @@ def test_validation_photographs_stand_beside_and_tell_the_weaker_encoder(
     monkeypatch.setattr(zero_shot, "some", lambda x, *how: judged.append(x) or inner(x, *how))
     list(some._image_rows(0, target, {}))
     assert judged[-1] is target.splits.val
+
+
+def test_each_head_learns_what_its_row_says_and_photographs_are_those_of_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zero_shot, "encoded", lambda look, images: images)
+    splits = SimpleNamespace(train="train", val="val", test="test")
+    target = SimpleNamespace(look=None, head="told", splits=splits, seen=lambda images: [images])
+    features = {name: [name] for name in ("B", "LE", FEWER, "LE+CF")}
+    made = SimpleNamespace(
+        heads={}, target=lambda *_: target, sets=lambda *_: SimpleNamespace(features=features),
+        _tune=lambda target, runs, kept: [*runs],
+    )  # fmt: skip
+    runs: Any = ZeroShot.tuned(made, 3, 0, "caltech10")  # type: ignore[arg-type]
+    for (strategy, loss), run in runs.items():
+        assert (run.start, run.seed, run.loss) == ("told", 3, loss)
+        if strategy == "real":
+            assert (run.real, run.synthetic) == (["train"], None)
+        else:
+            assert (run.real, run.synthetic) == (None, [strategy])
+    assert {*runs} == {*itertools.product(features, ("CE", "SCE")), ("real", "CE")}
+
+
+def test_the_last_step_counts_and_gains_go_with_zero_shots_by_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    zero = {"a": 10.0, "b": 20.0, "c": 30.0, "d": 90.0}
+    gain = {"a": 1.0, "b": 3.0, "c": 2.0, "d": 9.0}  # ranks 1, 3, 2, 4
+    monkeypatch.setattr(zero_shot, "zero_shot", lambda images, head: {"top1": zero[images]})
+
+    def tuned(seed: int, number: int, data: str) -> Any:
+        chosen = {"last": gain[data], "validation": 0.0, "test": 2 * gain[data]}
+        by = {name: zero[data] + value for name, value in chosen.items()}
+        return {kind: SimpleNamespace(accuracy=by.get) for kind in (FULL, ("real", "CE"))}
+
+    made = SimpleNamespace(
+        p=SimpleNamespace(targets=[*zero]), about=lambda *_: {}, tuned=tuned,
+        target=lambda number, data: SimpleNamespace(test=data, head=None, shift="", data=data),
+    )  # fmt: skip
+    rows = [*ZeroShot.strategies_rows(made, 0, 1, "c")]  # type: ignore[arg-type]
+    assert [row["value"] for row in rows] == [30.0, 32.0, 32.0]
+    rows = [*ZeroShot.gains_rows(made, 0, 1)]  # type: ignore[arg-type]
+    told = {row["metric"]: row["value"] for row in rows}
+    assert told == {"gain_range": 8.0, "gain_correlation": pytest.approx(0.8)}
+
+
+def test_the_weaker_encoder_has_the_lower_mean_over_data_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {(0, "a"): 80.0, (0, "b"): 20.0, (1, "a"): 30.0, (1, "b"): 60.0}
+    monkeypatch.setattr(zero_shot, "zero_shot", lambda images, head: {"top1": values[images]})
+
+    def strengths(*order: int) -> list[str]:
+        made = SimpleNamespace(
+            looks=order, p=SimpleNamespace(targets=["a", "b"]),
+            target=lambda k, data: SimpleNamespace(validation=(order[k], data), head=None),
+        )  # fmt: skip
+        return ZeroShot.__dict__["strengths"].func(made)
+
+    assert strengths(0, 1) == ["stronger", "weaker"]
+    assert strengths(1, 0) == ["weaker", "stronger"]
+
+
+BY = {"last": 40.0, "validation": 50.0, "test": 60.0}  # accuracies, by what chooses the step
+
+
+def test_encoders_and_random_weights_are_rated_on_test_photographs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def some(shift: int) -> ImageSet:  # whose pixels are labels, of the test the right ones
+        labels = np.arange(6) % 3
+        pixels = np.broadcast_to(((labels + shift) % 3)[:, None, None, None], (6, 4, 4, 1))
+        return ImageSet(pixels.astype(np.uint8), labels, ("a", "b", "c"), "some")
+
+    splits, asked = SimpleNamespace(train=some(1), val=some(2), test=some(0)), []
+
+    def tune_live(look: Any, images: Any, head: Any, recipe: Any, **how: Any) -> Any:
+        asked.append((images, how["loss"], how["test"]))
+        return SimpleNamespace(tuned=SimpleNamespace(accuracy=BY.get), share=0.25)
+
+    monkeypatch.setattr(zero_shot, "tune_live", tune_live)
+    monkeypatch.setattr(zero_shot, "recipe_of", lambda p, images: zero_shot.TuningRecipe())
+    monkeypatch.setattr(
+        zero_shot, "predict", lambda model, images, **_: torch.eye(3)[images[:, 0, 0, 0].tolist()]
+    )
+    bed = SimpleNamespace(splits=splits, reading={}, trained=lambda images, seed: None)
+    made = SimpleNamespace(
+        p=SimpleNamespace(encoder_target="a", scratch_target="a", encoder_rate=1.0),
+        target=lambda *_: SimpleNamespace(look=None, head=None, splits=splits),
+        learned=lambda seed, train: train, about=lambda *_: {}, accuracies={},
+        bed=lambda data: bed, scratch_images=lambda *_: None,
+    )  # fmt: skip
+    for train in zero_shot.LEARNED:
+        rows = [*ZeroShot.encoder_rows(made, 0, train, 0.5)]  # type: ignore[arg-type]
+        assert [row["value"] for row in rows] == [40.0, 25.0]
+    losses = {"synthetic": "SCE", "shifted": "CE", "real": "CE"}
+    assert asked == [(train, losses[train], splits.test) for train in zero_shot.LEARNED]
+    assert ZeroShot.scratch_accuracy(made, 0, "real", 4) == 100  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("most", "equal"), [(50.0, 2.5), (20.0, 6.0)])
+def test_the_ratio_is_of_generated_images_to_photographs_that_teach_as_much(
+    most: float, equal: float
+) -> None:
+    accuracies = {("synthetic", 1.0): 30.0, ("real", 1): 10.0, ("real", 4): most}
+    made = SimpleNamespace(
+        p=SimpleNamespace(real_counts=[4, 1], scratch_images=6), _of_scratch=lambda *_: {},
+        scratch_accuracy=lambda seed, *asked: accuracies[asked],
+    )  # fmt: skip
+    rows = [*ZeroShot.ratio_rows(made, 0)]  # type: ignore[arg-type]
+    told = {row["metric"]: row["value"] for row in rows}
+    assert told == {"equal_images": equal, "data_ratio": pytest.approx(6 / equal)}
+
+
+def test_photographs_are_seen_in_the_look_of_their_name() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    images = ImageSet(pixels, [0, 1, 0, 1], ("a", "b"), "some")
+    looks = {"": images, "sketch": sketches(images), "rendition": renditions(images, seed=0)}
+    for look, wanted in looks.items():
+        seen = Target.seen(SimpleNamespace(shift=look), images)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(seen.images, wanted.images)
 
 
 def test_gains_are_told_of_the_data_sets_that_the_recorded_runs_have() -> None:

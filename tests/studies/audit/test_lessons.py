@@ -59,6 +59,40 @@ def test_same_updates_and_start_for_all(seen, real, noise, settings):
     assert found.on_generated == ["generated", "PG-KL"]
 
 
+def test_each_number_is_of_its_training_and_its_images(monkeypatch, real, noise, settings):
+    made, unseen = noise(120, 9), {image.tobytes() for image in real.test.images}
+    monkeypatch.setattr(
+        lessons, "remedy", lambda *_, real=None, synthetic=None, **__: (
+            (real is not None, synthetic is not None), None
+        ),
+    )  # fmt: skip
+    alone, other, both = (True, False), (False, True), (True, True)
+    points = {(alone, True): 90.0, (alone, False): 60.0, (other, True): 50.0,
+              (other, False): 95.0, (both, True): 92.0, (both, False): 96.0}  # fmt: skip
+    nats = {(alone, False): 0.001, (alone, True): 0.5, (other, True): 2.0}
+
+    def is_test(images: ImageSet) -> bool:
+        (told,) = {image.tobytes() in unseen for image in images.images}
+        return told
+
+    monkeypatch.setattr("synthbook.recognize.predict.accuracy",
+                        lambda model, images, **_: points[model, is_test(images)])  # fmt: skip
+    monkeypatch.setattr("synthbook.recognize.predict.sample_losses",
+                        lambda model, x, **_: np.full(len(x), nats[model, is_test(x)]))  # fmt: skip
+    found = learn(real, made, settings(), seeds=(0, 1))
+    assert {pair: values[0] for pair, values in found.accuracy.items()} == {
+        ("real", "real"): 90, ("real", "generated"): 60, ("generated", "real"): 50,
+        ("generated", "generated"): 95, ("Aug", "real"): 92, ("Aug", "generated"): 96,
+    }  # fmt: skip
+    assert found.values["synthetic_to_real_drop"] == (45, 45)
+    assert found.values["real_to_synthetic_drop"] == (30, 30)
+    for losses, cost in ((found.losses, 0.001), (found.losses_unseen, 0.5),
+                         (found.losses_back, 2.0)):  # fmt: skip
+        np.testing.assert_allclose(losses, cost)
+    assert found.values["near_zero_loss"] == found.values["high_loss_back"] == (1, 1)
+    assert found.values["near_zero_loss_floor"] == found.values["high_loss_floor"] == (0, 0)
+
+
 def test_fewer_generated_images_get_as_many_updates(seen, real, noise, settings):
     found = learn(real, noise(30, 9), settings(), seeds=(0, 1))
     assert {call["updates"] for call in seen} == {24}

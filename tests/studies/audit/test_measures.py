@@ -8,6 +8,7 @@ import pytest
 from synthbook import data
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
+from synthbook.measure.features import Extractor
 from synthbook.studies.audit import measures
 from synthbook.studies.audit.measures import FLOOR, memorisation, nearness
 
@@ -55,6 +56,27 @@ def test_unseen_real_images_as_generated_reach_the_floor(noise, pixels):
         assert abs(np.mean(values[name]) - np.mean(values[name + FLOOR])) < 0.15
     with pytest.raises(InputError, match="lower neighbours"):
         nearness(real, noise(6), seeds=[0], **options)
+
+
+def test_generated_and_unseen_images_are_each_measured_against_training_images(monkeypatch):
+    sets = {
+        name: ImageSet(np.full((40, 4, 4, 1), tone, np.uint8), np.arange(40) % 2, ("a", "b"), name)
+        for name, tone in (("train", 1), ("test", 2), ("made", 3))
+    }
+    asked = []
+
+    def fidelity(reference, drawn, **how):
+        asked.append((reference.max(), drawn.max(), len(reference), len(drawn)))
+        return dict.fromkeys(("precision", "recall", "density", "coverage"), drawn.max() / 4)
+
+    monkeypatch.setattr("synthbook.measure.fidelity.fidelity", fidelity)
+    monkeypatch.setattr("synthbook.measure.gap.separability", lambda *_, **__: 0.5)
+    real = data.Splits(sets["train"], sets["test"], sets["test"])
+    eye = Extractor("tone", lambda images: images[:, 0, 0].astype(np.float64))
+    values = nearness(real, sets["made"], seeds=[0], extractor=eye)
+    assert asked == [(1, 3, 20, 20), (1, 2, 20, 20)]
+    assert (values["recall"], values["recall" + FLOOR]) == ((0.75,), (0.5,))
+    assert (values["content"], values["content" + FLOOR]) == ((0.25,), (0.5,))
 
 
 def test_each_count_of_copies_is_of_its_own_pair_of_sets(noise, real, pixels):
