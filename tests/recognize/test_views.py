@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as T
 
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
+from synthbook.recognize import views as module
 from synthbook.recognize.views import (
     GREY_SHARE,
     ViewRecipe,
@@ -111,6 +112,51 @@ def test_a_share_of_the_images_becomes_grey_and_all_stay_in_range() -> None:
     assert (made.min() >= 0, made.max() <= 1) == (True, True)
     same = (made == images).all((1, 2, 3)) | ((made - images).abs().amax((1, 2, 3)) < 1e-5)
     assert abs(same.float().mean().item() - 0.2 * 0.8) < 0.03
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_the_strength_says_how_far_brightness_and_contrast_go(strength: float) -> None:
+    """Of two levels, 0.3 +- 0.1, brightness scales the mean, and both scale what is between."""
+    images = torch.tensor([0.2, 0.4]).expand(4000, 1, 2, 2)
+    made = jittered(images, strength, torch.Generator().manual_seed(0))
+    brightness = made.mean((1, 2, 3)) / 0.3
+    contrast = (made[:, 0, 0, 1] - made[:, 0, 0, 0]) / 0.2 / brightness
+    for factor in (brightness, contrast):
+        ends = factor.min().item(), factor.max().item()
+        assert ends == pytest.approx((1 - 0.4 * strength, 1 + 0.4 * strength), abs=0.01)
+    assert ((brightness - 1).abs() > 1e-4).float().mean().item() == pytest.approx(0.8, abs=0.03)
+
+
+def test_saturation_goes_as_far_as_it_is_told() -> None:
+    images = torch.tensor([0.4, 0.3, 0.25])[:, None, None].expand(4000, 3, 1, 1)
+    chroma = []
+    for saturation in (0.0, 0.6):
+        made = jittered(images, 0.5, torch.Generator().manual_seed(0), saturation)
+        chroma.append(made.amax((1, 2, 3)) - made.amin((1, 2, 3)))
+    coloured = chroma[0] > 1e-3  # not grey
+    factor = chroma[1][coloured] / chroma[0][coloured]
+    assert (factor.min().item(), factor.max().item()) == pytest.approx((0.7, 1.3), abs=0.01)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_half_of_the_views_are_mirrored_if_asked_for(flip: bool) -> None:
+    across = torch.arange(32.0).expand(400, 1, 32, 32) / 255
+    recipe = ViewRecipe(jitter=0.0, blur=0.0, flip=flip)
+    seen = view(across, 16, (0.4, 1.0), recipe, torch.Generator().manual_seed(0))
+    turned = (seen[..., 0] > seen[..., -1]).all(2).float().mean().item()
+    assert turned == pytest.approx(0.5 if flip else 0, abs=0.08 if flip else 0)
+
+
+def test_a_share_of_the_views_is_blurred(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(
+        module, "blurred", lambda images, deviation: told.append(deviation) or images
+    )
+    recipe = ViewRecipe(jitter=0.0, blur=0.3, blur_deviation=(0.2, 0.5))
+    view(noise(2000, 1, 4, 4), 4, (1.0, 1.0), recipe, torch.Generator().manual_seed(0))
+    some = told[0][told[0] > 0]
+    assert len(some) / 2000 == pytest.approx(0.3, abs=0.04)
+    assert (some.min().item(), some.max().item()) == pytest.approx((0.2, 0.5), abs=0.01)
 
 
 def test_views_have_their_sizes_and_repeat() -> None:
