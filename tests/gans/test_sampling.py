@@ -10,11 +10,22 @@ from synthbook.errors import InputError
 from synthbook.gans.networks import load, save
 from synthbook.gans.sampling import (
     BATCH,
+    as_pixels,
     embedded_classes,
     even_parts,
     sample,
     set_standing_statistics,
 )
+from synthbook.training import normalise
+
+
+def test_pixels_are_the_nearest_grey_levels():
+    levels = torch.arange(256.0).view(1, 1, 16, 16)
+    for off in (-0.4, 0.0, 0.4):
+        made = as_pixels(normalise(levels + off))
+        assert made.dtype == np.uint8
+        assert (made[0, ..., 0] == levels[0, 0].numpy()).all()
+    assert as_pixels(torch.tensor([-9.0, 9.0]).view(2, 1, 1, 1)).flatten().tolist() == [0, 255]
 
 
 @pytest.fixture

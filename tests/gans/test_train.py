@@ -13,6 +13,7 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans import train as module
 from synthbook.gans.batches import ImageStream, Real
+from synthbook.gans.losses import lazy_adam
 from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
 from synthbook.gans.sampling import sample
@@ -354,6 +355,65 @@ def test_consistency_adds_the_square_of_what_augmentation_changes(run):
     plain, one, three = map(loss, (0.0, 1.0, 3.0))
     assert one > plain
     assert three - plain == pytest.approx(3 * (one - plain), rel=1e-3)
+
+
+def test_consistency_is_a_mean_square(pair, monkeypatch):
+    """Of a D that is the mean of an image, where all that it sees is brighter by 0.5: 1/4."""
+    monkeypatch.setattr(module, "augmented", lambda images, *_: images + 0.5)
+
+    def loss(weight: float) -> float:
+        told, (generator, discriminator) = [], pair("sngan")
+        discriminator.forward = lambda x, condition: x.mean((1, 2, 3)) + discriminator.psi.bias
+        recipe = replace(PLAIN, steps=1, consistency=weight)
+        how = {"seed": 0, "on_step": lambda _, computed: told.append(computed)}
+        train(generator, discriminator, noise(), recipe, **how)
+        return told[0]["discriminator loss"]
+
+    assert loss(3.0) - loss(0.0) == pytest.approx(3 / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("regularised", [False, True])
+def test_each_network_has_its_own_rate_and_falls_with_the_schedule(regularised, run):
+    """The last of four steps has a quarter; steps of regularisers leave the pace as it was."""
+    lazy = {"r1": 1.0, "r1_interval": 3, "path_length": 1.0, "path_length_interval": 2}
+    rates = {"generator_learning_rate": 8e-4, "discriminator_learning_rate": 2e-4}
+    recipe = replace(PLAIN, **rates, schedule="linear", betas=(0.5, 0.9))
+    left = run("stylegan2", replace(recipe, **lazy) if regularised else recipe).optimizers
+    for name, rate, interval in (("generator", 8e-4, 2), ("discriminator", 2e-4, 3)):
+        (group,) = left[name]["param_groups"]
+        betas = 0.5, 0.9
+        if regularised:
+            rate, betas = lazy_adam(rate, betas, interval)
+        assert group["lr"] == pytest.approx(rate / 4)
+        assert group["betas"] == pytest.approx(betas)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_some_real_images_are_mirrored_if_the_recipe_says_so(flip, pair, monkeypatch):
+    seen = []
+    as_they_are = lambda images, *_: seen.append(images.detach()) or images  # noqa: E731
+    monkeypatch.setattr(module, "augmented", as_they_are)
+    pixels = np.zeros((12, 8, 8, 3), np.uint8)
+    pixels[:, :, :4] = 255
+    images = ImageSet(pixels, np.zeros(12, int), ("left",), "left")
+    train(*pair("stylegan2"), images, replace(PLAIN, flip=flip), seed=0)
+    real = torch.cat([both[:4, 0, 0] for both in seen if len(both) == 8])
+    assert len(real) == 16
+    mirrored = (real[:, 0] < real[:, -1]).sum().item()
+    assert 2 < mirrored < 14 if flip else not mirrored
+
+
+def test_every_step_draws_anew(pair):
+    (generator, discriminator), latents, seeds = pair("stylegan2"), [], []
+
+    def note(_, given: tuple) -> None:
+        latents.append(given[0].numpy().tobytes())
+        seeds.append(given[2].initial_seed())
+
+    generator.register_forward_pre_hook(note)
+    train(generator, discriminator, noise(), PLAIN, seed=0)
+    assert len(set(latents)) == len(latents) == 2 * PLAIN.steps
+    assert len(set(seeds)) == PLAIN.steps  # of noise and mixing inside the generator
 
 
 def test_the_discriminator_sees_nothing_that_is_not_augmented(run, monkeypatch):

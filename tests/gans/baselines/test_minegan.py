@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -68,6 +70,17 @@ def test_both_phases_in_one_call_and_kept(pretrained, judge, photographs, tmp_pa
     assert (made == again).all()
     runs[0].generator.save(tmp_path)
     assert (sample(load(tmp_path), [None] * 4, seed=0) == made).all()
+
+
+def test_the_average_of_the_first_phase_goes_on_in_the_second(pretrained, judge, photographs):
+    """Of weights that stand still it would be a copy after a first step of its own."""
+    still = {"generator_learning_rate": 1e-12, "discriminator_learning_rate": 1e-12}
+    made = train_minegan(
+        pretrained(num_classes=3), judge("sngan", num_classes=3), photographs,
+        BRIEF, replace(BRIEF, **still), seed=0,
+    )  # fmt: skip
+    averaged, own = (g.miner[2].bias for g in (made.generator, made.unaveraged))
+    assert (averaged - own).abs().max() > 1e-4
 
 
 def test_a_stopped_training_goes_on(pretrained, judge, photographs, tmp_path):
