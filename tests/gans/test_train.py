@@ -161,7 +161,7 @@ def test_average_is_the_recursion_in_images(run):
     """A half-life of batch_size / 2 images is a decay of 1/4 a step."""
 
     def weights(**settings) -> dict[str, torch.Tensor]:
-        recipe = replace(PLAIN, ema_half_life=2.0, **settings)
+        recipe = replace(PLAIN, **{"ema_half_life": 2.0, **settings})
         return dict(run("stylegan2", recipe).generator.named_parameters())
 
     plain = {"ema_half_life": 0.0, "ema_decay": 0.0}
@@ -174,6 +174,10 @@ def test_average_is_the_recursion_in_images(run):
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     for name, value in weights(steps=3, ema_start=3).items():  # the second average began anew
         torch.testing.assert_close(value, after[2][name])
+    warmed = {"ema_half_life": 0.0, "ema_decay": 0.99, "average": "warmed"}
+    for name, value in weights(steps=3, **warmed).items():  # decays of 2/11 and 3/12
+        expected = after[0][name].lerp(after[1][name], 9 / 11).lerp(after[2][name], 9 / 12)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     assert replace(PLAIN, ema_half_life=4.0).decay == 0.5
     assert PLAIN.decay == PLAIN.ema_decay
 

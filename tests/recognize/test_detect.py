@@ -141,6 +141,16 @@ def test_some_images_are_mirrored_in_training_with_their_boxes(flip: bool) -> No
     assert 6 < turned < 18 if flip else not turned
 
 
+def test_all_images_come_in_an_order_of_their_own_before_one_comes_again() -> None:
+    model, scenes, seen = tiny(), squares(), []
+    model.register_forward_pre_hook(lambda _, given: seen.extend(given[1]))
+    train_detector(model, scenes, replace(RECIPE, flip=False), seed=0)
+    known = [some.boxes.tolist() for some in scenes.objects]
+    numbers = [known.index(some.boxes.tolist()) for some in seen]
+    assert sorted(numbers[:12]) == sorted(numbers[12:]) == list(range(12))
+    assert numbers[:12] != numbers[12:] != list(range(12))
+
+
 def test_gradients_are_cut_to_a_norm() -> None:
     """So far do all weights move together in a step of SGD: rate times norm."""
     recipe = replace(RECIPE, steps=1, optimizer="sgd", learning_rate=0.5, warmup=0, weight_decay=0)

@@ -76,6 +76,14 @@ def test_validation_chooses_rate_and_weights() -> None:
     assert not made.model.training
 
 
+def test_each_rate_starts_from_the_same_weights() -> None:
+    both, one = (
+        finetune(small(), *parts(), replace(RECIPE, rates=rates), seed=0)
+        for rates in ((1.0, 3.0), (3.0,))
+    )
+    assert both.curves[3.0].points == one.curves[3.0].points
+
+
 def test_test_images_choose_nothing_and_files_are_as_good() -> None:
     train, validation, test = parts()
     turned = ImageSet(test.images, (test.labels + 1) % 3, test.classes, test.name)

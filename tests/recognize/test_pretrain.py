@@ -108,6 +108,17 @@ def test_the_rate_rises_and_falls_as_a_half_cosine(
         assert each == pytest.approx([rate] * len(each))
 
 
+def test_what_layers_draw_is_drawn_anew_in_every_step() -> None:
+    """Such as dropout, and the shares in which images are mixed."""
+    model, drawn = small(), []
+    model.body.register_forward_hook(lambda *_: drawn.append(torch.rand(()).item()))
+    for seed in (0, 0, 1):
+        pretrain(model, striped(8), replace(RECIPE, steps=3), seed=seed)
+    steps = [drawn[k + 1 : k + 4] for k in (0, 4, 8)]  # after a check of the views
+    assert len({*steps[0], *steps[2]}) == 6
+    assert steps[0] == steps[1]
+
+
 def test_amounts_get_equal_steps_unless_epochs_are_asked_for() -> None:
     for count in (16, 24):
         seen: list[int] = []

@@ -172,12 +172,9 @@ def test_views_have_their_sizes_and_repeat() -> None:
 
 
 def test_a_small_view_shows_less_than_a_large_one() -> None:
-    across = torch.arange(32.0).expand(200, 1, 32, 32) / 255
-    recipe = ViewRecipe(jitter=0.0, blur=0.0)
-    large, small = (
-        view(across, 16, scale, recipe, torch.Generator().manual_seed(0)) * 255
-        for scale in (recipe.global_scale, recipe.local_scale)
-    )
+    across = torch.arange(32, dtype=torch.uint8).expand(200, 1, 32, 32)
+    recipe = ViewRecipe(global_views=1, local_views=1, jitter=0.0, blur=0.0)
+    large, small = (255 * one for one in views(across, recipe, torch_generator(0, "views")))
     width = [one.amax((1, 2, 3)) - one.amin((1, 2, 3)) + 1 for one in (large, small)]
     assert width[1].max() < 0.4**0.5 * (4 / 3) ** 0.5 * 32 + 1
     assert width[0].mean() > width[1].mean() + 8

@@ -98,12 +98,16 @@ def test_a_stopped_training_goes_on(pretrained, judge, photographs, tmp_path):
 
 
 def test_it_starts_from_what_the_generator_makes(pretrained):
-    generator = pretrained(num_classes=3)
-    latents = torch.randn(4, 4)
-    mean = generator.embed(torch.arange(3)).mean(0, keepdim=True).expand(4, -1)
-    want = generator.from_embedding(latents, mean)
-    torch.testing.assert_close(Mined(generator)(latents), want)
-    plain = pretrained()
+    """At the mean of its classes, or at a condition vector of zeros."""
+    latents, plain = torch.randn(4, 4), pretrained()
+    for settings, middle in (
+        ({"num_classes": 3}, lambda embed: embed(torch.arange(3)).mean(0, keepdim=True)),
+        ({"condition_size": 5}, lambda embed: embed(torch.zeros(1, 5))),
+    ):
+        generator = pretrained(**settings)
+        torch.nn.init.normal_(generator.embed.weight)
+        want = generator.from_embedding(latents, middle(generator.embed).expand(4, -1))
+        torch.testing.assert_close(Mined(generator)(latents), want)
     torch.testing.assert_close(Mined(plain)(latents), plain(latents))
 
 
