@@ -163,7 +163,7 @@ def test_a_discriminator_sees_the_image_as_it_is_and_adds_up_its_last_map(name, 
     torch.testing.assert_close(h, maps[0].clamp(min=0).sum((2, 3)))
 
 
-@pytest.mark.parametrize(("name", "size", "at"), [("biggan", 16, 8), ("sngan", 32, 16)])
+@pytest.mark.parametrize(("name", "size", "at"), [("biggan", 16, 8), ("sngan", 32, 8)])
 def test_attention_is_where_the_settings_say(name, size, at, pair):
     seen = []
     for network in pair(name, size, attention=at, latent=12):

@@ -16,7 +16,7 @@ from synthbook.gans.batches import ImageStream, Real
 from synthbook.gans.losses import lazy_adam
 from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
-from synthbook.gans.sampling import sample
+from synthbook.gans.sampling import sample, set_standing_statistics
 from synthbook.gans.train import Trained, train, train_gan
 from synthbook.training import Budget, TrainingError, Watch
 
@@ -390,6 +390,24 @@ def test_each_network_has_its_own_rate_and_falls_with_the_schedule(regularised, 
             rate, betas = lazy_adam(rate, betas, interval)
         assert group["lr"] == pytest.approx(rate / 4)
         assert group["betas"] == pytest.approx(betas)
+
+
+def test_a_watch_slows_both_networks_down(pair):
+    class Half(Watch):
+        rate_factor = 0.5
+
+    watch = Half(Budget(minutes=1e3), lambda _: {"accuracy": 0.0}, "cpu")
+    left = train(*pair("stylegan2"), noise(), PLAIN, seed=0, watch=watch).optimizers
+    rates = [left[name]["param_groups"][0]["lr"] for name in ("generator", "discriminator")]
+    assert rates == pytest.approx([PLAIN.generator_learning_rate / 2] * 2)
+
+
+def test_averaged_weights_have_the_statistics_of_their_own_images(pair):
+    made = train(*pair("sngan"), noise(), PLAIN, seed=0).generator
+    again, real = copy.deepcopy(made), Real(noise(), made.config, None, "cpu")
+    how = {"seed": 0, "images": PLAIN.standing_images}
+    set_standing_statistics(again, lambda *given: real.pick(*given)[1], **how)
+    assert equal(made, again)
 
 
 @pytest.mark.parametrize("flip", [False, True])
