@@ -85,6 +85,9 @@ def test_tuning_starts_where_the_methods_name_says_and_learns_from_real_shots(lo
             wanted = pytest.approx(zero_shot(test, start)["top1"])
             assert found[f"CT w. {method}"][k].last == wanted
     assert len({rated[k].last for rated in found.values() for k in (0, 1)}) == 3
+    named = compared(["zero-shot"], tasks, look, NAMES, templates="dtd", **how)["zero-shot"]
+    texture = zero_shot(test, text_head(look, NAMES, "dtd"))["top1"]
+    assert named[0].last == texture != zero_shot(test, head)["top1"]
     how = {"test": test, "recipes": RECIPES}
     bare = [Task(task.seed, task.real) for task in tasks]  # synthetic images have no say
     methods = ["CT w. init", "CT w. random"]

@@ -168,7 +168,10 @@ def test_every_epoch_asks_anew_what_is_said_of_each_image(monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", note)
     recipe = ClipRecipe(epochs=2, batch_size=6, learning_rate=0.01, warmup_steps=1)
     caption = lambda number, epoch: asked.append((epoch, number)) or said(number, epoch)  # noqa: E731
-    clip.train_clip(clip.create(SMALL, seed=0), SMALL, coloured(12), caption, recipe, seed=0)
+    model = clip.create(SMALL, seed=0)
+    model.logit_scale.data.fill_(6)
+    clip.train_clip(model, SMALL, coloured(12), caption, recipe, seed=0)
+    assert model.logit_scale.exp().item() == pytest.approx(100, abs=2)  # it is cut off there
     epochs = [[number for e, number in asked[2:] if e == epoch] for epoch in (0, 1)]  # 2: the key
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
     assert epochs[0] != epochs[1] != sorted(epochs[1])

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from synthbook.data import few_shot
+from synthbook.data import concatenate, few_shot
 from synthbook.errors import InputError
 from synthbook.recognize import methods
 from synthbook.recognize.batches import Stream, as_input
@@ -95,6 +95,14 @@ def test_every_method_learns_in_its_time_and_the_same_way_twice(
     assert found[0][0] > 60
     # Stages are whole epochs: of the 16 real images one is a single step.
     assert len(steps) / 2 == pytest.approx(task.updates, abs=3)
+
+
+def test_aug_is_plain_training_on_both_sets_as_one(classifier, task, weights) -> None:
+    given = task(updates=10)
+    both = concatenate(given.real, given.synthetic)
+    train_by("Aug", one := classifier(), given)
+    train_by("plain", other := classifier(), replace(given, real=None, synthetic=both))
+    assert torch.equal(weights(one), weights(other))
 
 
 @pytest.mark.parametrize("name", ["Adp", "ADDA", "DADA", "LTDA"])
