@@ -23,7 +23,7 @@ SMALL = ClipConfig(embed_dim=16, width=2, image_size=32, text_width=16, text_lay
 NAMES = ("red", "green", "blue")
 RECIPES = Recipes(
     TuningRecipe(steps=20, batch_size=8, learning_rate=0.05, measure_every=5),
-    TipRecipe(epochs=5), CoopRecipe(steps=4, length=2, measure_every=2),
+    TipRecipe(epochs=20, learning_rate=0.1), CoopRecipe(steps=4, length=2, measure_every=2),
 )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def test_every_method_runs_by_name_and_is_what_it_is_alone(look):
         )
         heads = learned.head, learned.last
         assert found["CoOp"][k] == tuple(zero_shot(test, one)["top1"] for one in heads)
+    assert found["Tip-Adapter-F"] != found["Tip-Adapter"]
     run = Run(head, 1, "mix", tasks[1].real, tasks[1].synthetic, "SCE", head)
     (alone,) = tune([run], RECIPES.tuning, scale=look.scale, validation=held, test=test)
     expected = alone.accuracy(), alone.accuracy("last")
