@@ -163,6 +163,21 @@ def test_a_discriminator_sees_the_image_as_it_is_and_adds_up_its_last_map(name, 
     torch.testing.assert_close(h, maps[0].clamp(min=0).sum((2, 3)))
 
 
+@pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])
+def test_a_generator_begins_and_ends_as_in_the_papers(name, pair):
+    """A linear layer to 4 x 4; norm, ReLU, convolution and tanh (Miyato et al. 2018, Table 3)."""
+    generator, _ = pair(name)
+    generator.eval()
+    latents, seen = torch.randn(3, 4), []
+    generator.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    generator.blocks[-1].register_forward_hook(lambda _, given, made: seen.append(made))
+    images = generator(latents, conditions(generator.config, 3))
+    first = generator.first(latents[:, : generator.first.in_features])
+    torch.testing.assert_close(seen[0], first.view(3, -1, 4, 4))
+    wanted = generator.last(generator.norm(seen[1]).clamp(min=0)).tanh()
+    torch.testing.assert_close(images, wanted)
+
+
 @pytest.mark.parametrize(("name", "size", "at"), [("biggan", 16, 8), ("sngan", 32, 8)])
 def test_attention_is_where_the_settings_say(name, size, at, pair):
     seen = []

@@ -376,6 +376,18 @@ def test_consistency_is_a_mean_square(pair, monkeypatch):
     assert loss(3.0) - loss(0.0) == pytest.approx(3 / 4, rel=1e-4)
 
 
+def test_r1_is_of_real_images(pair):
+    """Of D(x) = |x|^2 it is 4 |x|^2, which of white images is 4 a number."""
+    told, (generator, discriminator) = [], pair("sngan")
+    one = discriminator.psi.bias  # 0 at first, and trained
+    discriminator.forward = lambda x, condition: (1 + one) * x.square().sum((1, 2, 3))
+    white = ImageSet(np.full((12, 8, 8, 3), 255, np.uint8), np.zeros(12, int), ("all",), "white")
+    recipe = replace(PLAIN, steps=1, r1=1.0, discriminator_learning_rate=1e-6)
+    how = {"seed": 0, "on_step": lambda _, computed: told.append(computed)}
+    train(generator, discriminator, white, recipe, **how)
+    assert told[0]["R1 penalty"] == pytest.approx(4 * 3 * 8 * 8, rel=1e-3)
+
+
 @pytest.mark.parametrize("regularised", [False, True])
 def test_each_network_has_its_own_rate_and_falls_with_the_schedule(regularised, run):
     """The last of four steps has a quarter; steps of regularisers leave the pace as it was."""
