@@ -88,6 +88,8 @@ def test_an_image_depends_on_its_own_stream_only(made):
     for batch_size in (1, 3):
         parts = sample(generator, labels, seed=2, batch_size=batch_size)
         assert np.abs(parts.astype(int) - together).max() <= 1
+    apart = np.abs(sample(generator, [0] * 7, seed=2).astype(int) - together).max((1, 2, 3))
+    assert (apart > 9).tolist() == [label == 1 for label in labels]
     fewer = sample(generator, labels[:3], seed=2)
     assert np.abs(fewer.astype(int) - together[:3]).max() <= 1
     assert np.abs(sample(generator, labels, seed=3).astype(int) - together).max() > 9
