@@ -147,6 +147,49 @@ def test_hierarchical_latent_reaches_its_own_block_only(pair):
     assert (seen[1] - seen[3]).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])
+def test_a_discriminator_sees_the_image_as_it_is_and_adds_up_its_last_map(name, pair):
+    """Miyato et al. 2018, Tables 3 and 4: no ReLU before the first layer, one before the sum."""
+    _, discriminator = pair(name)
+    discriminator.eval()
+    images, entered, maps = torch.randn(3, 3, 8, 8), [], []
+    for block in discriminator.blocks:
+        block.conv1.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    discriminator.blocks[-1].register_forward_hook(lambda _, given, made: maps.append(made))
+    h = discriminator.features(images)
+    assert torch.equal(entered[0], images)
+    assert all((x >= 0).all() for x in entered[1:])
+    assert (maps[0] < 0).any()
+    torch.testing.assert_close(h, maps[0].clamp(min=0).sum((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["resnet", "sngan", "biggan"])
+def test_a_generator_begins_and_ends_as_in_the_papers(name, pair):
+    """A linear layer to 4 x 4; norm, ReLU, convolution and tanh (Miyato et al. 2018, Table 3)."""
+    generator, _ = pair(name)
+    generator.eval()
+    latents, seen = torch.randn(3, 4), []
+    generator.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    generator.blocks[-1].register_forward_hook(lambda _, given, made: seen.append(made))
+    images = generator(latents, conditions(generator.config, 3))
+    first = generator.first(latents[:, : generator.first.in_features])
+    torch.testing.assert_close(seen[0], first.view(3, -1, 4, 4))
+    wanted = generator.last(generator.norm(seen[1]).clamp(min=0)).tanh()
+    torch.testing.assert_close(images, wanted)
+
+
+@pytest.mark.parametrize(("name", "size", "at"), [("biggan", 16, 8), ("sngan", 32, 8)])
+def test_attention_is_where_the_settings_say(name, size, at, pair):
+    seen = []
+    for network in pair(name, size, attention=at, latent=12):
+        network.attention.register_forward_hook(lambda _, x, y: seen.append(x[0].shape[2:]))
+        if hasattr(network, "psi"):
+            network(torch.randn(2, 3, size, size))
+        else:
+            network(torch.randn(2, 12))
+    assert seen == [(at, at)] * 2
+
+
 def test_attention_starts_as_identity_and_equals_its_formula():
     attention = SelfAttention(8, lambda layer: layer)
     x = torch.randn(2, 8, 4, 4)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
+from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from synthbook.errors import InputError
@@ -93,7 +95,10 @@ def test_vgg16_gives_the_last_relu_of_each_size():
     assert [h.shape[1:] for h in made] == [
         (64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)
     ]  # fmt: skip
-    h = (x - maps.mean) / maps.std
+    assert all(isinstance(whole[k], nn.ReLU) for k in VGG_LAYERS)
+    assert all(isinstance(whole[k + 1], nn.MaxPool2d) for k in VGG_LAYERS)
+    told = VGG16_Weights.IMAGENET1K_V1.transforms()
+    h = (x - torch.tensor(told.mean)[:, None, None]) / torch.tensor(told.std)[:, None, None]
     for k, layer in enumerate(whole):
         h = layer(h)
         if k in VGG_LAYERS:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv2d, interpolate
 
 from synthbook.data import ImageSet
 from synthbook.gans.networks import create_discriminator, create_generator, load, save
@@ -18,7 +19,7 @@ from synthbook.gans.train import train, train_gan
 from synthbook.gans.transfer import freeze
 from synthbook.generate.recipes import gan_recipe
 from synthbook.training import Budget, Watch
-from synthbook.weights import efficientnet_lite0
+from synthbook.weights import MEAN, STD, efficientnet_lite0
 
 HOW = {"image_size": 8, "num_classes": 2, "channels": 4, "latent": 4, "head_width": 16}
 RECIPE = GanRecipe(
@@ -54,6 +55,33 @@ def test_the_folded_network_is_the_network(channels):
     assert [h.shape[-1] for h in maps] == [16, 8, 4, 2]
     for stage, seen in zip(STAGES, maps, strict=True):
         torch.testing.assert_close(seen, whole[stage], rtol=1e-3, atol=1e-3)
+
+
+def test_maps_are_mixed_across_channels_and_from_coarse_to_fine():
+    """Sauer et al. 2021, Sec. 3.2, written out on the network as it is."""
+    projector, network = Projector(3, 32), efficientnet_lite0(0)
+    images = 2 * torch.rand(2, 3, 8, 8) - 1
+    x = interpolate((images + 1) / 2, size=32, mode="bilinear")  # 0..1, as it was pretrained
+    h, mixed = network.bn1(network.conv_stem((x - MEAN) / STD)), []
+    for k, block in enumerate(network.blocks):
+        h = block(h)
+        if k in STAGES:
+            layer = projector.across_channels[len(mixed)]
+            mixed.append(conv2d(h, layer.weight, layer.bias))
+    for k in (2, 1, 0):
+        layer = projector.across_scales[k]
+        coarser = conv2d(mixed[k + 1], layer.weight, layer.bias, padding=1)
+        mixed[k] = mixed[k] + interpolate(coarser, scale_factor=2, mode="bilinear")
+    for found, wanted in zip(projector(images), mixed, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_head_adds_the_class_at_every_position(discriminator):
+    head, images, labels = discriminator.eval().heads[0], torch.randn(3, 3, 8, 8), [0, 1, 1]
+    h = head.body(images)
+    told = torch.einsum("nchw,nc->nhw", h, head.embed.weight[labels]) / h.shape[1] ** 0.5
+    wanted = (head.logit(h).squeeze(1) + told).flatten(1)
+    torch.testing.assert_close(head(images, torch.tensor(labels)), wanted)
 
 
 def test_an_exact_layer_stays_in_float32():

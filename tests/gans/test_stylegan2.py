@@ -12,6 +12,9 @@ from synthbook.gans.stylegan2 import (
     EqualConv,
     EqualLinear,
     ModulatedConv,
+    ResidualDown,
+    StyledConv,
+    ToImage,
     activation,
     blur,
     minibatch_deviation,
@@ -82,6 +85,50 @@ def test_filters_keep_constants_and_halve_or_double():
         assert layer(torch.randn(1, 2, 8, 8)).shape == (1, 3, 4, 4)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_convolution_that_halves_has_the_filter_in_its_kernel(size):
+    """To filter and then to convolve is one convolution with both kernels' convolution."""
+    layer, x = EqualConv(2, 3, size, down=True), torch.randn(2, 2, 8, 8)
+    torch.nn.init.normal_(layer.bias)
+    single = (layer.weight * layer.scale).flatten(0, 1)[:, None]
+    kernel = conv_transpose2d(single, FIR[None, None]).view(3, 2, size + 3, size + 3)
+    wanted = conv2d(x, kernel, layer.bias, stride=2, padding=size // 2 + 1)
+    torch.testing.assert_close(layer(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_block_of_the_discriminator_is_its_formula():
+    block, x = ResidualDown(3, 4), torch.randn(2, 3, 8, 8)
+    h = block.conv1(leaky_relu(block.conv0(x), 0.2) * 2**0.5)
+    wanted = leaky_relu(h, 0.2) + block.skip(x) / 2**0.5
+    torch.testing.assert_close(block(x), wanted)
+
+
+def test_an_image_layer_is_not_demodulated():
+    """A style of twice the size makes an image of twice the contrast."""
+    layer, x, style = ToImage(3, 2, 5), torch.randn(4, 3, 7, 7), torch.randn(4, 5)
+    image = layer(x, style)
+    with torch.no_grad():
+        for parameter in layer.conv.style.parameters():
+            parameter.mul_(2)
+    torch.testing.assert_close(layer(x, style), 2 * image)
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "stylegan2_mlp"])
+def test_the_mapping_sees_directions_alone_and_learns_slowly(name, pair):
+    generator, _ = pair(name, condition_size=3)
+    mapping, z, c = generator.mapping, torch.randn(5, 4), torch.randn(5, 3)
+    e = mapping.embed(c)
+    w = mapping(z, e, embedded=True)
+    torch.testing.assert_close(mapping(z, c), w)
+    torch.testing.assert_close(mapping(7 * z, 5 * e, embedded=True), w, rtol=1e-4, atol=1e-5)
+    for layer, inputs in zip(mapping.layers, (4 + 6, 6), strict=True):
+        assert layer.scale == pytest.approx(0.01 / math.sqrt(inputs))
+        assert layer.weight.std().item() == pytest.approx(100, rel=0.4)
+    if name == "stylegan2_mlp":  # Data Instance Prior, Appendix A: two layers with ReLU
+        first, _, second = mapping.embed
+        torch.testing.assert_close(second(first(c).clamp(min=0)), e)
+
+
 def test_activation_and_unit():
     x = torch.randn(100, 50)
     torch.testing.assert_close(activation(x), leaky_relu(x, 0.2) * 2**0.5)
@@ -132,6 +179,31 @@ def test_mixing_takes_late_styles_from_other_latents(pair):
         assert same[0]
         assert not same[-1]
         assert same == sorted(same, reverse=True)
+
+
+def test_layers_take_their_styles_in_turn(pair):
+    """The first layer of a size and the image of the one before share one, as in public code."""
+    generator, _ = pair("stylegan2", 16)
+    styles, taken = torch.randn(2, generator.num_styles, 6), []
+    for module in generator.modules():
+        if isinstance(module, StyledConv | ToImage):
+            module.register_forward_hook(lambda _, given, made: taken.append(given[1]))
+    generator.synthesis(styles)
+    found = [(styles == one[:, None]).all(2).all(0).nonzero().item() for one in taken]
+    assert found == [0, 1, 1, 2, 3, 3, 4, 5]
+
+
+def test_noise_is_drawn_for_each_image(pair):
+    generator, _ = pair("stylegan2", 16, style_mixing=0.0)
+    for module in generator.modules():
+        if isinstance(module, StyledConv):
+            torch.nn.init.constant_(module.strength, 0.5)
+    latents = torch.randn(1, 4).expand(2, -1)
+    draws = (None, *(torch.Generator().manual_seed(seed) for seed in (0, 1)))
+    fixed, drawn, other = (generator(latents, None, draw) for draw in draws)
+    torch.testing.assert_close(fixed[0], fixed[1])
+    for one, another in (drawn, (drawn[0], other[0]), (drawn[0], fixed[0])):
+        assert (one - another).abs().max() > 0.1
 
 
 def test_half_precision_keeps_images_in_full_precision(pair):

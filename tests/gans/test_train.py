@@ -13,9 +13,10 @@ from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans import train as module
 from synthbook.gans.batches import ImageStream, Real
+from synthbook.gans.losses import lazy_adam
 from synthbook.gans.networks import load, save
 from synthbook.gans.recipes import GanRecipe, Training, published
-from synthbook.gans.sampling import sample
+from synthbook.gans.sampling import sample, set_standing_statistics
 from synthbook.gans.train import Trained, train, train_gan
 from synthbook.training import Budget, TrainingError, Watch
 
@@ -160,7 +161,7 @@ def test_average_is_the_recursion_in_images(run):
     """A half-life of batch_size / 2 images is a decay of 1/4 a step."""
 
     def weights(**settings) -> dict[str, torch.Tensor]:
-        recipe = replace(PLAIN, ema_half_life=2.0, **settings)
+        recipe = replace(PLAIN, **{"ema_half_life": 2.0, **settings})
         return dict(run("stylegan2", recipe).generator.named_parameters())
 
     plain = {"ema_half_life": 0.0, "ema_decay": 0.0}
@@ -173,6 +174,10 @@ def test_average_is_the_recursion_in_images(run):
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     for name, value in weights(steps=3, ema_start=3).items():  # the second average began anew
         torch.testing.assert_close(value, after[2][name])
+    warmed = {"ema_half_life": 0.0, "ema_decay": 0.99, "average": "warmed"}
+    for name, value in weights(steps=3, **warmed).items():  # decays of 2/11 and 3/12
+        expected = after[0][name].lerp(after[1][name], 9 / 11).lerp(after[2][name], 9 / 12)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     assert replace(PLAIN, ema_half_life=4.0).decay == 0.5
     assert PLAIN.decay == PLAIN.ema_decay
 
@@ -354,6 +359,95 @@ def test_consistency_adds_the_square_of_what_augmentation_changes(run):
     plain, one, three = map(loss, (0.0, 1.0, 3.0))
     assert one > plain
     assert three - plain == pytest.approx(3 * (one - plain), rel=1e-3)
+
+
+def test_consistency_is_a_mean_square(pair, monkeypatch):
+    """Of a D that is the mean of an image, where all that it sees is brighter by 0.5: 1/4."""
+    monkeypatch.setattr(module, "augmented", lambda images, *_: images + 0.5)
+
+    def loss(weight: float) -> float:
+        told, (generator, discriminator) = [], pair("sngan")
+        discriminator.forward = lambda x, condition: x.mean((1, 2, 3)) + discriminator.psi.bias
+        recipe = replace(PLAIN, steps=1, consistency=weight)
+        how = {"seed": 0, "on_step": lambda _, computed: told.append(computed)}
+        train(generator, discriminator, noise(), recipe, **how)
+        return told[0]["discriminator loss"]
+
+    assert loss(3.0) - loss(0.0) == pytest.approx(3 / 4, rel=1e-4)
+
+
+def test_r1_is_of_real_images(pair):
+    """Of D(x) = |x|^2 it is 4 |x|^2, which of white images is 4 a number."""
+    told, (generator, discriminator) = [], pair("sngan")
+    one = discriminator.psi.bias  # 0 at first, and trained
+    discriminator.forward = lambda x, condition: (1 + one) * x.square().sum((1, 2, 3))
+    white = ImageSet(np.full((12, 8, 8, 3), 255, np.uint8), np.zeros(12, int), ("all",), "white")
+    recipe = replace(PLAIN, steps=1, r1=1.0, discriminator_learning_rate=1e-6)
+    how = {"seed": 0, "on_step": lambda _, computed: told.append(computed)}
+    train(generator, discriminator, white, recipe, **how)
+    assert told[0]["R1 penalty"] == pytest.approx(4 * 3 * 8 * 8, rel=1e-3)
+
+
+@pytest.mark.parametrize("regularised", [False, True])
+def test_each_network_has_its_own_rate_and_falls_with_the_schedule(regularised, run):
+    """The last of four steps has a quarter; steps of regularisers leave the pace as it was."""
+    lazy = {"r1": 1.0, "r1_interval": 3, "path_length": 1.0, "path_length_interval": 2}
+    rates = {"generator_learning_rate": 8e-4, "discriminator_learning_rate": 2e-4}
+    recipe = replace(PLAIN, **rates, schedule="linear", betas=(0.5, 0.9))
+    left = run("stylegan2", replace(recipe, **lazy) if regularised else recipe).optimizers
+    for name, rate, interval in (("generator", 8e-4, 2), ("discriminator", 2e-4, 3)):
+        (group,) = left[name]["param_groups"]
+        betas = 0.5, 0.9
+        if regularised:
+            rate, betas = lazy_adam(rate, betas, interval)
+        assert group["lr"] == pytest.approx(rate / 4)
+        assert group["betas"] == pytest.approx(betas)
+
+
+def test_a_watch_slows_both_networks_down(pair):
+    class Half(Watch):
+        rate_factor = 0.5
+
+    watch = Half(Budget(minutes=1e3), lambda _: {"accuracy": 0.0}, "cpu")
+    left = train(*pair("stylegan2"), noise(), PLAIN, seed=0, watch=watch).optimizers
+    rates = [left[name]["param_groups"][0]["lr"] for name in ("generator", "discriminator")]
+    assert rates == pytest.approx([PLAIN.generator_learning_rate / 2] * 2)
+
+
+def test_averaged_weights_have_the_statistics_of_their_own_images(pair):
+    made = train(*pair("sngan"), noise(), PLAIN, seed=0).generator
+    again, real = copy.deepcopy(made), Real(noise(), made.config, None, "cpu")
+    how = {"seed": 0, "images": PLAIN.standing_images}
+    set_standing_statistics(again, lambda *given: real.pick(*given)[1], **how)
+    assert equal(made, again)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_some_real_images_are_mirrored_if_the_recipe_says_so(flip, pair, monkeypatch):
+    seen = []
+    as_they_are = lambda images, *_: seen.append(images.detach()) or images  # noqa: E731
+    monkeypatch.setattr(module, "augmented", as_they_are)
+    pixels = np.zeros((12, 8, 8, 3), np.uint8)
+    pixels[:, :, :4] = 255
+    images = ImageSet(pixels, np.zeros(12, int), ("left",), "left")
+    train(*pair("stylegan2"), images, replace(PLAIN, flip=flip), seed=0)
+    real = torch.cat([both[:4, 0, 0] for both in seen if len(both) == 8])
+    assert len(real) == 16
+    mirrored = (real[:, 0] < real[:, -1]).sum().item()
+    assert 2 < mirrored < 14 if flip else not mirrored
+
+
+def test_every_step_draws_anew(pair):
+    (generator, discriminator), latents, seeds = pair("stylegan2"), [], []
+
+    def note(_, given: tuple) -> None:
+        latents.append(given[0].numpy().tobytes())
+        seeds.append(given[2].initial_seed())
+
+    generator.register_forward_pre_hook(note)
+    train(generator, discriminator, noise(), PLAIN, seed=0)
+    assert len(set(latents)) == len(latents) == 2 * PLAIN.steps
+    assert len(set(seeds)) == PLAIN.steps  # of noise and mixing inside the generator
 
 
 def test_the_discriminator_sees_nothing_that_is_not_augmented(run, monkeypatch):

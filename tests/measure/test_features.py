@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from synthbook.errors import InputError
 from synthbook.measure import features
@@ -49,6 +50,19 @@ def test_the_network_sees_no_value_that_a_pixel_cannot_have(monkeypatch):
     assert seen[0].unique()[[0, -1]].tolist() == pytest.approx([-127 / 128, 1])
 
 
+@pytest.mark.parametrize("size", [32, 64])
+def test_images_are_resized_as_pillow_does_it(size, monkeypatch):
+    """Bicubic, and antialiased where pixels are left out."""
+    seen = []
+    network = lambda x: seen.append(x) or torch.zeros(len(x), 1280)  # noqa: E731
+    monkeypatch.setattr(features, "_lite0_network", lambda device: network)
+    images = pictures(2, 48, 3) // 2 + 64  # Pillow cuts off what overshoots after the rows, too
+    extractor(size=size)(images)
+    want = [Image.fromarray(x).resize((size, size), Image.Resampling.BICUBIC) for x in images]
+    found = (128 * seen[0] + 127).permute(0, 2, 3, 1).numpy()
+    assert np.abs(found - np.stack(want)).max() < 1.5  # it rounds twice
+
+
 def test_a_model_can_be_the_extractor_and_is_cached_only_with_a_fingerprint(tmp_path, monkeypatch):
     monkeypatch.setenv("SYNTHBOOK_CACHE", str(tmp_path))
 
@@ -72,8 +86,14 @@ def test_a_model_can_be_the_extractor_and_is_cached_only_with_a_fingerprint(tmp_
     assert len(seen) == calls + 3  # only the direct call computed again
     one.cached(images[::-1])  # other images, other features
     assert len(seen) == calls + 6
-    Extractor("means", mean, fingerprint="v2").cached(images)
-    assert len(seen) == calls + 7
+    for other, made_anew in (  # in other weights, by another name, of another shape
+        (replace(one, batch_size=32, fingerprint="v2"), images),
+        (replace(one, batch_size=32, name="other"), images),
+        (replace(one, batch_size=32), images.reshape(5, 4, 16, 3)),
+    ):
+        calls = len(seen)
+        other.cached(made_anew)
+        assert len(seen) == calls + 1
     with pytest.raises(InputError, match="no fingerprint"):
         Extractor("means", mean).cached(images)
 

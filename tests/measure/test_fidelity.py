@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbook.errors import InputError
+from synthbook.measure import fidelity as module
 from synthbook.measure.fidelity import (
     DIP_NEIGHBOURS,
     density_coverage,
@@ -205,6 +206,27 @@ def test_the_floor_is_what_equal_sources_get():
     assert frechet_distance(a[:200], b[:200]) < 3 * low["fd"] < frechet_distance(a[:200], worse)
     assert floor(a, extractor_name="x") == low
     assert floor(a, seed=1, extractor_name="x") != low
+
+
+def test_fidelity_is_what_its_measures_are_alone():
+    real, fake = normal(31, 60, 3), 0.8 * normal(32, 50, 3) + 0.3
+    found = fidelity(real, fake, extractor_name="x", neighbours=4, seed=3)
+    near = precision_recall(real, fake, 4) + density_coverage(real, fake, 4)
+    names = ("precision", "recall", "density", "coverage")
+    assert tuple(found[name] for name in names) == near
+    assert found["kd"] == kernel_distance(real, fake, 25, subsets=20, seed=3)
+
+
+def test_the_floor_compares_two_halves_that_share_no_image(monkeypatch):
+    asked, real = [], normal(33, 21, 3)
+    monkeypatch.setattr(module, "fidelity", lambda *sets, **how: asked.append((sets, how)))
+    floor(real, extractor_name="x", neighbours=7, seed=2)
+    ((halves, how),) = asked
+    assert how == {"extractor_name": "x", "neighbours": 7, "seed": 2}
+    rows = [{row.tobytes() for row in half} for half in (*halves, real)]
+    assert [len(some) for some in rows] == [10, 10, 21]
+    assert not rows[0] & rows[1]
+    assert rows[0] | rows[1] < rows[2]
 
 
 ok = normal(30, 9, 3)

@@ -115,14 +115,24 @@ def test_rare_images_finds_the_small_far_mode():
     assert (mask == gap.rare_images(features, labels, 0.2)).all()
 
 
-def test_rare_images_takes_groups_and_leaves_lone_outliers():
-    # 36 common images, a stray at distance 15, and a mode of 3 at distance 10.
+@pytest.mark.parametrize("strays", [1, 2])
+def test_rare_images_takes_groups_and_leaves_lone_outliers(strays):
+    # 36 common images, one stray or two at distance 15, and a mode of 3 at distance 10.
     rng = np.random.default_rng(3)
     common, mode = rng.normal(size=(36, 2)), rng.normal(size=(3, 2)) * 0.1
     mode[:, 0] += 10
-    features = np.concatenate([common, [[0, 15]], mode])
-    mask = gap.rare_images(features, np.zeros(40, int), 0.075, clusters=3)
-    assert np.flatnonzero(mask).tolist() == [37, 38, 39]
+    features = np.concatenate([common, [[0, 15]] * strays, mode])
+    mask = gap.rare_images(features, np.zeros(39 + strays, int), 0.075, clusters=3)
+    assert np.flatnonzero(mask).tolist() == [36 + strays + k for k in range(3)]
+
+
+def test_of_the_last_cluster_the_farthest_images_are_rare():
+    # 40 images about 0, and 10 in a row from 10 to 19, of which 6 are asked for.
+    common = 0.1 * np.random.default_rng(5).normal(size=(40, 2))
+    mode = np.stack([np.arange(10, 20), np.zeros(10)], axis=1)
+    features = np.concatenate([common, mode])
+    mask = gap.rare_images(features, np.zeros(50, int), 0.12, clusters=2)
+    assert np.flatnonzero(mask).tolist() == [44, 45, 46, 47, 48, 49]
 
 
 @pytest.mark.parametrize("share", [0.05, 0.33, 0.9])
@@ -173,6 +183,26 @@ def test_taxonomy_puts_each_fault_where_it_belongs():
     assert distorted["quality"] > 0.4
     assert distorted["quality_density"] > 0.4
     assert distorted["content_minus_quality"] < 0
+
+
+def test_each_factor_is_the_measure_that_the_text_names():
+    measures = {"recall": 0.9, "precision": 0.7, "coverage": 0.6, "density": 0.25}
+    found = gap.taxonomy(measures, 0.8)
+    wanted = {
+        "appearance": 0.8, "content": 0.1, "content_coverage": 0.4, "quality": 0.3,
+        "quality_density": 0.75, "content_minus_quality": -0.2,
+    }  # fmt: skip
+    assert found == pytest.approx(wanted)
+    assert gap.taxonomy(measures | {"density": 1.2}, 0.8)["quality_density"] == 0
+
+
+def test_separability_does_not_hinge_on_the_units_of_a_feature():
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=(80, 5)), rng.normal(size=(80, 5)) + 0.6
+    units = np.array([1e-3, 0.1, 1, 30, 1e4])
+    found = gap.separability(a, b)
+    assert 0.2 < found < 0.9
+    assert gap.separability(units * a, units * b) == pytest.approx(found)
 
 
 def test_separability_is_zero_for_one_source_and_one_for_two():

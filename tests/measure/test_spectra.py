@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from synthbook.errors import InputError
 from synthbook.measure.spectra import (
@@ -123,6 +124,17 @@ def test_kurtosis_of_noise_is_3_and_of_edges_large():
     edges[:, 40:90, 40:90] = 200
     assert edge_kurtosis(edges)[0] > 50
     assert edge_kurtosis(random_phase(edges, 0))[0] < 10
+
+
+def test_kurtosis_is_scipys_of_both_directions():
+    draws = np.random.default_rng(0).standard_normal((2, 3, 24, 24)) ** 3
+    images = (draws[0].cumsum(1) + 0.1 * draws[1].cumsum(2))[..., None]  # they differ
+    both = [
+        [scipy.stats.kurtosis(np.diff(x[..., 0], axis=k).ravel(), fisher=False) for k in (0, 1)]
+        for x in images
+    ]
+    assert np.abs(np.diff(both)).min() > 1
+    np.testing.assert_allclose(edge_kurtosis(images), np.mean(both, axis=1))
 
 
 def test_falling_edges_have_their_power_across_them():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,49 @@ def test_training_brings_views_of_one_image_together(tmp_path) -> None:
     assert np.mean(losses[-6:]) < np.mean(losses[:6]) - 0.1
     assert not network.training
     assert not any(weight.requires_grad for weight in network.parameters())
+
+
+class Seeing(Small):
+    """It keeps what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images.clone())
+        return super().forward(images)
+
+
+def test_every_epoch_shows_all_images_twice_in_an_order_of_its_own() -> None:
+    pixels = np.broadcast_to(np.arange(0, 240, 20)[:, None, None, None], (12, 8, 8, 3))
+    images = ImageSet(pixels.astype(np.uint8), np.zeros(12, int), ("any",), "flat")
+    network = train_contrastive(Seeing(), images, replace(RECIPE, epochs=2, batch_size=4), seed=0)
+    levels = torch.stack([255 / 20 * one.mean((1, 2, 3)) for one in network.seen]).round()
+    assert levels.shape == (2 * 3, 2 * 4)
+    assert torch.equal(levels[:, :4], levels[:, 4:])  # both views of an image
+    first, second = (some.flatten().tolist() for some in levels[:, :4].split(3))
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second != sorted(second)
+
+
+def test_views_are_drawn_anew_in_every_step() -> None:
+    same = replace(some := coloured(8), images=some.images[:1].repeat(8, 0))
+    network = train_contrastive(Seeing(), same, replace(RECIPE, epochs=4), seed=0)
+    assert len({one.numpy().tobytes() for one in network.seen}) == 4
+
+
+def test_the_rate_rises_and_falls_as_a_half_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, step = [], torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self, *given: rates.append(self.param_groups[0]["lr"]) or step(self, *given),
+    )
+    train_contrastive(Small(), coloured(), replace(RECIPE, epochs=4), seed=0)
+    cosine = [(1 + math.cos(math.pi * k / 12)) / 2 for k in range(12)]
+    warm = [min(1, (k + 1) / 3) for k in range(12)]
+    assert rates == pytest.approx([0.02 * a * b for a, b in zip(cosine, warm, strict=True)])
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path) -> None:

@@ -52,17 +52,43 @@ def test_words_as_context_and_no_step_are_zero_shot(look, words, ending):
     assert not np.allclose(head, other, atol=1e-3)
 
 
-def test_any_vectors_are_what_the_text_tower_makes_of_them(look):
-    """The head of drawn vectors against the tower called by hand, name after name."""
-    made = learn_context(look, drawn(), NAMES, replace(SHORT, steps=0), seed=3)
-    model = look.model
-    for name, row in zip(NAMES, made.head, strict=True):
+def by_hand(look, vectors: torch.Tensor) -> torch.Tensor:
+    """Return the head of four vectors by the tower, name after name."""
+    model, rows = look.model, []
+    for name in NAMES:
         tokens = look.tokens([f"x x x x {name}"])
         h = model.token_embedding(tokens)
-        h[:, 1:5] = torch.from_numpy(made.vectors)
+        h = torch.cat([h[:, :1], vectors[None], h[:, 5:]], dim=1)
         h = model.transformer(h + model.positional_embedding, attn_mask=model.attn_mask)
         pooled = model.ln_final(h)[0, tokens.argmax()] @ model.text_projection
-        assert np.allclose(F.normalize(pooled, dim=0).detach(), row, atol=1e-5)
+        rows.append(F.normalize(pooled, dim=0))
+    return torch.stack(rows)
+
+
+def test_any_vectors_are_what_the_text_tower_makes_of_them(look):
+    made = learn_context(look, drawn(), NAMES, replace(SHORT, steps=0), seed=3)
+    assert np.allclose(by_hand(look, torch.from_numpy(made.vectors)).detach(), made.head, atol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "warm"), [(1, 0), (2, 0), (1, 1)])
+def test_steps_are_sgd_with_momentum_on_scaled_logits(look, steps, warm):
+    """m <- 0.9 m + gradient + decay v, v <- v - rate m, with a rate of 1e-5 to warm up."""
+    shots, recipe = drawn(), replace(SHORT, steps=steps, warmup_steps=warm, weight_decay=0.1)
+    start, made = (
+        learn_context(look, shots, NAMES, replace(recipe, steps=k), seed=0).vectors
+        for k in (0, steps)
+    )
+    features, labels = torch.from_numpy(shots.features), torch.from_numpy(shots.labels)
+    v, m = torch.from_numpy(start), 0.0
+    for step in range(steps):
+        v.requires_grad_()
+        loss = F.cross_entropy(look.scale * features @ by_hand(look, v).T, labels)
+        (gradient,) = torch.autograd.grad(loss, v)
+        m = 0.9 * m + gradient + 0.1 * v.detach()
+        rate = 1e-5 if step < warm else 0.01 * (1 + np.cos(np.pi * step / steps)) / 2
+        v = v.detach() - rate * m
+    moved = (v - torch.from_numpy(start)).numpy()
+    assert np.abs(made - start - moved).max() < 2e-3 * np.abs(moved).max()
 
 
 def test_learning_lowers_the_loss_and_leaves_both_towers_alone(look):

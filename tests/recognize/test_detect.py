@@ -127,6 +127,43 @@ def test_mirroring_moves_boxes_with_their_pixels() -> None:
         assert np.array_equal(again.boxes, seen.boxes)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_some_images_are_mirrored_in_training_with_their_boxes(flip: bool) -> None:
+    model, seen, turned = tiny(), [], 0
+    model.register_forward_pre_hook(lambda _, given: seen.extend(zip(*given, strict=True)))
+    train_detector(model, squares(), replace(RECIPE, flip=flip), seed=0)
+    for image, objects in seen:
+        for label, (left, top, right, bottom) in enumerate(objects.boxes.astype(int)):
+            wanted = torch.tensor(((1.0, 0.0, 0.0), (0.0, 0.0, 1.0))[label])
+            assert torch.equal(image[:, top:bottom, left:right].amax((1, 2)), wanted)
+        turned += objects.boxes[0, 0] > objects.boxes[1, 0]  # the red one is left at first
+    assert len(seen) == 24
+    assert 6 < turned < 18 if flip else not turned
+
+
+def test_all_images_come_in_an_order_of_their_own_before_one_comes_again() -> None:
+    model, scenes, seen = tiny(), squares(), []
+    model.register_forward_pre_hook(lambda _, given: seen.extend(given[1]))
+    train_detector(model, scenes, replace(RECIPE, flip=False), seed=0)
+    known = [some.boxes.tolist() for some in scenes.objects]
+    numbers = [known.index(some.boxes.tolist()) for some in seen]
+    assert sorted(numbers[:12]) == sorted(numbers[12:]) == list(range(12))
+    assert numbers[:12] != numbers[12:] != list(range(12))
+
+
+def test_gradients_are_cut_to_a_norm() -> None:
+    """So far do all weights move together in a step of SGD: rate times norm."""
+    recipe = replace(RECIPE, steps=1, optimizer="sgd", learning_rate=0.5, warmup=0, weight_decay=0)
+    moved = []
+    for clip in (0.0, 0.2):
+        model, before = tiny(), [p.detach().clone() for p in tiny().parameters()]
+        train_detector(model, squares(), replace(recipe, clip=clip), seed=0)
+        apart = [p - old for p, old in zip(model.parameters(), before, strict=True)]
+        moved.append(torch.cat([x.flatten() for x in apart]).norm().item())
+    assert moved[0] > 0.2
+    assert moved[1] == pytest.approx(0.5 * 0.2, rel=1e-3)
+
+
 def test_the_rate_rises_and_falls_twice() -> None:
     assert rate_factor(MOCO_VOC_TRAINING, 0) == pytest.approx(1 / 101)
     found = [rate_factor(MOCO_VOC_TRAINING, k) for k in (100, 17_999, 18_000, 21_999, 22_000)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import box_iou
 
-from synthbook.data.boxed import Objects
+from synthbook.data.boxed import Detections, Objects
 from synthbook.errors import InputError
 from synthbook.recognize.detectors import (
     MOCO_VOC,
@@ -98,6 +100,31 @@ def test_it_gives_losses_in_training_and_boxes_after_it(kind: str) -> None:
         assert (found.boxes[:, 2:] <= [image.shape[2], image.shape[1]]).all()
         assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
         assert (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["fcos", "c4"])
+def test_detections_are_as_many_and_as_sure_and_as_far_apart_as_the_recipe_says(kind: str) -> None:
+    body, recipe = (small(), FCOS) if kind == "fcos" else (tiny_resnet(), C4)
+    images = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))]
+
+    def found(**changes: float) -> Detections:
+        how = {"num_classes": 3, "recipe": replace(recipe, **changes), "seed": 0}
+        detector = create_detector(body, **how).eval()
+        if kind == "fcos":  # boxes of some size, as after a training
+            nn.init.constant_(detector.network.head.regression_head.bbox_reg.bias, 1.5)
+        return detector(images)[0]
+
+    every = found(score=0.0, most=1000, suppress=1.0)
+    assert len(every) > 10
+    some = found(score=0.0, most=7, suppress=1.0)
+    assert 0 < len(some) <= 7  # boxes without area are left out of these
+    assert np.array_equal(some.scores, every.scores[: len(some)])
+    least = float(np.median(every.scores))
+    assert len(found(score=least, most=1000, suppress=1.0)) == (every.scores > least).sum()
+    apart = found(score=0.0, most=1000, suppress=0.3)
+    overlap = box_iou(*[torch.from_numpy(apart.boxes)] * 2).numpy()
+    alike = (apart.labels[:, None] == apart.labels) & ~np.eye(len(apart), dtype=bool)
+    assert 0 < overlap[alike].max() <= 0.3 + 1e-6
 
 
 def test_labels_come_back_as_they_went_in() -> None:

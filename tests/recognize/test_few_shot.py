@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 
 from synthbook.errors import InputError
-from synthbook.recognize import few_shot
-from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter
-from synthbook.recognize.clip import Encoded
-from synthbook.recognize.coop import CoopRecipe
+from synthbook.recognize import few_shot, language_image
+from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter, tip_adapter_f
+from synthbook.recognize.clip import Encoded, encoder
+from synthbook.recognize.coop import CoopRecipe, learn_context
 from synthbook.recognize.few_shot import METHODS, Recipes, Task, compared
-from synthbook.recognize.heads import text_head, unit, zero_shot
+from synthbook.recognize.heads import random_head, text_head, unit, zero_shot
+from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
 from synthbook.record.kinds import Shot
 
 NAMES = ("red", "green", "blue")
 RECIPES = Recipes(
     TuningRecipe(steps=20, batch_size=8, learning_rate=0.05, measure_every=5),
-    TipRecipe(epochs=5), CoopRecipe(steps=4, length=2, measure_every=2),
+    TipRecipe(epochs=20, learning_rate=0.1), CoopRecipe(steps=4, length=2, measure_every=2),
 )  # fmt: skip
 
 
@@ -45,6 +46,15 @@ def test_every_method_runs_by_name_and_is_what_it_is_alone(look):
     assert [one.chosen for one in found["Tip-Adapter"]] == [
         searched(one, held).accuracy(test) for one in adapters
     ]
+    for k, (task, adapter) in enumerate(zip(tasks, adapters, strict=True)):
+        trained = tip_adapter_f(adapter, RECIPES.tip, seed=task.seed, validation=held)
+        assert found["Tip-Adapter-F"][k].chosen == searched(trained, held).accuracy(test)
+        learned = learn_context(
+            look, task.real, NAMES, RECIPES.coop, seed=task.seed, validation=held
+        )
+        heads = learned.head, learned.last
+        assert found["CoOp"][k] == tuple(zero_shot(test, one)["top1"] for one in heads)
+    assert found["Tip-Adapter-F"] != found["Tip-Adapter"]
     run = Run(head, 1, "mix", tasks[1].real, tasks[1].synthetic, "SCE", head)
     (alone,) = tune([run], RECIPES.tuning, scale=look.scale, validation=held, test=test)
     expected = alone.accuracy(), alone.accuracy("last")
@@ -55,6 +65,27 @@ def test_every_method_runs_by_name_and_is_what_it_is_alone(look):
     for method, rows in again.items():
         assert [one.chosen for one in rows] == [one.last for one in rows]
         assert [one.last for one in rows] == [one.last for one in found[method]]
+
+
+def test_tuning_starts_where_the_methods_name_says_and_learns_from_real_shots(look):
+    tasks = [Task(seed, drawn(3, seed), drawn(30, 7)) for seed in (0, 2)]
+    test, head = drawn(90, 12), text_head(look, NAMES)
+    how = {"test": test, "recipes": Recipes(TuningRecipe(steps=0))}
+    found = compared(["CT w. init", "CT w. random"], tasks, look, NAMES, **how)
+    for k, seed in enumerate((0, 2)):
+        for method, start in (("init", head), ("random", random_head(3, 16, seed=seed))):
+            wanted = pytest.approx(zero_shot(test, start)["top1"])
+            assert found[f"CT w. {method}"][k].last == wanted
+    assert len({rated[k].last for rated in found.values() for k in (0, 1)}) == 3
+    named = compared(["zero-shot"], tasks, look, NAMES, templates="dtd", **how)["zero-shot"]
+    texture = zero_shot(test, text_head(look, NAMES, "dtd"))["top1"]
+    assert named[0].last == texture != zero_shot(test, head)["top1"]
+    how = {"test": test, "recipes": RECIPES}
+    bare = [Task(task.seed, task.real) for task in tasks]  # synthetic images have no say
+    methods = ["CT w. init", "CT w. random"]
+    assert compared(methods, bare, look, NAMES, **how) == compared(
+        methods, tasks, look, NAMES, **how
+    )
 
 
 def test_a_method_that_has_no_branch_gets_no_others_numbers(look, monkeypatch):

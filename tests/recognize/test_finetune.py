@@ -11,6 +11,7 @@ import torch
 from synthbook.data import ImageSet
 from synthbook.data.deferred import deferred
 from synthbook.errors import InputError
+from synthbook.recognize import finetune as module
 from synthbook.recognize.finetune import (
     PUBLISHED,
     FinetuneRecipe,
@@ -75,6 +76,14 @@ def test_validation_chooses_rate_and_weights() -> None:
     assert not made.model.training
 
 
+def test_each_rate_starts_from_the_same_weights() -> None:
+    both, one = (
+        finetune(small(), *parts(), replace(RECIPE, rates=rates), seed=0)
+        for rates in ((1.0, 3.0), (3.0,))
+    )
+    assert both.curves[3.0].points == one.curves[3.0].points
+
+
 def test_test_images_choose_nothing_and_files_are_as_good() -> None:
     train, validation, test = parts()
     turned = ImageSet(test.images, (test.labels + 1) % 3, test.classes, test.name)
@@ -86,14 +95,21 @@ def test_test_images_choose_nothing_and_files_are_as_good() -> None:
     assert one.last + two.last <= 100  # no image is right by both labels
 
 
-def test_the_best_weights_are_those_of_the_best_point() -> None:
-    """Stopping there gives the same network: the best is no later one's."""
-    train, validation, test = parts()
-    recipe = replace(RECIPE, rates=(), learning_rate=3.0, point_every=1, warmup=0.0)
-    made = finetune(small(), train, validation, test, recipe, seed=3)
-    accuracies = made.curves[3.0].column("val_accuracy")
-    assert made.best_steps == 1 + accuracies.index(max(accuracies))
-    assert made.validation == {3.0: accuracies[-1]}
+def test_the_best_weights_are_those_of_the_best_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three looks at validation images, then both networks on test images."""
+    rated, seen = iter((20.0, 60.0, 40.0, 7.0, 8.0)), []
+
+    def told(model: Classifier, images: object, *, input_size: int = 0) -> float:
+        seen.append(model.head.weight.detach().clone())
+        return next(rated)
+
+    monkeypatch.setattr(module, "top1", told)
+    made = finetune(small(), *parts(), replace(RECIPE, rates=(), learning_rate=3.0), seed=3)
+    assert (made.last, made.best, made.best_steps, made.validation) == (7, 8, 8, {3.0: 40})
+    last, best = seen[3:]
+    assert torch.equal(last, seen[2])
+    assert torch.equal(best, seen[1])
+    assert not any(torch.equal(best, other) for other in (seen[0], seen[2]))
 
 
 class Stopped(RuntimeError):

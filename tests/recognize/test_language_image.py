@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -152,6 +153,30 @@ def test_it_learns_which_words_belong_to_which_images(tmp_path):
     again = trained(tmp_path / "c")
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_every_epoch_asks_anew_what_is_said_of_each_image(monkeypatch):
+    """The rate rises and falls as a half cosine; what decays has two axes or more."""
+    asked, groups, step = [], [], torch.optim.AdamW.step
+
+    def note(self, *given):
+        groups.append([(g["lr"], g["weight_decay"]) for g in self.param_groups])
+        for group in self.param_groups:
+            assert all((p.dim() > 1) == (group["weight_decay"] > 0) for p in group["params"])
+        return step(self, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", note)
+    recipe = ClipRecipe(epochs=2, batch_size=6, learning_rate=0.01, warmup_steps=1)
+    caption = lambda number, epoch: asked.append((epoch, number)) or said(number, epoch)  # noqa: E731
+    model = clip.create(SMALL, seed=0)
+    model.logit_scale.data.fill_(6)
+    clip.train_clip(model, SMALL, coloured(12), caption, recipe, seed=0)
+    assert model.logit_scale.exp().item() == pytest.approx(100, abs=2)  # it is cut off there
+    epochs = [[number for e, number in asked[2:] if e == epoch] for epoch in (0, 1)]  # 2: the key
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0] != epochs[1] != sorted(epochs[1])
+    rates = [0.01 * min(1, (k + 1) / 2) * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert groups == [[(pytest.approx(rate), 0.1), (pytest.approx(rate), 0)] for rate in rates]
 
 
 @pytest.mark.parametrize(

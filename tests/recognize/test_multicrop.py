@@ -88,14 +88,16 @@ def test_a_step_is_that_of_plain_loops() -> None:
 
     chosen = order(10, 0, 10, seed=3, stream="multicrop")
     pixels = torch.from_numpy(images.images[chosen.numpy()]).permute(0, 3, 1, 2)
-    seen, loss = views(pixels, VIEWS, torch_generator(3, "views", 0)), 0.0
+    seen, loss, right = views(pixels, VIEWS, torch_generator(3, "views", 0)), 0.0, 0
     for v in range(4):
         for i in range(10):
             logits = theirs(seen[v][i : i + 1])[0]
             label = int(images.labels[chosen[i]])
+            right += int(logits.argmax()) == label
             loss = loss - torch.log(logits[label].exp() / logits.exp().sum()) / 4 / 10
     loss.backward()
     assert curves.train_loss[0] == pytest.approx(loss.item(), abs=1e-5)
+    assert curves.train_accuracy[0] == pytest.approx(100 * right / 4 / 10)
     rate = 1.0 * 10 / 256
     for weight, found in zip(theirs.parameters(), trained.parameters(), strict=True):
         want = weight - rate * (weight.grad + 0.01 * weight)

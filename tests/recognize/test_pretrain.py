@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,38 @@ def test_a_step_is_that_of_plain_torch() -> None:
     for weight, found in zip(theirs.parameters(), trained.parameters(), strict=True):
         want = weight - 2.0 * 10 / 256 * (weight.grad + 0.01 * weight)
         assert torch.allclose(found, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_the_rate_rises_and_falls_as_a_half_cosine(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates, kind = [], getattr(torch.optim, optimizer)
+    step = kind.step
+
+    def note(self, *given):
+        rates.append([group["lr"] for group in self.param_groups])
+        return step(self, *given)
+
+    monkeypatch.setattr(kind, "step", note)
+    recipe = replace(RECIPE, steps=10, warmup=0.2, learning_rate=0.32, optimizer=optimizer.lower())
+    pretrain(small(), striped(8), recipe, seed=0)
+    warm = [min(1, (k + 1) / 3) for k in range(10)]
+    wanted = [0.01 * warm[k] * (1 + math.cos(math.pi * k / 10)) / 2 for k in range(10)]
+    assert len(rates) == 10
+    for each, rate in zip(rates, wanted, strict=True):
+        assert each == pytest.approx([rate] * len(each))
+
+
+def test_what_layers_draw_is_drawn_anew_in_every_step() -> None:
+    """Such as dropout, and the shares in which images are mixed."""
+    model, drawn = small(), []
+    model.body.register_forward_hook(lambda *_: drawn.append(torch.rand(()).item()))
+    for seed in (0, 0, 1):
+        pretrain(model, striped(8), replace(RECIPE, steps=3), seed=seed)
+    steps = [drawn[k + 1 : k + 4] for k in (0, 4, 8)]  # after a check of the views
+    assert len({*steps[0], *steps[2]}) == 6
+    assert steps[0] == steps[1]
 
 
 def test_amounts_get_equal_steps_unless_epochs_are_asked_for() -> None:

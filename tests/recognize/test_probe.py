@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 
 from synthbook.data import ImageSet
 from synthbook.data.deferred import deferred
@@ -142,6 +143,19 @@ def test_the_search_is_a_plain_loop_over_scikit_learn() -> None:
             model.fit(z[~out], labels[~out])
             assert found.held_out[i, k] == pytest.approx(100 * model.score(z[out], labels[out]))
     assert found.best == strengths[int(found.held_out.mean(0).argmax())]
+
+
+def test_the_search_rates_by_the_metric_that_is_asked_for() -> None:
+    features, labels = blobs(count=240)
+    chosen = np.flatnonzero((labels > 0) | (np.arange(240) < 60))  # fewer of class 0
+    features, labels = features[chosen], labels[chosen]
+    how = {"classes": names(4), "strengths": (1e-2,), "seeds": (3,), "metric": "mean_per_class"}
+    found = search(turned(features), labels, **how, tolerance=1e-7).held_out[0, 0]
+    z, out = (features - features.mean(0)) / features.std(0), held_out(labels, 0.2, 3)
+    model = LogisticRegression(C=1 / (1e-2 * (~out).sum()), tol=1e-8, max_iter=5000)
+    told = model.fit(z[~out], labels[~out]).predict(z[out])
+    assert found == pytest.approx(100 * balanced_accuracy_score(labels[out], told))
+    assert found != pytest.approx(100 * (told == labels[out]).mean(), abs=0.5)
 
 
 def test_held_out_images_of_each_class() -> None:

@@ -129,6 +129,16 @@ def test_streams_are_drawn_together() -> None:
     assert history.extra == {"share": (0.25, 0.25)}
 
 
+def test_images_count_alike_in_the_means_of_an_epoch() -> None:
+    losses = iter((1.0, 2.0))
+
+    def step(model, batches, optimizer):
+        return cross_entropy_step(model, batches, optimizer) | {"loss": torch.tensor(next(losses))}
+
+    history = fit(classifier(), some(5), Recipe(1, 3, 0.01), seed=0, step=step)
+    assert history.train_loss[0] == pytest.approx((2 * 1 + 3 * 2) / 5)
+
+
 def test_two_streams_are_one_loss_over_both() -> None:
     first, second = classifier(), classifier()
     fit(first, {"a": some(30), "b": some(30, 30)}, Recipe(1, 30, 0.01), seed=0)

@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as T
 
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
+from synthbook.recognize import views as module
 from synthbook.recognize.views import (
     GREY_SHARE,
     ViewRecipe,
@@ -113,6 +114,51 @@ def test_a_share_of_the_images_becomes_grey_and_all_stay_in_range() -> None:
     assert abs(same.float().mean().item() - 0.2 * 0.8) < 0.03
 
 
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_the_strength_says_how_far_brightness_and_contrast_go(strength: float) -> None:
+    """Of two levels, 0.3 +- 0.1, brightness scales the mean, and both scale what is between."""
+    images = torch.tensor([0.2, 0.4]).expand(4000, 1, 2, 2)
+    made = jittered(images, strength, torch.Generator().manual_seed(0))
+    brightness = made.mean((1, 2, 3)) / 0.3
+    contrast = (made[:, 0, 0, 1] - made[:, 0, 0, 0]) / 0.2 / brightness
+    for factor in (brightness, contrast):
+        ends = factor.min().item(), factor.max().item()
+        assert ends == pytest.approx((1 - 0.4 * strength, 1 + 0.4 * strength), abs=0.01)
+    assert ((brightness - 1).abs() > 1e-4).float().mean().item() == pytest.approx(0.8, abs=0.03)
+
+
+def test_saturation_goes_as_far_as_it_is_told() -> None:
+    images = torch.tensor([0.4, 0.3, 0.25])[:, None, None].expand(4000, 3, 1, 1)
+    chroma = []
+    for saturation in (0.0, 0.6):
+        made = jittered(images, 0.5, torch.Generator().manual_seed(0), saturation)
+        chroma.append(made.amax((1, 2, 3)) - made.amin((1, 2, 3)))
+    coloured = chroma[0] > 1e-3  # not grey
+    factor = chroma[1][coloured] / chroma[0][coloured]
+    assert (factor.min().item(), factor.max().item()) == pytest.approx((0.7, 1.3), abs=0.01)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_half_of_the_views_are_mirrored_if_asked_for(flip: bool) -> None:
+    across = torch.arange(32.0).expand(400, 1, 32, 32) / 255
+    recipe = ViewRecipe(jitter=0.0, blur=0.0, flip=flip)
+    seen = view(across, 16, (0.4, 1.0), recipe, torch.Generator().manual_seed(0))
+    turned = (seen[..., 0] > seen[..., -1]).all(2).float().mean().item()
+    assert turned == pytest.approx(0.5 if flip else 0, abs=0.08 if flip else 0)
+
+
+def test_a_share_of_the_views_is_blurred(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(
+        module, "blurred", lambda images, deviation: told.append(deviation) or images
+    )
+    recipe = ViewRecipe(jitter=0.0, blur=0.3, blur_deviation=(0.2, 0.5))
+    view(noise(2000, 1, 4, 4), 4, (1.0, 1.0), recipe, torch.Generator().manual_seed(0))
+    some = told[0][told[0] > 0]
+    assert len(some) / 2000 == pytest.approx(0.3, abs=0.04)
+    assert (some.min().item(), some.max().item()) == pytest.approx((0.2, 0.5), abs=0.01)
+
+
 def test_views_have_their_sizes_and_repeat() -> None:
     images = (255 * noise(5, 3, 32, 32)).byte()
     recipe = ViewRecipe(global_views=2, local_views=3)
@@ -126,12 +172,9 @@ def test_views_have_their_sizes_and_repeat() -> None:
 
 
 def test_a_small_view_shows_less_than_a_large_one() -> None:
-    across = torch.arange(32.0).expand(200, 1, 32, 32) / 255
-    recipe = ViewRecipe(jitter=0.0, blur=0.0)
-    large, small = (
-        view(across, 16, scale, recipe, torch.Generator().manual_seed(0)) * 255
-        for scale in (recipe.global_scale, recipe.local_scale)
-    )
+    across = torch.arange(32, dtype=torch.uint8).expand(200, 1, 32, 32)
+    recipe = ViewRecipe(global_views=1, local_views=1, jitter=0.0, blur=0.0)
+    large, small = (255 * one for one in views(across, recipe, torch_generator(0, "views")))
     width = [one.amax((1, 2, 3)) - one.amin((1, 2, 3)) + 1 for one in (large, small)]
     assert width[1].max() < 0.4**0.5 * (4 / 3) ** 0.5 * 32 + 1
     assert width[0].mean() > width[1].mean() + 8

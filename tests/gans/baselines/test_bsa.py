@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,38 @@ def test_images_come_nearer_to_those_of_the_training_set(pretrained, photographs
     assert apart(model) < 0.75 * apart(Adapted(pretrained(channels=8, latent=8), 8))
     assert len(curve) == 100
     assert curve[-1] < 0.75 * curve[0]
+
+
+def test_noise_and_the_nearness_of_codes_to_it_enter_the_loss(pretrained, photographs, perceptual):
+    def first_step(**weights: float) -> dict[str, float]:
+        told, recipe = [], replace(BRIEF, steps=1, batch_size=8, **weights)
+        how = {"seed": 0, "on_step": lambda k, now: told.append(now)}
+        train_bsa(pretrained(), photographs, perceptual, recipe, **how)
+        return told[0]
+
+    def added(told: dict[str, float]) -> float:
+        return told["loss"] - told["perceptual distance"]
+
+    plain, near, nearer, noisy = (
+        first_step(noise=noise, normal=normal)
+        for noise, normal in ((0.0, 0.0), (0.0, 0.1), (0.0, 0.4), (1.0, 0.0))
+    )
+    assert added(plain) == added(noisy) == 0
+    # Codes start at 0, and of 80 drawn vectors of 4 numbers the mean square alone is 4.
+    assert added(near) / 0.1 == pytest.approx(4.2, abs=0.8)
+    assert added(nearer) == pytest.approx(4 * added(near), rel=1e-4)
+    assert noisy["perceptual distance"] != pytest.approx(plain["perceptual distance"], rel=1e-3)
+
+
+def test_the_rate_falls_linearly(pretrained, photographs, perceptual, monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam,
+        "step",
+        lambda self, *given: rates.append(self.param_groups[0]["lr"]) or step(self, *given),
+    )
+    train_bsa(pretrained(), photographs, perceptual, BRIEF, seed=0)
+    assert rates == pytest.approx([BRIEF.learning_rate * k / 4 for k in (4, 3, 2, 1)])
 
 
 def test_it_starts_from_the_generator_at_the_mean_of_its_embeddings(pretrained):

@@ -93,6 +93,15 @@ def test_the_second_step_leaves_the_generator_alone(pretrained):
     assert all(name.startswith("sampler.") for name in changed)
 
 
+def test_imle_draws_new_noises_in_every_epoch(pretrained):
+    model, seen = Glann(pretrained(), 4, 8), []
+    model.sampler.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    fit_sampler(model, model.normed(torch.randn(7, 4)), BRIEF, seed=0)
+    drawn = [noises for noises in seen if len(noises) == BRIEF.candidates * 7]
+    assert len(drawn) == BRIEF.sampler_epochs
+    assert len({noises.numpy().tobytes() for noises in drawn}) == BRIEF.sampler_epochs
+
+
 def test_the_same_seed_gives_the_same_model_which_is_kept(
     pretrained, photographs, perceptual, tmp_path
 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -70,6 +72,17 @@ def test_both_phases_in_one_call_and_kept(pretrained, judge, photographs, tmp_pa
     assert (sample(load(tmp_path), [None] * 4, seed=0) == made).all()
 
 
+def test_the_average_of_the_first_phase_goes_on_in_the_second(pretrained, judge, photographs):
+    """Of weights that stand still it would be a copy after a first step of its own."""
+    still = {"generator_learning_rate": 1e-12, "discriminator_learning_rate": 1e-12}
+    made = train_minegan(
+        pretrained(num_classes=3), judge("sngan", num_classes=3), photographs,
+        BRIEF, replace(BRIEF, **still), seed=0,
+    )  # fmt: skip
+    averaged, own = (g.miner[2].bias for g in (made.generator, made.unaveraged))
+    assert (averaged - own).abs().max() > 1e-4
+
+
 def test_a_stopped_training_goes_on(pretrained, judge, photographs, tmp_path):
     def run(folder):
         return train_minegan(
@@ -85,12 +98,16 @@ def test_a_stopped_training_goes_on(pretrained, judge, photographs, tmp_path):
 
 
 def test_it_starts_from_what_the_generator_makes(pretrained):
-    generator = pretrained(num_classes=3)
-    latents = torch.randn(4, 4)
-    mean = generator.embed(torch.arange(3)).mean(0, keepdim=True).expand(4, -1)
-    want = generator.from_embedding(latents, mean)
-    torch.testing.assert_close(Mined(generator)(latents), want)
-    plain = pretrained()
+    """At the mean of its classes, or at a condition vector of zeros."""
+    latents, plain = torch.randn(4, 4), pretrained()
+    for settings, middle in (
+        ({"num_classes": 3}, lambda embed: embed(torch.arange(3)).mean(0, keepdim=True)),
+        ({"condition_size": 5}, lambda embed: embed(torch.zeros(1, 5))),
+    ):
+        generator = pretrained(**settings)
+        torch.nn.init.normal_(generator.embed.weight)
+        want = generator.from_embedding(latents, middle(generator.embed).expand(4, -1))
+        torch.testing.assert_close(Mined(generator)(latents), want)
     torch.testing.assert_close(Mined(plain)(latents), plain(latents))
 
 

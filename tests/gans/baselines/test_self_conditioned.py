@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.cluster
 import torch
 
 from synthbook.data import ImageSet
 from synthbook.errors import InputError
 from synthbook.gans.baselines.self_conditioned import SelfConditioned, matched, unlabelled
 from synthbook.gans.batches import ImageStream, Real
+from synthbook.gans.extra import evaluating
 from synthbook.gans.networks import create_config, create_discriminator
+from synthbook.training import normalise
 
 
 def shades(count: int = 30) -> ImageSet:
@@ -74,6 +78,27 @@ def test_unmoved_clusters_keep_their_labels(ready):
     extra.labels.copy_(names[before])
     extra.renew(8, network)
     assert torch.equal(real.conditions, names[before])
+
+
+def test_new_clusters_start_from_the_means_of_the_old_ones(ready, monkeypatch):
+    """Of the features as they are now; the first ones have no old ones to start from."""
+    network, started, inner = discriminator(), [], sklearn.cluster.KMeans
+
+    def noted(clusters: int, **how: Any) -> Any:
+        started.append(how["init"])
+        return inner(clusters, **how)
+
+    monkeypatch.setattr(sklearn.cluster, "KMeans", noted)
+    extra, real = ready(shades(), network, samples=30)
+    extra.renew(0, network)
+    before = real.conditions.clone()
+    torch.nn.init.normal_(network.blocks[0].conv1.bias)
+    extra.renew(2, network)
+    assert started[0] == "k-means++"
+    with evaluating(network), torch.no_grad():
+        h = network.features(normalise(real.images(torch.arange(30))))
+    wanted = torch.stack([h[before == k].mean(0) for k in range(3)])
+    np.testing.assert_allclose(started[1], wanted.numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_matching_keeps_most_labels_of_all_permutations():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from synthbook.data import ImageSet
+from synthbook.recognize.methods import dada as module
 from synthbook.recognize.methods.dada import (
     dada,
     dada_losses,
@@ -87,6 +88,15 @@ def test_one_step_gives_each_side_its_own_loss(classifier, batches) -> None:
         for (name, was), slope in zip(old.items(), slopes, strict=True):
             moved = (was - together.get_parameter(name)).detach()
             torch.testing.assert_close(moved, rate * annealing(p) * slope, rtol=1e-3, atol=1e-5)
+
+
+def test_progress_goes_evenly_through_the_second_stage(
+    classifier, task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(module, "schedule", lambda p: asked.append(p) or schedule(p))
+    dada(classifier(), task(updates=32), second_stage="updates")  # the last two epochs of four
+    assert asked == pytest.approx([k / 8 for k in range(8)])
 
 
 def test_it_learns_without_real_labels(classifier, task, quadrants, weights) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from synthbook.recognize.methods import dann as module
 from synthbook.recognize.methods.dann import (
     annealing,
     dann,
@@ -87,6 +88,15 @@ def test_it_learns(classifier, task, quadrants, weights) -> None:
     assert set(history.extra) == {"domain_loss", "domain_accuracy"}
     dann(other := classifier(), task(seed=1))
     assert not torch.equal(weights(model), weights(other))
+
+
+def test_progress_goes_evenly_through_the_updates(
+    classifier, task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(module, "schedule", lambda p: asked.append(p) or schedule(p))
+    dann(classifier(), task(updates=12))
+    assert asked == pytest.approx([k / 12 for k in range(12)])
 
 
 def test_without_weight_the_domain_classifier_only_watches(classifier, task, weights) -> None:

@@ -125,6 +125,18 @@ def test_class_weights_enter_the_update(classifier, batches) -> None:
     assert found["loss"] == pytest.approx((balanced[labels] * losses).mean().item(), rel=1e-5)
 
 
+def test_the_trial_step_has_the_rate_of_the_step_itself(classifier, batches) -> None:
+    model, two, rate = classifier(), batches(), 0.02
+    other, synthetic, even = copy.deepcopy(model), two["synthetic"], torch.ones(4)
+    losses = F.cross_entropy(other(synthetic.images), synthetic.labels, reduction="none")
+    rates = {"learning_rate": rate, "meta_rate": 30.0}
+    learnt = learnt_weights(other, losses, even[synthetic.labels], two["real"], **rates)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    found = ltda_step(even, 30.0)(model, two, optimizer)["loss"]
+    assert found.item() == pytest.approx((learnt * losses).mean().item(), rel=1e-5)
+    assert found.item() != pytest.approx(losses.mean().item(), rel=1e-3)
+
+
 def test_frozen_parameters_stay(classifier, batches, weights) -> None:
     model, two = classifier(), batches()
     model.body[0].requires_grad_(False)

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from synthbook.errors import InputError
 from synthbook.randomness import torch_generator
 from synthbook.recognize.methods import train_by
-from synthbook.recognize.methods.real_guidance import projected, real_guidance_, take_gradients
+from synthbook.recognize.methods.real_guidance import (
+    aggregated,
+    projected,
+    real_guidance_,
+    take_gradients,
+)
 from synthbook.recognize.methods.task import stage
 from synthbook.recognize.recipe import Recipe
 from synthbook.recognize.train import fit, report
@@ -133,6 +138,25 @@ def test_zero_and_missing_gradients_are_defined() -> None:
     assert report["projected"] == 0
 
 
+@pytest.mark.parametrize("flip", [1, -1], ids=["agree", "conflict"])
+def test_pcgrad_adds_up_what_each_gradient_has_beside_the_other(flip: int) -> None:
+    """Yu et al. 2020, Algorithm 1, which of two gradients is equation 2 in both directions."""
+    from torchjd.aggregation import PCGrad
+
+    real, noise = gradients(0), gradients(10)
+    synthetic = [flip * r + 0.5 * n for r, n in zip(real, noise, strict=True)]
+    synthetic[1], real[2] = torch.zeros_like(synthetic[1]), torch.zeros_like(real[2])
+    parameters = parameters_with([synthetic[0], None, synthetic[2]], SHAPES)
+    parameters[2].data = parameters[2].data.contiguous(memory_format=torch.channels_last)
+    assert aggregated(PCGrad())(parameters, [real[0].clone(), real[1].clone(), None]) == {}
+    f, r = flat(synthetic), flat(real)
+    assert (f @ r < 0) == (flip < 0)
+    torch.testing.assert_close(
+        flat([p.grad for p in parameters]), projected(f, r) + projected(r, f), rtol=1e-5, atol=1e-6
+    )
+    assert parameters[2].grad.stride() == parameters[2].stride()
+
+
 # The methods
 
 
@@ -189,6 +213,14 @@ def test_lambdas_weigh_the_gradients(classifier, task, weights) -> None:
     both = found["sum", (1, 0)] + found["sum", (0, 2)]
     torch.testing.assert_close(found["sum", (1, 2)], both, atol=1e-6, rtol=1e-3)
     assert found["sum", (0, 2)].norm() > 0.1 * found["sum", (1, 0)].norm() > 0
+
+
+def test_pcgrad_of_gradients_that_agree_is_their_sum(classifier, task, weights) -> None:
+    recipe = Recipe(epochs=1, batch_size=128, learning_rate=0.01, optimizer="sgd")
+    models = classifier(), classifier()
+    for name, model in zip(("PCGrad", "sum"), models, strict=True):
+        train_by(name, model, task(recipe=recipe, updates=1))
+    torch.testing.assert_close(*map(weights, models))
 
 
 class Linear(nn.Module):

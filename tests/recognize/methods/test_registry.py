@@ -13,17 +13,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from synthbook.data import few_shot
+from synthbook.data import concatenate, few_shot
 from synthbook.errors import InputError
 from synthbook.recognize import methods
 from synthbook.recognize.batches import Stream, as_input
-from synthbook.recognize.methods import METHODS, check_numbers, find, keywords_of, train_by
+from synthbook.recognize.methods import (
+    METHODS,
+    check_numbers,
+    find,
+    guidance,
+    keywords_of,
+    train_by,
+)
 from synthbook.recognize.methods.guide import Guide
 from synthbook.recognize.methods.pretrained_guidance import pretrained_guidance
 from synthbook.recognize.methods.task import Task, updates_of
+from synthbook.recognize.models import Classifier
 from synthbook.recognize.predict import accuracy
 from synthbook.recognize.recipe import Recipe
+from synthbook.recognize.train import History
 from synthbook.training import TrainingError
 
 RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=0.01)
@@ -87,6 +97,14 @@ def test_every_method_learns_in_its_time_and_the_same_way_twice(
     assert len(steps) / 2 == pytest.approx(task.updates, abs=3)
 
 
+def test_aug_is_plain_training_on_both_sets_as_one(classifier, task, weights) -> None:
+    given = task(updates=10)
+    both = concatenate(given.real, given.synthetic)
+    train_by("Aug", one := classifier(), given)
+    train_by("plain", other := classifier(), replace(given, real=None, synthetic=both))
+    assert torch.equal(weights(one), weights(other))
+
+
 @pytest.mark.parametrize("name", ["Adp", "ADDA", "DADA", "LTDA"])
 def test_a_second_stage_passes_over_the_real_images_as_often_as_epochs_are_left(
     name: str, classifier, task_of, monkeypatch: pytest.MonkeyPatch
@@ -112,8 +130,10 @@ def test_a_second_stage_passes_over_the_real_images_as_often_as_epochs_are_left(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_under_autocast(name: str, classifier, task_of) -> None:
-    task = task_of(name, precision="bfloat16", updates=12)
-    history = train_by(name, model := classifier(), task)
+    task, model, kinds = task_of(name, precision="bfloat16", updates=12), classifier(), set()
+    model.body[0].register_forward_hook(lambda layer, x, y: kinds.add(y.dtype))
+    history = train_by(name, model, task)
+    assert kinds == {torch.bfloat16}
     assert np.isfinite(history.train_loss).all()
     assert all(p.dtype == torch.float32 for p in model.parameters())
 
@@ -251,20 +271,99 @@ def test_plain_training_in_evaluation_mode_is_asg_without_its_loss(
     torch.testing.assert_close(*map(weights, models))
 
 
-@pytest.mark.parametrize("name", ["PG-KL", "RG+PG-F"])
-def test_the_size_of_the_guidance_is_that_of_its_gradient(name: str, classifier, task) -> None:
-    """At the features, before the first step, from gradients that are taken apart by hand."""
-    given = task(real=None) if name == "PG-KL" else task()
+@pytest.mark.parametrize("name", ["PG-L1", "PG-KL", "RG+PG-F", "RG+PG-R+PG-F"])
+def test_loss_and_guidance_of_the_first_step_are_those_by_hand(
+    name: str, classifier, task, quadrants
+) -> None:
+    """Sizes are of gradients at the features, taken apart; of two sets all are the means."""
+    given = task(real=None if name in ("PG-L1", "PG-KL") else quadrants(128, 1, 110))
     given = replace(given, updates=1, recipe=replace(given.recipe, batch_size=128, epochs=1))
-    found = train_by(name, classifier(), given, lambda_3=7.0).extra
-    model = classifier().train()
-    images = as_input(torch.from_numpy(given.synthetic.images))
-    features = model.features(images)
-    l_pg = pretrained_guidance(features, given.guide.features(images))
-    loss = F.cross_entropy(model.head(features), torch.from_numpy(given.synthetic.labels))
-    for term, name in ((7 * l_pg, "guidance_gradient"), (loss, "task_gradient")):
-        (gradient,) = torch.autograd.grad(term, features, retain_graph=True)
-        assert found[name][0] == pytest.approx(gradient.norm().item(), rel=1e-3)
+    found = train_by(name, classifier(), given, lambda_3=7.0)
+    model, told, losses = classifier().train(), [], []
+    for stream, images in given.streams().items():
+        pixels = as_input(torch.from_numpy(images.images))
+        features = model.features(pixels)
+        loss = F.cross_entropy(model.head(features), torch.from_numpy(images.labels))
+        if stream == "synthetic" or "PG-R" in name:
+            how = {"similarity": "l1" if name == "PG-L1" else "kl"}
+            l_pg = pretrained_guidance(features, given.guide.features(pixels), **how)
+            slopes = (torch.autograd.grad(x, features, retain_graph=True) for x in (7 * l_pg, loss))
+            told.append([l_pg.item(), *(slope.norm().item() for (slope,) in slopes)])
+            loss = loss + 7 * l_pg
+        losses.append(loss.item())
+    wanted = dict(zip(guidance.GUIDANCE, np.mean(told, axis=0), strict=True))
+    assert {key: found.extra[key][0] for key in wanted} == pytest.approx(wanted, rel=1e-3)
+    assert found.train_loss[0] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_of_a_batch_in_pieces_the_guidance_is_their_mean(
+    classifier, task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def kept(*given: Tensor, **reading: str) -> Tensor:
+        seen.append(pretrained_guidance(*given, **reading))
+        return seen[-1]
+
+    monkeypatch.setattr(guidance, "pretrained_guidance", kept)
+    given = task(real=None, updates=1, recipe=replace(RECIPE, batch_size=128, epochs=1))
+    found = train_by("PG-KL", classifier(), given, accumulate=4).extra["guidance"][0]
+    assert len(seen) == 4
+    assert found == pytest.approx(torch.stack(seen).mean().item(), rel=1e-5)
+
+
+# Other values than the defaults, each of which has to make another network.
+OTHERS = {
+    "lambda_1": 0.5, "lambda_2": 0.5, "lambda_3": 3.0, "weight": 2.0, "adversarial_weight": 0.3,
+    "meta_rate": 5.0, "queue": 0, "momentum": 0.5, "temperature": 0.5, "accumulate": 2,
+    "discriminator_width": 16, "first_share": 0.5, "second_stage": "updates", "per_layer": True,
+    "distance": "l2", "similarity": "l1", "target": "model", "over": "matrix",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PG-KL", "PG-L1", "ASG", "CSG", "Adp", "ADDA", "DADA", "DANN", "LTDA", "sum", "RG", "RG+PG-F"],
+)
+def test_every_number_of_a_method_has_a_say(
+    name: str, classifier, task, quadrants, weights
+) -> None:
+    """Real labels are wrong, so that the gradients of both sets conflict."""
+    real = replace(few := quadrants(40, 1, 110), labels=(few.labels + 1) % 4)
+    sets = {"real": real if "real" in METHODS[name].needs else None, "synthetic": quadrants(48, 2)}
+    given = task(**sets, recipe=RECIPE, updates=6)
+
+    def trained(**number: Any) -> Tensor:
+        train_by(name, model := classifier(), given, **number)
+        return weights(model)
+
+    usual = trained()
+    for number in keywords_of(name):
+        assert not torch.equal(trained(**{number: OTHERS[number]}), usual), number
+
+
+@pytest.mark.parametrize("name", ["ADDA", "ASG", "CSG", "DADA", "DANN"])
+def test_the_networks_beside_the_classifier_are_drawn_from_the_seed(
+    name: str, classifier, task, weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, module = [], sys.modules[find(name).function.__module__]
+
+    def stage(together: nn.Module, *given: Any, **how: Any) -> History:
+        others = (weights(part) for key, part in together.named_children() if key != "model")
+        drawn.append(torch.cat([*others]))
+        return History()
+
+    monkeypatch.setattr(module, "stage", stage)
+    monkeypatch.setattr(module, "first_stage", lambda *given: History(), raising=False)
+    given = task() if METHODS[name].needs >= {"real"} else task(real=None)
+    if name == "ASG":  # whose head is a copy but for other widths
+        body, head = nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), nn.Linear(7, 9)
+        other = Classifier(body, head, name="other", channels=1)
+        given = replace(given, guide=Guide(other, input_size=8, channels=1))
+    for seed in (0, 0, 1):
+        train_by(name, classifier(), replace(given, seed=seed))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize(
