@@ -236,9 +236,10 @@ plt.show()
 # from $z$ alone, which is called self-modulation {cite:p}`chen2019self`; with the prior they come from $z$ and $G_{emb}(C(x))$:
 #
 # $$
-# h' = \gamma\big(z\big) \odot \frac{h - \mu}{\sigma} + \beta\big(z\big)
-# \qquad\text{or}\qquad
-# h' = \gamma\big(z, G_{emb}(C(x))\big) \odot \frac{h - \mu}{\sigma} + \beta\big(z, G_{emb}(C(x))\big) .
+# \begin{aligned}
+# h' &= \gamma(z) \odot \frac{h - \mu}{\sigma} + \beta(z) \qquad\text{or} \\
+# h' &= \gamma\bigl(z, G_{emb}(C(x))\bigr) \odot \frac{h - \mu}{\sigma} + \beta\bigl(z, G_{emb}(C(x))\bigr) .
+# \end{aligned}
 # $$ (eq-dip-modulation)
 #
 # Here the two differ in nothing else. The discriminator has $D(x) = D_l(D_f(x))$ without the prior, and with it the
