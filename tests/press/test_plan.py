@@ -81,6 +81,8 @@ def test_a_run_of_own_images_is_told_what_one_run_of_the_grid_took() -> None:
 
 def test_the_page_names_every_reason_and_counts_its_figures() -> None:
     page = coverage_page()
+    assert ", 1 figure)" in page
+    assert " 1 figures)" not in page
     for paper, held in coverage().items():
         for rule in held.rules:
             for text in filter(None, (rule.cannot, rule.instead)):
