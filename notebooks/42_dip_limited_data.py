@@ -172,12 +172,15 @@ def came_out(table, gaps, whose):
         wide = mine.pivot_table(index=lines, columns="prior", values="value")
         given = next((prior for prior in wide if prior != "none"), "none")
         change = (wide[given] - wide["none"]).dropna().groupby(["method", "share"])
-        change = {
-            f"{method} at {100 * share:.0f} %": list(one)
-            for (method, share), one in change
-            if given != "none"
+        sides = {}  # side of zero -> method -> shares
+        for (method, share), one in change if given != "none" else ():
+            side = figures.sides({"": list(one)}, "smaller", "larger").removesuffix(" for ")
+            sides.setdefault(side, {}).setdefault(method, []).append(f"{100 * share:.0f}")
+        at = {
+            side: [f"{method} at {', '.join(shares)} %" for method, shares in held.items()]
+            for side, held in sides.items()
         }
-        told = figures.sides(change, "smaller", "larger")
+        told = "; ".join(f"{side} for {', '.join(at[side])}" for side in sorted(at, reverse=True))
         text = f"{name}: with DIP the distance is {told}" if told else f"{name}"
         ends = {
             words: interval(values)
@@ -534,7 +537,7 @@ page.table(
     ["model", "share"],
     "metric",
     select=lambda t: matching(named(t), metric=["best_fd", "last_fd"], part="fractions", **UNSEEN),
-    headings={"model": f"model ({FD})"},
+    headings={"model": f"model ({FD})", "best_fd": "best", "last_fd": "last"},
     order=ORDER,
 )
 
