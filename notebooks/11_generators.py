@@ -323,7 +323,7 @@ coverage(unseen, f"{figures.seeds(results)}, this run")
 # %% [markdown]
 # **Guidance** presses for the class. The same starting noise and classes, at growing scale:
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same images of the diffusion model's bank at growing guidance scale g: each column starts from the same noise, four classes, five columns each. Compare within a row how much the images of a class differ.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The same images of the diffusion model's bank at growing guidance scale g: each column starts from the same noise; of a class there are three columns beside each other. Compare within a row how much the images of a class differ.", "name": "fig-11-guidance"}, "image": {"alt": "Rows of samples from the same noise, one row for each guidance scale."}}
 guided = gap.guided_images(p, real, seed=p.first_seed, each=3, classes=4, device=device)
 if guided:
     _, ax = plt.subplots(figsize=(7.4, 0.5 + 0.39 * len(guided)))

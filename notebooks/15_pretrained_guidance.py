@@ -82,7 +82,7 @@ p = parameters("15_pretrained_guidance", globals())
 print(check_pretrained_guidance(p))
 print(PretrainedGuidance.plan(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training from the same weights on the same images, in points. Small dots are seeds, large ones their mean, bars its 95 % interval; open diamonds are the paper's figures for CIFAR-10 (LSGM above the diffusion model, StyleGAN-XL above the GAN). plain-eval is plain training with batch norm in evaluation mode, as in ASG and CSG. The titles have the accuracy of plain training, on images of each generator in the order of the key: look first whether it is above always naming the largest class, which stands below the figure. Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each network in training a panel with a line for each method and generator: the change in accuracy against plain training by plain training in evaluation mode, ASG, CSG, PG-L1 and PG-KL, with dots for seeds, an interval and a diamond for the paper's figure."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Change in accuracy on real test images against plain training from the same weights on the same images, in points. Small dots are seeds, large ones their mean, bars its 95 % interval, which one seed has not; open diamonds are the paper's figures for CIFAR-10 (LSGM above the diffusion model, StyleGAN-XL above the GAN). plain-eval is plain training with batch norm in evaluation mode, as in ASG and CSG. The titles have the accuracy of plain training, on images of each generator in the order of the key: look first whether it is above always naming the largest class, which stands below the figure. Right of zero: the method helps. The paper's sizes cannot be compared with those here; the side of zero can.", "name": "fig-15-gains"}, "image": {"alt": "For each network in training a panel with a line for each method and generator: the change in accuracy against plain training by plain training in evaluation mode, ASG, CSG, PG-L1 and PG-KL, with dots for seeds, an interval and a diamond for the paper's figure."}}
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -133,9 +133,19 @@ def over_plain(table):
     return wide.sub(wide["plain"], axis=0)
 
 
+def compared(table, network):
+    """Return the rows of a network that has learned generated images."""
+    return matching(named(table), network=network, train=families)
+
+
 def plain_at(table, network):
-    """Return the rows of plain training of a network, of those that are compared."""
-    return matching(named(table), network=network, method="plain", train=families)
+    """Return those of plain training."""
+    return matching(compared(table, network), method="plain")
+
+
+def rows_alone(whose):
+    """Return whose rows are shown, without the number of seeds, which each panel has for itself."""
+    return whose.partition(", ")[2]
 
 
 def gains(table, whose):
@@ -158,6 +168,7 @@ def gains(table, whose):
         level = plain_at(table, network).groupby("train").value.mean().reindex(families)
         levels = f"plain {' / '.join(f'{mean:.0f}' for mean in level)} %"
         title = f"{TITLE.format(*network.split(', '))}\n{levels}"
+        title += f"\n{figures.seeds(compared(table, network))}"
         ax.set_title(title, fontsize="medium")
     middles = [k * step + (len(families) - 1) / 2 for k in range(len(names))]
     axes[0][0].set(yticks=middles, yticklabels=[figures.label(name) for name in names])
@@ -166,7 +177,7 @@ def gains(table, whose):
         axes[0][0].plot([], [], "o", color=figures.color(family), label=figures.label(family))
     axes[0][0].plot([], [], "D", mfc="none", mec="black", label="the paper")
     fig.legend(loc="outside upper center", ncols=3)
-    fig.supxlabel(f"points of accuracy ({whose})", fontsize="medium")
+    fig.supxlabel(f"points of accuracy ({rows_alone(whose)})", fontsize="medium")
     plt.show()
 
 
@@ -185,7 +196,7 @@ from synthbook.page.tables import aside
 
 def in_short(table, whose, largest):
     """Say which methods are above plain training, and where that is above the largest class."""
-    over, told, low = over_plain(named(table)), [], []
+    over, told, low, counts = over_plain(named(table)), [], [], []
     for network in [text for text in NETWORKS.values() if text in over.index]:
         of_method = {
             name: [interval(over.loc[(network, f), name].dropna()) for f in families]
@@ -197,15 +208,19 @@ def in_short(table, whose, largest):
             "below": [k for k, reach in of_method.items() if all(r.high < 0 for r in reach)],
         }
         words = [f"{side} {', '.join(names)}" for side, names in sides.items() if names]
-        told.append(f"{network}: {'; '.join(words) or 'none'}")
+        counts.append(compared(table, network).seed.nunique())
+        several = counts[-1] > 1
+        none = "none" if several else "one seed, and no interval"
+        told.append(f"{network}: {'; '.join(words) or none}")
         reaches = [interval(some.value) for _, some in plain_at(table, network).groupby("train")]
-        low += [network] if any(not reach.low > largest for reach in reaches) else []
+        ends = [reach.low if several else reach.mean for reach in reaches]
+        low += [network] if any(not end > largest for end in ends) else []
     little = (
-        " The interval of plain training on generated images is not above it, so that gains say "
-        f"little: {'; '.join(low)}."
+        " Plain training on generated images is not clearly above it, so that gains say little: "
+        f"{'; '.join(low)}."
     )
     return (
-        f"In short ({whose}). Above plain training, or below it, by their intervals with every "
+        f"In short ({figures.seeds_text(counts)}, {rows_alone(whose)}). Above plain training, or below it, by their intervals with every "
         f"generator, by architecture and weights: {'. '.join(told)}. Always naming the largest class of the "
         f"test images gets {largest:.1f} %.{little * bool(low)}"
     )
@@ -437,7 +452,8 @@ page.table(
 table, whose = page.shown(FELT["metric"], part="tables")
 medians = shares(table).groupby(["network", "method", "train"]).value.median()
 weak = [" / ".join(place) for place, value in medians.items() if value < 1]
-print(f"Medians below 1 %, so hardly felt ({whose}): {'; '.join(weak) or 'none'}.")
+felt = "; ".join(weak) or "none"
+print(f"Medians below 1 %, so hardly felt ({rows_alone(whose)}): {felt}.")
 
 # %% [markdown]
 # ### How much guidance
@@ -445,7 +461,7 @@ print(f"Medians below 1 %, so hardly felt ({whose}): {'; '.join(weak) or 'none'}
 # The curves show what other weights than the chosen ones give. Below them stands how often the largest weight of a grid
 # was taken: where that is often, a still larger one might have been better.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real images by weight of the guidance: means over seeds and generators, with 95 % intervals over seeds. Solid: validation images, by which the weight is chosen. Dashed: test images, which choose nothing. Grey: plain training, on test images. Open circles: the weights that were taken, the larger the more seeds took them.", "name": "fig-15-lambda"}, "image": {"alt": "For each network in training a panel with accuracy against the weight of the guidance on a logarithmic axis, one solid and one dashed line with intervals for PG-KL and PG-L1 each, and a horizontal line for plain training."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Accuracy on real images by weight of the guidance: means over seeds and generators, with 95 % intervals over seeds where there are several. Solid: validation images, by which the weight is chosen. Dashed: test images, which choose nothing. Grey: plain training, on test images. Open circles: the weights that were taken, the larger the more seeds took them.", "name": "fig-15-lambda"}, "image": {"alt": "For each network in training a panel with accuracy against the weight of the guidance on a logarithmic axis, one solid and one dashed line with intervals for PG-KL and PG-L1 each, and a horizontal line for plain training."}}
 from synthbook.studies.pretrained_guidance import GUIDED
 
 table, whose = page.shown("top1_accuracy", part="sensitivity", train=families)
@@ -476,7 +492,8 @@ if whose:
                 ax.plot(shift * weight, curve.loc[weight].mean(), "o", **ring)
         ax.set(xscale="log")
         ax.margins(0.1)
-        ax.set_title(TITLE.format(*network.split(", ")), fontsize="medium")
+        title = f"{TITLE.format(*network.split(', '))}\n{figures.seeds(compared(table, network))}"
+        ax.set_title(title, fontsize="medium")
     axes[0][0].set_ylabel("accuracy (%)")
     for name in weights:
         look = {"color": tint[name], "marker": figures.mark(name)["marker"]}
@@ -485,7 +502,7 @@ if whose:
         axes[0][0].plot([], [], look, label=text)
     axes[0][0].plot([], [], color=figures.color("plain"), label="plain, test")
     fig.legend(loc="outside upper center", ncols=5)
-    fig.supxlabel(rf"weight $\lambda_3$ ({whose})", fontsize="medium")
+    fig.supxlabel(rf"weight $\lambda_3$ ({rows_alone(whose)})", fontsize="medium")
     plt.show()
     for name in weights:
         grid = sorted({*matching(table, method=name).lambda_3})

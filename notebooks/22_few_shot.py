@@ -175,7 +175,7 @@ def in_short(page):
         clear = {count: reach for count, reach in reaches.items() if reach.low > 0}
         means = [reach.mean for reach in reaches.values()]
         ends = [f"{end:+.1f}".replace("-", "−") for end in (min(means), max(means))]
-        numbers = f"with {', '.join(map(str, clear))} of them" if clear else "with no number"
+        numbers = f"with {' and '.join(map(str, clear))} of them" if clear else "with no number"
         told.append(
             f"{way.capitalize()}: between {' and '.join(ends)}, interval above zero {numbers}"
         )
@@ -211,9 +211,11 @@ aside(in_short(page)) if page.shown([*GAINS], part="methods", dataset=p.targets[
 import pandas as pd
 
 from synthbook.generate.from_images import STRENGTHS, steps_of
+from synthbook.page.tables import plain
 
 steps = {n: steps_of(strength, p.num_inference_steps)[0] for n, strength in STRENGTHS.items()}
-pd.DataFrame({"strength": STRENGTHS, "steps that are left": steps}).rename_axis("shots")
+left = pd.DataFrame({"strength": STRENGTHS, "steps that are left": steps}).rename_axis("shots")
+plain(left, decimals=2)
 
 # %% [markdown]
 # **A real filter.** Shots can choose among images as well. From those that the CLIP takes for their class ([chapter 21](21_zero_shot.ipynb)'s LE + CF, here
@@ -284,7 +286,7 @@ for ax, (title, images) in zip(axes, tiles.items(), strict=True):
     names = [one.replace(" ", "\n") for one in target.names[:across]]
     names = names if title == titles[0] else None
     figures.image_grid(figures.light(images), 1, across, titles=names, ax=ax)
-    ax.tick_params(labelsize="x-small")
+    ax.tick_params(labelsize=8)
     ax.set_title(title, fontsize="small", loc="left")
 plt.show()
 
@@ -300,8 +302,8 @@ if page_of_run.shown("top1_accuracy", part="methods")[1]:
 # %% [markdown]
 # ## The tables
 #
-# The ways to a classifier, in percent, with the step of each training chosen on validation photographs and at the last step, where
-# nothing is chosen. The paper has them as curves only, in its Figure 1.
+# The ways to a classifier, in percent, by the number of photographs of each class (above the columns), with the step of each training chosen
+# on validation photographs and at the last step, where nothing is chosen. The paper has them as curves only, in its Figure 1.
 
 
 # %% tags=["hide-input"]
@@ -397,8 +399,8 @@ page.claims()
 # **Reading them.**
 #
 # - **What the choice does (ready-18, ready-19).** A gain is a difference of two heads. Where validation photographs choose one of them, or both,
-#   at its start, the difference says more of the choice than of the images. The forms beside the claims, and the middle and right of the first
-#   figure, have the last step of both. A claim that comes out one way by the choice and another way by the last step is a claim about stopping early.
+#   at its start, the difference says more of the choice than of the images. The forms beside the claims, and the right and the lower panel of the
+#   first figure, have the last step of both. A claim that comes out one way by the choice and another way by the last step is a claim about stopping early.
 # - **Where a gain may come from.** It needs no generator that knows more than the photographs do. Images that start from sixteen photographs at a
 #   strength of 0.15 are these photographs with small changes: what they add is augmentation, and the study's code has no other. And half of
 #   what is learned from a generated image is what the zero-shot head says of it: such targets hold the head to its words, and may save it from

@@ -242,7 +242,7 @@ page.agreement()
 #
 # What was learned before the task, beside what the task shows. How often does a generated image show what its sentence says?
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "A row of images each: the task's photographs, a class a column; photographs of other classes; and generated images of each label space of this run. Compare how often the kind can be told.", "name": "fig-23-images"}, "image": {"alt": "Blocks of small images: photographs of the task, photographs of other classes, and generated images, a class a column."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "A block of images each, a class a column: the task's photographs, photographs of other classes, and generated images of each label space of this run. Compare how often the kind can be told.", "name": "fig-23-images"}, "image": {"alt": "Blocks of small images: photographs of the task, photographs of other classes, and generated images, a class a column."}}
 from contextlib import suppress
 
 import numpy as np

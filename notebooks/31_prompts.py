@@ -281,8 +281,10 @@ AS_OURS = dict(zip(("IN-Val", "IN-v2", "IN-Sketch", "IN-R", "IN-A"), TESTS, stri
 
 
 def lines_of(table, metric):
-    """Return rows of a metric with the line of the table that they belong to."""
+    """Return rows of a metric with the line of the table that they belong to, test by test."""
     table = matching(table, part="prompts", method=["real", "clone"], metric=metric)
+    place = {test: k for k, test in enumerate(TESTS)}
+    table = table.sort_values("test", key=lambda tests: tests.map(place), kind="stable")
     told = map(line_of, table.method, table.prompt, table.guidance_scale)
     return table.assign(line=[*told]) if len(table) else table
 

@@ -220,8 +220,10 @@ plt.show()
 # and the game is the hinge game, in which the generated image of a pair has the condition of the real one:
 #
 # $$
-# L_D = \mathrm{E}\, \max\big(0, 1 - D(x, C(x))\big) + \mathrm{E}\, \max\big(0, 1 + D(G(z\,|\,C(x)), C(x))\big), \qquad
-# L_G = -\mathrm{E}\, D\big(G(z\,|\,C(x)), C(x)\big) .
+# \begin{aligned}
+# L_D &= \mathrm{E}\, \max\bigl(0, 1 - D(x, C(x))\bigr) + \mathrm{E}\, \max\bigl(0, 1 + D(G(z\,|\,C(x)), C(x))\bigr), \\
+# L_G &= -\mathrm{E}\, D\bigl(G(z\,|\,C(x)), C(x)\bigr) .
+# \end{aligned}
 # $$ (eq-dip-losses)
 #
 # So $D$ must say of an image whether it is real *and* whether it is this one, as far as $C$ can tell; and for
@@ -406,7 +408,7 @@ if whose:
     ax.legend()
     plt.show()
 else:
-    print("This run has no part amount: -p parts amount")
+    print("Neither recorded nor run here: -p parts amount runs it.")
 
 # %% [markdown]
 # ## The tables

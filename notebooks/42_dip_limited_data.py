@@ -172,12 +172,15 @@ def came_out(table, gaps, whose):
         wide = mine.pivot_table(index=lines, columns="prior", values="value")
         given = next((prior for prior in wide if prior != "none"), "none")
         change = (wide[given] - wide["none"]).dropna().groupby(["method", "share"])
-        change = {
-            f"{method} at {100 * share:.0f} %": list(one)
-            for (method, share), one in change
-            if given != "none"
+        sides = {}  # side of zero -> method -> shares
+        for (method, share), one in change if given != "none" else ():
+            side = figures.sides({"": list(one)}, "smaller", "larger").removesuffix(" for ")
+            sides.setdefault(side, {}).setdefault(method, []).append(f"{100 * share:.0f}")
+        at = {
+            side: [f"{method} at {', '.join(shares)} %" for method, shares in held.items()]
+            for side, held in sides.items()
         }
-        told = figures.sides(change, "smaller", "larger")
+        told = "; ".join(f"{side} for {', '.join(at[side])}" for side in sorted(at, reverse=True))
         text = f"{name}: with DIP the distance is {told}" if told else f"{name}"
         ends = {
             words: interval(values)
@@ -236,9 +239,10 @@ plt.show()
 # from $z$ alone, which is called self-modulation {cite:p}`chen2019self`; with the prior they come from $z$ and $G_{emb}(C(x))$:
 #
 # $$
-# h' = \gamma\big(z\big) \odot \frac{h - \mu}{\sigma} + \beta\big(z\big)
-# \qquad\text{or}\qquad
-# h' = \gamma\big(z, G_{emb}(C(x))\big) \odot \frac{h - \mu}{\sigma} + \beta\big(z, G_{emb}(C(x))\big) .
+# \begin{aligned}
+# h' &= \gamma(z) \odot \frac{h - \mu}{\sigma} + \beta(z) \qquad\text{or} \\
+# h' &= \gamma\bigl(z, G_{emb}(C(x))\bigr) \odot \frac{h - \mu}{\sigma} + \beta\bigl(z, G_{emb}(C(x))\bigr) .
+# \end{aligned}
 # $$ (eq-dip-modulation)
 #
 # Here the two differ in nothing else. The discriminator has $D(x) = D_l(D_f(x))$ without the prior, and with it the
@@ -533,7 +537,7 @@ page.table(
     ["model", "share"],
     "metric",
     select=lambda t: matching(named(t), metric=["best_fd", "last_fd"], part="fractions", **UNSEEN),
-    headings={"model": f"model ({FD})"},
+    headings={"model": f"model ({FD})", "best_fd": "best", "last_fd": "last"},
     order=ORDER,
 )
 

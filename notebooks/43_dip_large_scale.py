@@ -80,7 +80,7 @@ from synthbook.studies import dip_scale
 p = parameters("43_dip_large_scale", globals())
 print(dip_scale.check_large_scale(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance of the last snapshot to test images, without the prior (grey) and with it, by where the conditions of new images come from. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what the training images themselves have, drawn with repetition.", "name": "fig-43-methods"}, "image": {"alt": "One line a model on an axis of distance: three without the prior, and with it three for each network, with dots for seeds and a bar for the interval; a dashed vertical line for training images."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance of the last snapshot to test images, without the prior (grey) and with it, by where the conditions of new images come from: the training images' own (D_prior), centres of their clusters (K-means), or a mixture of Gaussians fitted to them (GMM). Further left is nearer. Small dots are seeds, bars the 95 % interval of their mean. The dashed line is what the training images themselves have, drawn with repetition.", "name": "fig-43-methods"}, "image": {"alt": "One line a model on an axis of distance: three without the prior, and with it three for each network, with dots for seeds and a bar for the interval; a dashed vertical line for training images."}}
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -194,9 +194,10 @@ print("models:", *map(str, compared), sep="\n  ")
 # that is some gigabytes. So the paper fits something small to the *embedded* priors $G_{emb}(D_{prior})$, and keeps that alone (Eq. 6):
 #
 # $$
-# G\big(z \,\big|\, \mu + \mathcal{N}(0, I)\big), \quad \mu \sim \text{centres of k-means},
-# \qquad\text{or}\qquad
-# G\big(z \,\big|\, \mathcal{N}(\mu, \Sigma)\big), \quad (\mu, \Sigma) \sim \text{Gaussian mixture} .
+# \begin{aligned}
+# &G\bigl(z \mid \mu + \mathcal{N}(0, I)\bigr), \quad \mu \sim \text{centres of k-means}, \qquad\text{or} \\
+# &G\bigl(z \mid \mathcal{N}(\mu, \Sigma)\bigr), \quad (\mu, \Sigma) \sim \text{Gaussian mixture} .
+# \end{aligned}
 # $$ (eq-dip-stored)
 #
 # The mixture learns how wide its components are, here along each axis, for the paper does not say what $\Sigma$ may be. The centres of

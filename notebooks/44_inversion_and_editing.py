@@ -156,7 +156,7 @@ def errors_by_way(table, whose):
 
 def came_out(table, whose):
     """Return in words by how much the baseline is behind, of unseen images and of its own."""
-    texts = []
+    texts, searched = [], []
     for model in sorted({*matching(table, part="inversion", method="DIP").model}):
         behind = []
         for way in ("as in the paper", "its own images"):
@@ -166,12 +166,16 @@ def came_out(table, whose):
                 behind.append(interval((both["baseline"] - both[model]).dropna()))
         if len(behind) == 2:
             unseen, own = (figures.interval_text(*one, 4) for one in behind)
-            text = f"The baseline's error less that of {model}: {unseen} of unseen images"
-            text += f", {own} of images that each has drawn itself"
-            if 0 < behind[0].mean <= behind[1].mean:
-                text += ", so that the lead does not say who can draw more"
-            texts.append(text)
-    return f"{'. '.join(texts)} (95 % intervals; {whose})." if texts else ""
+            of = ("", "") if texts else (" for unseen images", " for images that each has drawn")
+            texts.append(f"{model}: {unseen}{of[0]}, {own}{of[1]}")
+            searched += [model] if 0 < behind[0].mean <= behind[1].mean else []
+    if not texts:
+        return ""
+    text = f"The baseline's error less that of {'; '.join(texts)} (95 % intervals; {whose})."
+    if searched:
+        of = "" if len(searched) == len(texts) else f" of {' and '.join(searched)}"
+        text += f" The lead{of} is no smaller for the latter, so it does not say who can draw more."
+    return text
 
 
 DATA = p.targets[0]
@@ -305,10 +309,11 @@ page.agreement()
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images (top) and what each generator was made to draw: from where it begins (first step), and the nearest image of all steps. The models with a prior begin at the features of the image above, the baseline at noise. What does the first step already have: the object, the colours, the ground?", "name": "fig-44-inverted"}, "image": {"alt": "Rows of small images: unseen photographs, and below them for each generator its image at the first step and the nearest one that was found."}}
-def sheet(lines, columns, side=0.42):
+def sheet(lines, columns, side=0.42, bold=()):
     """Draw lines of images, or say that no generator is there."""
     if lines:
-        figures.sheet(lines, columns, side)
+        for name in figures.sheet(lines, columns, side).get_yticklabels():
+            name.set_fontweight("bold" if name.get_text() in bold else "normal")
         plt.show()
     else:
         print("No generator is kept for these settings; see above.")
@@ -375,19 +380,19 @@ for model in with_prior:
         last = ends[1:] if way != "noise" else np.full_like(ends[1:], 255)
         name = f"{figures.label(dip_invert.shown(model))}: {way}"
         lines.append((name, np.concatenate([ends[:1], made, last])))
-sheet(lines, 9, 0.52)
+sheet(lines, 9, 0.5)
 
 # %% [markdown]
 # ### Altered images and what is drawn of them
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, each edit of them, and below it what is drawn of its features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Pairs of rows of small images: edited photographs, and below them the generated images; pairs for no edit, paste, erase, sketch and grey."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Unseen images, each edit of them (bold), and below it what is drawn of its features, with the same noise for all edits. Of a hole or a sketch: is it the object that is drawn, or the hole and the lines?", "name": "fig-44-edits"}, "image": {"alt": "Pairs of rows of small images: edited photographs, and below them the generated images; pairs for no edit, paste, erase, sketch and grey."}}
 lines = []
 for edit in dip_invert.EDITS if with_prior else ():
     lines.append((dip_invert.EDIT_NAMES[edit], study.edited(seed, edit)[:6]))
     for model in with_prior:
         name = figures.label(dip_invert.shown(model))
         lines.append((name, study.answers(seed, model, edit, 6)))
-sheet(lines, 6, 0.38)
+sheet(lines, 6, 0.38, bold=dip_invert.EDIT_NAMES.values())
 
 # %% [markdown]
 # ## The tables

@@ -230,7 +230,7 @@ line(drawn.steps(7, resolution=64, seed=p.first_seed), 4.4)
 # the amplitude of an edge falls as one over the frequency, too, and images of overlapping shapes are known to
 # have the spectrum of natural images.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Amplitude against frequency, averaged over rings and images (root of the mean power, equal at 1/32 cycles a pixel). Dashed: one over the frequency. Slopes are fitted in the shaded range. The steeper a line, the smoother the images.", "name": "fig-51-spectra"}, "image": {"alt": "Falling lines on logarithmic axes: the photographs and the four variants, beside a dashed line of slope minus one."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Amplitude against frequency, averaged over rings and images (root of the mean power, equal at 1/32 cycles a pixel). Dashed, above the curves: one over the frequency. Slopes are fitted in the shaded range. The steeper a line, the smoother the images.", "name": "fig-51-spectra"}, "image": {"alt": "Falling lines on logarithmic axes: the photographs and the four variants, beside a dashed line of slope minus one."}}
 from synthbook.measure.spectra import HIGHEST, LOWEST, power_spectrum
 
 results = run.frame()
@@ -247,7 +247,8 @@ for (kind, dataset), some in images.items():
     name = figures.label(kind) if kind != drawn.REAL else of_real(dataset)
     curve = curve / np.interp(LOWEST, frequency, curve)
     ax.plot(frequency, curve, label=f"{name} ({slope:.2f})", **look)
-ax.plot([LOWEST, HIGHEST], [1, LOWEST / HIGHEST], "--", color="0.4", linewidth=1)
+apart = 3 * LOWEST  # else it lies on a curve of that slope
+ax.plot([LOWEST, HIGHEST], [apart / LOWEST, apart / HIGHEST], "--", color="0.4", linewidth=1.5)
 ax.set(xscale="log", yscale="log", xlabel="frequency (cycles a pixel)", ylabel="amplitude")
 ax.legend(title="(slope)", loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()

@@ -112,7 +112,8 @@ def gains(table, whose):
     targets = [name for name in dict.fromkeys(table.dataset) if name != "all outside"]
     models = [name for name in ORDER if name in set(table.model)]
     size = (min(1.8 + 2.2 * len(targets), 14), 1.1 + 0.36 * len(models))
-    fig, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
+    how = {"figsize": size, "sharex": True, "sharey": True, "squeeze": False}
+    fig, axes = plt.subplots(1, len(targets), **how)
     for ax, target in zip(axes[0], targets, strict=True):
         mine = table[table.dataset == target]
         for place, model in enumerate(models):
@@ -121,13 +122,13 @@ def gains(table, whose):
                 look = figures.mark(model)
                 figures.dots_and_interval(ax, place, values, look["color"], look["marker"])
         ax.axvline(0, color="black", linewidth=0.8)
-        low, high = ax.get_xlim()
-        reach = 200 * mine.value.abs().max()  # bars of few seeds would hide where these are
-        ax.set_xlim(max(low, -reach), min(high, reach))
         within = ", inside" if (mine.domain == "inside").any() else ""
         ax.set(title=Path(target).name.rpartition(":")[2] + within, xlabel="gain (%)")
     axes[0][0].set(yticks=range(len(models)), yticklabels=map(figures.label, models))
     axes[0][0].set_ylim(len(models) - 0.5, -0.5)
+    low, high = axes[0][0].get_xlim()
+    reach = 125 * table.value[table.dataset.isin(targets)].abs().max()
+    axes[0][0].set_xlim(max(low, -reach), min(high, reach))  # bars of few seeds would hide these
     fig.supxlabel(whose, fontsize="small")
     plt.show()
 
@@ -183,14 +184,15 @@ from synthbook.generate.primitives import VARIANTS, synthesize
 
 OF_BOOK = ("caltech3:Faces_easy", "caltech3:Motorbikes", "caltech3:airplanes")
 shown = OF_BOOK if {*p.targets} <= {*OF_BOOK} else p.targets
-looks = {name: study.target(p.first_seed, name).train.images for name in shown}
+targets = {Path(name).name.rpartition(":")[2]: name for name in shown}
+looks = {word: study.target(p.first_seed, name).train.images for word, name in targets.items()}
 drawing = {"resolution": p.image_size, "seed": p.first_seed}
 recipes = {variant: replace(study.drawn, variant=variant) for variant in VARIANTS}
 looks |= {variant: synthesize(recipe, 8, **drawing) for variant, recipe in recipes.items()}
 if not p.pretrain_on and ("sources" in p.parts or p.real_source == "caltech97"):
     real = study.real().images
     looks["real source"] = real[:: max(1, len(real) // 8)]
-figures.sheet(looks.items(), 4)
+figures.sheet(looks.items(), 6)
 plt.show()
 
 # %% [markdown]

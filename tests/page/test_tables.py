@@ -56,6 +56,14 @@ def test_the_paper_this_run_and_recorded_runs_side_by_side():
     assert "95 % interval" in table.html
 
 
+def test_a_heading_may_be_of_a_column_or_of_a_value_that_becomes_one():
+    rows = measured("mini", 1, ["plain"])
+    names = {"method": "trained by", "gan": "a GAN's"}
+    table = comparison(rows, None, None, index=INDEX, columns="test", headings=names)
+    last = [cell.text for cell in tree(table).find("thead")[-1]]
+    assert last == ["trained by", "trained on", "real", "a GAN's"]
+
+
 def test_each_metric_has_digits_of_its_own_and_the_last_that_applies_counts():
     rows = pd.concat(
         measured("mini", 1, ["plain"], ["real"], metric=metric, extractor=space)

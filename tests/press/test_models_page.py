@@ -187,7 +187,7 @@ def test_a_generator_with_the_prior_is_told_by_the_step_that_is_kept(
         "snapshot": snapshot,
         "learned": {"choosing": "held_out", "prior": "seen@64", "recipe": {"steps": 1030}},
         "curve": {at: {"train": 1.0, "held_out": value} for at, value in curve.items()},
-        "training": {"minutes": 4.26, "device": "cpu", "processor": "A processor",
+        "training": {"minutes": 4.26, "device": "cpu", "processor": "A processor (fma, avx2)",
                      "commit": "0123456789abcdef"},
         "files": {weights.name: "fedcba9876543210" + 48 * "0"},
     }  # fmt: skip

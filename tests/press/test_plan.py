@@ -94,6 +94,8 @@ def test_the_minutes_of_a_grid_are_told_as_those_of_its_own_images_and_steps() -
 
 def test_the_page_names_every_reason_and_counts_its_figures() -> None:
     page = coverage_page()
+    assert ", 1 figure)" in page
+    assert " 1 figures)" not in page
     for paper, held in coverage().items():
         for rule in held.rules:
             for text in filter(None, (rule.cannot, rule.instead)):

@@ -208,7 +208,7 @@ def comparison(
         columns: column whose values become columns; None: one column of numbers.
         decimals: digits after the point; or, by a value of ``index`` or ``columns`` such as "fd",
             those of its cells, and under "" of all: of several that a cell has the last one counts.
-        headings: column -> how it is written.
+        headings: column, or a value of ``columns`` -> how it is written.
         order: values of the first of ``index`` whose lines come first, in this order.
         notes: more sentences below the table.
         median: a measured cell is the median over seeds, which a few wild ones do not move.
@@ -235,7 +235,8 @@ def comparison(
     lines = sorted(
         dict.fromkeys(key[:depth] for key in keys), key=lambda line: place.get(line[0], len(place))
     )
-    written = HEADINGS | dict(headings or {})
+    given = dict(headings or {})
+    written = HEADINGS | given
     shown: dict[tuple[str, str], list[str]] = {
         ("", written.get(name, name.replace("_", " "))): [_label(line[k], name) for line in lines]
         for k, name in enumerate(index)
@@ -243,9 +244,8 @@ def comparison(
     for heading, cells in printed + measured:
         for column in dict.fromkeys(key[depth:] for key in keys):
             if any(key[depth:] == column for key in cells):
-                shown[heading, _label(column[0], columns) if columns else ""] = [
-                    cells.get(line + column, (MISSING, 0))[0] for line in lines
-                ]
+                name = (given.get(column[0]) or _label(column[0], columns)) if columns else ""
+                shown[heading, name] = [cells.get(line + column, (MISSING, 0))[0] for line in lines]
     frame = pd.DataFrame(shown, dtype=object)
     if not columns:
         frame.columns = [heading or name for heading, name in frame.columns]

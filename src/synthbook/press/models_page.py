@@ -126,8 +126,7 @@ def _pairs(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder:
         digest = card["files"]["generator.safetensors"]
         rows.append([
             name, f"{distances[0]:.0f}", f"{distances[-1]:.0f}", f"{training['minutes']:.1f}",
-            f"{training['device']}, {training['processor']}", _commit(training),
-            f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+            _machine(training), _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
         ])  # fmt: skip
     names = [
         "pair",
@@ -174,8 +173,7 @@ def _dip(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], folder: P
         rows.append([
             name, learned["prior"], f"{learned['recipe']['steps']:,}", f"{step:,}",
             f"{curve[step]:.0f}", f"{training['minutes']:.1f}",
-            f"{training['device']}, {training['processor']}", _commit(training),
-            f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+            _machine(training), _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
         ])  # fmt: skip
     names = [
         "generator", "prior", "steps", "the step that is kept", "FD there", "minutes", "machine",
@@ -221,8 +219,8 @@ def _encoders(cards: Mapping[str, Card]) -> str:
             name, f"{card['data']['images']:,} of {card['data']['name']}",
             f"{recipe['epochs']} × {recipe['batch_size']}",
             *(f"{100 * probe[one]:.1f}" for one in ("untrained", name, "lite0")),
-            f"{training['minutes']:.1f}", f"{training['device']}, {training['processor']}",
-            _commit(training), f"{size / 1e6:.1f}", f"`{digest[:16]}`",
+            f"{training['minutes']:.1f}", _machine(training), _commit(training),
+            f"{size / 1e6:.1f}", f"`{digest[:16]}`",
         ])  # fmt: skip
     heads = [
         "network", "images", "epochs × batch", "probe untrained (%)", "probe (%)",
@@ -352,6 +350,11 @@ def _ended(card: Card) -> str:
 
 def _commit(training: Mapping[str, Any]) -> str:
     return f"`{training['commit'][:12]}`" if training["commit"] else "unknown"
+
+
+def _machine(training: Mapping[str, Any]) -> str:
+    """Return in a few words what trained; the card has the instructions of a processor as well."""
+    return f"{training['device']}, {training['processor'].partition(' (')[0]}"
 
 
 def _percent(value: float | None) -> str:

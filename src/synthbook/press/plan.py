@@ -161,6 +161,7 @@ def coverage_page() -> str:
             lines += ["", f"**{words}**", ""] if reasons or others else []
             for text, found in reasons.items():
                 where = ", ".join(dict.fromkeys(title[figure.table] for figure in found))
-                lines.append(f"- {_places(found)} ({where}, {len(found)} figures): {text}.")
+                many = f"{len(found)} figure{'s' * (len(found) > 1)}"
+                lines.append(f"- {_places(found)} ({where}, {many}): {text}.")
             lines += [f"- {text}" for text in others]
     return "\n".join(lines) + "\n"

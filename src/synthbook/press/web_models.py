@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthbook.page import figures
-from synthbook.press.models_page import _commit, _figure, _rows, _table
+from synthbook.press.models_page import _commit, _figure, _machine, _rows, _table
 from synthbook.store import root
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def web_section(cards: Mapping[str, Card], samples: Mapping[str, np.ndarray], fo
         steps = recipe.get("steps") or card["curve"][-1]["steps"]
         rows.append([
             name, KINDS.get(name, ""), f"{steps:,} of {recipe['batch_size']}",
-            f"{training['minutes']:.0f}", f"{training['device']}, {training['processor']}",
-            _commit(training), f"{sum(sizes) / 1e6:.1f}", f"`{card['files'][weights][:16]}`",
+            f"{training['minutes']:.0f}", _machine(training), _commit(training),
+            f"{sum(sizes) / 1e6:.1f}", f"`{card['files'][weights][:16]}`",
         ])  # fmt: skip
     heads = ["model", "what it is", "steps", "minutes", "machine", "commit", "MB", "SHA-256"]
     first = next(iter(cards.values()))

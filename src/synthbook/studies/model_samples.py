@@ -66,7 +66,7 @@ def of_web() -> dict[str, np.ndarray]:
         ):
             labels = np.repeat(np.arange(len(words)), COLUMNS).tolist()
             images = asked.sample(labels, seed=0, guidance_scale=scale, **how)
-            name = f"{FORMS[form].paper}, guidance {scale:g}"
+            name = f"{FORMS[form].words}, guidance {scale:g}"
             sheets[name] = images.reshape(len(words), COLUMNS, *images.shape[1:])
     return {"classes": np.array([word.name for word in words])} | sheets
 
