@@ -141,16 +141,15 @@ for k in range(3):
 # order, the worker process or the run. So nothing needs to be stored, and any image can be drawn again.
 
 # %%
-from torch.utils.data import DataLoader
-
 from synthbook.generate.primitives import PrimitivesDataset, synthesize
+from synthbook.studies.drawn import by_two_workers
 
 where = {"resolution": 64, "seed": 0}
 whole = synthesize(Primitives(), 8, **where)
 alone = synthesize(Primitives(), indices=[5], **where)[0]
 backwards = synthesize(Primitives(), indices=range(7, -1, -1), batch_size=3, **where)
-loader = DataLoader(PrimitivesDataset(Primitives(), 8, **where), batch_size=2, num_workers=2)
-by_workers = np.concatenate([batch.permute(0, 2, 3, 1).numpy() for batch in loader])
+batches = by_two_workers(PrimitivesDataset(Primitives(), 8, **where), batch_size=2)
+by_workers = np.concatenate([batch.permute(0, 2, 3, 1).numpy() for batch in batches])
 {
     "alone": bool((whole[5] == alone).all()),
     "backwards, in threes": bool((whole[::-1] == backwards).all()),
@@ -320,7 +319,7 @@ for place, on in enumerate((False, True)):
     quirks = ("worker_streams",) if on else ()
     recipe = Primitives("Primitives-S", quirks=quirks)
     dataset = PrimitivesDataset(recipe, 4, resolution=32, seed=p.first_seed)
-    batches = list(DataLoader(dataset, batch_size=2, num_workers=2))
+    batches = by_two_workers(dataset, batch_size=2)
     images = np.concatenate([batch.permute(0, 2, 3, 1).numpy() for batch in batches])
     figures.image_grid(figures.light(images), 1, 4, ax=axes[place, 2])
     axes[place, 2].set_title("" if place else "two workers", fontsize="medium")

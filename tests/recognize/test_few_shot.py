@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from synthbook.errors import InputError
-from synthbook.recognize import few_shot, language_image
+from synthbook.recognize import few_shot
 from synthbook.recognize.adapters import TipRecipe, searched, tip_adapter, tip_adapter_f
-from synthbook.recognize.clip import Encoded, encoder
+from synthbook.recognize.clip import Encoded
 from synthbook.recognize.coop import CoopRecipe, learn_context
 from synthbook.recognize.few_shot import METHODS, Recipes, Task, compared
 from synthbook.recognize.heads import random_head, text_head, unit, zero_shot
-from synthbook.recognize.language_image import ClipConfig
 from synthbook.recognize.tuning import Run, TuningRecipe, tune
 from synthbook.record.kinds import Shot
 

@@ -9,7 +9,14 @@ import pytest
 
 from synthbook.data.named import crops, photographs
 from synthbook.errors import InputError
-from synthbook.generate.primitives import QUIRKS, VARIANTS, Primitives, layers, synthesize
+from synthbook.generate.primitives import (
+    QUIRKS,
+    VARIANTS,
+    Primitives,
+    PrimitivesDataset,
+    layers,
+    synthesize,
+)
 from synthbook.record.parameters import check_values
 from synthbook.studies import drawn
 
@@ -163,3 +170,14 @@ def test_recipes_follow_the_parameters() -> None:
 def test_what_cannot_be_drawn_or_measured_is_refused(values, says) -> None:
     with pytest.raises(InputError, match=says):
         drawn.check_synthesizer(parameters(**values))
+
+
+def test_two_workers_draw_on_one_core_too_and_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    recipe = Primitives("Primitives-S", quirks=("worker_streams",))
+    first, second = drawn.by_two_workers(PrimitivesDataset(recipe, 4, resolution=8, seed=0), 2)
+    assert (first == second).all()  # of two workers, whose streams are the same
+    assert not recwarn.list

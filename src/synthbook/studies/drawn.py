@@ -6,12 +6,14 @@ functions that take a chapter's parameters ``p`` unpack them for the others.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from synthbook import machine
@@ -265,11 +267,18 @@ def _touching(recipe: Primitives, kind: int, *, resolution: int, seed: int) -> f
     return 100 * (tops(alone, resolution) > 0).flatten(1).any(1).float().mean().item()
 
 
+def by_two_workers(dataset: PrimitivesDataset, batch_size: int) -> list[Tensor]:
+    """Return the batches ``[N, 3, H, H]`` of a data set that two worker processes draw in turn."""
+    with warnings.catch_warnings():
+        # They are to be two on one core as well, where torch suggests fewer.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        return list(DataLoader(dataset, batch_size=batch_size, num_workers=2))
+
+
 def _drawn_twice(recipe: Primitives) -> float:
     """Return the share of the images that two workers draw twice in an epoch, in percent."""
     dataset = PrimitivesDataset(recipe, 32, resolution=16, seed=0)
-    loader = DataLoader(dataset, batch_size=4, num_workers=2)
-    seen = [one.numpy().tobytes() for batch in loader for one in batch]
+    seen = [one.numpy().tobytes() for batch in by_two_workers(dataset, 4) for one in batch]
     return 100 * (1 - len(set(seen)) / len(seen))
 
 
