@@ -6,6 +6,7 @@ the GAN that it starts from, and the name of its prior.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -23,7 +24,7 @@ from synthbook.studies.few_images import Finetuned
 from synthbook.studies.targets import Target
 
 
-class Study:
+class Study(ABC):
     """Targets, or whole data sets, learned by models with the prior and without, seed by seed.
 
     Everything is in the cache: asked again, it is read. ``jobs`` are (seed, part, name, model), the
@@ -34,7 +35,12 @@ class Study:
         device: of torch.
         models: what each part compares.
         names: from the parameters and a part to its targets.
+
+    Attributes:
+        features: from the names of a target and of a prior to the features C(x) of the prior.
     """
+
+    features: Callable[[str, str], Extractor]
 
     def __init__(
         self, p: Parameters, device: str, models: Mapping[str, Sequence[Any]],
@@ -49,10 +55,6 @@ class Study:
         ]
         self.extractor = features.extractor(p.extractor, device, size=p.extractor_size)
 
-    def features(self, name: str, given: str) -> Extractor:
-        """Return the features C(x) that a prior of a target is made of, by its name."""
-        raise NotImplementedError
-
     def name_of_prior(self, seed: int, part: str, name: str, model: Any) -> str:
         """Return the name of the prior's features, "none" without."""
         return NONE if model.prior == NONE else self.features(name, model.prior).name
@@ -65,11 +67,11 @@ class Study:
         """Return what tells the GAN that a part's models start from, None for random weights."""
         return None
 
+    @abstractmethod
     def arguments(
         self, seed: int, part: str, name: str, model: Any, *, whole: bool = False
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of `few_images.conditioned`; ``whole``: of a training to its end."""
-        raise NotImplementedError
 
     def learned(self, seed: int, part: str, name: str, model: Any) -> Finetuned:
         """Return what a model learned, or what it had when it was stopped."""
@@ -96,9 +98,9 @@ class OfTargets(Study):
         """Return a prior's network; it sees all targets alike."""
         return self.priors[given]
 
+    @abstractmethod
     def images(self, seed: int, part: str, name: str, model: Any) -> Target:
         """Return the images of a target that a model learns, and held-out ones."""
-        raise NotImplementedError
 
     def prior(self, seed: int, part: str, name: str, model: Any) -> Prior:
         """Return D_prior of the images that a model learns."""
