@@ -192,8 +192,8 @@ def p15() -> dict[str, Any]:
         "methods": ("plain", "ASG", "CSG", "PG-L1", "PG-KL"),
         "large_set_size": 0, "large_epochs": 1, "large_learning_rate": 0.01, "large_input_size": 8,
         "lambda_3_kl": (1.0,), "lambda_3_l1": (10.0,),
-        "scratch_epochs": 1, "scratch_learning_rate": 0.01, "scratch_input_size": 8,
-        "scratch_crop_padding": 0, "scratch_flip": False,
+        "scratch_set_size": 0, "scratch_epochs": 1, "scratch_learning_rate": 0.01,
+        "scratch_input_size": 8, "scratch_crop_padding": 0, "scratch_flip": False,
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from synthbook.recognize.pretrain import SupervisedRecipe, made
 from synthbook.recognize.views import ViewRecipe
 from synthbook.record.parameters import check_values
 from synthbook.sources import PACKAGE
-from synthbook.studies import few_images, inversions, tasks, training_sets
+from synthbook.studies import few_images, inversions, remedies, tasks, training_sets
 from synthbook.studies.clones_by_name import Bed
 from synthbook.studies.dip_scale import own
 from synthbook.studies.inversions import Case, Gan
@@ -121,6 +122,12 @@ def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
     tiny = load_script("tests/generate/tiny_pipelines.py")
     cat, t5 = ClassWords("cat", ("cat",)), tiny.word_to_sentence(tmp_path / "t5", "a cat on the")
 
+    def remedied() -> Any:
+        experiment = SimpleNamespace(device="cpu", real=real)
+        how = {"synthetic": real.train, "updates": 2, "seed": 0, "with_model": True}
+        found, model = remedies.rated(experiment, training_sets.network_of(p), "plain-eval", **how)
+        return found.accuracy, found.history.train_loss, weights(model)
+
     def backbone() -> list[np.ndarray]:
         views = ViewRecipe(global_views=1, local_views=0)
         recipe = SupervisedRecipe(steps=1, batch_size=4, views=views)
@@ -164,6 +171,7 @@ def readers(keep_models, new_book, load_script, tmp_path) -> dict[str, Read]:
         ),
         "finetuned_gans": tuned,
         "pages": lambda: sorted(models_page().items()),
+        "remedies": remedied,
     }  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def test_each_setting_trains_its_network(p15: dict, real: Splits, trained: list[
     p = p15 | {
         "parts": ("scratch", "other_architecture"), "methods": ("plain",), "sources": ("real",),
         "backbone": "resnet18_cifar", "scratch_input_size": 16, "scratch_learning_rate": 0.02,
-        "scratch_epochs": 2, "large_set_size": 6, "large_input_size": 8,
+        "scratch_epochs": 2, "scratch_set_size": 6, "large_input_size": 8,
         "scratch_crop_padding": 2, "scratch_flip": True,
     }  # fmt: skip
     rows = list(PretrainedGuidance(p, real).rows(0))

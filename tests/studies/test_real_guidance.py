@@ -150,7 +150,7 @@ def test_the_images_of_chapter_16(
     assert sizes == [(4, 0), (4, 8), (16, 0), (0, 8)]
     assert {call["guide"] for call in trained} == {None}
     trained.clear()
-    rows = list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 0.5}, real).rows(0))
+    rows = list(RealGuidance(p | {"shots": 0, "synthetic_ratio": 0.5}, real).rows(1))
     assert [len(call["synthetic"]) for call in trained if call["synthetic"]] == [8, 8]
     assert all(call["real"] is real.train for call in trained if call["real"])
     assert {row["generator_knows"] for row in rows if "generator_knows" in row} == {"same"}

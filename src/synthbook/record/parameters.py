@@ -31,7 +31,7 @@ KERNEL_NAMES = frozenset({"In", "Out", "get_ipython", "exit", "quit", "open"})
 # Where files lie, and how many processes there are, changes no number.
 NO_MATTER = frozenset({"rows", "data_root", "workers"})
 # Newer than rows on record, which are as with these values: then they are no part of the hash.
-LATER = {"real_networks": (), "held_out_images": 400}
+LATER = {"real_networks": (), "held_out_images": 400, "scratch_set_size": 0}
 _SEEN = "__synthbook_parameters__"
 
 

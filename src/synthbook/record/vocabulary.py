@@ -203,6 +203,10 @@ VOCABULARY: dict[str, Any] = {
         s.Zero | Annotated[int, Field(ge=10, le=10**9)],
         "training images of the large network; 0: those of the small one", 500,
     ),
+    "scratch_set_size": _of(
+        s.Zero | Annotated[int, Field(ge=10, le=10**9)],
+        "the same of that from random weights", 1000,
+    ),
     "large_epochs": _of(s.Count, "passes of the large network over the images", 10, le=100_000),
     "large_learning_rate": _of(Rate, "of the large network, pretrained", 0.001),
     "scratch_epochs": _of(s.Count, "the same from random weights", 20, le=100_000),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 OTHER = "other_architecture"
 SETTINGS = ("scratch", "pretrained", OTHER)
 LARGE = {"scratch": "scratch", "pretrained": "large"}  # prefixes of their parameters
+SET_SIZES = {setting: f"{prefix}_set_size" for setting, prefix in LARGE.items()}
 GUIDED = {"PG-KL": "lambda_3_kl", "PG-L1": "lambda_3_l1"}  # method -> where its weights stand
 
 
@@ -77,7 +78,7 @@ def _check_large(p: Mapping[str, Any], summary: Summary) -> None:
             switch="",
         )  # fmt: skip
     for prefix in large:
-        count = min(p["batch_size"], p["large_set_size"] or training_images(p, summary))
+        count = min(p["batch_size"], p[f"{prefix}_set_size"] or training_images(p, summary))
         size = f"{prefix}_input_size"
         needs.check_batch(p, p["guide_backbone"], p[size], count, size)
     if "scratch" in p["parts"]:
@@ -238,7 +239,6 @@ class PretrainedGuidance(Experiment):
 
     def _train(self, seed: int) -> Train:
         from synthbook.recognize.methods.task import updates_of
-        from synthbook.recognize.predict import accuracy
         from synthbook.studies.training_sets import equal_a_class, training_sets
 
         sets = training_sets(self.real, self.p, seed=seed, device=self.device)
@@ -251,14 +251,12 @@ class PretrainedGuidance(Experiment):
         def train(method: str, images: tuple[str, str], numbers: dict[str, Any]) -> Trained:
             setting, source = images
             network = self.networks[setting]
-            taken = of(source, 0 if setting == OTHER else self.p["large_set_size"])
+            taken = of(source, self.p[SET_SIZES[setting]] if setting in SET_SIZES else 0)
             updates = updates_of(taken, network.recipe)
             how = {"synthetic": taken, "seed": seed, "updates": updates, "guide": self.guide}
-            model, result = rated(self, network, method, **how, **numbers)
-            if method == "plain":
-                result.accuracy["train"] = accuracy(model, taken, **network.reading(self.device))
-            if setting == self.settings[-1] and method in ("plain", "PG-KL"):
-                # Of several readings the first is the one that is taken.
+            looked_at = setting == self.settings[-1] and method in ("plain", "PG-KL")
+            result, model = rated(self, network, method, with_model=looked_at, **how, **numbers)
+            if model is not None:  # of several readings the first is the one that is taken
                 self._models.setdefault((source, method, numbers.get("lambda_3")), model)
             return result
 

@@ -212,7 +212,7 @@ class RealGuidance(Experiment):
             how = {"updates": updates, "seed": seed, "guide": self.guide}
             how["real"] = few_of(shots)
             how["synthetic"] = None if alone else synthetic
-            return rated(self, self.network, method, **how, **numbers)[1]
+            return rated(self, self.network, method, **how, **numbers)[0]
 
         return train
 

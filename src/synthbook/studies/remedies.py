@@ -6,10 +6,16 @@ trainings. To import this needs no torch.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from synthbook.recognize.methods import METHODS, keywords_of, train_by
+from synthbook.store import atomic_write, cached
 from synthbook.studies.plans import Experiment, Trained
 from synthbook.studies.rows import Row
 
@@ -66,16 +72,46 @@ def remedy(
 
 
 def rated(
-    experiment: Experiment, network: Network, name: str, **options: Any
-) -> tuple[Classifier, Trained]:
-    """Return what ``remedy`` trains, with its accuracies on real validation and test images."""
-    from synthbook.recognize.predict import accuracy
+    experiment: Experiment, network: Network, name: str, *, updates: int, seed: int,
+    real: ImageSet | None = None, synthetic: ImageSet | None = None, guide: Guide | None = None,
+    with_model: bool = False, **numbers: Any,
+) -> tuple[Trained, Classifier | None]:  # fmt: skip
+    """Return the curves and accuracies of what ``remedy`` trains, and the model if it is wanted.
 
-    device, real = experiment.device, experiment.real
-    model, history = remedy(network, name, device=device, **options)
-    splits = {"val": real.val, "test": real.test}.items()
-    read = network.reading(device)
-    return model, Trained(history, {split: accuracy(model, x, **read) for split, x in splits})
+    Accuracies are those on real validation and test images and, of plain training, on its own. All
+    of it is kept, and read again by whoever asks for the same, so that a run that was stopped goes
+    on with the training at which it was. Weights are kept only ``with_model``: they are large.
+    """
+    from safetensors.torch import load_model, save_model
+
+    from synthbook.recognize.predict import accuracy
+    from synthbook.recognize.pretrained import fingerprint
+    from synthbook.recognize.train import History
+
+    device, own = experiment.device, real if synthetic is None else synthetic
+    splits = {"val": experiment.real.val, "test": experiment.real.test}
+    splits |= {"train": own} if name == "plain" else {}
+    how = {"real": real, "synthetic": synthetic, "updates": updates, "seed": seed, **numbers}
+    key = how | {"network": network, "method": name, "rated on": splits, "weights": with_model}
+    key["guide"] = guide and [fingerprint(guide.network), guide.input_size]
+
+    def build(folder: Path) -> None:
+        model, history = remedy(network, name, guide=guide, device=device, **how)
+        read = network.reading(device)
+        found = {split: accuracy(model, images, **read) for split, images in splits.items()}
+        if with_model:
+            save_model(model, str(folder / "model.safetensors"))
+        with atomic_write(folder / "trained.json") as stream:
+            json.dump({"history": dataclasses.asdict(history), "accuracy": found}, stream)
+
+    folder = cached("remedies", key, build, device)
+    told = json.loads((folder / "trained.json").read_text())
+    trained = Trained(TypeAdapter(History).validate_python(told["history"]), told["accuracy"])
+    if not with_model:
+        return trained, None
+    model = network.fresh(own, seed=seed).to(device)
+    load_model(model, str(folder / "model.safetensors"), device=device)
+    return trained, model.eval()
 
 
 def weight_given(name: str, weights: Sequence[float]) -> Row:
