@@ -18,7 +18,8 @@
 #
 # **The study's setting.** {cite:t}`wang2024improving` take ready-made generators of two families: a diffusion model
 # (LSGM, {cite:p}`vahdat2021score`) and a GAN (StyleGAN-XL, {cite:p}`sauer2022stylegan`). They put the larger harm of
-# the GAN's images down to its poorer coverage of modes, but print no measure of it.
+# the GAN's images down to its poorer coverage of modes, but their main text prints no measure of it. (The appendix,
+# which is not public with the article, cites precision and recall.)
 #
 # **Here.** A diffusion model and a GAN come with the book. Both learned the same 2,671 photographs of ten kinds of things,
 # told the finer class of each (68 of them), for equally long. This chapter shows how they learned and what they draw,
@@ -54,7 +55,7 @@ precision: str = "float32"  # float32, or bfloat16 on a GPU
 device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
 threads: int = 1  # CPU threads; more of them round sums differently
 rows: str = ""  # file to append the rows to; "" is _build/rows/<chapter>.jsonl
-measured: int = 1000  # images of each source that are compared
+measured: int = 1000  # training images that are compared; of samples no more than unseen images
 extractor: str = "efficientnet_lite0"  # features of the measures: efficientnet_lite0 or inception
 extractor_size: int = 64  # side that images are resized to for efficientnet_lite0
 neighbours: int = 5  # k of the nearest-neighbour measures
@@ -382,7 +383,8 @@ plain(signs.round(3), caption=words) if whose else aside("None were measured her
 # one number; it is called FID only with Inception features, and FD here. `copying_z` is the test above,
 # `near_copies` the share of samples that lie nearer to a training image than all but 5 % of held-out real images do;
 # `class_agreement` is the share of samples in which a real-trained classifier sees the class that was asked for, in
-# percent. The paper prints none of these.
+# percent. The paper's main text prints none of these. Unseen images are half of the test images (557 as this page is
+# set), and of each generator as many samples are compared, with them and with `measured` training images.
 #
 # Two feature spaces, because one is not neutral: the GAN's discriminator looked through EfficientNet-Lite0 with ImageNet
 # weights while it was trained, and a GAN can satisfy just those features. The classifier's features are the other space:

@@ -359,8 +359,9 @@ page.claims()
 #   sees at 16 (about a third of the time), and generators trained for minutes. The paper has 45,000 images at 224 pixels, a
 #   ResNet-50 with ImageNet weights and 200 epochs. The miniature can show whether the *direction* of an effect appears,
 #   not its size.
-# - **The filter's classifier** is the same small network trained on the same real images; the paper's is a wide
-#   residual network that is better than the classifiers it feeds.
+# - **The filter's classifier** is the same small network, trained on all 2,671 real training photographs, where the
+#   classifiers that are compared have 1,000; the paper's is a wide residual network that is better than the classifiers
+#   it feeds.
 # - **Seeds.** Where a run has as many `generators` as seeds, each seed has its own, and the interval includes how a
 #   generator happens to turn out. With `generators` 1 all seeds share one of each family, as the paper's five runs share
 #   a checkpoint, and the interval says nothing about other generators. `workflow/grids.yaml` says which of the two the

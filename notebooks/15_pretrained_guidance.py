@@ -294,9 +294,10 @@ raised = level + 0.3 * (1 - torch.eye(3))
 # ## The experiment
 #
 # Every network is trained on as many images, all generated, for as many updates; *real* is plain training on real
-# images, to compare with. A network of the guide's architecture is slow, so it gets only `large_set_size` of these
-# images, equally many a class; from random weights it has more passes over them, larger, mirrored and shifted, without
-# which it would learn them by heart and nothing else ({doc}`../book/how_to_read`). In the settings *scratch* and
+# images, to compare with. A network of the guide's architecture is slow, so from ImageNet weights it gets only
+# `large_set_size` of these images, equally many a class. From random weights it needs more (`scratch_set_size`), and
+# more passes over them, larger, mirrored and shifted; without, it would learn them by heart and nothing else
+# ({doc}`../book/beds`). In the settings *scratch* and
 # *pretrained* it has the guide's architecture (Table 2), in *other architecture* it is a small convolutional network of
 # random weights (Table 3). CSG compares the feature maps of two networks of one architecture and cannot be run there.
 # In a seed all methods start from the same weights.
@@ -308,7 +309,7 @@ raised = level + 0.3 * (1 - torch.eye(3))
 # this page's own run, nothing is chosen, and the rows say which it was.
 #
 # The learning rate and the epochs of each network were chosen beforehand, on real validation images and for plain
-# training on real images alone ({doc}`../book/how_to_read`). The guide sees the photographs enlarged.
+# training on real images alone ({doc}`../book/beds`). The guide sees the photographs enlarged.
 #
 # *plain-eval* is the control for ASG and CSG. Their authors train with the network in evaluation mode, where BatchNorm
 # normalises by stored statistics, and a pretrained body at a tenth of the heads' learning rate. So does this method,
@@ -397,9 +398,9 @@ plt.show()
 # The same in numbers: the mean cosine of two test images of the same class and of different ones, and the *step*
 # between them; the *spread*, the standard deviation of an image's cosines with all others, on average over the images;
 # and the KL from the guide, which the guidance makes small. The two means move with the level, which KL does not see, so
-# read the step and the spread: KL draws those of the guided network towards the guide's. The guide was told nothing of
-# the classes, so a step that shrinks with the spread is the price: the classes lie nearer together than plain training
-# puts them.
+# read the step and the spread: KL draws the spread of the guided network towards the guide's. The guide was told nothing
+# of the classes, so a step that shrinks with the spread, maybe below the guide's, is the price: the classes lie nearer
+# together than plain training puts them.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -643,10 +644,10 @@ page.claims()
 # - **Networks.** The guide is an EfficientNet-Lite0, whose ImageNet weights are installed with the book, and sees the
 #   photographs of 32 pixels enlarged to 64: at 32 a linear layer on its features knows fewer of them than a small network
 #   that was trained from scratch. The paper's is a ResNet-50 at 224. The network in training of the guide's kind sees
-#   500 of them, which is what a processor can pay for: from ImageNet weights at 32 pixels, from random ones at 48,
-#   mirrored and shifted at random. The network of another architecture is small, sees all of them at 16, and has 64
-#   features to the guide's 1,280; the paper has 256 to 1,024.
-# - **Training.** The large network has 10 epochs from ImageNet weights and 100 from random ones, where the paper has 200,
+#   as little as a processor can pay for: from ImageNet weights 500 images at 32 pixels, from random ones 1,000 at 48,
+#   mirrored and shifted at random, so that a comparison of the two starts is one of these recipes too. The network of
+#   another architecture is small, sees 1,000 at 16, and has 64 features to the guide's 1,280; the paper has 256 to 1,024.
+# - **Training.** The large network has 10 epochs from ImageNet weights and 120 from random ones, where the paper has 200,
 #   with learning rates that were chosen on real validation images for plain training on real images, and are the same
 #   for all methods.
 # - **ASG** has no second stage, as in the paper. **CSG** contrasts the last feature map only, with a short queue and

@@ -512,9 +512,11 @@ from synthbook.studies.image_sources import SAME_IMAGES
 
 further = (SAME_IMAGES, "sensitivity", "readings")
 lacking = [part for part in further if not page.shown("top1_accuracy", part=part)[1]]
+every = "plain,Aug,sum,RG,PCGrad,Adp,ADDA,DADA,LTDA,RG+PG-R+PG-F"
+kept = " (same_images after make models)" if SAME_IMAGES in lacking else ""
 aside(
     f"Neither recorded nor run here: {', '.join(lacking)}. With -p parts methods,"
-    f"{','.join(lacking)} they are run."
+    f"{','.join(lacking)} -p methods {every} they are run{kept}."
 ) if lacking else None
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Differences in accuracy on real test images, in points, as in the first figure, with generators that were trained on the same ten real images a kind as the classifier. Dots are seeds, bars the 95 % interval of their mean, which is written on the right. Compare the signs with those of the figures above.", "name": "fig-16-same-images"}, "image": {"alt": "For each generator, differences in accuracy with intervals, of methods that were trained with images of generators that know only the few real images: sum, RG, PG-R and PG-F, and all together, each minus Aug, and RG minus sum."}}
@@ -651,7 +653,8 @@ comparison(None, None, others, index=["line"], columns="column", **how)
 
 # %% [markdown]
 # Where each method comes from, and what of it was left out. Two stages means generated images first, then a quarter of
-# the epochs over the few real ones.
+# the epochs over the few real ones: Adp learns these with their labels, ADDA and DADA without, as in the paper, and
+# LTDA only weighs generated images by them.
 
 # %% tags=["hide-input"]
 from synthbook.recognize.methods import METHODS
@@ -680,7 +683,7 @@ page.claims()
 # beside *RG − sum* [above](#is-it-the-projection-or-the-equal-batches). Claims gap-18 and gap-19 rest on the reading in
 # which a second stage has a quarter of the *epochs*, a small share of all updates where real images are few, so that they
 # say as much of a short second stage as of two stages; the reading with a quarter of the updates stands beside them once
-# it is run. The room for any gain lies between the line of
+# it is run. ADDA and DADA are also without the real labels that Aug has. The room for any gain lies between the line of
 # generated images alone and that of as many real ones in the table; where it is a few points wide, differences
 # between methods are small whatever their order. Where the two gradients hardly ever conflict, RG *is* `sum`, and no
 # claim about it is one about the projection.
@@ -698,7 +701,7 @@ page.claims()
 #   the same images. The rows say which it is, as `generator_knows`.
 # - **The baselines** ADDA, DADA, DANN and LTDA are small versions on this book's network and recipe, not tuned one by
 #   one. The paper took their authors' defaults. Their numbers are set by name, as in
-#   `-p method_settings ADDA.discriminator_width=500,second_stage=updates`.
+#   `-p methods Aug,ADDA -p method_settings ADDA.discriminator_width=500,second_stage=updates`.
 #
 # ```bash
 # papermill notebooks/16_real_guidance.ipynb out.ipynb -p seeds 5 -p parts methods,readings -p methods Aug,sum,RG,PCGrad

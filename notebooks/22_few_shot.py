@@ -241,7 +241,9 @@ STAGES
 # **The choice.** All that choose something, a measurement along the training or the weight of the cache, choose it on the same validation
 # photographs. These are many more than the shots, and nobody with one photograph of each class has them: with few shots
 # they may choose the head before its first step, which is the zero-shot head, and so hide that learning a few photographs did harm. So without
-# validation photographs the rows chosen by the last step stand beside, here and in the claims, and cost no second training. The study's own code
+# validation photographs the rows chosen by the last step stand beside, here and in the claims, and cost no second training,
+# but for Tip-Adapter-F's short one. Tip-Adapter is not trained: its two lines have the weight and the sharpness of the cache that
+# photographs choose, and the usual ones. The study's own code
 # chooses on the test images. What that fault and its others are worth is measured in [chapter 21](21_zero_shot.ipynb).
 #
 # ## The experiment
@@ -318,7 +320,7 @@ order = ["zero-shot", *reversed(LOOKS)]
 page.table(["method", "step"], "shots", None, with_choice, order=order)
 
 # %% [markdown]
-# Table 5: which images go with the photographs: by names and through CLIP's filter (B), through the real filter besides (RF), or real
+# Table 5: which images go with the photographs: by sentences and through CLIP's filter (B), through the real filter besides (RF), or real
 # starts (*RG* is the study's abbreviation, and not the RG of chapter 16). The paper's figures here and below are of EuroSAT, satellite
 # photographs, by a CLIP with a ResNet-50 and images of GLIDE: only orders and signs can be compared.
 
@@ -425,7 +427,8 @@ page.claims()
 # - **Strengths** are those of the public code. By flow matching 0.15 means 0.85 of the photograph's amplitude, by GLIDE's cosine 0.97.
 # - **Mixed** here means equal halves of each batch with equal weights; the public code has 32 photographs and 512 images a step, with equal
 #   weights of both losses.
-# - **The real filter** leaves some classes few of a hundred images. The paper has as many images in all three sets, approximately; here
+# - **The real filter.** The paper drops what is *very close* to shots of other classes, and gives no threshold; that the nearest shot decides is
+#   this book's choice. It drops nearly two thirds, so that the paper's must be milder, and leaves some classes few of a hundred images. The paper has as many images in all three sets, approximately; here
 #   more would have to be drawn until enough pass, of the rarest class many times as many, for minutes of a core.
 # - **Sentences** ask for all images here, those that start from shots as well. For these the study's public code, which is of EuroSAT, has one
 #   fixed text with the class's name, *a centered satellite photo of ...*; the paper's main text does not say by which words it asked.

@@ -271,7 +271,8 @@ plt.show()
 #
 # The paper's Table 1, a hundred classes of ImageNet at one time their size, in percent. Its networks are ResNet-50, its generator
 # is Stable Diffusion 1.4: only orders and signs can be compared. *The largest class* is what always naming it would get, counted in the
-# tests; of the paper's hundred equal classes it is one percent.
+# tests; of the paper's hundred equal classes it is one percent in the first three tests. Its last two have some of these classes only,
+# and it does not say how many images of each.
 
 # %% tags=["hide-input"]
 from synthbook.generate.prompts import form_of
@@ -289,12 +290,12 @@ def lines_of(table, metric):
     return table.assign(line=[*told]) if len(table) else table
 
 
-def top_1(table):
-    """Return accuracies with their line, and those of always naming the largest class."""
-    table = lines_of(table, "top1_accuracy")
+def accuracies(table, metric, named, rights):
+    """Return accuracies with their line, and those of always naming the largest classes."""
+    table = lines_of(table, metric)
     seeds = table.drop_duplicates(["scale", "seed"]) if len(table) else table
-    named = [seeds.assign(line=LARGEST, test=test, value=right) for test, right in largest.items()]
-    return pd.concat([table, *named])
+    always = [seeds.assign(line=named, test=test, value=right) for test, right in rights.items()]
+    return pd.concat([table, *always])
 
 
 paper = published("fake", "T1", split="100 classes", size=["1x", ""])
@@ -305,7 +306,8 @@ told = [
     for method, w in zip(paper.method, paper.guidance, strict=True)
 ]
 paper = paper.assign(line=told, test=paper.dataset.map(AS_OURS))
-order = ["photographs", LARGEST]
+FIVE, five = "the five largest classes", largest_class(study, most=5)
+order = ["photographs", LARGEST, FIVE]
 order += [
     line_of("clone", form, w) for w in sorted({1, 2, 4, 7.5, *p.guidance_scales}) for form in FORMS
 ]
@@ -314,17 +316,24 @@ beside = how
 if page.recorded:  # with this run's own, the recorded numbers are off the screen
     own = "This run's are left out here: its agreement with the recorded ones stands above."
     beside = how | {"live": False, "notes": [own]}
-page.table(["line"], "test", matching(paper, metric="top1_accuracy"), top_1, **beside)
+page.table(
+    ["line"],
+    "test",
+    matching(paper, metric="top1_accuracy"),
+    lambda table: accuracies(table, "top1_accuracy", LARGEST, largest),
+    **beside,
+)
 
 # %% [markdown]
-# The same, where the right class is among the five that a network names first:
+# The same, where the right class is among the five that a network names first. With ten unequal classes that says little until it is well
+# above what always naming the five largest would get:
 
 # %% tags=["hide-input"]
 page.table(
     ["line"],
     "test",
     matching(paper, metric="top5_accuracy"),
-    lambda table: lines_of(table, "top5_accuracy"),
+    lambda table: accuracies(table, "top5_accuracy", FIVE, five),
     **beside,
 )
 
@@ -398,18 +407,21 @@ page.claims()
 #   by names, with *a photo of* or without, and there accuracy is highest; parents, scenes and definitions come after (fake-03, fake-04,
 #   fake-27). The generator's captions have the words of nine of the ten kinds, but of their definitions that of the bird only, and scenes
 #   meant a colour to it. To its small text tower the longer prompts may say less, and not more.
-# - **Pressing** for the prompt makes more images of the class and less varied ones, and accuracy stays where it is (fake-05); the forms
-#   lie as far apart at 2 as at 7.5 (fake-06). By the class that was asked for, fidelity is bought with variety as in the paper: agreement
+# - **Pressing** for the prompt makes more images of the class and less varied ones, and top-1 accuracy stays where it is (fake-05). The
+#   right class is among the first five more often at 2 than at 7.5, by two to seven points on photographs and with every form, as in the
+#   paper; the claim asks for the first alone. The forms lie as far apart at 2 as at 7.5 (fake-06). By the class that was asked for, fidelity is bought with variety as in the paper: agreement
 #   rises, of definitions hardly, while spread falls. *Precision* falls, too; but it puts clones that press little above photographs, and the half that
 #   the filter keeps further above, of whose images no more are of the class. What ranks images so does not rank their quality, and is
 #   asked only where no clone is above photographs (`precision_ranks` in fake-07 and fake-08). The paper judged by eye, and larger pictures
 #   of a much larger model.
-# - **Sketches and renditions.** No clone names more of them rightly than naming the largest class would. So it has nothing left to lose, and a
-#   small distance to the photographs is no merit (fake-12); nor does it say much which of two clones is ahead (fake-05), or that photographs
+# - **Sketches and renditions.** No clone surely names more of them rightly than naming the largest class would: of sketches all name
+#   fewer, of renditions those by *a photo of* about as many. So they have nothing left to lose, and a small distance to the photographs
+#   is no merit (fake-12); nor does it say much which of two clones is ahead (fake-05), or that photographs
 #   are (fake-11). The claims are asked there only where clone and photographs name more than the largest class. The tests are made of
 #   the test photographs and keep their composition, of which only the classifier of photographs has learned; those of the paper were
 #   collected elsewhere.
-# - **The second test** is no harder than the first, so that nobody loses anything on it (fake-16). To ask this takes photographs of the
+# - **The second test** is no harder than the first for what learned photographs, so that there is no loss of which a clone could be spared
+#   (fake-16); some clones lose a point there. To ask this takes photographs of the
 #   same kinds that others collected, on which the classifier of photographs loses two points or more: `-p other_tests=v2=FOLDER`.
 # - **Several crops** cost the photographs some five points, and on photographs make no difference to clones that five seeds could tell
 #   (fake-23). On renditions one crop is two points ahead, and still below naming the largest class. The small crops are a small part of a picture of 32 pixels, brought to 8, on which not much of a thing is left.
@@ -419,6 +431,7 @@ page.claims()
 #
 # - **The generator** has 2.5 million weights and has seen 54,000 captioned pictures of CIFAR; Stable Diffusion has 860 million and has
 #   seen billions. Its captions are made of the same dictionary that the prompts are made of, and scenes meant the colour of the ground to it.
+#   It makes an image in 12 steps of its sampler; the paper takes 50.
 # - **Ten kinds** of photographs stand in for a hundred classes, a thousand of them for 126,689, and clones of a thousand images.
 # - **The classifier** is a small network that sees crops of 16 pixels, two large and two small ones; the paper has a ResNet-50, and
 #   the crops of DINO at 224 and 96 pixels.
@@ -430,7 +443,7 @@ page.claims()
 # papermill notebooks/31_prompts.ipynb out.ipynb -p guidance_scales 1,2,4,7.5 -p forms name,definition
 # synthbook run 31_prompts -p parts=prompts,crops,filter -p seeds=2
 # synthbook run 31_prompts -p data=my_photos -p class_words=my_words.csv -p image_size=32
-# synthbook run 31_prompts -p data=my_photos -p class_words=my_words.csv -p image_size=64 -p model=stable-diffusion-v1-5/stable-diffusion-v1-5
+# synthbook run 31_prompts -p data=my_photos -p class_words=my_words.csv -p image_size=64 -p view_settings=global_size=64,local_size=24 -p num_inference_steps=50 -p model=stable-diffusion-v1-5/stable-diffusion-v1-5
 # synthbook run 31_prompts --scale paper -p data_root=data
 # ```
 #

@@ -296,8 +296,8 @@ f"{len(between)} conditions of {between.shape[1]} numbers; variance {between.var
 # %% [markdown]
 # ## The experiment
 #
-# A hundred images of each target, the same for all models of a seed, with the same initial weights where shapes agree, the
-# same budget, and the same random draws. Where a GAN of other images is the start, all of a seed start from the same one.
+# A hundred images of each target, the same for all models of a seed, with the same first weights of the discriminator (the
+# generator's are drawn after its embedding, and differ), the same budget, and the same random draws. Where a GAN of other images is the start, all of a seed start from the same one.
 #
 # This run is to be watched: it stops early (`stop_after`), and gives the first part of the curves. What a step does
 # does not depend on how many follow, so these are the same numbers as those of a whole training. Best distances
@@ -361,7 +361,7 @@ plt.show()
 # ### Distance over the steps
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to held-out images over the steps, means over seeds in bands of one standard deviation. Look at where a curve turns upwards: there the discriminator knows its images by heart. A curve that still falls at the end says that the budget, not the method, may decide.", "name": "fig-41-curves"}, "image": {"alt": "A panel for each target with one curve a model: distance over training steps, on a logarithmic axis; dashed with the prior."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Fréchet distance to held-out images over the steps, means over seeds in bands of one standard deviation. Look at where a curve turns upwards: there training does harm; chapter 42 asks whether the discriminator knows its images by heart. A curve that still falls at the end says that the budget, not the method, may decide.", "name": "fig-41-curves"}, "image": {"alt": "A panel for each target with one curve a model: distance over training steps, on a logarithmic axis; dashed with the prior."}}
 def curves(ax, table):
     """Draw the distances of a target over the steps, dashed with the prior."""
     for model, rows in table.groupby("model", sort=False):
@@ -408,7 +408,7 @@ if whose:
     ax.legend()
     plt.show()
 else:
-    print("Neither recorded nor run here: -p parts amount runs it.")
+    print("Neither recorded nor run here: -p parts amount -p stop_after 0 runs it.")
 
 # %% [markdown]
 # ## The tables
@@ -593,8 +593,8 @@ page.claims()
 #
 # *dip-07* compares two ways without a discriminator. What the prior adds to GLANN, which the paper does not report, stands beside it:
 # compare GLANN with and without in the tables, and look at $C_T$, too, for codes that are a map of each image's features can end as copies
-# of it. Recall has a grain: its forty neighbours are a large part of a few hundred images, so that few images reach many, and
-# "almost none", of which *dip-04* speaks, cannot be seen. The line *ten replayed*, where there is one, says how coarse it is.
+# of it. Recall has a grain: its forty neighbours are a large part of a few hundred images, so that few images can reach many.
+# "Almost none", of which *dip-04* speaks, is seen of BSA alone, whose images are all alike or far off. The line *ten replayed*, where there is one, says how coarse it is.
 #
 # The paper's own numbers go against some of its sentences: FreezeD gets worse with the prior on flowers, and TransferGAN and
 # FreezeD with the prior stay above replay on Anime.
@@ -604,8 +604,7 @@ page.claims()
 #
 # - **Size and budget.** 3,600 steps with batches of 8 and one step of $D$ at 32 pixels, not 30,000 with 25 and four at
 #   128. Spectral norm is in both networks, as in the paper. How the settings were chosen, by models
-#   without the prior, stands under *How the beds were set* in {doc}`../book/how_to_read`, and so does where models
-#   with the prior had a say. Whether models settle on a target is a premise.
+#   without the prior, stands in {doc}`../book/beds`, and so does where models with the prior had a say. Whether models settle on a target is a premise.
 # - **Another frozen network.** EfficientNet-Lite0 at 64 pixels for VGG-16 at its own size: 1,280 numbers, not 4,096. With
 #   `-p priors self-supervised` a small network that has seen CIFAR without its labels stands for SimCLR, and with
 #   `-p priors supervised=timm:vgg16.tv_in1k` it is VGG-16 itself, once timm has fetched its weights. They are
@@ -613,11 +612,11 @@ page.claims()
 # - **Another source.** The 97 classes stand for ImageNet. Embeddings of its classes are not kept, as they mean other
 #   things; generator and discriminator keep all else.
 # - **FreezeD** keeps two of four blocks, not five of six. **DiffAugment** goes without colours, as in chapter 52.
-# - **GLANN and BSA** take the perceptual distance of the same frozen network, 60 passes and 200 steps; more steps make BSA no better (*How the
-#   beds were set*). The paper quotes BSA, and has no GLANN without the prior.
+# - **GLANN and BSA** take the perceptual distance of the same frozen network, 60 passes and 200 steps; more steps make BSA no better
+#   ({doc}`../book/beds`). The paper quotes BSA, and has no GLANN without the prior.
 # - **Alike images** (dip-22) are the hundred nearest of two hundred in the prior's features. The paper has one set of a
 #   single cat.
-# - **StyleGAN2** (Table 6) is not run at mini: `-p parts stylegan2`.
+# - **StyleGAN2** (Table 6) is not run at mini: `-p parts stylegan2 -p stop_after 0`.
 #
 # ```bash
 # papermill notebooks/41_dip_few_shot.ipynb out.ipynb -p targets caltech3:airplanes -p stop_after 0

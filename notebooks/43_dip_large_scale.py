@@ -376,7 +376,7 @@ page.table(
 
 # %% [markdown]
 # **Which network?** Table 5 of the paper, CIFAR-100 there. `DIP, own` is of a network that has learned the training images themselves,
-# without labels. Its first line is VGG-16's of Table 3.
+# without labels. The paper's number in the line `DIP, D_prior` is VGG-16's of Table 3.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -400,16 +400,17 @@ compared_with(in_paper("T10", "c_t"), "c_t", "Data copying: below -3 is copying"
 page.claims()
 
 # %% [markdown]
-# **Reading them.** The paper's "large scale" starts at 50,000 images, and this bed has 3,793: between its limited and its large
-# setting. What is the same is the protocol: whole data sets, no augmentation, random weights, unseen test images. Where the baseline
-# still gets better at the end (`late_gain`), with and without the prior is a race and not a result; such claims are undecided.
+# **Reading them.** The paper's "large scale" starts at 50,000 images, and this bed has 3,793, as many as its *limited* setting (2,000 to
+# 6,000). What makes it the counterpart of the large one is the protocol: whole data sets, no augmentation, random weights, unseen test
+# images. So dip-12, which sets the two apart by the number of images, has 400 against 3,793 here and not 2,000 against 50,000. Where
+# the baseline still gets better at the end (`late_gain`), with and without the prior is a race and not a result; such claims are undecided.
 #
 # The distance is taken in features of the network that gives one of the priors, and a generator that is told these may please it by
 # them. The self-supervised prior is the test of that: its network has never seen a label, and has no part in the distance.
 #
 # One of eight parts makes dip-17 fail: the self-supervised prior with conditions of a mixture ends 27 above the baseline, where either scatters
 # by some 50 over the seeds. It is decided since the two rise and fall together with the seed at the last snapshot (correlation 0.996), though they
-# are trainings of their own with nothing but noise and batches in common, and at the snapshots before they do not (with the prior's own
+# are trainings of their own with nothing but noise, batches and the discriminator's first weights in common, and at the snapshots before they do not (with the prior's own
 # conditions, against validation images, 0.81 at the last and -0.20 at the one before). Taken apart the seeds would not decide it.
 #
 # The paper's own numbers go against one sentence: with VGG-16 recall *falls* on three of five data sets.
@@ -419,8 +420,7 @@ page.claims()
 #
 # - **Size and budget.** 4,500 steps with batches of 16, not 100,000 with 64. $D$ has two steps for each of $G$, and sees each training
 #   image some 38 times; the paper does not say how many it has there. (With the four of its few-shot runs $D$ would see each image
-#   of CIFAR 512 times.) How the settings were chosen, by the baseline alone, stands under *How the beds were set* in
-#   {doc}`../book/how_to_read`.
+#   of CIFAR 512 times.) How the settings were chosen, by the baseline alone, stands in {doc}`../book/beds`.
 # - **One data set**, and small networks: an SNGAN with self-modulation in place of a BigGAN-like one; $z$ reaches all blocks in both.
 # - **Other frozen networks**, as in {doc}`41_dip_few_shot`. For `own` the same small
 #   network learns the training images.

@@ -86,7 +86,7 @@ from synthbook.studies import dip_invert
 p = parameters("44_inversion_and_editing", globals())
 print(dip_invert.check_inversion(p))
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the nearest images that each generator was made to draw, for unseen images, on a logarithmic axis. First line: as in the paper, where only the models with a prior begin at the image's own features. Below, on a third of the images: both begin alike, with fewer free numbers, and by the noise alone. Then two by which the others are to be judged: images that each generator has drawn itself, of which no error need remain, and generators of random weights. A disc is the generator without the prior, a diamond one with it; dots are seeds, bars the 95 % interval of the mean; the lines are the error of the nearest training image (dotted) and of the mean of all training images (dashed).", "name": "fig-44-inversion"}, "image": {"alt": "Horizontal chart with one line for each way to invert: a disc or a diamond with an interval for each generator on a logarithmic axis of squared error, and two vertical lines for what needs no generator."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the nearest images that each generator was made to draw, for unseen images, on a logarithmic axis. First line: as in the paper, where only the models with a prior begin at the image's own features. Below, on a third of the images: both begin alike; with one vector for all blocks (there the baseline has one too, 128 free numbers against 192: hold the diamonds against the disc of the second line); and by the noise alone. Then two by which the others are to be judged: images that each generator has drawn itself, of which no error need remain, and generators of random weights. A disc is the generator without the prior, a diamond one with it; dots are seeds, bars the 95 % interval of the mean; the lines are the error of the nearest training image (dotted) and of the mean of all training images (dashed).", "name": "fig-44-inversion"}, "image": {"alt": "Horizontal chart with one line for each way to invert: a disc or a diamond with an interval for each generator on a logarithmic axis of squared error, and two vertical lines for what needs no generator."}}
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
@@ -246,7 +246,8 @@ print(f"of the library:                  {found.history[0, 0]:.6f}, {found.histo
 #   begun *anywhere*, at what they draw when they are asked for any image (noise, and the prior of a random training image); and
 #   both at the *nearest* of 200 such draws, which tells both something of the query.
 # - **How much is free.** An embedding is longer than $z$. With *one vector for all blocks* a model with a prior has fewer free
-#   numbers than the baseline with one for each block, but more than a BigGAN's, which has $z$ alone.
+#   numbers than the baseline with one for each block, but more than a BigGAN's, which has $z$ alone. (On that line of the figure the
+#   baseline has one vector, too; the baseline with one for each block, on the same images, is that of *both begin anywhere*.)
 # - **Whether $z$ alone would do.** With the prior left at $C(x_q)$ and the baseline without its vectors, all optimise
 #   $z$, equally long.
 # - **Whether the search finds what is there.** Each model is asked for images that it has drawn itself. What remains of

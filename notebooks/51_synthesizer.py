@@ -256,7 +256,8 @@ plt.show()
 # **Is the noise what its formula says?** With one exponent $a$ for both axes the weight along any direction is
 # proportional to $f^{-a}$, so the slope should be $-a$. It is, until the image is rounded to bytes. The small
 # amplitudes of steep noise are less than half a grey level at high frequencies, and rounding puts white noise in
-# their place. What a network sees of exponents above some 2 is mostly that noise.
+# their place. Above exponents of some 2 the finest detail that a network sees is that noise; the
+# large forms are not touched.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Measured slope of pink noise against its exponent, before (circles) and after (crosses) rounding to bytes. Dashed: slope = −a.", "name": "fig-51-exponents"}, "image": {"alt": "Measured slopes against the exponent: the exact noise follows the diagonal, the rounded noise leaves it above an exponent of about two."}}
 fig, ax = plt.subplots(figsize=(4.6, 2.6))
@@ -288,8 +289,9 @@ line({name: one[0] for name, one in swapped.items()}, 3.6)
 # ### Sizes and numbers of shapes
 #
 # The appendix compares policies for the size. Decay is meant to keep early shapes in sight while late ones are
-# added. With Rand, and with all shapes a fifth or half as large as the image, the last ones bury most of the others. Shapes
-# of a tenth of it hide most of the ground, but most of them still show.
+# added. With Rand, and with all sizes a fifth or half of the image's side, the last ones bury most of the others. Shapes
+# of a tenth of it hide most of the ground, but most of them still show. (A size is the side of a rectangle, the radius or
+# half axis of a round shape, and the thickness of a line, as in the public code; the paper leaves it open.)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Policies for the size of 100 shapes. With Decay nearly all can still be seen, with Fix(1/10) most of them; with Rand, Fix(1/5) and Fix(1/2) the last ones cover most of the others.", "name": "fig-51-policies"}, "image": {"alt": "Five drawn images of one index: many shapes of all sizes with Decay, many small ones with the smallest fixed size, few large ones with random sizes and with the larger fixed ones."}}
 few = {"indices": [7], "resolution": 64, "seed": p.first_seed}
@@ -396,8 +398,8 @@ page.claims()
 # ## What was simplified, and how to run it larger
 #
 # - **Photographs.** Two, in random squares at their own resolution. `-p data my_images/` takes your own.
-# - **Where paper and code differ,** the code's exponents (one an axis and channel) and sizes (two pixels more, so that
-#   the last shapes can be seen) are used; `tied_exponents` gives the paper's. Positions are relative to the resolution.
+# - **Where paper and code differ,** the code's exponents (one an axis and channel) and sizes (whole pixels, at least
+#   one, so that the last shapes can be seen) are used; `Primitives(tied_exponents=True)` gives the paper's exponents. Positions are relative to the resolution.
 #   The paper gives no range for Rand; half the side is this book's.
 # - **Lines** have flat ends, and no edge is smoothed.
 # - **On a GPU** the shapes are the same and the noise is of the same kind, from a generator of the GPU.

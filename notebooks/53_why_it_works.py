@@ -646,11 +646,15 @@ page.table(["line"], "train", paper, alike, decimals=2, headings={"line": "layer
 page.claims()
 
 # %% [markdown]
-# **Reading it.** GANs of a few hundred steps scatter over seeds, and the paper's cells are single runs; so ask first whether a
+# **Reading it.** GANs of 2,400 steps scatter over seeds, and the paper's cells are single runs; so ask first whether a
 # cell can answer at all.
 #
+# - **Have they settled?** In the recorded runs most trainings still got better in their last third (`late_gain`), those of
+#   one source more than those of another. Then who is ahead may only be sooner there, so the claims on shares and on the
+#   ablation are asked where trainings have settled, and are undecided elsewhere.
 # - **Sizes and numbers.** They can differ only as far as ground and early shapes can be seen. The rows of the drawn images
-#   say how much of it is, for each line of the ablation; where the ground is hidden the claims on it stay undecided. With
+#   say how much of it is, for each line of the ablation. The premise asks it of the usual drawing alone (a third): with Rand,
+#   the larger fixed sizes and 250 shapes hardly any ground is left, which is what the paper says of them. With
 #   Decay the late shapes of a small image are a pixel wide, so a rule made for 256 pixels has less to act on here.
 # - **Shares.** What pretraining adds to DiffAugment (prim-11, prim-12) is of interest where DiffAugment itself is ahead of
 #   plain BigGAN, as it is at every share in the paper. Compare the first two lines of each share before the third.
@@ -658,7 +662,8 @@ page.claims()
 #   there is no leak, and the part on leaks compares zero with zero. The rates are of the snapshot nearest to the images
 #   trained on, the distances of that claim of the one nearest to held-out images.
 # - **Filters** (prim-15, prim-16). A similarity near that of untrained networks is no result of training, and "twice as
-#   large" says little of such numbers. And the table says whether two networks differ, not that this is why one
+#   large" says little of such numbers. The claims are about a network that saw faces alone, and ours saw 97 kinds of things,
+#   so that a failure here says little of them. And the table says whether two networks differ, not that this is why one
 #   transfers better; the paper calls that a conjecture, and nothing here tests it.
 
 # %% [markdown]
@@ -681,8 +686,8 @@ page.claims()
 #   from random weights the last third of 2,400 still made the best distance 17 % smaller: distances of the same start differ
 #   between the two pages.
 # - **An SNGAN stands in for BigGAN**, too, with classes, and, but for the steps, the settings of
-#   {doc}`52_transfer_to_few_images`: a BigGAN of this size drew textures without things on these images after a thousand
-#   steps (*How the beds were set* in {doc}`../book/how_to_read`). The larger scales have the public code's BigGAN, with its
+#   {doc}`52_transfer_to_few_images`: a BigGAN of this size drew textures without things on ten classes after a thousand
+#   steps ({doc}`../book/beds`). The larger scales have the public code's BigGAN, with its
 #   settings.
 # - **Batch norm** takes standing statistics where the public code takes those of the batch. What is transferred is the last
 #   snapshot of pretraining; the public code takes the one nearest to CIFAR's test images, which lets them choose once more.

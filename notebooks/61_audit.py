@@ -177,8 +177,9 @@ plt.show()
 #   are called FID and KID only with `-p extractor inception`.
 # - **Precision**: share of generated images within reach of a real one (its `neighbours`-th neighbour). Low: distorted
 #   images. **Density** counts how many real images reach each.
-# - **Recall**: share of real images within reach of a generated one. Low: kinds of images are missing. **Coverage**
-#   is the stricter form, which outliers cannot raise.
+# - **Recall**: share of real images within reach of a generated one. Low: kinds of images are missing. **Coverage** is
+#   the share of real images with a generated one within *their own* reach. Outliers among the generated images cannot
+#   raise it, but it is near its ceiling sooner, so that recall may fall where it does not.
 
 # %% tags=["hide-input"]
 print(

@@ -193,7 +193,8 @@ class WhatAnImageTeaches:
             models = {name: self._trained_on(images.train) for name, images in guided.items()}
             sets = {REAL: self.sets[REAL], **guided}
             losses = self._losses(sets, {REAL: self.models[REAL], **models})
-            yield from self._costs(sets, losses, row)
+            # Sets of a third: equal epochs are a third of the steps.
+            yield from self._costs(sets, losses, row | {"equal": self.p["equal"]})
 
     def _same_images(self) -> Rows:
         """Yield what generators add to few real images that were trained on these alone.
