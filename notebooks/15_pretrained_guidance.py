@@ -426,8 +426,7 @@ plain(pd.DataFrame(span).T.rename_axis(["trained on", "network"]))
 #
 # A term of the loss acts through its gradient. At the features, where both enter the network, the norm of the gradient
 # of $\lambda_3 L_\mathrm{pg}$ over that of the cross-entropy, in percent, each a mean over all steps. In the table stand
-# medians over seeds, for the cosine of a vector near zero has a steep slope, and a single step with such an image can
-# make up most of a seed's mean.
+# medians over seeds, which need not have chosen the same weight.
 
 # %% tags=["hide-input"]
 FELT = {"part": "tables", "metric": "guidance_gradient_share"}
@@ -626,7 +625,7 @@ page.claims()
 # weights, and tells how much of an effect is the pretraining and how much any regulariser would have given.
 #
 # In the recorded runs Pretrained Guidance was weak for the network of the guide's architecture: medians of its gradient
-# go from a hundredth to a fifth of the cross-entropy's ([*Is the guidance felt?*](#is-the-guidance-felt)
+# are one to three hundredths of the cross-entropy's ([*Is the guidance felt?*](#is-the-guidance-felt)
 # above), for the small network from a quarter up. That the former gains little by it is weak evidence against the
 # method.
 #
