@@ -64,7 +64,7 @@ agreement: $(READY)
 verify: $(READY) ## rerun one recorded cell a chapter and compare: make verify [CHAPTER=12_not_mutual] [DRY=1]
 	@$(BIN)/synthbook verify $(CHAPTER) --scale $(SCALE) $(if $(DRY),--dry-run)
 
-run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARGS="-p seeds=5"
+run: $(READY) ## run one chapter: make run CHAPTER=12_not_mutual SCALE=small ARGS="-p seeds=5 -p data_root=data"
 	@$(BIN)/synthbook run $(CHAPTER) --scale $(SCALE) $(ARGS)
 
 results: $(READY) ## make a chapter's recorded rows: make results SCALE=mini CHAPTER=12_not_mutual [ONLY=seed-0] [WORKERS=2] [DRY=1]
